@@ -1,1 +1,44 @@
-//! creta-iam
+//! Principals, roles and grants; one pure function decides.
+//!
+//! [`decide`] answers whether a [`Principal`] may do an [`Action`] on a [`Resource`]. It reads no clock, no file and no
+//! network: the policies are compiled in, written in Cedar (`policies/creta.cedar`), deny by default, and are checked
+//! against their schema when they are loaded. `tests/golden/iam/roles.case` shows every role, action and place.
+//!
+//! A [`Decision`] comes from `decide` alone. It is worth nothing by itself: the audit log admits it and hands out the
+//! permit that the engine asks for.
+//!
+//! ```
+//! use creta_iam::{Action, Policies, Principal, PrincipalId, Resource, Role, decide};
+//! use creta_model::Scope;
+//!
+//! let policies = Policies::load()?;
+//! let acme = Scope::parse("acme", "prod")?;
+//! let reader = Principal::service_account(PrincipalId::parse("scoring")?, acme.clone(), Role::Reader);
+//!
+//! let own = decide(&policies, &reader, Action::Query, &Resource::scope(acme.clone()));
+//! assert!(own.is_allowed());
+//! assert_eq!(own.policies(), ["reader-in-own-scope"]);
+//!
+//! assert!(!decide(&policies, &reader, Action::Ingest, &Resource::scope(acme)).is_allowed());
+//!
+//! let globex = decide(&policies, &reader, Action::Query, &Resource::scope(Scope::parse("globex", "prod")?));
+//! assert!(!globex.is_allowed());
+//! assert_eq!(globex.commitment(), Some("CH-20"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod action;
+mod cache;
+mod decision;
+mod error;
+mod principal;
+mod resource;
+mod secret;
+
+pub use action::{Action, Kind};
+pub use cache::DecisionCache;
+pub use decision::{Decision, Policies, Reason, decide};
+pub use error::IamError;
+pub use principal::{Principal, PrincipalId, Role};
+pub use resource::{FeatureSet, Place, Purpose, Resource};
+pub use secret::ClientSecret;

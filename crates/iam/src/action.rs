@@ -1,0 +1,143 @@
+//! What a principal can ask for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::IamError;
+
+/// Whether an action changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Leaves everything as it was.
+    Read,
+    /// Changes data, definitions, principals or credentials.
+    Change,
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $kind:ident;)*) => {
+        /// Something a principal can ask for. The text form stands in policies, in the audit log and in tokens.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Action {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl Action {
+            /// Every action, in the order of the documentation.
+            pub const ALL: &'static [Action] = &[$(Action::$variant),*];
+
+            /// The name in policies and in the log, for example `service-account.create`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Action::$variant => $text,)*
+                }
+            }
+
+            /// Whether it changes anything.
+            pub const fn kind(self) -> Kind {
+                match self {
+                    $(Action::$variant => Kind::$kind,)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// Exchange a credential for a short-lived token.
+    TokenIssue = "token.issue", Change;
+    /// Make a tenant, with its keys and stores.
+    TenantCreate = "tenant.create", Change;
+    /// List the tenants of an environment.
+    TenantList = "tenant.list", Read;
+    /// Make a service account in a scope and hand out its secret, once.
+    ServiceAccountCreate = "service-account.create", Change;
+    /// List the service accounts of a scope.
+    ServiceAccountList = "service-account.list", Read;
+    /// End a service account and its tokens.
+    ServiceAccountRevoke = "service-account.revoke", Change;
+    /// Make a bundle of definitions the active one.
+    Deploy = "deploy", Change;
+    /// Check a bundle against the scope without deploying it.
+    Check = "check", Read;
+    /// Compare a bundle with the active one.
+    Diff = "diff", Read;
+    /// Show how a query would be answered, without answering it.
+    Plan = "plan", Read;
+    /// Append facts.
+    Ingest = "ingest", Change;
+    /// Ask for features of a few rows.
+    Query = "query", Read;
+    /// Build a training set.
+    Train = "train", Read;
+    /// Replay facts and compare online with offline answers.
+    Verify = "verify", Read;
+    /// Read definitions, lineage and documentation.
+    CatalogueRead = "catalogue.read", Read;
+    /// Read entries of the audit log: an environment's, or those of one scope.
+    AuditRead = "audit.read", Read;
+}
+
+impl Action {
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<Self, IamError> {
+        let found = Self::ALL.iter().find(|action| action.as_str() == text);
+        found.copied().ok_or_else(|| IamError::UnknownAction { given: text.to_owned() })
+    }
+
+    /// Whether the decision must stand in the log, durably, before anything happens.
+    ///
+    /// Changes are, and so is a training set: it carries data out in bulk, takes long enough that one more write does
+    /// not matter, and names the entry it was built under (rule S30). Other reads are counted per second.
+    pub const fn is_logged_first(self) -> bool {
+        matches!(self.kind(), Kind::Change) || matches!(self, Action::Train)
+    }
+
+    pub(crate) fn names() -> String {
+        let quoted: Vec<String> = Self::ALL.iter().map(|action| format!("`{action}`")).collect();
+        quoted.join(", ")
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_survive_writing_and_reading() {
+        for action in Action::ALL {
+            assert_eq!(Action::parse(action.as_str()).expect("own form"), *action);
+            let json = serde_json::to_string(action).expect("serializes");
+            assert_eq!(json, format!("\"{action}\""));
+            assert_eq!(serde_json::from_str::<Action>(&json).expect("own form"), *action);
+        }
+        let message = Action::parse("delete").expect_err("no such action").to_string();
+        assert!(message.starts_with("`delete` is not an action; actions are `token.issue`, `tenant.create`"), "{message}");
+    }
+
+    #[test]
+    fn every_change_and_every_training_set_is_logged_first() {
+        let later: Vec<&str> = Action::ALL.iter().filter(|a| !a.is_logged_first()).map(|a| a.as_str()).collect();
+        assert_eq!(
+            later,
+            [
+                "tenant.list",
+                "service-account.list",
+                "check",
+                "diff",
+                "plan",
+                "query",
+                "verify",
+                "catalogue.read",
+                "audit.read"
+            ]
+        );
+    }
+}

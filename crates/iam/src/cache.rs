@@ -1,0 +1,117 @@
+//! Decisions already made, so that a busy server asks the policies once per question and epoch.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::{Action, Decision, Policies, Principal, Resource, decide};
+
+/// Remembers decisions by principal, action and resource. A hit costs well under a microsecond.
+///
+/// Bounded: when `entries_max` is reached the cache starts over, which costs one decision per question. A new epoch
+/// ([`Policies::start_epoch`]) empties it at the next question.
+#[derive(Debug)]
+pub struct DecisionCache {
+    entries_max: usize,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    epoch: u64,
+    decisions: HashMap<(Principal, Action, Resource), Decision>,
+}
+
+impl DecisionCache {
+    /// A cache of at most `entries_max` decisions.
+    pub fn new(entries_max: usize) -> Self {
+        Self { entries_max, known: Mutex::default() }
+    }
+
+    /// What [`decide`] answers, now or earlier in this epoch.
+    pub fn decide(
+        &self,
+        policies: &Policies,
+        principal: &Principal,
+        action: Action,
+        resource: &Resource,
+    ) -> Decision {
+        let question = (principal.clone(), action, resource.clone());
+        if let Some(decision) = self.find(policies.epoch(), &question) {
+            return decision;
+        }
+        let decision = decide(policies, principal, action, resource); // Outside the lock: it takes its time.
+        self.keep(question, decision.clone());
+        decision
+    }
+
+    fn find(&self, epoch: u64, question: &(Principal, Action, Resource)) -> Option<Decision> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.epoch == epoch { known.decisions.get(question).cloned() } else { None }
+    }
+
+    fn keep(&self, question: (Principal, Action, Resource), decision: Decision) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if decision.epoch() < known.epoch {
+            return; // A new epoch began while this decision was made.
+        }
+        if decision.epoch() > known.epoch || known.decisions.len() >= self.entries_max {
+            *known = Known { epoch: decision.epoch(), decisions: HashMap::new() };
+        }
+        known.decisions.insert(question, decision);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use creta_model::Scope;
+
+    use super::*;
+    use crate::{PrincipalId, Role};
+
+    fn developer(id: &str) -> Principal {
+        let scope = Scope::parse("acme", "prod").expect("valid");
+        Principal::service_account(PrincipalId::parse(id).expect("valid"), scope, Role::Developer)
+    }
+
+    #[test]
+    fn the_same_question_is_asked_once_per_epoch() {
+        let policies = Policies::load().expect("valid");
+        let cache = DecisionCache::new(8);
+        let resource = Resource::scope(Scope::parse("acme", "prod").expect("valid"));
+        let ask = || cache.decide(&policies, &developer("etl"), Action::Query, &resource);
+
+        let first = ask();
+        assert!(first.is_allowed());
+        assert!(std::ptr::eq(first.principal(), ask().principal()), "the second answer is the first one, remembered");
+
+        assert_eq!(policies.start_epoch(), 1);
+        let later = ask();
+        assert!(!std::ptr::eq(first.principal(), later.principal()), "a new epoch asks again");
+        assert_eq!(later.epoch(), 1);
+    }
+
+    #[test]
+    fn a_decision_of_an_earlier_epoch_is_not_kept() {
+        let policies = Policies::load().expect("valid");
+        let cache = DecisionCache::new(8);
+        let resource = Resource::scope(Scope::parse("acme", "prod").expect("valid"));
+        let question = (developer("etl"), Action::Query, resource.clone());
+        let slow = decide(&policies, &question.0, question.1, &question.2);
+        policies.start_epoch();
+        cache.decide(&policies, &developer("other"), Action::Query, &resource);
+        cache.keep(question.clone(), slow);
+        assert!(cache.find(policies.epoch(), &question).is_none());
+    }
+
+    #[test]
+    fn it_stays_within_its_bound() {
+        let policies = Policies::load().expect("valid");
+        let cache = DecisionCache::new(2);
+        let resource = Resource::scope(Scope::parse("acme", "prod").expect("valid"));
+        for n in 0..7 {
+            let decision = cache.decide(&policies, &developer(&format!("etl-{n}")), Action::Deploy, &resource);
+            assert!(decision.is_allowed());
+            assert!(cache.known.lock().expect("not poisoned").decisions.len() <= 2);
+        }
+    }
+}

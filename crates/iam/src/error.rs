@@ -1,0 +1,40 @@
+//! What can go wrong before a decision is made. A denial is not an error: it is a [`Decision`](crate::Decision).
+
+/// Why a name, a secret or the policies were refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IamError {
+    /// Not a principal's id.
+    #[error("`{given}` is not a valid principal id: use 1 to 64 lowercase letters, digits, `-`, `_`, `.` and `@`, starting with a letter or digit")]
+    PrincipalId {
+        /// What was given.
+        given: String,
+    },
+    /// Not a purpose. The text is not repeated: it may hold anything.
+    #[error("this purpose cannot be recorded: use 1 to 200 characters on one line")]
+    Purpose,
+    /// Not a client secret. The text is not repeated.
+    #[error("this is not a client secret: it starts with `creta_sk_` and has 58 characters; copy it again in full")]
+    SecretShape,
+    /// A client secret with a typing or copying mistake in it. The text is not repeated.
+    #[error("this client secret has a mistake in it: its last 6 characters do not match the rest; copy it again in full")]
+    SecretChecksum,
+    /// No action of that name.
+    #[error("`{given}` is not an action; actions are {}", crate::Action::names())]
+    UnknownAction {
+        /// What was given.
+        given: String,
+    },
+    /// No role of that name.
+    #[error("`{given}` is not a role; use `developer` or `reader`")]
+    UnknownRole {
+        /// What was given.
+        given: String,
+    },
+    /// The policies do not parse or do not agree with their schema.
+    #[error("the access policies cannot be used: {reason}")]
+    Policies {
+        /// What the policy language says, about policies only.
+        reason: String,
+    },
+}

@@ -1,0 +1,199 @@
+//! Who acts: an administrator of an environment, or a service account of one scope.
+
+use std::fmt;
+use std::sync::Arc;
+
+use creta_model::{Environment, Scope};
+use serde::{Deserialize, Serialize};
+
+use crate::IamError;
+
+/// Name of a principal, unique among the administrators of an environment or the service accounts of a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PrincipalId(Arc<str>);
+
+impl PrincipalId {
+    /// 1 to 64 lowercase letters, digits, `-`, `_`, `.` and `@`, starting with a letter or digit. ASCII only, so that no
+    /// two principals look alike.
+    pub fn parse(text: &str) -> Result<Self, IamError> {
+        let bytes = text.as_bytes();
+        let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let valid = (1..=64).contains(&bytes.len())
+            && bytes.first().is_some_and(plain)
+            && bytes.iter().all(|b| plain(b) || b"-_.@".contains(b));
+        if valid { Ok(Self(text.into())) } else { Err(IamError::PrincipalId { given: text.to_owned() }) }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PrincipalId {
+    type Error = IamError;
+    fn try_from(text: String) -> Result<Self, IamError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<PrincipalId> for String {
+    fn from(id: PrincipalId) -> String {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for PrincipalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A set of actions given to a service account on its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Deploys definitions and ingests facts, and does all that a reader does.
+    Developer,
+    /// Asks for features and training sets, and reads the catalogue.
+    Reader,
+}
+
+impl Role {
+    /// Both roles.
+    pub const ALL: &'static [Role] = &[Role::Developer, Role::Reader];
+
+    /// `developer` or `reader`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Developer => "developer",
+            Role::Reader => "reader",
+        }
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<Self, IamError> {
+        let found = Self::ALL.iter().find(|role| role.as_str() == text);
+        found.copied().ok_or_else(|| IamError::UnknownRole { given: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who acts. It comes from authentication, never from a header or a body.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Principal {
+    /// Runs one environment: makes tenants and service accounts, reads the log, and sees no feature data.
+    Administrator {
+        /// Who.
+        id: PrincipalId,
+        /// The environment it runs.
+        environment: Environment,
+    },
+    /// A program of one tenant in one environment.
+    ServiceAccount {
+        /// Who.
+        id: PrincipalId,
+        /// The only scope it can act in.
+        scope: Scope,
+        /// What it may do there.
+        role: Role,
+    },
+}
+
+impl Principal {
+    /// An administrator of `environment`.
+    pub fn administrator(id: PrincipalId, environment: Environment) -> Self {
+        Self::Administrator { id, environment }
+    }
+
+    /// A service account of `scope`.
+    pub fn service_account(id: PrincipalId, scope: Scope, role: Role) -> Self {
+        Self::ServiceAccount { id, scope, role }
+    }
+
+    /// Who.
+    pub fn id(&self) -> &PrincipalId {
+        match self {
+            Self::Administrator { id, .. } | Self::ServiceAccount { id, .. } => id,
+        }
+    }
+
+    /// `administrator` or `service-account`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Administrator { .. } => "administrator",
+            Self::ServiceAccount { .. } => "service-account",
+        }
+    }
+
+    /// The environment it belongs to: every principal has exactly one.
+    pub fn environment(&self) -> &Environment {
+        match self {
+            Self::Administrator { environment, .. } => environment,
+            Self::ServiceAccount { scope, .. } => &scope.environment,
+        }
+    }
+
+    /// The scope it belongs to; an administrator belongs to no tenant.
+    pub fn scope(&self) -> Option<&Scope> {
+        match self {
+            Self::Administrator { .. } => None,
+            Self::ServiceAccount { scope, .. } => Some(scope),
+        }
+    }
+
+    /// The role it was given; administrators have none.
+    pub const fn role(&self) -> Option<Role> {
+        match self {
+            Self::Administrator { .. } => None,
+            Self::ServiceAccount { role, .. } => Some(*role),
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Administrator { id, environment } => write!(f, "administrator `{id}` of `{environment}`"),
+            Self::ServiceAccount { id, scope, role } => write!(f, "{role} `{id}` of `{scope}`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_look_alike_or_carry_structure_are_refused() {
+        for bad in ["", "-a", "Ana", "ana b", "a/b", "a\"b", "a\nb", "аna", &"a".repeat(65)] {
+            assert!(PrincipalId::parse(bad).is_err(), "{bad:?} must be refused");
+            assert!(serde_json::from_value::<PrincipalId>(serde_json::json!(bad)).is_err(), "{bad:?} in JSON too");
+        }
+        for good in ["a", "7", "ana@example.com", "etl-nightly_2", &"a".repeat(64)] {
+            assert_eq!(PrincipalId::parse(good).expect("valid").as_str(), good);
+        }
+    }
+
+    #[test]
+    fn principals_survive_writing_and_reading() {
+        let id = PrincipalId::parse("etl").expect("valid");
+        let scope = Scope::parse("acme", "prod").expect("valid");
+        for principal in [
+            Principal::administrator(id.clone(), scope.environment.clone()),
+            Principal::service_account(id.clone(), scope.clone(), Role::Reader),
+        ] {
+            let json = serde_json::to_string(&principal).expect("serializes");
+            assert_eq!(serde_json::from_str::<Principal>(&json).expect("own form"), principal);
+        }
+        let unknown_field = r#"{"kind":"administrator","id":"a","environment":"prod","tenant":"acme"}"#;
+        assert!(serde_json::from_str::<Principal>(unknown_field).is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! Attacks on what lies on disk.

@@ -1,0 +1,369 @@
+//! The scope keys of one environment, wrapped in files.
+//!
+//! `keys/<tenant>.json` holds the versions of a tenant's scope key, each sealed with AES-256-GCM under a key derived from
+//! the root key and authenticated with format, environment, tenant and version. `keys/<tenant>.destroyed` says that there
+//! was a key and that it must not be made again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use creta_model::{Environment, Instant, Scope, TenantId};
+use creta_platform::{FileError, Platform};
+use serde::{Deserialize, Serialize};
+
+use crate::header::unwrap;
+use crate::primitives::{AesKey, NONCE_LEN, Secret, encode, mac, mac_key, random, random_secret, same};
+use crate::{KeyError, RootKey, ScopeKey};
+
+const FORMAT: &str = "creta.scope-key/1";
+const TOMBSTONE_FORMAT: &str = "creta.destroyed-key/1";
+
+/// The scope keys of one environment. Cheap to share behind an `Arc`; keys that were used stay in memory.
+///
+/// One process changes a key folder at a time. Another process that has it open sees a rotated or destroyed key when it
+/// opens the ring again.
+pub struct KeyRing {
+    environment: Environment,
+    platform: Platform,
+    state: Mutex<State>,
+}
+
+struct State {
+    root: RootKey,
+    opened: HashMap<TenantId, ScopeKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    format: String,
+    environment: Environment,
+    tenant: TenantId,
+    /// Id of the root key that wraps the versions.
+    root: String,
+    versions: Vec<WrappedKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrappedKey {
+    version: u32,
+    created: Instant,
+    nonce: String,
+    wrapped: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tombstone {
+    format: String,
+    environment: Environment,
+    tenant: TenantId,
+    destroyed: Instant,
+    root: String,
+    /// Of the other fields, so that nobody without the root key can have a scope's key deleted.
+    mac: String,
+}
+
+impl KeyRing {
+    /// Opens the keys of `environment` in `platform.files`, and finishes destructions that a crash interrupted. A root key
+    /// of another environment is [`KeyError::WrongEnvironment`].
+    pub fn open(root: RootKey, environment: Environment, platform: Platform) -> Result<Self, KeyError> {
+        if *root.environment() != environment {
+            return Err(KeyError::WrongEnvironment { expected: root.environment().clone(), given: environment });
+        }
+        let ring = Self { environment, platform, state: Mutex::new(State { root, opened: HashMap::new() }) };
+        ring.finish_destructions(&ring.state().root)?;
+        Ok(ring)
+    }
+
+    /// The environment whose keys these are.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Makes the key of a new scope. [`KeyError::ScopeExists`] if there is one, [`KeyError::Destroyed`] if there was.
+    pub fn create_scope(&self, scope: &Scope) -> Result<ScopeKey, KeyError> {
+        self.check(scope)?;
+        let mut state = self.state();
+        self.refuse_destroyed(&state.root, scope)?;
+        let secret = random_secret();
+        let file = KeyFile {
+            format: FORMAT.to_owned(),
+            environment: self.environment.clone(),
+            tenant: scope.tenant.clone(),
+            root: state.root.id().to_owned(),
+            versions: vec![self.wrap(&state.root, &scope.tenant, 1, self.platform.clock.now(), &secret)],
+        };
+        match self.platform.files.create(&key_path(&scope.tenant), &to_json(&file)) {
+            Ok(()) => {}
+            Err(FileError::Exists { .. }) => return Err(KeyError::ScopeExists { scope: scope.clone() }),
+            Err(error) => return Err(error.into()),
+        }
+        let key = ScopeKey::new(scope.clone(), BTreeMap::from([(1, secret)]));
+        state.opened.insert(scope.tenant.clone(), key.clone());
+        Ok(key)
+    }
+
+    /// The key of a scope: [`KeyError::UnknownScope`] if there is none, [`KeyError::Destroyed`] if there was one,
+    /// [`KeyError::WrongEnvironment`] for a scope of another environment. Reads files on the first call only.
+    pub fn scope(&self, scope: &Scope) -> Result<ScopeKey, KeyError> {
+        self.check(scope)?;
+        let mut state = self.state();
+        if let Some(key) = state.opened.get(&scope.tenant) {
+            return Ok(key.clone());
+        }
+        self.refuse_destroyed(&state.root, scope)?;
+        let file = self.read(scope)?;
+        let key = ScopeKey::new(scope.clone(), self.unwrap_all(&state.root, &file)?);
+        state.opened.insert(scope.tenant.clone(), key.clone());
+        Ok(key)
+    }
+
+    /// The key of a scope, made now if there is none. A destroyed key is not made again.
+    pub fn scope_or_create(&self, scope: &Scope) -> Result<ScopeKey, KeyError> {
+        match self.scope(scope) {
+            Err(KeyError::UnknownScope { .. }) => match self.create_scope(scope) {
+                // Somebody else was faster.
+                Err(KeyError::ScopeExists { .. }) => self.scope(scope),
+                outcome => outcome,
+            },
+            outcome => outcome,
+        }
+    }
+
+    /// Adds a version to a scope's key. New seals of the returned key use it; what older versions sealed stays readable,
+    /// and [`ScopeKey::mac`] and [`ScopeKey::derive`] keep their results. Keys handed out before go on sealing with the
+    /// version they know.
+    pub fn rotate_scope(&self, scope: &Scope) -> Result<ScopeKey, KeyError> {
+        self.check(scope)?;
+        let mut state = self.state();
+        self.refuse_destroyed(&state.root, scope)?;
+        let mut file = self.read(scope)?;
+        let mut versions = self.unwrap_all(&state.root, &file)?;
+        let next = versions.keys().next_back().expect("a scope key has at least one version") + 1;
+        let secret = random_secret();
+        file.versions.push(self.wrap(&state.root, &scope.tenant, next, self.platform.clock.now(), &secret));
+        self.platform.files.replace(&key_path(&scope.tenant), &to_json(&file))?;
+        versions.insert(next, secret);
+        let key = ScopeKey::new(scope.clone(), versions);
+        state.opened.insert(scope.tenant.clone(), key.clone());
+        Ok(key)
+    }
+
+    /// Destroys a scope's key for good: all that was sealed with it is unreadable, and the name cannot be used again.
+    /// Calling it again is harmless. Keys handed out before live until they are dropped.
+    ///
+    /// First a tombstone is made durable, then the wrapped key is overwritten and deleted. File systems and disks may keep
+    /// the old blocks, and backups of the key folder the old file: those hold the key wrapped by the root key, so
+    /// [`rotate_root`](Self::rotate_root) and destroying the old root key closes them too.
+    pub fn destroy_scope(&self, scope: &Scope) -> Result<(), KeyError> {
+        self.check(scope)?;
+        let mut state = self.state();
+        let path = tombstone_path(&scope.tenant);
+        if self.tombstone(&state.root, &scope.tenant)?.is_none() {
+            match self.platform.files.size(&key_path(&scope.tenant)) {
+                Err(FileError::NotFound { .. }) => return Err(KeyError::UnknownScope { scope: scope.clone() }),
+                other => other?,
+            };
+            let tombstone = self.new_tombstone(&state.root, &scope.tenant, self.platform.clock.now());
+            self.platform.files.create(&path, &to_json(&tombstone))?;
+        }
+        state.opened.remove(&scope.tenant);
+        self.erase(&scope.tenant)
+    }
+
+    /// Scopes that have a key, by tenant name.
+    pub fn list(&self) -> Result<Vec<Scope>, KeyError> {
+        let paths = self.platform.files.list("keys/")?;
+        let destroyed: Vec<TenantId> = paths.iter().filter_map(|path| tenant_of(path, ".destroyed")).collect();
+        let tenants = paths.iter().filter_map(|path| tenant_of(path, ".json")).filter(|tenant| !destroyed.contains(tenant));
+        let mut scopes: Vec<Scope> = tenants.map(|tenant| Scope::new(tenant, self.environment.clone())).collect();
+        scopes.sort_unstable();
+        Ok(scopes)
+    }
+
+    /// Wraps all scope keys anew with `new`, which serves from then on; data stays as it is. Keep the old root key until
+    /// this has returned: after an interruption, open the ring with the old key and call it again with the same `new`.
+    pub fn rotate_root(&self, new: RootKey) -> Result<(), KeyError> {
+        if *new.environment() != self.environment {
+            return Err(KeyError::WrongEnvironment { expected: new.environment().clone(), given: self.environment.clone() });
+        }
+        let mut state = self.state();
+        self.finish_destructions(&state.root)?;
+        for path in self.platform.files.list("keys/")? {
+            if let Some(tenant) = tenant_of(&path, ".json") {
+                let file = self.read(&Scope::new(tenant.clone(), self.environment.clone()))?;
+                if file.root == new.id() {
+                    self.unwrap_all(&new, &file)?;
+                    continue;
+                }
+                let secrets = self.unwrap_all(&state.root, &file)?;
+                let versions = file.versions.iter().map(|wrapped| {
+                    self.wrap(&new, &tenant, wrapped.version, wrapped.created, &secrets[&wrapped.version])
+                });
+                let rewrapped = KeyFile { root: new.id().to_owned(), versions: versions.collect(), ..file };
+                self.platform.files.replace(&path, &to_json(&rewrapped))?;
+            } else if let Some(tenant) = tenant_of(&path, ".destroyed") {
+                let at = match self.tombstone(&new, &tenant) {
+                    Err(KeyError::OtherRootKey { .. }) => self.tombstone(&state.root, &tenant)?,
+                    _done => continue,
+                };
+                let at = at.expect("the tombstone was just listed");
+                self.platform.files.replace(&path, &to_json(&self.new_tombstone(&new, &tenant, at)))?;
+            }
+        }
+        state.root = new;
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds the keys")
+    }
+
+    fn check(&self, scope: &Scope) -> Result<(), KeyError> {
+        if scope.environment == self.environment {
+            return Ok(());
+        }
+        Err(KeyError::WrongEnvironment { expected: self.environment.clone(), given: scope.environment.clone() })
+    }
+
+    fn refuse_destroyed(&self, root: &RootKey, scope: &Scope) -> Result<(), KeyError> {
+        match self.tombstone(root, &scope.tenant)? {
+            None => Ok(()),
+            Some(at) => Err(KeyError::Destroyed { scope: scope.clone(), at }),
+        }
+    }
+
+    /// Erases the keys whose tombstone stands, authentic, beside them.
+    fn finish_destructions(&self, root: &RootKey) -> Result<(), KeyError> {
+        for path in self.platform.files.list("keys/")? {
+            let Some(tenant) = tenant_of(&path, ".destroyed") else { continue };
+            match self.tombstone(root, &tenant) {
+                // An interrupted rotation of the root key got this far, so the key beside it was already erased.
+                Err(KeyError::OtherRootKey { .. }) => {}
+                outcome => {
+                    outcome?;
+                    self.erase(&tenant)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn erase(&self, tenant: &TenantId) -> Result<(), KeyError> {
+        let path = key_path(tenant);
+        let size = match self.platform.files.size(&path) {
+            Err(FileError::NotFound { .. }) => return Ok(()),
+            other => usize::try_from(other?).expect("a key file fits in memory"),
+        };
+        // A full disk must not keep a key alive: deleting needs no space.
+        if let Err(error) = self.platform.files.replace(&path, &vec![0; size]) {
+            tracing::warn!(path, %error, "a destroyed key could not be overwritten; deleting it");
+        }
+        Ok(self.platform.files.delete(&path)?)
+    }
+
+    fn read(&self, scope: &Scope) -> Result<KeyFile, KeyError> {
+        let path = key_path(&scope.tenant);
+        let bytes = match self.platform.files.read(&path) {
+            Err(FileError::NotFound { .. }) => return Err(KeyError::UnknownScope { scope: scope.clone() }),
+            other => other?,
+        };
+        let damaged = |problem| KeyError::KeyFile { path: path.clone(), problem };
+        let file: KeyFile = serde_json::from_slice(&bytes).map_err(|_| damaged("it is not in the form `creta.scope-key/1`"))?;
+        if file.format != FORMAT {
+            return Err(damaged("its format is not `creta.scope-key/1`"));
+        }
+        if file.environment != scope.environment || file.tenant != scope.tenant {
+            return Err(damaged("it belongs to another tenant or environment"));
+        }
+        if file.versions.is_empty() || file.versions.windows(2).any(|pair| pair[0].version >= pair[1].version) {
+            return Err(damaged("its versions are not in order"));
+        }
+        Ok(file)
+    }
+
+    fn wrap(&self, root: &RootKey, tenant: &TenantId, version: u32, created: Instant, secret: &Secret) -> WrappedKey {
+        let nonce = random::<NONCE_LEN>();
+        let mut wrapped = Vec::new();
+        let key = AesKey::new(&root.derive("scope key wrap"));
+        key.seal_onto(nonce, &self.wrap_aad(tenant, version), &secret[..], &mut wrapped);
+        WrappedKey { version, created, nonce: STANDARD.encode(nonce), wrapped: STANDARD.encode(wrapped) }
+    }
+
+    fn unwrap_all(&self, root: &RootKey, file: &KeyFile) -> Result<BTreeMap<u32, Secret>, KeyError> {
+        let path = key_path(&file.tenant);
+        if file.root != root.id() {
+            return Err(KeyError::OtherRootKey { path, found: file.root.clone(), at_hand: root.id().to_owned() });
+        }
+        let key = AesKey::new(&root.derive("scope key wrap"));
+        let unwrapped = file.versions.iter().map(|wrapped| {
+            let decode = |text: &str| STANDARD.decode(text).ok();
+            decode(&wrapped.nonce)
+                .zip(decode(&wrapped.wrapped))
+                .and_then(|(nonce, bytes)| unwrap(&key, &nonce, &self.wrap_aad(&file.tenant, wrapped.version), &bytes))
+                .map(|secret| (wrapped.version, secret))
+                .ok_or_else(|| KeyError::KeyFile { path: path.clone(), problem: "a wrapped key was changed or belongs elsewhere" })
+        });
+        unwrapped.collect()
+    }
+
+    fn wrap_aad(&self, tenant: &TenantId, version: u32) -> Vec<u8> {
+        let (environment, tenant) = (self.environment.as_str().as_bytes(), tenant.as_str().as_bytes());
+        encode(&[FORMAT.as_bytes(), environment, tenant, &version.to_be_bytes()])
+    }
+
+    /// When the tenant's key was destroyed, if it was.
+    fn tombstone(&self, root: &RootKey, tenant: &TenantId) -> Result<Option<Instant>, KeyError> {
+        let path = tombstone_path(tenant);
+        let bytes = match self.platform.files.read(&path) {
+            Err(FileError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let damaged = |problem| KeyError::KeyFile { path: path.clone(), problem };
+        let found: Tombstone =
+            serde_json::from_slice(&bytes).map_err(|_| damaged("it is not in the form `creta.destroyed-key/1`"))?;
+        if found.root != root.id() {
+            return Err(KeyError::OtherRootKey { path, found: found.root, at_hand: root.id().to_owned() });
+        }
+        let expected = self.new_tombstone(root, tenant, found.destroyed);
+        if !same(found.mac.as_bytes(), expected.mac.as_bytes()) {
+            return Err(damaged("it was changed or belongs elsewhere"));
+        }
+        Ok(Some(found.destroyed))
+    }
+
+    fn new_tombstone(&self, root: &RootKey, tenant: &TenantId, destroyed: Instant) -> Tombstone {
+        let key = mac_key(&root.derive("tombstone"));
+        let mac = mac(&key, &[TOMBSTONE_FORMAT.as_bytes(), tenant.as_str().as_bytes(), &destroyed.micros().to_be_bytes()]);
+        Tombstone {
+            format: TOMBSTONE_FORMAT.to_owned(),
+            environment: self.environment.clone(),
+            tenant: tenant.clone(),
+            destroyed,
+            root: root.id().to_owned(),
+            mac: hex::encode(mac),
+        }
+    }
+}
+
+fn key_path(tenant: &TenantId) -> String {
+    format!("keys/{tenant}.json")
+}
+
+fn tombstone_path(tenant: &TenantId) -> String {
+    format!("keys/{tenant}.destroyed")
+}
+
+fn tenant_of(path: &str, ending: &str) -> Option<TenantId> {
+    TenantId::parse(path.strip_prefix("keys/")?.strip_suffix(ending)?).ok()
+}
+
+fn to_json(document: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(document).expect("key documents have text keys");
+    bytes.push(b'\n');
+    bytes
+}

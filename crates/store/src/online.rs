@@ -1,0 +1,73 @@
+//! Online values: derived from the facts, fast to read, rebuilt when in doubt.
+
+use std::fmt;
+
+use crate::{Position, StoreError};
+
+mod lmdb;
+mod memory;
+
+pub use lmdb::LmdbStore;
+pub use memory::MemoryStore;
+
+/// What an online value is stored under.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OnlineKey {
+    kind: &'static str,
+    bytes: Box<[u8]>,
+}
+
+impl OnlineKey {
+    /// `kind` says what sort of value it is (`values`, `tiles`); `bytes` is the typed, length-prefixed encoding of the
+    /// entity and its key (rule S19), so that no two keys of a kind share their bytes.
+    pub fn new(kind: &'static str, bytes: impl Into<Box<[u8]>>) -> Self {
+        Self { kind, bytes: bytes.into() }
+    }
+
+    /// What sort of value it is.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The encoded entity and key.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Shows the kind only: keys are somebody's data.
+impl fmt::Debug for OnlineKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OnlineKey({}, {} bytes)", self.kind, self.bytes.len())
+    }
+}
+
+/// Decides a key's new value from its index in the call and its old value; `None` removes it.
+pub type Merge<'a> = dyn FnMut(usize, Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> + 'a;
+
+/// Values derived from the facts of one scope, and the position of the facts up to which they are derived.
+///
+/// The owner starts by comparing [`position`](Self::position) with the facts. Behind: it applies what
+/// [`FactStore::read_since`](crate::FactStore::read_since) returns. Ahead: the facts were restored from a backup, or
+/// these values come from elsewhere; it calls [`clear`](Self::clear) and rebuilds. A crash loses at most the latest
+/// updates, whole calls of them and their positions with them, so catching up brings them back.
+pub trait OnlineStore: Send + Sync {
+    /// The values of `keys`, in their order, all from one moment. A value that does not belong to its key is
+    /// [`StoreError::Tampered`].
+    fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+
+    /// Sets each key to what `merge` makes of its old value, and the position, all or nothing. A key that stands twice
+    /// is merged twice, in order. `merge` must not use the store. [`StoreError::Behind`] if `position` is lower than the
+    /// present one.
+    fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError>;
+
+    /// Up to where the facts are applied; [`Position::START`] for an empty store.
+    fn position(&self) -> Result<Position, StoreError>;
+
+    /// Removes every value and goes back to [`Position::START`].
+    fn clear(&self) -> Result<(), StoreError>;
+}
+
+fn check_forward(store: &str, present: Position, given: Position) -> Result<(), StoreError> {
+    if given < present { Err(StoreError::Behind { store: store.to_owned(), given, present }) } else { Ok(()) }
+}

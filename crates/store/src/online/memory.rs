@@ -1,0 +1,61 @@
+//! Online values that live and die with the process.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use super::{Merge, OnlineKey, OnlineStore, check_forward};
+use crate::{Position, StoreError};
+
+/// Online values in memory, for the embedded engine and for tests. Nothing is written anywhere, so nothing is sealed.
+#[derive(Default)]
+pub struct MemoryStore {
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    values: HashMap<OnlineKey, Vec<u8>>,
+    position: Position,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+// A caller's merge may panic under the lock; the state is only changed after the last merge, so it is whole then too.
+impl OnlineStore for MemoryStore {
+    fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.iter().map(|key| state.values.get(key).cloned()).collect())
+    }
+
+    fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        check_forward("online values", state.position, position)?;
+        let mut changed: HashMap<&OnlineKey, Option<Vec<u8>>> = HashMap::with_capacity(keys.len());
+        for (index, key) in keys.iter().enumerate() {
+            let old = changed.remove(key).unwrap_or_else(|| state.values.get(key).cloned());
+            changed.insert(key, merge(index, old)?);
+        }
+        for (key, value) in changed {
+            match value {
+                Some(value) => state.values.insert(key.clone(), value),
+                None => state.values.remove(key),
+            };
+        }
+        state.position = position;
+        Ok(())
+    }
+
+    fn position(&self) -> Result<Position, StoreError> {
+        Ok(self.state.read().unwrap_or_else(PoisonError::into_inner).position)
+    }
+
+    fn clear(&self) -> Result<(), StoreError> {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::default();
+        Ok(())
+    }
+}

@@ -1,6 +1,7 @@
 //! The one pure function that decides, and what it decides with.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use cedar_policy::{
 };
 use creta_model::{Environment, Scope};
 
-use crate::{Action, IamError, Place, Principal, PrincipalId, Resource};
+use crate::{Action, IamError, Place, Principal, PrincipalId, Resource, is_reserved};
 
 const SCHEMA: &str = include_str!("../policies/creta.cedarschema");
 const POLICIES: &str = include_str!("../policies/creta.cedar");
@@ -94,7 +95,7 @@ pub enum Reason {
     Forbidden,
     /// The resource belongs to another tenant.
     OtherTenant,
-    /// The resource is the environment as a whole, which no tenant reaches.
+    /// The resource is the environment as a whole, which no tenant reaches, or its own scope, in which nobody acts.
     ControlPlane,
     /// The resource belongs to another environment.
     OtherEnvironment,
@@ -127,11 +128,12 @@ impl Reason {
     }
 }
 
-/// The answer of [`decide`], and of nothing else: its fields are private and it has no constructor. Cheap to clone.
+/// The answer of [`decide`], and of nothing else: its fields are private and it has no constructor. Cheap to clone, and
+/// to compare with a clone of itself.
 #[derive(Debug, Clone)]
 pub struct Decision(Arc<Decided>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Decided {
     principal: Principal,
     action: Action,
@@ -139,6 +141,20 @@ struct Decided {
     reason: Reason,
     policies: Vec<String>,
     epoch: u64,
+}
+
+impl PartialEq for Decision {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Decision {}
+
+impl Hash for Decision {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.principal(), self.action(), self.resource()).hash(state); // The rest follows from these and the policies.
+    }
 }
 
 impl Decision {
@@ -208,6 +224,9 @@ pub fn decide(policies: &Policies, principal: &Principal, action: Action, resour
 fn out_of_reach(principal: &Principal, place: &Place) -> Option<Reason> {
     if principal.environment() != place.environment() {
         return Some(Reason::OtherEnvironment);
+    }
+    if place.scope().is_some_and(|scope| is_reserved(&scope.tenant)) {
+        return Some(Reason::ControlPlane);
     }
     match (principal, place) {
         (Principal::Administrator { .. }, _) => None,

@@ -131,6 +131,20 @@ fn the_policies_alone_already_keep_scopes_apart() {
 }
 
 #[test]
+fn nobody_acts_in_the_scope_of_the_control_plane() {
+    let policies = Policies::load().expect("valid");
+    let home = crate::control_plane(&environment("prod"));
+    let squatter = Principal::service_account(id("etl"), home.clone(), Role::Developer);
+    let (_, administrator) = &principals()[0];
+    for principal in [&squatter, administrator] {
+        for action in Action::ALL {
+            let decision = decide(&policies, principal, *action, &Resource::scope(home.clone()));
+            assert_eq!(decision.reason(), Reason::ControlPlane, "{principal} {action}");
+        }
+    }
+}
+
+#[test]
 fn tags_and_purpose_reach_the_policies() {
     let text = r#"
         @id("all") permit (principal, action, resource);

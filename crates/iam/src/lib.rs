@@ -40,5 +40,5 @@ pub use cache::DecisionCache;
 pub use decision::{Decision, Policies, Reason, decide};
 pub use error::IamError;
 pub use principal::{Principal, PrincipalId, Role};
-pub use resource::{FeatureSet, Place, Purpose, Resource};
+pub use resource::{FeatureSet, Place, Purpose, Resource, control_plane, is_reserved};
 pub use secret::ClientSecret;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use creta_model::{Environment, Scope};
+use creta_model::{Environment, Scope, TenantId};
 
 use crate::IamError;
 
@@ -50,6 +50,11 @@ impl FeatureSet {
     /// Names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.tags_by_name.keys().map(String::as_str)
+    }
+
+    /// Names in order, each with its tags in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
+        self.0.tags_by_name.iter().map(|(name, tags)| (name.as_str(), tags.iter().map(String::as_str)))
     }
 
     /// Tags of all features together, in order.
@@ -109,6 +114,20 @@ impl Purpose {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+const CONTROL_PLANE: &str = "control-plane";
+
+/// The scope under which an environment keeps what belongs to no tenant: its audit log, principals and metadata. It is
+/// for keys and paths only; nobody acts in it, and no tenant may have its name.
+pub fn control_plane(environment: &Environment) -> Scope {
+    let tenant = TenantId::parse(CONTROL_PLANE).expect("a valid tenant name");
+    Scope::new(tenant, environment.clone())
+}
+
+/// Whether a tenant's name is taken by the control plane. Such a tenant must not be created.
+pub fn is_reserved(tenant: &TenantId) -> bool {
+    tenant.as_str() == CONTROL_PLANE
 }
 
 /// Where a resource lives.

@@ -1,0 +1,102 @@
+//! The log as static files: C2SP tlog-tiles. A full tile has 256 hashes, a partial one says how many it has.
+
+use std::ops::Range;
+
+use crate::tree::Tree;
+
+const WIDTH: u64 = 256;
+
+/// Path of a hash tile below the log's prefix. `width` is 1 to 256.
+///
+/// ```
+/// assert_eq!(creta_audit::tile_path(0, 1_234_067, 256), "tile/0/x001/x234/067");
+/// assert_eq!(creta_audit::tile_path(1, 0, 17), "tile/1/000.p/17");
+/// ```
+pub fn tile_path(level: u32, index: u64, width: u64) -> String {
+    format!("tile/{level}/{}", index_path(index, width))
+}
+
+/// Path of an entry bundle below the log's prefix. `width` is 1 to 256.
+pub fn entries_path(index: u64, width: u64) -> String {
+    format!("tile/entries/{}", index_path(index, width))
+}
+
+fn index_path(index: u64, width: u64) -> String {
+    let mut path = format!("{:03}", index % 1000);
+    let mut rest = index / 1000;
+    while rest > 0 {
+        path = format!("x{:03}/{path}", rest % 1000);
+        rest /= 1000;
+    }
+    if width < WIDTH { format!("{path}.p/{width}") } else { path }
+}
+
+/// Hashes of tile `index` at `level`, 32 bytes each. `None` where the tree does not have them all, or for a width
+/// outside 1 to 256.
+pub(crate) fn hashes(tree: &Tree, level: u32, index: u64, width: u64) -> Option<Vec<u8>> {
+    let height = level.checked_mul(8).filter(|height| *height < u64::BITS)?;
+    let mut tile = Vec::with_capacity(usize::try_from(width.min(WIDTH)).ok()? * 32);
+    for position in positions(index, width)? {
+        tile.extend_from_slice(tree.node(height, position)?.as_bytes());
+    }
+    Some(tile)
+}
+
+/// Entries of bundle `index`, each after its length as a big-endian `u16`. `None` as for hashes.
+pub(crate) fn bundle(entries: &[Box<[u8]>], index: u64, width: u64) -> Option<Vec<u8>> {
+    let positions = positions(index, width)?;
+    let range = usize::try_from(positions.start).ok()?..usize::try_from(positions.end).ok()?;
+    let mut bundle = Vec::new();
+    for entry in entries.get(range)? {
+        let length = u16::try_from(entry.len()).expect("entries are made no longer than a bundle can say");
+        bundle.extend_from_slice(&length.to_be_bytes());
+        bundle.extend_from_slice(entry);
+    }
+    Some(bundle)
+}
+
+fn positions(index: u64, width: u64) -> Option<Range<u64>> {
+    let start = index.checked_mul(WIDTH)?;
+    (1..=WIDTH).contains(&width).then_some(start..start.checked_add(width)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Hash, reference};
+
+    #[test]
+    fn tiles_hold_the_hashes_of_the_specification() {
+        let entries: Vec<Vec<u8>> = (0..700).map(|n: u32| n.to_be_bytes().to_vec()).collect();
+        let mut tree = Tree::default();
+        entries.iter().for_each(|entry| tree.push(Hash::leaf(entry)));
+
+        let third = hashes(&tree, 0, 2, 188).expect("the partial tile of 700");
+        let expected: Vec<u8> = entries[512..].iter().flat_map(|entry| *Hash::leaf(entry).as_bytes()).collect();
+        assert_eq!(third, expected);
+        let upper = hashes(&tree, 1, 0, 2).expect("two full tiles lie below");
+        assert_eq!(upper[..32], *reference::mth(&entries[..256]).as_bytes());
+        assert_eq!(upper[32..], *reference::mth(&entries[256..512]).as_bytes());
+
+        for (level, index, width) in [(0, 2, 189), (1, 0, 3), (2, 0, 1), (0, 0, 0), (0, 0, 257), (9, 0, 1), (0, u64::MAX, 1)] {
+            assert_eq!(hashes(&tree, level, index, width), None, "{level} {index} {width}");
+        }
+    }
+
+    #[test]
+    fn bundles_hold_each_entry_after_its_length() {
+        let entries: Vec<Box<[u8]>> = (0..258).map(|n| vec![b'x'; n].into_boxed_slice()).collect();
+        assert_eq!(bundle(&entries, 0, 3).expect("there"), b"\0\0\0\x01x\0\x02xx");
+        let second = bundle(&entries, 1, 2).expect("there");
+        assert_eq!((second.len(), &second[..3]), (2 + 256 + 2 + 257, b"\x01\0x".as_slice()));
+        assert_eq!(bundle(&entries, 1, 3), None);
+    }
+
+    #[test]
+    fn paths_are_those_of_the_specification() {
+        assert_eq!(tile_path(0, 0, 256), "tile/0/000");
+        assert_eq!(tile_path(3, 999, 1), "tile/3/999.p/1");
+        assert_eq!(entries_path(1000, 256), "tile/entries/x001/000");
+        assert_eq!(entries_path(1_234_067, 112), "tile/entries/x001/x234/067.p/112");
+    }
+}

@@ -1,7 +1,8 @@
 //! The scope keys of one environment, wrapped in files.
 //!
 //! `keys/<tenant>.json` holds the versions of a tenant's scope key, each sealed with AES-256-GCM under a key derived from
-//! the root key and authenticated with format, environment, tenant and version. `keys/<tenant>.destroyed` says that there
+//! the root key and authenticated with format, environment, tenant, version and
+//! time of creation. `keys/<tenant>.destroyed` says that there
 //! was a key and that it must not be made again.
 
 use std::collections::{BTreeMap, HashMap};
@@ -290,7 +291,7 @@ impl KeyRing {
         let nonce = random::<NONCE_LEN>();
         let mut wrapped = Vec::new();
         let key = AesKey::new(&root.derive("scope key wrap"));
-        key.seal_onto(nonce, &self.wrap_aad(tenant, version), &secret[..], &mut wrapped);
+        key.seal_onto(nonce, &self.wrap_aad(tenant, version, created), &secret[..], &mut wrapped);
         WrappedKey { version, created, nonce: STANDARD.encode(nonce), wrapped: STANDARD.encode(wrapped) }
     }
 
@@ -304,16 +305,18 @@ impl KeyRing {
             let decode = |text: &str| STANDARD.decode(text).ok();
             decode(&wrapped.nonce)
                 .zip(decode(&wrapped.wrapped))
-                .and_then(|(nonce, bytes)| unwrap(&key, &nonce, &self.wrap_aad(&file.tenant, wrapped.version), &bytes))
+                .and_then(|(nonce, bytes)| {
+                    unwrap(&key, &nonce, &self.wrap_aad(&file.tenant, wrapped.version, wrapped.created), &bytes)
+                })
                 .map(|secret| (wrapped.version, secret))
                 .ok_or_else(|| KeyError::KeyFile { path: path.clone(), problem: "a wrapped key was changed or belongs elsewhere" })
         });
         unwrapped.collect()
     }
 
-    fn wrap_aad(&self, tenant: &TenantId, version: u32) -> Vec<u8> {
+    fn wrap_aad(&self, tenant: &TenantId, version: u32, created: Instant) -> Vec<u8> {
         let (environment, tenant) = (self.environment.as_str().as_bytes(), tenant.as_str().as_bytes());
-        encode(&[FORMAT.as_bytes(), environment, tenant, &version.to_be_bytes()])
+        encode(&[FORMAT.as_bytes(), environment, tenant, &version.to_be_bytes(), &created.micros().to_be_bytes()])
     }
 
     /// When the tenant's key was destroyed, if it was.
@@ -366,4 +369,246 @@ fn to_json(document: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(document).expect("key documents have text keys");
     bytes.push(b'\n');
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::SealContext;
+    use creta_model::Span;
+    use creta_platform::{Fault, FaultyFiles, Files, ManualClock, SystemRandom};
+
+    fn platform(files: Arc<dyn Files>) -> Platform {
+        let now = Instant::parse("2025-03-01T12:00:00Z").expect("valid");
+        Platform { clock: Arc::new(ManualClock::new(now)), random: Arc::new(SystemRandom), files }
+    }
+
+    fn environment() -> Environment {
+        Environment::parse("prod").expect("valid")
+    }
+
+    fn scope(tenant: &str) -> Scope {
+        Scope::parse(tenant, "prod").expect("valid")
+    }
+
+    /// The same root key each time, so that a ring can be opened again.
+    fn root(seed: u64) -> RootKey {
+        RootKey::generate(&environment(), &creta_platform::SeededRandom::new(seed))
+    }
+
+    fn ring(platform: &Platform) -> KeyRing {
+        KeyRing::open(root(1), environment(), platform.clone()).expect("opens")
+    }
+
+    fn place() -> SealContext {
+        SealContext { store: "online", path: "k".to_owned(), version: 0 }
+    }
+
+    #[test]
+    fn a_scope_key_is_made_once_and_found_again() {
+        let platform = platform(Platform::in_memory().files);
+        let first = ring(&platform);
+        assert!(matches!(first.scope(&scope("acme")), Err(KeyError::UnknownScope { .. })));
+        let key = first.create_scope(&scope("acme")).expect("new");
+        assert!(matches!(first.create_scope(&scope("acme")), Err(KeyError::ScopeExists { .. })));
+        first.scope_or_create(&scope("beta")).expect("new");
+        let sealed = key.seal(&place(), b"x");
+
+        let second = ring(&platform);
+        let found = second.scope_or_create(&scope("acme")).expect("there");
+        assert_eq!(found.open(&place(), &sealed).expect("own"), b"x");
+        assert_eq!(second.list().expect("lists"), [scope("acme"), scope("beta")]);
+    }
+
+    #[test]
+    fn attack_ch23_another_environment_gets_no_key() {
+        let ring = ring(&platform(Platform::in_memory().files));
+        let staging = Scope::parse("acme", "staging").expect("valid");
+        for outcome in [ring.scope(&staging), ring.create_scope(&staging), ring.scope_or_create(&staging), ring.rotate_scope(&staging)] {
+            assert!(matches!(outcome, Err(KeyError::WrongEnvironment { .. })));
+        }
+        assert!(matches!(ring.destroy_scope(&staging), Err(KeyError::WrongEnvironment { .. })));
+        let other = Environment::parse("staging").expect("valid");
+        let opened = KeyRing::open(root(1), other, Platform::in_memory());
+        assert!(matches!(opened, Err(KeyError::WrongEnvironment { .. })));
+    }
+
+    #[test]
+    fn rotation_keeps_old_seals_readable_and_lookups_stable() {
+        let platform = platform(Platform::in_memory().files);
+        let ring_one = ring(&platform);
+        let old = ring_one.create_scope(&scope("acme")).expect("new");
+        let sealed_old = old.seal(&place(), b"old");
+        let new = ring_one.rotate_scope(&scope("acme")).expect("rotates");
+        let sealed_new = new.seal(&place(), b"new");
+        assert_eq!((old.newest_version(), new.newest_version()), (1, 2));
+        assert!(matches!(old.open(&place(), &sealed_new), Err(KeyError::KeyVersion { version: 2, newest: 1, .. })));
+        for key in [new, ring_one.scope(&scope("acme")).expect("there"), ring(&platform).scope(&scope("acme")).expect("there")] {
+            assert_eq!(key.open(&place(), &sealed_old).expect("own"), b"old");
+            assert_eq!(key.open(&place(), &sealed_new).expect("own"), b"new");
+            assert_eq!(key.mac("lookup", &[b"7"]), old.mac("lookup", &[b"7"]));
+            assert_eq!(key.derive("chain"), old.derive("chain"));
+        }
+    }
+
+    #[test]
+    fn attack_ch23_a_wrapped_key_serves_no_other_tenant_or_root() {
+        let platform = platform(Platform::in_memory().files);
+        let keys = ring(&platform);
+        keys.create_scope(&scope("acme")).expect("new");
+        keys.create_scope(&scope("beta")).expect("new");
+        let acme = String::from_utf8(platform.files.read("keys/acme.json").expect("there")).expect("text");
+        // As it is, and with its tenant rewritten.
+        for planted in [acme.clone(), acme.replace("acme", "beta")] {
+            platform.files.replace("keys/beta.json", planted.as_bytes()).expect("writes");
+            assert!(matches!(ring(&platform).scope(&scope("beta")), Err(KeyError::KeyFile { .. })));
+        }
+        let other_root = KeyRing::open(root(2), environment(), platform.clone()).expect("no destroyed keys");
+        assert!(matches!(other_root.scope(&scope("acme")), Err(KeyError::OtherRootKey { .. })));
+        let renamed = acme.replace(root(1).id(), root(2).id());
+        platform.files.replace("keys/acme.json", renamed.as_bytes()).expect("writes");
+        assert!(matches!(other_root.scope(&scope("acme")), Err(KeyError::KeyFile { .. })));
+    }
+
+    #[test]
+    fn attack_ci12_a_key_file_with_any_byte_flipped_gives_no_other_key() {
+        let platform = platform(Platform::in_memory().files);
+        let keys = ring(&platform);
+        let key = keys.create_scope(&scope("acme")).expect("new");
+        let good = platform.files.read("keys/acme.json").expect("there");
+        let mut refused = 0;
+        for at in 0..good.len() {
+            for bit in [0, 2, 6] {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << bit;
+                platform.files.replace("keys/acme.json", &bad).expect("writes");
+                match ring(&platform).scope(&scope("acme")) {
+                    // White space between fields carries nothing.
+                    Ok(found) => assert_eq!(found.derive("x"), key.derive("x"), "byte {at}"),
+                    Err(KeyError::KeyFile { .. } | KeyError::OtherRootKey { .. }) => refused += 1,
+                    Err(other) => panic!("byte {at}: {other}"),
+                }
+            }
+        }
+        assert!(refused > good.len() * 2);
+    }
+
+    #[test]
+    fn attack_ci12_an_older_key_file_put_back_is_noticed() {
+        let platform = platform(Platform::in_memory().files);
+        let keys = ring(&platform);
+        keys.create_scope(&scope("acme")).expect("new");
+        let older = platform.files.read("keys/acme.json").expect("there");
+        let sealed = keys.rotate_scope(&scope("acme")).expect("rotates").seal(&place(), b"new");
+        platform.files.replace("keys/acme.json", &older).expect("writes");
+        let found = ring(&platform).scope(&scope("acme")).expect("authentic").open(&place(), &sealed);
+        assert!(matches!(found, Err(KeyError::KeyVersion { .. })));
+    }
+
+    #[test]
+    fn a_destroyed_key_is_gone_and_its_name_stays_used() {
+        let clock = Arc::new(ManualClock::new(Instant::parse("2025-03-01T12:00:00Z").expect("valid")));
+        let platform = Platform { clock: Arc::clone(&clock) as _, ..platform(Platform::in_memory().files) };
+        let keys = ring(&platform);
+        assert!(matches!(keys.destroy_scope(&scope("acme")), Err(KeyError::UnknownScope { .. })));
+        keys.create_scope(&scope("acme")).expect("new");
+        keys.create_scope(&scope("beta")).expect("new");
+        clock.advance(Span::days(3));
+        keys.destroy_scope(&scope("acme")).expect("destroys");
+        keys.destroy_scope(&scope("acme")).expect("again is harmless");
+        for ring in [keys, ring(&platform)] {
+            for outcome in [ring.scope(&scope("acme")), ring.create_scope(&scope("acme")), ring.scope_or_create(&scope("acme")), ring.rotate_scope(&scope("acme"))] {
+                let error = outcome.err().expect("refused");
+                assert_eq!(
+                    error.to_string(),
+                    "the key of `prod/acme` was destroyed at 2025-03-04T12:00:00Z: its data cannot be read again, \
+                     and the name cannot be reused"
+                );
+            }
+            assert_eq!(ring.list().expect("lists"), [scope("beta")]);
+        }
+        assert_eq!(platform.files.list("").expect("lists"), ["keys/acme.destroyed", "keys/beta.json"]);
+    }
+
+    #[test]
+    fn attack_ci12_a_forged_tombstone_deletes_nothing() {
+        let platform = platform(Platform::in_memory().files);
+        let keys = ring(&platform);
+        keys.create_scope(&scope("acme")).expect("new");
+        keys.create_scope(&scope("beta")).expect("new");
+        keys.destroy_scope(&scope("acme")).expect("destroys");
+        let tombstone = String::from_utf8(platform.files.read("keys/acme.destroyed").expect("there")).expect("text");
+        platform.files.create("keys/beta.destroyed", tombstone.replace("acme", "beta").as_bytes()).expect("new");
+        assert!(matches!(KeyRing::open(root(1), environment(), platform.clone()), Err(KeyError::KeyFile { .. })));
+        assert!(platform.files.size("keys/beta.json").is_ok());
+    }
+
+    /// Runs `change` with a fault at each of its operations, until it gets through without meeting it.
+    fn at_every_fault(prepare: impl Fn(&KeyRing), change: impl Fn(&KeyRing) -> Result<(), KeyError>, check: impl Fn(Platform, bool)) {
+        for fault in [Fault::Crash, Fault::Full, Fault::Error] {
+            let mut step = 0;
+            loop {
+                let disk = FaultyFiles::new(step);
+                let keys = ring(&platform(Arc::new(disk.clone())));
+                prepare(&keys);
+                disk.inject(fault, step);
+                let met = disk.operations() + step;
+                let acknowledged = change(&keys).is_ok();
+                let finished = disk.operations() <= met;
+                check(platform(Arc::new(disk.restart())), acknowledged);
+                if finished {
+                    assert!(step > 0);
+                    break;
+                }
+                step += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_destruction_survives_a_crash_at_every_operation() {
+        let acme = scope("acme");
+        at_every_fault(
+            |keys| drop(keys.create_scope(&acme).expect("new")),
+            |keys| keys.destroy_scope(&acme),
+            |platform, acknowledged| {
+                let keys = ring(&platform);
+                let destroyed = match keys.scope(&acme) {
+                    Ok(_) => false,
+                    Err(KeyError::Destroyed { .. }) => true,
+                    Err(other) => panic!("{other}"),
+                };
+                assert!(destroyed || !acknowledged);
+                assert_eq!(platform.files.size("keys/acme.json").is_err(), destroyed, "a destroyed key is erased on opening");
+            },
+        );
+    }
+
+    #[test]
+    fn a_rotation_of_the_root_key_can_be_finished_after_a_crash_at_every_operation() {
+        let secret = std::cell::RefCell::new(Vec::new());
+        at_every_fault(
+            |keys| {
+                let tenants = ["acme", "beta", "gone"].map(|tenant| keys.create_scope(&scope(tenant)).expect("new"));
+                keys.rotate_scope(&scope("beta")).expect("rotates");
+                keys.destroy_scope(&scope("gone")).expect("destroys");
+                *secret.borrow_mut() = tenants[..2].iter().map(|key| key.derive("x")).collect();
+            },
+            |keys| keys.rotate_root(root(2)),
+            |platform, acknowledged| {
+                if !acknowledged {
+                    ring(&platform).rotate_root(root(2)).expect("finishes");
+                }
+                let keys = KeyRing::open(root(2), environment(), platform.clone()).expect("opens");
+                let found = ["acme", "beta"].map(|tenant| keys.scope(&scope(tenant)).expect("rewrapped").derive("x"));
+                assert_eq!(found[..], secret.borrow()[..]);
+                assert_eq!(keys.scope(&scope("beta")).expect("there").newest_version(), 2);
+                assert!(matches!(keys.scope(&scope("gone")), Err(KeyError::Destroyed { .. })));
+                let stale = ring(&platform).scope(&scope("acme")).err().expect("the old root key serves no more");
+                assert!(matches!(stale, KeyError::OtherRootKey { .. }));
+            },
+        );
+    }
 }

@@ -30,7 +30,12 @@ pub struct SealContext {
 
 /// The key of one scope, in all its versions. Cloning shares it; the secrets are overwritten when the last clone goes.
 ///
-/// It has no `Debug` and gives out no secret but those it derives.
+/// It gives out no secret but those it derives, and has no `Debug`:
+///
+/// ```compile_fail
+/// fn print<T: std::fmt::Debug>() {}
+/// print::<creta_keys::ScopeKey>();
+/// ```
 #[derive(Clone)]
 pub struct ScopeKey {
     inner: Arc<Inner>,
@@ -188,5 +193,139 @@ impl ScopeKey {
         }
         aad.extend_from_slice(&ctx.version.to_be_bytes());
         aad
+    }
+}
+
+/// A key of a scope, for tests.
+#[cfg(test)]
+pub(crate) fn test_key(tenant: &str, environment: &str) -> ScopeKey {
+    let scope = Scope::parse(tenant, environment).expect("valid");
+    ScopeKey::new(scope, BTreeMap::from([(1, crate::primitives::random_secret())]))
+}
+
+/// Keys of several scopes that share even the secret: only the scope's name tells them apart.
+#[cfg(test)]
+pub(crate) fn fixed_key(tenant: &str, environment: &str) -> ScopeKey {
+    let scope = Scope::parse(tenant, environment).expect("valid");
+    ScopeKey::new(scope, BTreeMap::from([(1, Secret::new([7; 32]))]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn place(store: &'static str, path: &str, version: u64) -> SealContext {
+        SealContext { store, path: path.to_owned(), version }
+    }
+
+    #[test]
+    fn attack_ci12_a_value_with_any_byte_flipped_is_refused() {
+        let key = test_key("acme", "prod");
+        let ctx = place("online", "k", 3);
+        let sealed = key.seal(&ctx, b"feature value");
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut bad = sealed.clone();
+                bad[at] ^= 1 << bit;
+                let outcome = key.open(&ctx, &bad);
+                let expected = match at {
+                    0 => matches!(outcome, Err(KeyError::UnknownFormat { .. })),
+                    1..=4 => matches!(outcome, Err(KeyError::KeyVersion { .. })),
+                    _ => matches!(outcome, Err(KeyError::Foreign { .. })),
+                };
+                assert!(expected, "byte {at} bit {bit}: {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn attack_ci12_a_value_cut_or_extended_is_refused() {
+        let key = test_key("acme", "prod");
+        let ctx = place("online", "k", 3);
+        let sealed = key.seal(&ctx, b"feature value");
+        for len in 0..sealed.len() {
+            let outcome = key.open(&ctx, &sealed[..len]);
+            assert!(matches!(outcome, Err(KeyError::Truncated { .. } | KeyError::Foreign { .. })), "{len}: {outcome:?}");
+        }
+        let extended = [&sealed[..], b"x"].concat();
+        assert!(matches!(key.open(&ctx, &extended), Err(KeyError::Foreign { .. })));
+    }
+
+    #[test]
+    fn attack_ch23_a_value_opens_at_its_place_only() {
+        let key = fixed_key("acme", "prod");
+        let ctx = place("online", "a/b", 3);
+        let sealed = key.seal(&ctx, b"x");
+        assert_eq!(key.open(&ctx, &sealed).expect("own"), b"x");
+        let elsewhere = [place("tiles", "a/b", 3), place("online", "a/c", 3), place("online", "a/b", 2), place("onlinea", "/b", 3)];
+        for other in elsewhere {
+            assert!(matches!(key.open(&other, &sealed), Err(KeyError::Foreign { .. })), "{other:?}");
+        }
+        for other in [fixed_key("beta", "prod"), fixed_key("acme", "staging"), test_key("acme", "prod")] {
+            assert!(matches!(other.open(&ctx, &sealed), Err(KeyError::Foreign { .. })), "{}", other.scope());
+        }
+    }
+
+    #[test]
+    fn attack_ci12_nonces_never_repeat_within_a_key() {
+        let key = test_key("acme", "prod");
+        let ctx = place("online", "k", 0);
+        let mut lanes = HashSet::new();
+        let mut nonces = HashSet::new();
+        for _ in 0..20_000 {
+            let sealed = key.seal(&ctx, b"");
+            lanes.insert(sealed[5]);
+            assert!(nonces.insert(sealed[6 + COMMITMENT_LEN..VALUE_HEADER_LEN].to_vec()));
+        }
+        assert_eq!(lanes.len(), usize::from(LANES));
+        // Each byte of the nonce takes all its values: none of them is fixed or counts.
+        for at in 0..NONCE_LEN {
+            assert_eq!(nonces.iter().map(|nonce| nonce[at]).collect::<HashSet<_>>().len(), 256, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_mac_depends_on_scope_domain_and_every_border() {
+        let key = fixed_key("acme", "prod");
+        let mut seen = HashSet::new();
+        for (domain, parts) in [("a", &[&b"1"[..], b"23"][..]), ("a", &[b"12", b"3"]), ("a", &[b"123"]), ("b", &[b"123"]), ("a", &[]), ("a", &[b""])] {
+            assert!(seen.insert(key.mac(domain, parts)), "{domain} {parts:?}");
+            assert_eq!(key.mac(domain, parts), key.mac(domain, parts));
+        }
+        for other in [fixed_key("beta", "prod"), fixed_key("acme", "staging")] {
+            assert!(seen.insert(other.mac("a", &[b"123"])));
+            assert!(seen.insert(other.derive("a")));
+        }
+        assert!(seen.insert(key.derive("a")));
+        for domain in 0..2 * CACHED_DOMAINS_MAX {
+            assert!(seen.insert(key.mac(&format!("domain {domain}"), &[b"1"])), "also beyond what is cached");
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_by_the_first_release_still_opens() {
+        let sealed = hex::decode(SEALED_BY_FORMAT_1).expect("hex");
+        assert_eq!(fixed_key("acme", "prod").open(&place("online", "k", 3), &sealed).expect("format 1"), b"Lyon");
+        let lookup = fixed_key("acme", "prod").mac("lookup", &[b"7"]);
+        assert_eq!(hex::encode(lookup), LOOKUP_OF_FORMAT_1, "stores find their rows by it");
+    }
+
+    const LOOKUP_OF_FORMAT_1: &str = "413c556d333595572723f38d89f942178b4913f0573966b3ff8748eae2f4c82c";
+    const SEALED_BY_FORMAT_1: &str = "\
+        0100000001051297dfa44c4e8dae7c6d50f5870bd9aa15c68dc32bccc89881063aa978359efc51337c5ad7a4e82a74e0\
+        2928a6c9f593";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_value_is_given_back(plain in proptest::collection::vec(any::<u8>(), 0..600), path in "[a-z/]{0,20}", version: u64) {
+            let key = fixed_key("acme", "prod");
+            let ctx = SealContext { store: "online", path, version };
+            let sealed = key.seal(&ctx, &plain);
+            prop_assert_eq!(sealed.len(), plain.len() + 50);
+            prop_assert_eq!(key.open(&ctx, &sealed).expect("own"), plain);
+        }
     }
 }

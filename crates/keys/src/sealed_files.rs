@@ -200,3 +200,229 @@ fn chunk_aad(index: u64, last: u64) -> [u8; 9] {
     aad[8] = u8::from(index == last);
     aad
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope_key::{fixed_key, test_key};
+    use creta_platform::MemoryFiles;
+    use proptest::prelude::*;
+
+    fn vault() -> (Arc<dyn Files>, ScopeKey, SealedFiles) {
+        let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+        let key = test_key("acme", "prod");
+        (Arc::clone(&files), key.clone(), SealedFiles::new(files, key, "segments"))
+    }
+
+    fn pattern(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at % 251) as u8).collect()
+    }
+
+    fn is_refused<T: std::fmt::Debug>(outcome: Result<T, KeyError>) -> bool {
+        matches!(outcome, Err(KeyError::Foreign { .. } | KeyError::Truncated { .. } | KeyError::UnknownFormat { .. } | KeyError::KeyVersion { .. }))
+    }
+
+    #[test]
+    fn files_of_every_length_around_a_chunk_are_given_back() {
+        let (_, _, sealed) = vault();
+        for len in [0, 1, CHUNK_LEN - 1, CHUNK_LEN, CHUNK_LEN + 1, 2 * CHUNK_LEN, 2 * CHUNK_LEN + 1] {
+            let plain = pattern(len);
+            sealed.replace("f", &plain).expect("writes");
+            assert_eq!(sealed.read("f").expect("own"), plain, "{len}");
+            assert_eq!(sealed.size("f").expect("own"), len as u64);
+            assert_eq!(sealed.read_range("f", 0, usize::MAX).expect("own"), plain, "{len}");
+        }
+    }
+
+    #[test]
+    fn versions_count_and_conditional_creation_holds() {
+        let (_, _, sealed) = vault();
+        assert_eq!(sealed.create("f", b"1").expect("new"), 1);
+        assert!(matches!(sealed.create("f", b"2"), Err(KeyError::File(FileError::Exists { .. }))));
+        assert_eq!(sealed.replace("f", b"2").expect("writes"), 2);
+        assert_eq!(sealed.replace("g", b"1").expect("writes"), 1);
+        assert_eq!(sealed.version("f").expect("own"), 2);
+        assert_eq!(sealed.list("").expect("lists"), ["f", "g"]);
+        sealed.delete("f").expect("there");
+        assert!(matches!(sealed.read("f"), Err(KeyError::File(FileError::NotFound { .. }))));
+    }
+
+    #[test]
+    fn attack_ci12_a_file_rolled_back_is_noticed() {
+        let (files, _, sealed) = vault();
+        sealed.create("f", b"old").expect("new");
+        let old = files.read("f").expect("there");
+        let version = sealed.replace("f", b"new").expect("writes");
+        assert_eq!(sealed.read_version("f", version).expect("own"), b"new");
+        files.replace("f", &old).expect("writes");
+        let outcome = sealed.read_version("f", version);
+        assert!(matches!(outcome, Err(KeyError::OtherVersion { expected: 2, found: 1, .. })));
+        // Claiming the newer version does not help.
+        let mut claimed = old;
+        claimed[5..13].copy_from_slice(&2_u64.to_be_bytes());
+        files.replace("f", &claimed).expect("writes");
+        assert!(matches!(sealed.read_version("f", version), Err(KeyError::Foreign { .. })));
+    }
+
+    #[test]
+    fn attack_ci12_a_file_with_any_byte_flipped_is_refused() {
+        let (files, _, sealed) = vault();
+        sealed.create("small", b"thirty bytes of feature values").expect("new");
+        sealed.create("large", &pattern(2 * CHUNK_LEN + 100)).expect("new");
+        for (path, step) in [("small", 1), ("large", 997)] {
+            let good = files.read(path).expect("there");
+            let edges = [HEADER_LEN + CHUNK_LEN - 1, HEADER_LEN + CHUNK_LEN, HEADER_LEN + SEALED_CHUNK_LEN - 1, HEADER_LEN + SEALED_CHUNK_LEN];
+            let edges = edges.into_iter().filter(|at| *at < good.len());
+            for at in (0..HEADER_LEN).chain((HEADER_LEN..good.len()).step_by(step)).chain(edges).chain([good.len() - 1]) {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << (at % 8);
+                files.replace(path, &bad).expect("writes");
+                assert!(is_refused(sealed.read(path)), "{path} byte {at}");
+                assert!(is_refused(sealed.read_range(path, 0, usize::MAX)), "{path} byte {at}");
+                if at < HEADER_LEN {
+                    assert!(is_refused(sealed.size(path)), "{path} byte {at}");
+                    assert!(is_refused(sealed.version(path)), "{path} byte {at}");
+                    assert!(is_refused(sealed.replace(path, b"")), "a replacement trusts the version before it: byte {at}");
+                }
+            }
+            files.replace(path, &good).expect("writes");
+            sealed.read(path).expect("own again");
+        }
+    }
+
+    #[test]
+    fn attack_ci12_a_file_cut_at_any_length_or_extended_is_refused() {
+        let (files, _, sealed) = vault();
+        sealed.create("small", b"thirty bytes of feature values").expect("new");
+        sealed.create("large", &pattern(2 * CHUNK_LEN + 100)).expect("new");
+        let small = files.read("small").expect("there");
+        let large = files.read("large").expect("there");
+        let chunk_edges = [1, 2].map(|chunks| HEADER_LEN + chunks * SEALED_CHUNK_LEN);
+        let cuts = (0..small.len()).map(|len| ("small", &small[..len])).chain(chunk_edges.map(|len| ("large", &large[..len])));
+        for (path, cut) in cuts {
+            files.replace(path, cut).expect("writes");
+            assert!(is_refused(sealed.read(path)), "{path} {}", cut.len());
+            assert!(is_refused(sealed.read_range(path, 0, 1)), "{path} {}", cut.len());
+            assert!(is_refused(sealed.size(path)), "{path} {}", cut.len());
+        }
+        for tail in [&b"x"[..], &large[HEADER_LEN..HEADER_LEN + SEALED_CHUNK_LEN]] {
+            files.replace("large", &[&large[..], tail].concat()).expect("writes");
+            assert!(is_refused(sealed.read("large")));
+            assert!(is_refused(sealed.read_range("large", 0, 1)));
+            assert!(is_refused(sealed.size("large")));
+        }
+    }
+
+    #[test]
+    fn attack_ci12_chunks_moved_within_or_between_files_are_refused() {
+        let (files, _, sealed) = vault();
+        for path in ["a", "b"] {
+            sealed.create(path, &pattern(3 * CHUNK_LEN)).expect("new");
+        }
+        let (a, b) = (files.read("a").expect("there"), files.read("b").expect("there"));
+        let chunk = |file: &[u8], index: usize| file[HEADER_LEN + index * SEALED_CHUNK_LEN..][..SEALED_CHUNK_LEN].to_vec();
+        let built = |chunks: &[Vec<u8>]| [vec![a[..HEADER_LEN].to_vec()], chunks.to_vec()].concat().concat();
+        assert_eq!(built(&[chunk(&a, 0), chunk(&a, 1), chunk(&a, 2)]), a);
+        let forged = [
+            [chunk(&a, 1), chunk(&a, 0), chunk(&a, 2)],
+            [chunk(&a, 0), chunk(&a, 0), chunk(&a, 2)],
+            [chunk(&a, 0), chunk(&a, 2), chunk(&a, 1)],
+            [chunk(&a, 0), chunk(&b, 1), chunk(&a, 2)],
+        ];
+        for chunks in forged {
+            files.replace("a", &built(&chunks)).expect("writes");
+            assert!(is_refused(sealed.read("a")));
+        }
+    }
+
+    #[test]
+    fn attack_ch23_a_file_at_another_place_is_refused() {
+        let (files, key, sealed) = vault();
+        sealed.create("a", b"1").expect("new");
+        sealed.create("b", b"2").expect("new");
+        let (a, b) = (files.read("a").expect("there"), files.read("b").expect("there"));
+        files.replace("a", &b).expect("writes");
+        files.replace("b", &a).expect("writes");
+        assert!(is_refused(sealed.read("a")) && is_refused(sealed.read("b")));
+        files.replace("a", &a).expect("writes");
+        assert_eq!(sealed.read("a").expect("own"), b"1");
+        for (key, store) in [(key, "tiles"), (test_key("beta", "prod"), "segments"), (test_key("acme", "staging"), "segments")] {
+            let other = SealedFiles::new(Arc::clone(&files), key, store);
+            assert!(is_refused(other.read("a")), "{store}");
+            assert!(is_refused(other.read_range("a", 0, 1)), "{store}");
+            assert!(is_refused(other.size("a")), "{store}");
+        }
+    }
+
+    #[test]
+    fn attack_ci12_each_writing_has_a_data_key_of_its_own() {
+        let (files, _, sealed) = vault();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..500 {
+            sealed.replace("f", b"the same bytes").expect("writes");
+            let bytes = files.read("f").expect("there");
+            assert!(seen.insert(bytes[21..53].to_vec()), "a commitment stands for a data key");
+            assert!(seen.insert(bytes[53..65].to_vec()), "a nonce of the wrapping key");
+            assert!(seen.insert(bytes[HEADER_LEN..].to_vec()), "a chunk");
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_by_the_first_release_still_opens() {
+        let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+        let sealed = SealedFiles::new(Arc::clone(&files), fixed_key("acme", "prod"), "segments");
+        files.create("f", &hex::decode(SEALED_BY_FORMAT_2).expect("hex")).expect("new");
+        assert_eq!(sealed.read_version("f", 1).expect("format 2"), b"Lyon");
+    }
+
+    const SEALED_BY_FORMAT_2: &str = "\
+        020000000100000000000000010000000000000004fe66aaa72e3cb04e70864dc9ca42c42da10d90cf4e4f950d52d195\
+        20f1cd90a35f009f10fbb6d0f4168d7de6b1287f6b1e653a93f51744cdd2e9dcaff719db7c60360f13b5669042308042\
+        397b65b1de34481993ae9c916d817a2ff3caa4eabc4beaa290bfe057ddd19abac1f68889cc";
+
+    #[test]
+    fn a_range_reads_its_own_chunks_only() {
+        let (files, _, sealed) = vault();
+        let plain = pattern(3 * CHUNK_LEN);
+        sealed.create("f", &plain).expect("new");
+        let mut damaged = files.read("f").expect("there");
+        damaged[HEADER_LEN] ^= 1;
+        damaged[HEADER_LEN + 2 * SEALED_CHUNK_LEN] ^= 1;
+        files.replace("f", &damaged).expect("writes");
+        let middle = sealed.read_range("f", CHUNK_LEN as u64, CHUNK_LEN).expect("an undamaged chunk");
+        assert_eq!(middle, plain[CHUNK_LEN..2 * CHUNK_LEN]);
+        assert!(is_refused(sealed.read_range("f", CHUNK_LEN as u64 - 1, 2)));
+        assert!(is_refused(sealed.read_range("f", 2 * CHUNK_LEN as u64 - 1, 2)));
+    }
+
+    #[test]
+    fn a_reader_beside_a_writer_sees_one_version_or_the_other() {
+        let (_, _, sealed) = vault();
+        let versions = [pattern(CHUNK_LEN + 10), vec![9; 3 * CHUNK_LEN]];
+        sealed.create("f", &versions[0]).expect("new");
+        std::thread::scope(|threads| {
+            let writer = threads.spawn(|| {
+                for turn in 1..60 {
+                    sealed.replace("f", &versions[turn % 2]).expect("writes");
+                }
+            });
+            while !writer.is_finished() {
+                let seen = sealed.read_range("f", 5, usize::MAX).expect("never a mixture");
+                assert!(versions.iter().any(|version| version[5..] == seen));
+            }
+        });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn a_range_equals_the_slice(len in 0..3 * CHUNK_LEN, offset in 0..3 * CHUNK_LEN, wanted in prop_oneof![0..100_usize, 0..2 * CHUNK_LEN]) {
+            let (_, _, sealed) = vault();
+            let plain = pattern(len);
+            sealed.create("f", &plain).expect("new");
+            let start = offset.min(len);
+            let expected = &plain[start..(start + wanted).min(len)];
+            prop_assert_eq!(sealed.read_range("f", offset as u64, wanted).expect("own"), expected);
+        }
+    }
+}

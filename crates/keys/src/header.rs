@@ -116,3 +116,29 @@ fn commitment(data_key: &Secret) -> Secret {
 fn tag(header: &[u8]) -> [u8; TAG_LEN] {
     header[HEADER_LEN - TAG_LEN..HEADER_LEN].try_into().expect("the header ends with a tag")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope_key::fixed_key;
+
+    #[test]
+    fn attack_ci12_an_authentic_header_that_commits_to_another_key_is_refused() {
+        let key = fixed_key("acme", "prod");
+        let place = Place { key: &key, format: FILE_FORMAT, store: "segments", path: "f" };
+        // Built by somebody who has the scope's key and wants one file to open under two data keys.
+        let forged = |committed: &Secret, wrapped: &Secret| {
+            let (mut bytes, _) = place.new_header(1, 0);
+            bytes.truncate(COMMITMENT_AT);
+            bytes.extend_from_slice(&commitment(committed)[..]);
+            let aad = place.aad(&bytes);
+            bytes.extend_from_slice(&[0; NONCE_LEN]);
+            let wrap = key.store("segments", 1).expect("version 1");
+            wrap.wrap.seal_onto([0; NONCE_LEN], &aad, &wrapped[..], &mut bytes);
+            place.open_header(&bytes).map(|header| header.data_key)
+        };
+        let (one, two) = (Secret::new([1; KEY_LEN]), Secret::new([2; KEY_LEN]));
+        assert_eq!(forged(&one, &one).expect("honest"), one);
+        assert!(matches!(forged(&one, &two), Err(KeyError::Foreign { .. })));
+    }
+}

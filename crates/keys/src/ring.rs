@@ -570,10 +570,14 @@ mod tests {
     #[test]
     fn a_destruction_survives_a_crash_at_every_operation() {
         let acme = scope("acme");
+        let overwritten = std::cell::Cell::new(false);
         at_every_fault(
             |keys| drop(keys.create_scope(&acme).expect("new")),
             |keys| keys.destroy_scope(&acme),
             |platform, acknowledged| {
+                if platform.files.read("keys/acme.json").is_ok_and(|left| left.iter().all(|byte| *byte == 0)) {
+                    overwritten.set(true);
+                }
                 let keys = ring(&platform);
                 let destroyed = match keys.scope(&acme) {
                     Ok(_) => false,
@@ -584,6 +588,7 @@ mod tests {
                 assert_eq!(platform.files.size("keys/acme.json").is_err(), destroyed, "a destroyed key is erased on opening");
             },
         );
+        assert!(overwritten.get(), "a key is overwritten before its name goes");
     }
 
     #[test]

@@ -305,11 +305,15 @@ mod tests {
             assert!(is_refused(sealed.read_range(path, 0, 1)), "{path} {}", cut.len());
             assert!(is_refused(sealed.size(path)), "{path} {}", cut.len());
         }
-        for tail in [&b"x"[..], &large[HEADER_LEN..HEADER_LEN + SEALED_CHUNK_LEN]] {
-            files.replace("large", &[&large[..], tail].concat()).expect("writes");
-            assert!(is_refused(sealed.read("large")));
-            assert!(is_refused(sealed.read_range("large", 0, 1)));
-            assert!(is_refused(sealed.size("large")));
+        sealed.create("even", &pattern(CHUNK_LEN)).expect("new");
+        let even = files.read("even").expect("there");
+        for (path, whole) in [("small", &small), ("large", &large), ("even", &even)] {
+            for tail in [&b"x"[..], &large[HEADER_LEN..HEADER_LEN + SEALED_CHUNK_LEN]] {
+                files.replace(path, &[&whole[..], tail].concat()).expect("writes");
+                assert!(is_refused(sealed.read(path)), "{path}");
+                assert!(is_refused(sealed.read_range(path, 0, 1)), "{path}");
+                assert!(is_refused(sealed.size(path)), "{path}");
+            }
         }
     }
 

@@ -503,6 +503,23 @@ mod tests {
     }
 
     #[test]
+    fn records_found_on_opening_are_durable_afterwards() {
+        let key = test_key("acme", "prod");
+        let (whole, _) = written(&memory(), &key, &RECORDS);
+        for seed in 0..20 {
+            let disk = FaultyFiles::new(seed);
+            let files: Arc<dyn Files> = Arc::new(disk.clone());
+            // A process wrote the records and died before its sync, while the machine ran on.
+            files.create("log", &whole[..HEADER_LEN]).expect("new");
+            files.append("log").and_then(|mut file| file.append(&whole[HEADER_LEN..])).expect("writes");
+            let (_, records) = open(&files, &key).expect("opens");
+            assert_eq!(records, numbered(&RECORDS));
+            let (_, after_power_loss) = open(&(Arc::new(disk.restart()) as Arc<dyn Files>), &key).expect("opens");
+            assert_eq!(after_power_loss, records);
+        }
+    }
+
+    #[test]
     fn large_records_and_many_small_ones_cross_the_blocks_of_the_reader() {
         let (files, key) = (memory(), test_key("acme", "prod"));
         let large: Vec<u8> = (0..BLOCK_LEN + 5).map(|at| (at % 249) as u8).collect();

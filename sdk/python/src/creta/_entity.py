@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from os.path import commonprefix
+from types import FunctionType
 from typing import Any, Generic, TypeVar, get_args, get_origin, overload
+from weakref import WeakSet
 
 from creta._errors import Location, caller, problem_here
 from creta._feature import UNSET, Feature, Member, Options, Path, Reference, Unset, Windowed
@@ -19,6 +22,10 @@ EntityT = TypeVar("EntityT", bound=type)
 
 Pair = tuple[Feature[Any], Feature[Any]]
 On = Callable[[], Pair | tuple[Pair, ...]]
+
+
+_DECLARED: dict[str, WeakSet[type]] = {}
+"""Entities by name."""
 
 
 @dataclass(slots=True)
@@ -207,6 +214,7 @@ def entity(
     def declare(declared: type) -> type:
         info = EntityInfo(location, owner, tags, renamed_from, names)
         declared.__creta_entity__ = info  # type: ignore[attr-defined]
+        _DECLARED.setdefault(declared.__name__, WeakSet()).add(declared)
         for name, value in list(vars(declared).items()):
             if isinstance(value, Feature | Windowed):
                 info.members[name] = _own(declared, name, value)
@@ -249,8 +257,9 @@ def annotation_of(cls: type, name: str, location: Location) -> Any:
     info = entity_info(cls)
     module = sys.modules.get(cls.__module__)
     names = info.names if info else {}
+    own = vars(module) if module else {}
     try:
-        return eval(annotation, {**names, **(vars(module) if module else {})}, {cls.__name__: cls})
+        return eval(annotation, {**later_entities(own), **names, **own}, {cls.__name__: cls})
     except Exception as error:
         raise problem_here(
             "definition/bad-annotation",
@@ -258,6 +267,24 @@ def annotation_of(cls: type, name: str, location: Location) -> Any:
             "import every name it uses when the module runs, not only under `if TYPE_CHECKING`",
             location,
         ) from error
+
+
+def later_entities(module: Mapping[str, Any]) -> dict[str, Any]:
+    """Declared entities by name, for definitions that import them only under `if TYPE_CHECKING`, as two modules that
+    need each other must. Of several with one name, the one nearest to the module on disk."""
+    file = str(module.get("__file__") or "")
+    nearest: dict[str, Any] = {}
+    for name, classes in _DECLARED.items():
+        files = {cls: str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "") for cls in classes}
+        if files:
+            nearest[name] = max(files, key=lambda cls: len(commonprefix([file, files[cls]])))
+    return nearest
+
+
+def called_late(function: Any) -> Any:
+    """What a lambda of a definition gives, now that all entities exist."""
+    names = {**later_entities(function.__globals__), **function.__globals__}
+    return FunctionType(function.__code__, names, function.__name__, None, function.__closure__)()
 
 
 def no_such_member(cls: type, name: str) -> Exception:
@@ -278,7 +305,7 @@ def read_on(relation: Relation, target: type, at: Location) -> list[tuple[str, s
     assert relation.entity is not None
     here = relation.entity
     what = f"`{here.__name__}.{relation.name}`"
-    given: Any = relation.on()
+    given: Any = called_late(relation.on)
     pairs: tuple[Any, ...] = given if isinstance(given, tuple) and given and isinstance(given[0], tuple) else (given,)
     names: list[tuple[str, str]] = []
     for pair in pairs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, get_args, get_origin
 
+from creta._entity import later_entities
 from creta._errors import CretaError, Location
 from creta._expression import member_type
 from creta._feature import UNSET, Feature, Windowed
@@ -103,12 +104,13 @@ def _evaluated(info: ResolverInfo, annotation: Any, what: str, at: Location) -> 
     if not isinstance(annotation, str):
         return annotation
     try:
-        return eval(annotation, {**info.names, **info.function.__globals__})
+        own = info.function.__globals__
+        return eval(annotation, {**later_entities(own), **info.names, **own})
     except CretaError as error:
         error.location = at
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, NameError | AttributeError) else type(error).__name__
+        reason = str(error) if isinstance(error, NameError | AttributeError | TypeError) else type(error).__name__
         raise CretaError(
             "resolver/bad-annotation",
             f"the annotation of {what} cannot be evaluated: {reason}",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
-from creta._entity import Many
+from creta._entity import called_late
 from creta._errors import CretaError, Location
 from creta._expression import expression_json
-from creta._feature import Feature, Member
+from creta._feature import Member
 from creta._time import span_text
 from creta.windows import Aggregation
 
@@ -42,4 +43,4 @@ def window_json(aggregation: Aggregation, member: Member, at: Location) -> dict[
 
 def _now(value: Any) -> Any:
     """A reference itself, or what the lambda around it gives now that all entities exist."""
-    return value() if callable(value) and not isinstance(value, Feature | Many) else value
+    return called_late(value) if isinstance(value, FunctionType) else value

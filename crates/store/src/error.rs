@@ -90,6 +90,12 @@ pub enum StoreError {
         /// Which store.
         store: String,
     },
+    /// Another append of the same group failed, and this one with it.
+    #[error("the append failed together with others: {reason}")]
+    Group {
+        /// What the others were told.
+        reason: String,
+    },
     /// Someone else has the store open.
     #[error("`{store}` is open in another process or twice in this one; close it there first")]
     InUse {

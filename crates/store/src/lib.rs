@@ -6,6 +6,7 @@
 //! A [`MetadataStore`] holds definitions, grants and digests, never a feature value.
 
 mod error;
+mod facts;
 pub mod layout;
 mod metadata;
 mod online;
@@ -13,7 +14,13 @@ mod position;
 mod sealing;
 
 pub use error::StoreError;
+pub use facts::{EntityStatistics, Epoch, FactSnapshot, FactStore};
 pub use layout::FactBatch;
 pub use metadata::{Document, MemoryMetadata, MetadataStore};
 pub use online::{LmdbStore, MemoryStore, Merge, OnlineKey, OnlineStore};
 pub use position::Position;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod testing;

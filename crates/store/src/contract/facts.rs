@@ -1,0 +1,87 @@
+//! The fact store over every kind of files.
+
+use std::sync::Arc;
+
+use creta_model::{EntityId, FeatureId, Instant};
+use creta_platform::{DiskFiles, Files, MemoryFiles, Platform};
+
+use crate::testing::{Fact, batch, key, sorted};
+use crate::{FactStore, Position, StoreError};
+
+const E: EntityId = EntityId(1);
+
+fn on_every_kind_of_files(suite: impl Fn(&Platform)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kinds: [Arc<dyn Files>; 2] =
+        [Arc::new(MemoryFiles::new()), Arc::new(DiskFiles::open(folder.path()).expect("a folder"))];
+    for files in kinds {
+        suite(&Platform { files, ..Platform::in_memory() });
+    }
+}
+
+fn open(platform: &Platform) -> FactStore {
+    FactStore::open(platform, key("acme"), "dev/acme/facts").expect("it opens")
+}
+
+fn at(micros: i64) -> Instant {
+    Instant::from_micros(micros).expect("in range")
+}
+
+fn some_facts(count: u64) -> Vec<Fact> {
+    (0..count).map(|n| Fact::at((n * 7919 % 1000) as i64, n)).collect()
+}
+
+#[test]
+fn what_is_appended_is_there_now_after_a_flush_and_after_reopening() {
+    on_every_kind_of_files(|platform| {
+        let store = open(platform);
+        let all = some_facts(100);
+        assert_eq!(store.append(vec![batch(1, &all[..40])]).expect("space"), Position(1));
+        assert_eq!(store.append(vec![batch(1, &all[40..90]), batch(2, &all[90..])]).expect("space"), Position(2));
+        let expected = sorted(&[batch(1, &all[..90]).into_batch()]);
+        let check = |store: &FactStore| {
+            assert_eq!(store.position(), Position(2));
+            assert_eq!(sorted(&store.scan(E, None, ..).expect("readable")), expected);
+            assert_eq!(store.statistics()[&EntityId(2)].rows, 10);
+            let units: Vec<_> = store.read_since(Position(1)).expect("readable").collect();
+            assert_eq!((units.len(), units[0].0, units[0].1.len()), (1, Position(2), 2));
+        };
+        check(&store);
+        check(&open(platform));
+        store.flush().expect("space");
+        check(&store);
+        drop(store);
+        let store = open(platform);
+        check(&store);
+        store.verify().expect("whole");
+    });
+}
+
+#[test]
+fn a_scan_keeps_to_its_columns_and_event_times() {
+    on_every_kind_of_files(|platform| {
+        let store = open(platform);
+        let all = some_facts(100);
+        store.append(vec![batch(1, &all[..50])]).expect("space");
+        store.flush().expect("space");
+        store.append(vec![batch(1, &all[50..])]).expect("space");
+        let found = sorted(&store.scan(E, Some(&[FeatureId(2), FeatureId(9)]), at(100)..at(600)).expect("readable"));
+        let mut expected: Vec<_> = all.into_iter().filter(|fact| (100..600).contains(&fact.event)).collect();
+        expected.iter_mut().for_each(|fact| fact.values = vec![(FeatureId(2), None)]);
+        expected.sort_by(|a, b| a.partial_cmp(b).expect("no NaN"));
+        assert_eq!(found, expected);
+        assert!(store.scan(E, None, at(1000)..).expect("readable").is_empty());
+        assert!(store.scan(EntityId(9), None, ..).expect("readable").is_empty());
+    });
+}
+
+#[test]
+fn a_position_beyond_the_end_asks_for_a_rebuild() {
+    on_every_kind_of_files(|platform| {
+        let store = open(platform);
+        store.append(vec![batch(1, &some_facts(1))]).expect("space");
+        let ahead = store.read_since(Position(2)).map(drop);
+        assert!(matches!(ahead, Err(StoreError::Ahead { given: Position(2), end: Position(1), .. })));
+        assert_eq!(store.read_since(Position(1)).expect("readable").count(), 0);
+    });
+}

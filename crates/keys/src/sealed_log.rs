@@ -91,6 +91,9 @@ impl SealedLog {
 
     /// Opens the log, or creates it, and hands its records to `visit` in order. An error of `visit` ends it. When it
     /// returns, every record visited is durable and a torn tail is gone; see [`recovered`](Self::recovered).
+    ///
+    /// When opening fails because the disk could not sync, start the machine again before the next attempt: Linux forgets
+    /// what it could not write, so a later sync would claim success for records that are not on disk.
     pub fn open_each<E: From<KeyError>>(
         files: &Arc<dyn Files>,
         key: &ScopeKey,

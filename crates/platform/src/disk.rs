@@ -427,6 +427,17 @@ mod tests {
     }
 
     #[test]
+    fn a_temporary_file_of_another_process_is_not_touched() {
+        let outer = tempfile::tempdir().expect("temp folder");
+        let files = DiskFiles::open(outer.path()).expect("opens");
+        let others = outer.path().join(".tmp").join(format!("{}-0", std::process::id()));
+        std::fs::write(&others, b"half written").expect("own folder");
+        files.create("a", b"1").expect("new");
+        assert_eq!(files.read("a").expect("there"), b"1");
+        assert_eq!(std::fs::read(&others).expect("there"), b"half written");
+    }
+
+    #[test]
     fn a_full_disk_says_what_to_do() {
         let error = io_failed("write", "facts/1", io::Error::from(Errno::NOSPC));
         assert!(matches!(error, FileError::Full { .. }));

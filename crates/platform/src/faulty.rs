@@ -83,6 +83,12 @@ impl FaultyFiles {
         self.state().operations
     }
 
+    /// Whether the planned fault has happened.
+    pub fn fault_met(&self) -> bool {
+        let state = self.state();
+        state.fault.is_some_and(|(at, _)| at < state.operations)
+    }
+
     /// Whether the process has crashed.
     pub fn is_crashed(&self) -> bool {
         self.state().crashed
@@ -397,6 +403,24 @@ mod tests {
     }
 
     #[test]
+    fn a_truncation_is_durable_and_saves_what_stays() {
+        let cut = outcomes(|files| {
+            let mut log = files.append("f").expect("creates");
+            log.append(b"abc").expect("writes");
+            log.truncate(2).expect("cuts");
+        });
+        assert_eq!(cut, bytes(&["ab"]));
+        let crashed = outcomes(|files| {
+            let mut log = files.append("f").expect("creates");
+            log.append(b"ab").expect("writes");
+            log.sync().expect("flushes");
+            files.inject(Fault::Crash, 0);
+            log.truncate(1).expect_err("crashes");
+        });
+        assert_eq!(crashed, bytes(&["a", "ab"]));
+    }
+
+    #[test]
     fn a_full_disk_keeps_part_of_an_append_and_nothing_of_a_create() {
         let survived = outcomes(|files| {
             let mut log = files.append("f").expect("creates");
@@ -410,6 +434,20 @@ mod tests {
             assert!(matches!(files.create("f", b"ab"), Err(FileError::Full { .. })));
         });
         assert_eq!(created, [None].into());
+    }
+
+    #[test]
+    fn a_fault_happens_once_at_the_planned_operation() {
+        let files = FaultyFiles::new(1);
+        files.create("a", b"").expect("new");
+        files.inject(Fault::Error, 3);
+        files.create("b", b"").expect("two operations without a fault");
+        files.delete("b").expect("a third one");
+        assert!(!files.fault_met());
+        assert!(matches!(files.delete("a"), Err(FileError::Io { .. })));
+        assert!(files.fault_met());
+        files.delete("a").expect("the fault is over");
+        assert_eq!(files.operations(), 7);
     }
 
     #[test]

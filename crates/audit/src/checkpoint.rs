@@ -219,3 +219,104 @@ impl fmt::Debug for Signer {
         write!(f, "Signer({})", self.verifier)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Published keys and notes of the Go checksum database and of its note format's documentation.
+    const SUMDB: &str = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+    const EXAMPLE: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+
+    #[test]
+    fn published_verifier_keys_are_read_and_written() {
+        for vkey in [SUMDB, EXAMPLE] {
+            assert_eq!(VerifierKey::parse(vkey).expect("published").to_string(), vkey);
+        }
+    }
+
+    #[test]
+    fn a_published_signature_verifies() {
+        let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+        let line = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=";
+        let key = VerifierKey::parse(EXAMPLE).expect("published");
+        let by = Signature::parse(line).expect("published");
+        assert_eq!((by.name.as_str(), by.key_id), (key.name(), key.key_id()));
+        let verify = |text: &str| UnparsedPublicKey::new(&ED25519, key.public).verify(text.as_bytes(), &by.signature);
+        assert!(verify(text).is_ok());
+        assert!(verify(text.trim_end()).is_err(), "the last newline is signed too");
+    }
+
+    #[test]
+    fn verifier_keys_that_do_not_fit_together_are_refused() {
+        for (what, vkey) in [
+            ("another id", SUMDB.replacen("033de0ae", "033de0af", 1)),
+            ("an uppercase id", SUMDB.replacen("033de0ae", "033DE0AE", 1)),
+            ("another name", SUMDB.replacen("sum.golang.org", "sum.golang.com", 1)),
+            ("no name", SUMDB.replacen("sum.golang.org", "", 1)),
+            ("another algorithm", SUMDB.replacen("+Ac4", "+As4", 1)),
+            ("a cut key", SUMDB[..SUMDB.len() - 4].to_owned()),
+            ("no key", "sum.golang.org+033de0ae".to_owned()),
+        ] {
+            assert!(matches!(VerifierKey::parse(&vkey), Err(AuditError::VerifierKey { .. })), "{what}");
+        }
+    }
+
+    fn signer() -> Signer {
+        Signer::from_seed(&Environment::parse("prod").expect("valid"), &[7; 32]).expect("32 bytes")
+    }
+
+    #[test]
+    fn a_checkpoint_has_the_form_of_the_specification() {
+        let signer = signer();
+        let signed = signer.sign(20_852_163, Hash::empty());
+        let lines: Vec<&str> = signed.as_str().split('\n').collect();
+        assert_eq!(lines[..4], ["creta/prod/audit", "20852163", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", ""]);
+        assert!(lines[4].starts_with("\u{2014} creta/prod/audit "), "{}", lines[4]);
+        assert_eq!(lines[5..], [""]);
+        let read = SignedCheckpoint::parse(signed.as_str()).expect("own form");
+        assert_eq!(read, signed);
+        assert_eq!(read.verify(signer.verifier()).expect("own signature"), *signed.claimed());
+    }
+
+    #[test]
+    fn other_signatures_are_passed_over_and_a_wrong_one_refuses_the_note() {
+        let signer = signer();
+        let signed = signer.sign(1, Hash::empty());
+        let witness = "\u{2014} witness.example/w1 AAAAAAAA\n";
+        let witnessed = SignedCheckpoint::parse(&format!("{signed}{witness}")).expect("well formed");
+        assert!(witnessed.verify(signer.verifier()).is_ok());
+
+        let body = signed.as_str().split_inclusive("\n\n").next().expect("a text");
+        let by_witness = SignedCheckpoint::parse(&format!("{body}{witness}")).expect("well formed");
+        assert!(matches!(by_witness.verify(signer.verifier()), Err(AuditError::Unsigned { .. })));
+
+        let other = signer.sign(2, Hash::empty());
+        let wrong = other.as_str().lines().last().expect("a signature");
+        let both = SignedCheckpoint::parse(&format!("{signed}{wrong}\n")).expect("well formed");
+        assert!(matches!(both.verify(signer.verifier()), Err(AuditError::Signature { .. })));
+    }
+
+    #[test]
+    fn malformed_checkpoints_are_refused() {
+        let good = signer().sign(5, Hash::empty()).to_string();
+        for (what, from, to) in [
+            ("a size with zeroes", "\n5\n", "\n05\n"),
+            ("a signed size", "\n5\n", "\n+5\n"),
+            ("no number", "\n5\n", "\nfive\n"),
+            ("a short root", "47DE", ""),
+            ("an extension line", "\n\n", "\nmore\n\n"),
+            ("no origin", "creta/prod/audit\n", "\n"),
+            ("a carriage return", "\n5\n", "\r\n5\n"),
+            ("no blank line", "\n\n", "\n"),
+            ("two hyphens for the dash", "\u{2014} ", "-- "),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "{what}");
+            assert!(matches!(SignedCheckpoint::parse(&bad), Err(AuditError::Checkpoint { .. })), "{what}");
+        }
+        let line = good.lines().last().expect("a signature");
+        let many = format!("{good}{}", format!("{line}\n").repeat(SIGNATURES_MAX));
+        assert!(matches!(SignedCheckpoint::parse(&many), Err(AuditError::Checkpoint { .. })));
+    }
+}

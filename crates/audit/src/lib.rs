@@ -30,6 +30,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(test)]
+mod attacks;
 mod checkpoint;
 mod details;
 mod entry;
@@ -38,6 +40,8 @@ mod log;
 mod permit;
 mod reads;
 mod storage;
+#[cfg(test)]
+mod testing;
 mod tiles;
 mod tree;
 pub mod verify;

@@ -455,3 +455,7 @@ impl fmt::Debug for Log {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no thread panicked while it held a part of the log")
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

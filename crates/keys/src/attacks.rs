@@ -6,7 +6,7 @@ use std::sync::Arc;
 use creta_model::{Environment, Scope};
 use creta_platform::{Platform, SystemRandom};
 
-use crate::{KeyError, KeyRing, RootKey, SealContext, ScopeKey, SealedFiles, SealedLog};
+use crate::{KeyError, KeyRing, RootKey, ScopeKey, SealContext, SealedFiles, SealedLog};
 
 const CANARY: &[u8] = b"canary-4f1d-ana@example.com";
 
@@ -57,7 +57,11 @@ impl House {
 fn all_bytes(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).expect("own folder") {
         let path = entry.expect("own folder").path();
-        if path.is_dir() { all_bytes(&path, found) } else { found.push((path.clone(), std::fs::read(&path).expect("own file"))) }
+        if path.is_dir() {
+            all_bytes(&path, found)
+        } else {
+            found.push((path.clone(), std::fs::read(&path).expect("own file")))
+        }
     }
 }
 
@@ -128,7 +132,8 @@ fn attack_ci12_another_environments_root_key_opens_nothing() {
 fn attack_ci12_a_destroyed_tenants_bytes_stay_closed_when_its_files_are_restored() {
     let house = house();
     let root = |house: &House| {
-        RootKey::load_file(house.folder.path().join("prod.key"), &Environment::parse("prod").expect("valid")).expect("own file")
+        RootKey::load_file(house.folder.path().join("prod.key"), &Environment::parse("prod").expect("valid"))
+            .expect("own file")
     };
     let open = || KeyRing::open(root(&house), Environment::parse("prod").expect("valid"), house.platform.clone());
     let acme = Scope::parse("acme", "prod").expect("valid");

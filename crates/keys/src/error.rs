@@ -33,7 +33,9 @@ pub enum KeyError {
         format: u8,
     },
     /// Sealed under a version of the scope key that the key ring does not have.
-    #[error("`{what}` needs version {version} of the key of `{scope}`, and the newest here is {newest}; restore the key folder")]
+    #[error(
+        "`{what}` needs version {version} of the key of `{scope}`, and the newest here is {newest}; restore the key folder"
+    )]
     KeyVersion {
         /// Store and path.
         what: String,

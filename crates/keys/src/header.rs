@@ -80,10 +80,8 @@ impl Place<'_> {
         let bytes = &bytes[..HEADER_LEN];
         let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let key_version = u32::from_be_bytes(bytes[1..5].try_into().expect("four bytes"));
-        let store = self
-            .key
-            .store(self.store, key_version)
-            .ok_or_else(|| self.key.no_version(self.what(), key_version))?;
+        let store =
+            self.key.store(self.store, key_version).ok_or_else(|| self.key.no_version(self.what(), key_version))?;
         let (nonce, wrapped) = bytes[FIXED_LEN..].split_at(NONCE_LEN);
         let data_key = unwrap(&store.wrap, nonce, &self.aad(&bytes[..FIXED_LEN]), wrapped)
             .filter(|data_key| same(&commitment(data_key)[..], &bytes[COMMITMENT_AT..FIXED_LEN]))

@@ -67,6 +67,6 @@ mod sealed_log;
 pub use error::KeyError;
 pub use ring::KeyRing;
 pub use root::RootKey;
-pub use scope_key::{SealContext, ScopeKey};
+pub use scope_key::{ScopeKey, SealContext};
 pub use sealed_files::SealedFiles;
 pub use sealed_log::{LogPosition, LogReader, Record, SealedLog, TornTail};

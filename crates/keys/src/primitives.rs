@@ -133,7 +133,11 @@ mod tests {
         info.push(1);
         let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, prk.as_ref()), &info);
         assert_eq!(&base[..], expected.as_ref());
-        for other in [derive(&secret, "value", &[b"a", b"bc"]), derive(&secret, "valueab", &[b"c"]), derive(&[8; 32], "value", &[b"ab", b"c"])] {
+        for other in [
+            derive(&secret, "value", &[b"a", b"bc"]),
+            derive(&secret, "valueab", &[b"c"]),
+            derive(&[8; 32], "value", &[b"ab", b"c"]),
+        ] {
             assert_ne!(base, other);
         }
     }

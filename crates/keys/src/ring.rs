@@ -180,7 +180,8 @@ impl KeyRing {
     pub fn list(&self) -> Result<Vec<Scope>, KeyError> {
         let paths = self.platform.files.list("keys/")?;
         let destroyed: Vec<TenantId> = paths.iter().filter_map(|path| tenant_of(path, ".destroyed")).collect();
-        let tenants = paths.iter().filter_map(|path| tenant_of(path, ".json")).filter(|tenant| !destroyed.contains(tenant));
+        let tenants =
+            paths.iter().filter_map(|path| tenant_of(path, ".json")).filter(|tenant| !destroyed.contains(tenant));
         let mut scopes: Vec<Scope> = tenants.map(|tenant| Scope::new(tenant, self.environment.clone())).collect();
         scopes.sort_unstable();
         Ok(scopes)
@@ -190,7 +191,10 @@ impl KeyRing {
     /// this has returned: after an interruption, open the ring with the old key and call it again with the same `new`.
     pub fn rotate_root(&self, new: RootKey) -> Result<(), KeyError> {
         if *new.environment() != self.environment {
-            return Err(KeyError::WrongEnvironment { expected: new.environment().clone(), given: self.environment.clone() });
+            return Err(KeyError::WrongEnvironment {
+                expected: new.environment().clone(),
+                given: self.environment.clone(),
+            });
         }
         let mut state = self.state();
         self.finish_destructions(&state.root)?;
@@ -274,7 +278,8 @@ impl KeyRing {
             other => other?,
         };
         let damaged = |problem| KeyError::KeyFile { path: path.clone(), problem };
-        let file: KeyFile = serde_json::from_slice(&bytes).map_err(|_| damaged("it is not in the form `creta.scope-key/1`"))?;
+        let file: KeyFile =
+            serde_json::from_slice(&bytes).map_err(|_| damaged("it is not in the form `creta.scope-key/1`"))?;
         if file.format != FORMAT {
             return Err(damaged("its format is not `creta.scope-key/1`"));
         }
@@ -309,7 +314,10 @@ impl KeyRing {
                     unwrap(&key, &nonce, &self.wrap_aad(&file.tenant, wrapped.version, wrapped.created), &bytes)
                 })
                 .map(|secret| (wrapped.version, secret))
-                .ok_or_else(|| KeyError::KeyFile { path: path.clone(), problem: "a wrapped key was changed or belongs elsewhere" })
+                .ok_or_else(|| KeyError::KeyFile {
+                    path: path.clone(),
+                    problem: "a wrapped key was changed or belongs elsewhere",
+                })
         });
         unwrapped.collect()
     }
@@ -341,7 +349,8 @@ impl KeyRing {
 
     fn new_tombstone(&self, root: &RootKey, tenant: &TenantId, destroyed: Instant) -> Tombstone {
         let key = mac_key(&root.derive("tombstone"));
-        let mac = mac(&key, &[TOMBSTONE_FORMAT.as_bytes(), tenant.as_str().as_bytes(), &destroyed.micros().to_be_bytes()]);
+        let mac =
+            mac(&key, &[TOMBSTONE_FORMAT.as_bytes(), tenant.as_str().as_bytes(), &destroyed.micros().to_be_bytes()]);
         Tombstone {
             format: TOMBSTONE_FORMAT.to_owned(),
             environment: self.environment.clone(),
@@ -426,7 +435,12 @@ mod tests {
     fn attack_ch23_another_environment_gets_no_key() {
         let ring = ring(&platform(Platform::in_memory().files));
         let staging = Scope::parse("acme", "staging").expect("valid");
-        for outcome in [ring.scope(&staging), ring.create_scope(&staging), ring.scope_or_create(&staging), ring.rotate_scope(&staging)] {
+        for outcome in [
+            ring.scope(&staging),
+            ring.create_scope(&staging),
+            ring.scope_or_create(&staging),
+            ring.rotate_scope(&staging),
+        ] {
             assert!(matches!(outcome, Err(KeyError::WrongEnvironment { .. })));
         }
         assert!(matches!(ring.destroy_scope(&staging), Err(KeyError::WrongEnvironment { .. })));
@@ -445,7 +459,9 @@ mod tests {
         let sealed_new = new.seal(&place(), b"new");
         assert_eq!((old.newest_version(), new.newest_version()), (1, 2));
         assert!(matches!(old.open(&place(), &sealed_new), Err(KeyError::KeyVersion { version: 2, newest: 1, .. })));
-        for key in [new, ring_one.scope(&scope("acme")).expect("there"), ring(&platform).scope(&scope("acme")).expect("there")] {
+        for key in
+            [new, ring_one.scope(&scope("acme")).expect("there"), ring(&platform).scope(&scope("acme")).expect("there")]
+        {
             assert_eq!(key.open(&place(), &sealed_old).expect("own"), b"old");
             assert_eq!(key.open(&place(), &sealed_new).expect("own"), b"new");
             assert_eq!(key.mac("lookup", &[b"7"]), old.mac("lookup", &[b"7"]));
@@ -519,7 +535,12 @@ mod tests {
         keys.destroy_scope(&scope("acme")).expect("destroys");
         keys.destroy_scope(&scope("acme")).expect("again is harmless");
         for ring in [keys, ring(&platform)] {
-            for outcome in [ring.scope(&scope("acme")), ring.create_scope(&scope("acme")), ring.scope_or_create(&scope("acme")), ring.rotate_scope(&scope("acme"))] {
+            for outcome in [
+                ring.scope(&scope("acme")),
+                ring.create_scope(&scope("acme")),
+                ring.scope_or_create(&scope("acme")),
+                ring.rotate_scope(&scope("acme")),
+            ] {
                 let error = outcome.err().expect("refused");
                 assert_eq!(
                     error.to_string(),
@@ -546,7 +567,11 @@ mod tests {
     }
 
     /// Runs `change` with a fault at each of its operations, until it gets through without meeting it.
-    fn at_every_fault(prepare: impl Fn(&KeyRing), change: impl Fn(&KeyRing) -> Result<(), KeyError>, check: impl Fn(Platform, bool)) {
+    fn at_every_fault(
+        prepare: impl Fn(&KeyRing),
+        change: impl Fn(&KeyRing) -> Result<(), KeyError>,
+        check: impl Fn(Platform, bool),
+    ) {
         for fault in [Fault::Crash, Fault::Full, Fault::Error] {
             let mut step = 0;
             loop {
@@ -585,7 +610,11 @@ mod tests {
                     Err(other) => panic!("{other}"),
                 };
                 assert!(destroyed || !acknowledged);
-                assert_eq!(platform.files.size("keys/acme.json").is_err(), destroyed, "a destroyed key is erased on opening");
+                assert_eq!(
+                    platform.files.size("keys/acme.json").is_err(),
+                    destroyed,
+                    "a destroyed key is erased on opening"
+                );
             },
         );
         assert!(overwritten.get(), "a key is overwritten before its name goes");

@@ -45,7 +45,11 @@ impl RootKey {
     }
 
     /// Makes a fresh key and its file, mode 0600. A file that is there is [`KeyError::RootKeyExists`] and stays.
-    pub fn create_file(path: impl AsRef<Path>, environment: &Environment, random: &dyn Random) -> Result<Self, KeyError> {
+    pub fn create_file(
+        path: impl AsRef<Path>,
+        environment: &Environment,
+        random: &dyn Random,
+    ) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let root = Self::generate(environment, random);
         let key = Zeroizing::new(STANDARD.encode(&root.secret[..]));
@@ -79,8 +83,8 @@ impl RootKey {
         let mut text = Zeroizing::new(Vec::with_capacity(4096));
         Read::by_ref(&mut file).take(4096).read_to_end(&mut text).map_err(failed)?;
         let damaged = |problem| KeyError::KeyFile { path: shown(), problem };
-        let parsed: RootKeyFile<'_> =
-            serde_json::from_slice(&text).map_err(|_| damaged("it is not a root key in the form `creta.root-key/1`"))?;
+        let parsed: RootKeyFile<'_> = serde_json::from_slice(&text)
+            .map_err(|_| damaged("it is not a root key in the form `creta.root-key/1`"))?;
         if parsed.format != FORMAT {
             return Err(damaged("its format is not `creta.root-key/1`"));
         }
@@ -89,7 +93,9 @@ impl RootKey {
             return Err(KeyError::WrongEnvironment { expected: own, given: environment.clone() });
         }
         let mut decoded = Zeroizing::new([0; KEY_LEN + 3]);
-        let len = STANDARD.decode_slice(parsed.key, &mut decoded[..]).map_err(|_| damaged("its key is not base64 of 32 bytes"))?;
+        let len = STANDARD
+            .decode_slice(parsed.key, &mut decoded[..])
+            .map_err(|_| damaged("its key is not base64 of 32 bytes"))?;
         if len != KEY_LEN {
             return Err(damaged("its key is not base64 of 32 bytes"));
         }

@@ -247,7 +247,10 @@ mod tests {
         let sealed = key.seal(&ctx, b"feature value");
         for len in 0..sealed.len() {
             let outcome = key.open(&ctx, &sealed[..len]);
-            assert!(matches!(outcome, Err(KeyError::Truncated { .. } | KeyError::Foreign { .. })), "{len}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(KeyError::Truncated { .. } | KeyError::Foreign { .. })),
+                "{len}: {outcome:?}"
+            );
         }
         let extended = [&sealed[..], b"x"].concat();
         assert!(matches!(key.open(&ctx, &extended), Err(KeyError::Foreign { .. })));
@@ -259,7 +262,8 @@ mod tests {
         let ctx = place("online", "a/b", 3);
         let sealed = key.seal(&ctx, b"x");
         assert_eq!(key.open(&ctx, &sealed).expect("own"), b"x");
-        let elsewhere = [place("tiles", "a/b", 3), place("online", "a/c", 3), place("online", "a/b", 2), place("onlinea", "/b", 3)];
+        let elsewhere =
+            [place("tiles", "a/b", 3), place("online", "a/c", 3), place("online", "a/b", 2), place("onlinea", "/b", 3)];
         for other in elsewhere {
             assert!(matches!(key.open(&other, &sealed), Err(KeyError::Foreign { .. })), "{other:?}");
         }
@@ -290,7 +294,14 @@ mod tests {
     fn a_mac_depends_on_scope_domain_and_every_border() {
         let key = fixed_key("acme", "prod");
         let mut seen = HashSet::new();
-        for (domain, parts) in [("a", &[&b"1"[..], b"23"][..]), ("a", &[b"12", b"3"]), ("a", &[b"123"]), ("b", &[b"123"]), ("a", &[]), ("a", &[b""])] {
+        for (domain, parts) in [
+            ("a", &[&b"1"[..], b"23"][..]),
+            ("a", &[b"12", b"3"]),
+            ("a", &[b"123"]),
+            ("b", &[b"123"]),
+            ("a", &[]),
+            ("a", &[b""]),
+        ] {
             assert!(seen.insert(key.mac(domain, parts)), "{domain} {parts:?}");
             assert_eq!(key.mac(domain, parts), key.mac(domain, parts));
         }

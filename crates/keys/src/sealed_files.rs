@@ -135,7 +135,14 @@ impl SealedFiles {
     }
 
     /// `sealed` holds the chunks `first..=last` and nothing else.
-    fn open_chunks(&self, path: &str, header: &Header, first: u64, last: u64, sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn open_chunks(
+        &self,
+        path: &str,
+        header: &Header,
+        first: u64,
+        last: u64,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
         let key = chunk_key(header);
         let last_of_file = last_chunk(header.plain_len);
         let mut plain = Vec::with_capacity(sealed.len());
@@ -219,7 +226,13 @@ mod tests {
     }
 
     fn is_refused<T: std::fmt::Debug>(outcome: Result<T, KeyError>) -> bool {
-        matches!(outcome, Err(KeyError::Foreign { .. } | KeyError::Truncated { .. } | KeyError::UnknownFormat { .. } | KeyError::KeyVersion { .. }))
+        matches!(
+            outcome,
+            Err(KeyError::Foreign { .. }
+                | KeyError::Truncated { .. }
+                | KeyError::UnknownFormat { .. }
+                | KeyError::KeyVersion { .. })
+        )
     }
 
     #[test]
@@ -271,9 +284,15 @@ mod tests {
         sealed.create("large", &pattern(2 * CHUNK_LEN + 100)).expect("new");
         for (path, step) in [("small", 1), ("large", 997)] {
             let good = files.read(path).expect("there");
-            let edges = [HEADER_LEN + CHUNK_LEN - 1, HEADER_LEN + CHUNK_LEN, HEADER_LEN + SEALED_CHUNK_LEN - 1, HEADER_LEN + SEALED_CHUNK_LEN];
+            let edges = [
+                HEADER_LEN + CHUNK_LEN - 1,
+                HEADER_LEN + CHUNK_LEN,
+                HEADER_LEN + SEALED_CHUNK_LEN - 1,
+                HEADER_LEN + SEALED_CHUNK_LEN,
+            ];
             let edges = edges.into_iter().filter(|at| *at < good.len());
-            for at in (0..HEADER_LEN).chain((HEADER_LEN..good.len()).step_by(step)).chain(edges).chain([good.len() - 1]) {
+            for at in (0..HEADER_LEN).chain((HEADER_LEN..good.len()).step_by(step)).chain(edges).chain([good.len() - 1])
+            {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << (at % 8);
                 files.replace(path, &bad).expect("writes");
@@ -282,7 +301,10 @@ mod tests {
                 if at < HEADER_LEN {
                     assert!(is_refused(sealed.size(path)), "{path} byte {at}");
                     assert!(is_refused(sealed.version(path)), "{path} byte {at}");
-                    assert!(is_refused(sealed.replace(path, b"")), "a replacement trusts the version before it: byte {at}");
+                    assert!(
+                        is_refused(sealed.replace(path, b"")),
+                        "a replacement trusts the version before it: byte {at}"
+                    );
                 }
             }
             files.replace(path, &good).expect("writes");
@@ -298,7 +320,8 @@ mod tests {
         let small = files.read("small").expect("there");
         let large = files.read("large").expect("there");
         let chunk_edges = [1, 2].map(|chunks| HEADER_LEN + chunks * SEALED_CHUNK_LEN);
-        let cuts = (0..small.len()).map(|len| ("small", &small[..len])).chain(chunk_edges.map(|len| ("large", &large[..len])));
+        let cuts =
+            (0..small.len()).map(|len| ("small", &small[..len])).chain(chunk_edges.map(|len| ("large", &large[..len])));
         for (path, cut) in cuts {
             files.replace(path, cut).expect("writes");
             assert!(is_refused(sealed.read(path)), "{path} {}", cut.len());
@@ -324,7 +347,8 @@ mod tests {
             sealed.create(path, &pattern(3 * CHUNK_LEN)).expect("new");
         }
         let (a, b) = (files.read("a").expect("there"), files.read("b").expect("there"));
-        let chunk = |file: &[u8], index: usize| file[HEADER_LEN + index * SEALED_CHUNK_LEN..][..SEALED_CHUNK_LEN].to_vec();
+        let chunk =
+            |file: &[u8], index: usize| file[HEADER_LEN + index * SEALED_CHUNK_LEN..][..SEALED_CHUNK_LEN].to_vec();
         let built = |chunks: &[Vec<u8>]| [vec![a[..HEADER_LEN].to_vec()], chunks.to_vec()].concat().concat();
         assert_eq!(built(&[chunk(&a, 0), chunk(&a, 1), chunk(&a, 2)]), a);
         let forged = [
@@ -350,7 +374,9 @@ mod tests {
         assert!(is_refused(sealed.read("a")) && is_refused(sealed.read("b")));
         files.replace("a", &a).expect("writes");
         assert_eq!(sealed.read("a").expect("own"), b"1");
-        for (key, store) in [(key, "tiles"), (test_key("beta", "prod"), "segments"), (test_key("acme", "staging"), "segments")] {
+        for (key, store) in
+            [(key, "tiles"), (test_key("beta", "prod"), "segments"), (test_key("acme", "staging"), "segments")]
+        {
             let other = SealedFiles::new(Arc::clone(&files), key, store);
             assert!(is_refused(other.read("a")), "{store}");
             assert!(is_refused(other.read_range("a", 0, 1)), "{store}");

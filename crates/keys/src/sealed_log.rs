@@ -109,7 +109,12 @@ impl SealedLog {
         Ok(Self::after(files, path, reader)?)
     }
 
-    fn create_if_missing(files: &Arc<dyn Files>, key: &ScopeKey, store: &'static str, path: &str) -> Result<(), KeyError> {
+    fn create_if_missing(
+        files: &Arc<dyn Files>,
+        key: &ScopeKey,
+        store: &'static str,
+        path: &str,
+    ) -> Result<(), KeyError> {
         match files.size(path) {
             Err(FileError::NotFound { .. }) => {
                 let (header, _) = Place { key, format: LOG_FORMAT, store, path }.new_header(0, 0);
@@ -125,7 +130,12 @@ impl SealedLog {
         let recovered = reader.torn;
         if let Some(TornTail { bytes }) = recovered {
             file.truncate(position.bytes)?;
-            tracing::warn!(log = reader.what, bytes, records = position.next, "cut off what a crash left at the end of a log");
+            tracing::warn!(
+                log = reader.what,
+                bytes,
+                records = position.next,
+                "cut off what a crash left at the end of a log"
+            );
         }
         // A process that died between append and sync leaves records that can be read but could still be lost.
         file.sync()?;
@@ -389,7 +399,10 @@ mod tests {
         assert_eq!(lengths_seen, (0..RECORDS.len()).collect());
         for cut in 0..HEADER_LEN {
             files.replace("log", &whole[..cut]).expect("writes");
-            assert!(matches!(open(&files, &key), Err(KeyError::Truncated { .. })), "a log is created with its header: {cut}");
+            assert!(
+                matches!(open(&files, &key), Err(KeyError::Truncated { .. })),
+                "a log is created with its header: {cut}"
+            );
         }
     }
 
@@ -546,7 +559,10 @@ mod tests {
         assert_eq!((&mut reader).filter_map(Result::ok).count(), 3);
         assert_eq!(reader.torn(), Some(TornTail { bytes: (OVERHEAD + RECORDS[3].len() - 1) as u64 }));
         assert_eq!(files.size("log").expect("there"), whole.len() as u64 - 1);
-        assert!(matches!(LogReader::open(&files, &key, "facts", "none"), Err(KeyError::File(FileError::NotFound { .. }))));
+        assert!(matches!(
+            LogReader::open(&files, &key, "facts", "none"),
+            Err(KeyError::File(FileError::NotFound { .. }))
+        ));
     }
 
     #[test]

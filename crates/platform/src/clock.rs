@@ -76,7 +76,8 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
-        Instant::from_micros(self.now_micros.load(Ordering::Acquire)).expect("a manual clock holds a representable instant")
+        Instant::from_micros(self.now_micros.load(Ordering::Acquire))
+            .expect("a manual clock holds a representable instant")
     }
 
     fn monotonic(&self) -> Duration {

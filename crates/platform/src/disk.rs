@@ -74,7 +74,8 @@ impl DiskFiles {
     fn open_file(&self, path: &str) -> Result<(File, u64), FileError> {
         let (folder, name) = self.parent(path, Missing::Refuse)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = File::from(fs::openat(&folder, name, flags, Mode::empty()).map_err(|errno| failed("open", path, errno))?);
+        let file =
+            File::from(fs::openat(&folder, name, flags, Mode::empty()).map_err(|errno| failed("open", path, errno))?);
         let metadata = file.metadata().map_err(|source| io_failed("inspect", path, source))?;
         if metadata.is_file() { Ok((file, metadata.len())) } else { Err(FileError::NotFound { path: path.to_owned() }) }
     }
@@ -92,7 +93,9 @@ impl DiskFiles {
             .write_all(bytes)
             .and_then(|()| file.sync_all())
             .map_err(|source| io_failed("write", path, source))
-            .and_then(|()| publish(&temp_name, &folder, name).map_err(|errno| publish_failed(&folder, name, path, errno)));
+            .and_then(|()| {
+                publish(&temp_name, &folder, name).map_err(|errno| publish_failed(&folder, name, path, errno))
+            });
         // After a rename the temporary name is gone; after a link or a failure it has to go.
         let _ = fs::unlinkat(&self.temp, &temp_name, AtFlags::empty());
         written?;
@@ -207,7 +210,9 @@ fn walk(folder: &OwnedFd, at: &str, prefix: &str, found: &mut Vec<String>) -> Re
 
 impl Files for DiskFiles {
     fn create(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
-        self.write(path, bytes, |temp_name, folder, name| fs::linkat(&self.temp, temp_name, folder, name, AtFlags::empty()))
+        self.write(path, bytes, |temp_name, folder, name| {
+            fs::linkat(&self.temp, temp_name, folder, name, AtFlags::empty())
+        })
     }
 
     fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
@@ -247,7 +252,8 @@ impl Files for DiskFiles {
 
     fn append(&self, path: &str) -> Result<Box<dyn AppendFile>, FileError> {
         let (folder, name) = self.parent(path, Missing::Create)?;
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let flags =
+            OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| publish_failed(&folder, name, path, errno))?;
         let file = File::from(file);
@@ -446,7 +452,11 @@ mod tests {
             "the disk is full: `facts/1` could not be written; free space or enlarge the volume, then try again"
         );
         // /dev/full refuses every write with the real error of a full disk.
-        let mut full = DiskAppend { path: "log".to_owned(), file: File::options().write(true).open("/dev/full").expect("there"), len: 0 };
+        let mut full = DiskAppend {
+            path: "log".to_owned(),
+            file: File::options().write(true).open("/dev/full").expect("there"),
+            len: 0,
+        };
         assert!(matches!(full.append(b"x"), Err(FileError::Full { .. })));
         assert_eq!(full.len(), 0);
     }

@@ -111,7 +111,8 @@ pub enum FileError {
     },
 }
 
-const PART_RULE: &str = "use parts of 1 to 200 ASCII letters, digits and `-_.=+`, not starting with a dot, joined by `/`";
+const PART_RULE: &str =
+    "use parts of 1 to 200 ASCII letters, digits and `-_.=+`, not starting with a dot, joined by `/`";
 
 /// Checks a whole path.
 pub(crate) fn check_path(path: &str) -> Result<(), FileError> {
@@ -136,9 +137,11 @@ fn is_part(part: &str) -> bool {
 }
 
 /// Rule for a name that is a folder where a file is wanted, or the other way round.
-pub(crate) const TAKEN_RULE: &str = "a name stands either for a file or for a folder, and this one is taken by the other kind";
+pub(crate) const TAKEN_RULE: &str =
+    "a name stands either for a file or for a folder, and this one is taken by the other kind";
 /// Rule for links.
-pub(crate) const LINK_RULE: &str = "it holds a symbolic link, and links are not followed; put a plain file or folder there";
+pub(crate) const LINK_RULE: &str =
+    "it holds a symbolic link, and links are not followed; put a plain file or folder there";
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +150,9 @@ mod tests {
     #[test]
     fn paths_that_could_leave_the_root_or_hide_are_refused() {
         let long = "a".repeat(201);
-        for bad in ["", "/", "/etc/passwd", "a//b", "a/", "..", "a/../b", "./a", ".tmp/x", "a b", "a\\b", "a\0", "é", &long] {
+        for bad in
+            ["", "/", "/etc/passwd", "a//b", "a/", "..", "a/../b", "./a", ".tmp/x", "a b", "a\\b", "a\0", "é", &long]
+        {
             assert!(check_path(bad).is_err(), "{bad:?}");
         }
         for good in ["a", "a/b/c", "keys/acme-eu.json", "part=1/x+y_z"] {

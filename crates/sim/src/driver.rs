@@ -25,7 +25,10 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { workload, seed, what } = self;
-        write!(f, "`{workload}` broke a promise with seed {seed}: {what}\nreplay: CRETA_SIM_SEED={seed} cargo nextest run -p creta-sim {workload}")
+        write!(
+            f,
+            "`{workload}` broke a promise with seed {seed}: {what}\nreplay: CRETA_SIM_SEED={seed} cargo nextest run -p creta-sim {workload}"
+        )
     }
 }
 

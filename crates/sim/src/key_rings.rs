@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use creta_keys::{KeyError, KeyRing, RootKey, SealContext, ScopeKey};
+use creta_keys::{KeyError, KeyRing, RootKey, ScopeKey, SealContext};
 use creta_model::{Environment, Instant, Scope};
 use creta_platform::{Files, ManualClock, Platform, Random, SeededRandom};
 
@@ -98,7 +98,8 @@ impl Workload for KeyRings {
 
     fn open(&mut self, files: &Arc<dyn Files>) -> Outcome {
         let clock = Arc::new(ManualClock::new(Instant::from_micros(0).expect("in range")));
-        let platform = Platform { clock, random: Arc::clone(&self.random) as Arc<dyn Random>, files: Arc::clone(files) };
+        let platform =
+            Platform { clock, random: Arc::clone(&self.random) as Arc<dyn Random>, files: Arc::clone(files) };
         let ring = KeyRing::open(self.root_key(self.root), self.environment.clone(), platform)?;
         if let Some(next) = self.next_root {
             // As an operator does who finds a rotation unfinished.

@@ -48,7 +48,9 @@ impl Workload for SealedFileTrees {
             let now = found(&files, path)?;
             let is_promised = now.as_ref() == self.promised.get(path);
             let is_in_flight = in_flight.as_ref().is_some_and(|(changed, file)| *changed == path && *file == now);
-            ensure(is_promised || is_in_flight, || format!("`{path}` holds neither what was acknowledged nor what was in flight"))?;
+            ensure(is_promised || is_in_flight, || {
+                format!("`{path}` holds neither what was acknowledged nor what was in flight")
+            })?;
             match now {
                 Some(file) => self.promised.insert(path, file),
                 None => self.promised.remove(path),
@@ -81,7 +83,9 @@ impl Workload for SealedFileTrees {
                     (Err(KeyError::File(FileError::Exists { .. })), true) => {}
                     (outcome, _) => {
                         let version = outcome?;
-                        ensure(version == 1 && present.is_none(), || format!("`{path}` was created over a present file"))?;
+                        ensure(version == 1 && present.is_none(), || {
+                            format!("`{path}` was created over a present file")
+                        })?;
                     }
                 }
             }

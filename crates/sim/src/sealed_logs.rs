@@ -58,8 +58,12 @@ impl Workload for SealedLogs {
             for record in &mut reader {
                 read.push(record?.bytes);
             }
-            ensure(read == self.promised, || "a reader beside the writer sees other records than were acknowledged".to_owned())?;
-            return ensure(reader.position() == log.position(), || "reader and writer disagree on the position".to_owned());
+            ensure(read == self.promised, || {
+                "a reader beside the writer sees other records than were acknowledged".to_owned()
+            })?;
+            return ensure(reader.position() == log.position(), || {
+                "reader and writer disagree on the position".to_owned()
+            });
         }
         self.in_flight = (0..self.random.below(4)).map(|_| bytes(&self.random)).collect();
         let numbers = log.append(&self.in_flight.iter().map(Vec::as_slice).collect::<Vec<_>>())?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use creta_platform::{AppendFile, FaultyFiles, FileError, Files};
 
 use crate::{
-    Failure, KeyRings, SealedFileTrees, SealedLogs, Summary, Workload, fault_everywhere, fault_everywhere_over, run, run_over,
+    Failure, KeyRings, SealedFileTrees, SealedLogs, Summary, Workload, fault_everywhere, fault_everywhere_over, run,
+    run_over,
 };
 
 fn number_of(variable: &str) -> Option<u64> {
@@ -112,7 +113,11 @@ impl Files for Lying {
         self.files.list(prefix)
     }
     fn delete(&self, path: &str) -> Result<(), FileError> {
-        if self.lie == Lie::DeleteDoesNothing && self.files.size(path).is_ok() { Ok(()) } else { self.files.delete(path) }
+        if self.lie == Lie::DeleteDoesNothing && self.files.size(path).is_ok() {
+            Ok(())
+        } else {
+            self.files.delete(path)
+        }
     }
 }
 

@@ -1,3 +1,31 @@
-//! Turns a request and a registry snapshot into a plan.
+//! Turns a request and a registry snapshot into a plan: pure, without any instant inside, so one plan serves a single
+//! row now and a million rows of history alike.
+//!
+//! [`plan`] decides where each feature comes from and in what order; [`explain`] tells a person the same.
+
+mod arrange;
+mod bind;
+mod error;
+mod explain;
 mod plan;
+mod resolve;
+mod shape;
+
+pub use error::PlanError;
+pub use explain::{Explained, Explanation, explain};
 pub use plan::*;
+pub use shape::Shape;
+
+use creta_model::Problem;
+use creta_registry::Registry;
+
+/// The plan for requests of this shape. The same registry and shape give the same plan, byte for byte; the order of the
+/// given paths decides only the numbers of slots.
+///
+/// An output of an entity that nothing given belongs to is reached through the one chain of `one` relations that leads
+/// there from the entities given: with `Flight.carrier` given, `Carrier.name` means `Flight.operator.name`. Its slot has
+/// the path through the relations. Time linear in the definitions the outputs are computed from.
+pub fn plan(registry: &Registry, shape: &Shape) -> Result<Plan, Problem> {
+    let draft = resolve::resolve(registry, shape).map_err(error::Failure::problem)?;
+    Ok(arrange::arrange(registry, shape, draft))
+}

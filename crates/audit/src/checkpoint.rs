@@ -6,6 +6,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use creta_model::Environment;
+use serde::Serialize;
 
 use crate::AuditError;
 use crate::tree::{Hash, sha256};
@@ -19,7 +20,7 @@ pub(crate) fn origin(environment: &Environment) -> String {
 }
 
 /// The state of a log at one moment: how many entries, and the root over them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Checkpoint {
     /// Which log: `creta/<environment>/audit`.
     pub origin: String,

@@ -22,6 +22,14 @@ pub enum AuditError {
         /// Why not.
         reason: Reason,
     },
+    /// The principal belongs to another environment than this log. Nothing was recorded here.
+    #[error("{principal} belongs to another environment than `{environment}`; connect to the server of that environment")]
+    OtherEnvironment {
+        /// Who asked.
+        principal: Box<Principal>,
+        /// The environment of this log.
+        environment: Environment,
+    },
     /// A permit was shown for something that it does not cover.
     #[error("the permit for `{permitted}` on {place} does not cover this: {missing}; ask for it in the request")]
     NotCovered {

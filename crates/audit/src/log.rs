@@ -5,10 +5,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
-use creta_iam::{Decision, Place, Principal};
+use creta_iam::{Action, Decision, Place, Principal};
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Environment, Instant};
 use creta_platform::{Clock, Platform};
+use serde::Serialize;
 
 use crate::checkpoint::Signer;
 use crate::reads::Reads;
@@ -87,7 +88,7 @@ impl Event {
 }
 
 /// What [`Log::verify`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// The verifier key that the checkpoint was checked with.
     pub verifier_key: String,
@@ -155,7 +156,12 @@ impl Log {
     ///
     /// What [`is_logged_first`](creta_iam::Action::is_logged_first) is durable when this returns, denials too. Other reads
     /// are counted, denied ones too: see [`Log`] for what happens while the disk fails.
+    /// A principal of another environment is [`AuditError::OtherEnvironment`]: its decisions belong into another log.
     pub fn admit(&self, decision: Decision, details: Details) -> Result<Permit, AuditError> {
+        if *decision.principal().environment() != self.environment {
+            let principal = Box::new(decision.principal().clone());
+            return Err(AuditError::OtherEnvironment { principal, environment: self.environment.clone() });
+        }
         let entry = if decision.action().is_logged_first() {
             Some(self.write_decision(&decision, &details)?)
         } else {
@@ -253,7 +259,8 @@ impl Log {
         self.written().tree.len()
     }
 
-    /// Entries of `range`, in order. [`AuditError::OutOfRange`] beyond the end.
+    /// Entries of `range`, in order, for Creta's own use: what people see goes through [`Log::read`].
+    /// [`AuditError::OutOfRange`] beyond the end.
     pub fn entries(&self, range: Range<u64>) -> Result<Vec<Entry>, AuditError> {
         let written = self.written();
         let size = written.tree.len();
@@ -265,6 +272,28 @@ impl Log {
             Entry::parse(bytes).map_err(|rule| AuditError::Entry { index, rule })
         };
         (range.start..).zip(entries).map(parse).collect()
+    }
+
+    /// Entries of `range` that whoever holds `permit` may see, each with its index, in order. The permit is for
+    /// `audit.read`: on the environment it shows every entry; on a scope those about it that are not the doing of another
+    /// tenant, whose name would be given away. A range beyond the end is cut there.
+    pub fn read(&self, permit: &Permit, range: Range<u64>) -> Result<Vec<(u64, Entry)>, AuditError> {
+        if permit.action() != Action::AuditRead || *permit.environment() != self.environment {
+            let (permitted, place) = (permit.action(), permit.place().clone());
+            let missing = format!("action `{}` in environment `{}`", Action::AuditRead, self.environment);
+            return Err(AuditError::NotCovered { permitted, place, missing });
+        }
+        let size = self.size();
+        let range = range.start.min(size)..range.end.min(size).max(range.start.min(size));
+        let shown = |entry: &Entry| match permit.scope() {
+            None => true,
+            Some(scope) => {
+                let doer = entry.actor.as_ref().and_then(Principal::scope);
+                entry.scope().as_ref() == Some(scope) && doer.is_none_or(|doer| doer == scope)
+            }
+        };
+        let entries = self.entries(range.clone())?;
+        Ok(range.zip(entries).filter(|(_, entry)| shown(entry)).collect())
     }
 
     /// The bytes of one entry, as they are hashed.

@@ -217,6 +217,51 @@ fn a_log_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn each_sees_of_the_log_what_concerns_it() {
+    let world = World::new();
+    let log = world.open().expect("opens");
+    let developer = |tenant: &str| account("etl", tenant, Role::Developer);
+    let root = Principal::administrator(creta_iam::PrincipalId::parse("root").expect("valid"), prod());
+    let act = |who: &Principal, action, on: Resource| log.admit(decide(&POLICIES, who, action, &on), Details::none());
+    let in_scope = |tenant: &str| Resource::scope(scope(tenant));
+
+    act(&root, Action::TenantCreate, Resource::environment(prod())).map(drop).expect("0: allowed");
+    act(&root, Action::ServiceAccountCreate, in_scope("acme")).map(drop).expect("1: allowed");
+    act(&developer("acme"), Action::Deploy, in_scope("acme")).map(drop).expect("2: allowed");
+    act(&developer("globex"), Action::Deploy, in_scope("globex")).map(drop).expect("3: allowed");
+    act(&developer("globex"), Action::Deploy, in_scope("acme")).map(drop).expect_err("4: another tenant");
+    log.record(Event::new("store.opened", Place::Scope(scope("acme")))).expect("5: recorded");
+
+    let seen = |who: &Principal, on: Resource| {
+        let permit = act(who, Action::AuditRead, on).expect("allowed");
+        let entries = log.read(&permit, 0..u64::MAX).expect("covered");
+        entries.into_iter().map(|(index, _)| index).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&root, Resource::environment(prod())), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(seen(&developer("acme"), in_scope("acme")), [1, 2, 5]);
+    assert_eq!(seen(&developer("globex"), in_scope("globex")), [3]);
+
+    let permit = act(&developer("acme"), Action::Query, in_scope("acme")).expect("allowed");
+    assert!(matches!(log.read(&permit, 0..1), Err(AuditError::NotCovered { .. })), "a permit for something else");
+    let permit = act(&root, Action::AuditRead, Resource::environment(prod())).expect("allowed");
+    assert_eq!(log.read(&permit, 2..4).expect("covered").len(), 2);
+    assert_eq!(log.read(&permit, 7..9).expect("covered"), []);
+}
+
+#[test]
+fn principals_of_another_environment_have_no_business_here() {
+    let log = World::new().open().expect("opens");
+    let there = creta_model::Scope::parse("acme", "staging").expect("valid");
+    let id = creta_iam::PrincipalId::parse("etl").expect("valid");
+    let stranger = Principal::service_account(id, there.clone(), Role::Developer);
+    let allowed_there = decide(&POLICIES, &stranger, Action::Deploy, &Resource::scope(there));
+    assert!(allowed_there.is_allowed());
+    let error = log.admit(allowed_there, Details::none()).map(drop).expect_err("another environment");
+    assert!(matches!(error, AuditError::OtherEnvironment { .. }), "{error:?}");
+    assert_eq!(log.size(), 0);
+}
+
+#[test]
 fn verify_reads_the_storage_again() {
     let (world, signed) = World::with_deploys(5);
     let log = world.open().expect("opens");
@@ -272,11 +317,12 @@ fn many_threads_share_one_dense_log() {
     let indices: Vec<u64> = thread::scope(|threads_of_test| {
         let workers: Vec<_> = (0..threads)
             .map(|worker| {
-                let log = &log;
+                let (log, clock) = (&log, &world.clock);
                 threads_of_test.spawn(move || {
                     let mut indices = Vec::new();
                     for turn in 0..turns {
                         let details = Details::none().count("turn", worker * turns + turn).expect("valid");
+                        clock.advance(Span::from_micros(1).expect("valid"));
                         let permit = log.admit(deploy(), details).expect("allowed");
                         let index = permit.entry().expect("logged first");
                         let own = &log.entries(index..index + 1).expect("durable")[0];

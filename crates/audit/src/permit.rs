@@ -17,7 +17,7 @@ pub struct Permit {
 impl Permit {
     /// `decision` allows, and is recorded or counted.
     pub(crate) fn new(decision: Decision, entry: Option<u64>) -> Self {
-        debug_assert!(decision.is_allowed(), "a denial has no permit");
+        assert!(decision.is_allowed(), "a denial has no permit");
         Self { decision, entry }
     }
 

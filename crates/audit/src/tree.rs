@@ -6,9 +6,13 @@ use std::ops::Range;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 
-/// A SHA-256 hash: of an entry, of a subtree, or of the whole tree. Shown in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+use crate::AuditError;
+
+/// A SHA-256 hash: of an entry, of a subtree, or of the whole tree. Shown, and written in JSON, in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Hash([u8; 32]);
 
 impl Hash {
@@ -45,6 +49,22 @@ impl Hash {
     /// Of two subtrees. Node prefix 0x01: RFC 6962 §2.1.
     pub fn node(left: &Hash, right: &Hash) -> Self {
         sha256(&[&[0x01], &left.0, &right.0])
+    }
+}
+
+impl From<Hash> for String {
+    fn from(hash: Hash) -> String {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for Hash {
+    type Error = AuditError;
+    fn try_from(text: String) -> Result<Self, AuditError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(&text, &mut bytes)
+            .map_err(|_| AuditError::Proof { rule: "a hash is not 64 hexadecimal digits" })?;
+        Ok(Self(bytes))
     }
 }
 
@@ -261,6 +281,14 @@ mod tests {
         let root = |size| tree.root(size).expect("within").to_string();
         assert_eq!(root(1), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
         assert_eq!(root(8), "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328");
+    }
+
+    #[test]
+    fn hashes_are_hexadecimal_in_json() {
+        let json = serde_json::to_string(&Hash::empty()).expect("serializes");
+        assert_eq!(json, "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"");
+        assert_eq!(serde_json::from_str::<Hash>(&json).expect("own form"), Hash::empty());
+        assert!(serde_json::from_str::<Hash>("\"e3b0\"").is_err());
     }
 
     #[test]

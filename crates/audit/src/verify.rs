@@ -6,6 +6,7 @@
 //! with its checkpoint: for that, keep the newest checkpoint you saw somewhere else.
 
 use creta_model::Instant;
+use serde::Serialize;
 
 use crate::tree::Hash;
 use crate::{AuditError, Checkpoint, Entry, SignedCheckpoint, VerifierKey};
@@ -106,7 +107,7 @@ pub fn verify_consistency(
 }
 
 /// What all entries of a log say together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogReport {
     /// How many entries.
     pub entries: u64,

@@ -259,7 +259,8 @@ mod tests {
             let mut columns = columns();
             change(&mut columns);
             let error = FactBatch::new(EntityId(7), batch(columns)).expect_err(expected);
-            assert!(error.to_string().contains(expected), "{error}");
+            let StoreError::Layout { column, rule } = error else { panic!("{error}") };
+            assert!(format!("`{column}`: {rule}").starts_with(expected), "{column}: {rule}");
         };
         refuse(&|c| drop(c.pop()), "`event_time`: it is absent");
         refuse(&|c| c[7].1 = times([Some(3), None]), "`event_time`: it holds nulls");

@@ -16,7 +16,7 @@ mod sealing;
 pub use error::StoreError;
 pub use facts::{EntityStatistics, Epoch, FactSnapshot, FactStore};
 pub use layout::FactBatch;
-pub use metadata::{Document, MemoryMetadata, MetadataStore};
+pub use metadata::{Document, MemoryMetadata, MetadataEpoch, MetadataStore, SqliteStore};
 pub use online::{LmdbStore, MemoryStore, Merge, OnlineKey, OnlineStore};
 pub use position::Position;
 

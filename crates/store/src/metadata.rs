@@ -3,9 +3,12 @@
 
 use crate::StoreError;
 
+mod index;
 mod memory;
+mod sqlite;
 
 pub use memory::MemoryMetadata;
+pub use sqlite::{MetadataEpoch, SqliteStore};
 
 /// One document.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,280 @@
+"""Resolver calls over Arrow data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from creta._errors import CretaError
+from creta._resolvers import Bound, Raised, Value, call_all, call_once
+from creta._types import TypeSpec
+from creta._values import WrongType, decimal_text, to_python
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_SIMPLE: dict[str, Any] = {
+    "bool": pa.bool_(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "str": pa.string(),
+    "enum": pa.string(),
+    "bytes": pa.binary(),
+    "date": pa.date32(),
+    "datetime": pa.timestamp("us", tz="UTC"),
+    "timedelta": pa.duration("us"),
+}
+
+
+def arrow_type(spec: TypeSpec) -> Any:
+    """The Arrow type that carries values of a type everywhere."""
+    if spec.kind in _SIMPLE:
+        return _SIMPLE[spec.kind]
+    if spec.kind == "decimal":
+        return pa.decimal128(38, spec.scale)
+    if spec.kind == "vector":
+        return pa.list_(pa.field("item", pa.float32(), nullable=False), spec.size)
+    if spec.kind == "struct":
+        return pa.struct([pa.field(name, arrow_type(inner)) for name, inner, _ in spec.fields])
+    assert spec.item is not None
+    return pa.list_(pa.field("item", arrow_type(spec.item)))
+
+
+def from_arrow(spec: TypeSpec, column: Any) -> list[Any]:
+    """Plain Python values of a column; datetimes are aware, in UTC."""
+    # Instants travel as integers: Arrow's own conversion would need a time zone database.
+    values: list[Any] = column.cast(_zoneless(arrow_type(spec))).to_pylist()
+    convert = _from_integers(spec)
+    return values if convert is None else [None if value is None else convert(value) for value in values]
+
+
+def _zoneless(kind: Any) -> Any:
+    if pa.types.is_timestamp(kind):
+        return pa.int64()
+    if pa.types.is_struct(kind):
+        return pa.struct([inner.with_type(_zoneless(inner.type)) for inner in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_zoneless(kind.value_type)))
+    return kind
+
+
+def _from_integers(spec: TypeSpec) -> Callable[[Any], Any] | None:
+    if spec.kind == "datetime":
+        return lambda micros: _EPOCH + timedelta(microseconds=micros)
+    if spec.kind == "list" and spec.item is not None:
+        convert = _from_integers(spec.item)
+        if convert is not None:
+            return lambda items: [None if item is None else convert(item) for item in items]
+    if spec.kind == "struct":
+        members = {name: inner for name, inner, _ in spec.fields}
+        converters = {name: found for name, inner in members.items() if (found := _from_integers(inner)) is not None}
+        if converters:
+            return lambda values: {
+                name: converters[name](value) if name in converters and value is not None else value
+                for name, value in values.items()
+            }
+    return None
+
+
+def to_arrow(spec: TypeSpec, values: Sequence[Any]) -> Any:
+    """A column of plain values as `checked` gives them."""
+    return pa.array([None if value is None else _storable(spec, value) for value in values], arrow_type(spec))
+
+
+def _storable(spec: TypeSpec, value: Any) -> Any:
+    if value is None:
+        return None
+    if spec.kind == "datetime":
+        return (value - _EPOCH) // _MICROSECOND
+    if spec.kind == "decimal":
+        from decimal import Decimal
+
+        return Decimal(decimal_text(value, spec.scale))
+    if spec.kind == "list" and spec.item is not None:
+        return [_storable(spec.item, item) for item in value]
+    if spec.kind == "struct":
+        return {name: _storable(inner, value[name]) for name, inner, _ in spec.fields}
+    return value
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One column per output; what stands in a failed row does not matter."""
+
+    columns: list[Any]
+    errors: dict[int, CretaError] = field(default_factory=dict)
+
+    def table(self) -> Any:
+        """The columns as `o0`, `o1`, ..."""
+        return pa.table(self.columns, names=[f"o{index}" for index in range(len(self.columns))])
+
+
+def one_batch(stream: Any) -> Any:
+    """All rows of an Arrow stream as one batch."""
+    reader = pa.RecordBatchReader.from_stream(stream)
+    batches = list(reader)
+    if len(batches) == 1:
+        return batches[0]
+    if not batches:
+        return pa.RecordBatch.from_pylist([], schema=reader.schema)
+    return pa.concat_batches(batches)
+
+
+def call(resolver: Bound, batch: Any) -> Outcome:
+    """Calls a resolver for all rows of a batch whose columns are its parameters in order."""
+    if batch.num_columns != len(resolver.inputs):
+        raise CretaError(
+            "resolver/wrong-arguments",
+            f"resolver `{resolver.name}` takes {len(resolver.inputs)} columns and was given {batch.num_columns}",
+        )
+    if resolver.mode == "scalar":
+        return _call_rows(resolver, batch)
+    columns = [_frame_column(resolver.mode, i, batch.column(n)) for n, i in enumerate(resolver.inputs)]
+    result = call_once(resolver, columns)
+    results: Any = result if len(resolver.outputs) > 1 else (result,)
+    if not isinstance(results, tuple | list) or len(results) != len(resolver.outputs):
+        raise resolver.wrong_type()
+    outcome = Outcome([])
+    for output, column in zip(resolver.outputs, results, strict=True):
+        array = _result_column(resolver, output, column)
+        if len(array) != batch.num_rows:
+            raise CretaError(
+                "resolver/wrong-length",
+                f"resolver `{resolver.name}` returned {len(array)} values for {batch.num_rows} rows",
+            )
+        outcome.columns.append(array)
+        for row in _bad_rows(output, array):
+            outcome.errors[row] = resolver.wrong_type()
+    return outcome
+
+
+def call_one(resolver: Bound, arguments: Sequence[Any]) -> tuple[Any, ...]:
+    """One row for a resolver over frames, with plain values."""
+    columns = [to_arrow(i.type, [value]) for i, value in zip(resolver.inputs, arguments, strict=True)]
+    names = [i.name for i in resolver.inputs]
+    outcome = call(resolver, pa.RecordBatch.from_arrays(columns, names=names) if columns else _one_row_without_columns())
+    if 0 in outcome.errors:
+        raise outcome.errors[0]
+    return tuple(from_arrow(o.type, column)[0] for o, column in zip(resolver.outputs, outcome.columns, strict=True))
+
+
+def _one_row_without_columns() -> Any:
+    return pa.RecordBatch.from_pylist([{}])
+
+
+def _call_rows(resolver: Bound, batch: Any) -> Outcome:
+    columns: list[list[Any]] = []
+    for number, parameter in enumerate(resolver.inputs):
+        values = from_arrow(parameter.type, batch.column(number))
+        if parameter.type.kind in ("enum", "struct", "list"):
+            values = [to_python(parameter.type, value) for value in values]
+        columns.append(values)
+    rows = list(zip(*columns, strict=True)) if columns else [()] * batch.num_rows
+    outputs: list[tuple[Any, ...]] = []
+    errors: dict[int, CretaError] = {}
+    absent = (None,) * len(resolver.outputs)
+    for row, result in enumerate(call_all(resolver, rows)):
+        if isinstance(result, Raised):
+            errors[row] = resolver.raised(result.error)
+            outputs.append(absent)
+            continue
+        try:
+            outputs.append(resolver.results(result))
+        except WrongType:
+            errors[row] = resolver.wrong_type()
+            outputs.append(absent)
+    arrays = [to_arrow(o.type, [row[n] for row in outputs]) for n, o in enumerate(resolver.outputs)]
+    return Outcome(arrays, errors)
+
+
+def _frame_column(mode: str, parameter: Value, column: Any) -> Any:
+    if mode == "arrow":
+        return column
+    if mode == "polars":
+        import polars as pl
+
+        series: Any = pl.from_arrow(column)
+        return series.alias(parameter.name)
+    import pandas as pd
+
+    # With nulls an int column would silently become floats: parameters that take nulls get pandas' nullable types.
+    nullable: dict[Any, Any] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()} if parameter.optional else {}
+    return column.to_pandas(types_mapper=nullable.get).rename(parameter.name)
+
+
+def _result_column(resolver: Bound, output: Value, result: Any) -> Any:
+    wanted = arrow_type(output.type)
+    try:
+        array = _as_array(result, output.optional)
+        if not _acceptable(array.type, wanted):
+            raise resolver.wrong_type()
+        exact = not (pa.types.is_integer(array.type) and pa.types.is_floating(wanted))
+        return array.cast(wanted, safe=exact)
+    except CretaError:
+        raise
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        raise resolver.wrong_type() from None
+
+
+def _as_array(result: Any, optional: bool) -> Any:
+    """What a resolver returned as one Arrow array. In pandas NaN is how a missing number is written: it is null where the
+    output may be null, else it stays NaN."""
+    kind = type(result).__module__.partition(".")[0]
+    if kind == "polars":
+        result = result.to_arrow()
+    elif kind == "pandas":
+        result = pa.Array.from_pandas(result) if optional else pa.array(result, from_pandas=False)
+    elif not isinstance(result, pa.Array | pa.ChunkedArray):
+        result = pa.array(result)
+    if isinstance(result, pa.ChunkedArray):
+        result = result.combine_chunks()
+    if pa.types.is_dictionary(result.type):
+        result = result.dictionary_decode()
+    return result
+
+
+def _acceptable(given: Any, wanted: Any) -> bool:
+    """Whether a column of one type may be read as another without guessing: widths and units may differ, meaning not."""
+    same: tuple[Callable[[Any], bool], ...] = (
+        pa.types.is_boolean,
+        pa.types.is_integer,
+        pa.types.is_decimal,
+        pa.types.is_date,
+        pa.types.is_duration,
+        pa.types.is_struct,
+        _is_text,
+        _is_bytes,
+        _is_list,
+    )
+    if pa.types.is_null(given) or any(test(given) and test(wanted) for test in same):
+        return True
+    if pa.types.is_floating(wanted):
+        return pa.types.is_floating(given) or pa.types.is_integer(given)
+    return pa.types.is_timestamp(wanted) and pa.types.is_timestamp(given) and given.tz is not None
+
+
+def _is_text(kind: Any) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_bytes(kind: Any) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _is_list(kind: Any) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _bad_rows(output: Value, array: Any) -> list[int]:
+    """Rows with a null that the output does not permit, or with a text that is no member of its enum."""
+    bad: list[int] = []
+    if array.null_count and not output.optional:
+        bad += pc.indices_nonzero(array.is_null()).to_pylist()
+    if output.type.kind == "enum":
+        known = pc.is_in(array, value_set=pa.array(output.type.members, pa.string()))
+        bad += pc.indices_nonzero(pc.and_(pc.invert(known), array.is_valid())).to_pylist()
+    return bad

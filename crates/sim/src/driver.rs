@@ -146,8 +146,11 @@ impl<W: Workload, F: Fn(FaultyFiles) -> Arc<dyn Files>> Simulation<W, F> {
 
     fn work(&mut self, steps: u64) -> Outcome {
         for _ in 0..steps {
-            self.workload.step()?;
-            self.summary.steps += 1;
+            match self.workload.step() {
+                Ok(()) => self.summary.steps += 1,
+                Err(Trouble::Error(_)) if W::OUTLIVES_ERRORS && self.disk.fault_met() && !self.disk.is_crashed() => {}
+                Err(trouble) => return Err(trouble),
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 //! - [`fault_everywhere`] runs the same short work once for each file operation and kind of fault.
 //!
 //! The same seed gives the same course, so a [`Failure`] can be replayed. In the tests of this crate `CRETA_SIM_SEEDS`
-//! sets the number of seeds and `CRETA_SIM_SEED` replays one.
+//! sets the number of seeds (500 without it; slow parts take a share of it) and `CRETA_SIM_SEED` replays one.
 //!
 //! ```
 //! let summary = creta_sim::run::<creta_sim::SealedLogs>(4711)?;
@@ -20,6 +20,7 @@
 //! A new part joins by implementing [`Workload`] and adding a line to the tests in `tests.rs`.
 
 mod driver;
+mod fact_stores;
 mod key_rings;
 mod sealed_files;
 mod sealed_logs;
@@ -28,6 +29,7 @@ mod tests;
 mod workload;
 
 pub use driver::{Failure, Summary, fault_everywhere, fault_everywhere_over, run, run_over};
+pub use fact_stores::FactStores;
 pub use key_rings::KeyRings;
 pub use sealed_files::SealedFileTrees;
 pub use sealed_logs::SealedLogs;

@@ -14,6 +14,9 @@ pub trait Workload: Sized {
     /// What it is called in a failure, and the name of its test.
     const NAME: &'static str;
 
+    /// Whether it goes on in the same process after an error, as long as that has not crashed.
+    const OUTLIVES_ERRORS: bool = false;
+
     /// A model in which nothing was promised yet.
     fn new(random: Arc<SeededRandom>) -> Self;
 

@@ -5,12 +5,12 @@ use std::fmt;
 
 use creta_model::{FeaturePath, Location};
 use creta_registry::{Registry, render_aggregate, render_expr, render_type};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::{BoundExpr, KeyColumn, Origin, Plan, SlotId, Step};
 
 /// A plan in people's words. `Display` writes one indented tree for each output.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The plan's fingerprint.
     pub fingerprint: String,
@@ -19,7 +19,7 @@ pub struct Explanation {
 }
 
 /// One feature and what it is computed from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
     /// As seen from what is given.
     pub path: FeaturePath,
@@ -31,7 +31,7 @@ pub struct Explained {
     /// The same in a sentence part.
     pub from: String,
     /// Where the resolver or the feature stands in the user's project.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     /// Whether it is explained further up, and its inputs with it.
     pub above: bool,

@@ -1,7 +1,7 @@
 //! What to do to answer a request: data, without any instant inside.
 
 use creta_model::{Aggregate, EntityId, FeatureId, FeaturePath, Function, Name, ResolverMode, Span, Type, Validation};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Index of a column of intermediate or final cells, one cell per row of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -39,7 +39,7 @@ pub struct Slot {
 }
 
 /// Where the cells of a slot come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The request (rule S24).

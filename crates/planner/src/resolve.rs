@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use creta_model::{
     Entity, Expr, Feature, FeaturePath, InputSource, Location, Name, RelationKind, Resolver, Role, Span, Type, Window,
 };
-use creta_registry::{Catalog, Production, Registry, Target, Typed, typed};
+use creta_registry::{Catalog, Production, Registry, Target, Typed, typed_as};
 
 use crate::error::{Asker, Failure, PlanError};
 use crate::plan::Origin;
@@ -284,7 +284,10 @@ impl<'r> Resolution<'r> {
             let target = catalog.follow(path).ok()?;
             Some((target.feature.ty.clone(), target.feature.optional))
         };
-        let expr = typed(expr, &lookup).expect("the registry checked the types of every expression");
+        let expr = typed_as(expr, &feature.ty, &lookup)
+            .ok()
+            .flatten()
+            .expect("the registry checked the type of every expression");
         let slot = self.new_slot(path, feature, Origin::Expression);
         self.draft.steps.push(DraftStep::Expression { path: path.clone(), feature, expr, reads, slot });
         Ok(slot)

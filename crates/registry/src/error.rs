@@ -122,7 +122,7 @@ impl PathError {
             Self::ThroughMany { relation, path, target, .. } => (
                 "through-many",
                 Some(format!(
-                    "aggregate it in a windowed feature, for example `last({relation}[{target}.{}], last=(days(7),))`",
+                    "aggregate it in a windowed feature, for example `last({relation}[{target}.{}], last=days(7))`",
                     path.feature
                 )),
             ),

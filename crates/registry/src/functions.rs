@@ -23,11 +23,11 @@ pub(crate) fn apply(function: Function, args: Vec<Typed>) -> Applied {
     }
     match function {
         Function::Add | Function::Sub => additive(function, args),
-        Function::Mul => numeric_pair(function, args).and_then(|args| multiplied(args)),
+        Function::Mul => numeric_pair(args).and_then(multiplied),
         Function::Div => divided(args),
         Function::FloorDiv | Function::Mod => whole_division(function, args),
         Function::Pow => power(args),
-        Function::Neg | Function::Abs => same_as_argument(function, args, Type::is_numeric),
+        Function::Neg | Function::Abs => same_as_argument(function, args, |ty| ty.is_numeric() || *ty == Type::Timedelta),
         Function::Eq | Function::Ne => equality(function, args),
         Function::Lt | Function::Le | Function::Gt | Function::Ge => ordering(function, args),
         Function::And | Function::Or => logical(function, args),
@@ -36,14 +36,11 @@ pub(crate) fn apply(function: Function, args: Vec<Typed>) -> Applied {
         Function::IsNone => Ok(call(function, args, Type::Bool, Some(false))),
         Function::Coalesce => coalesce(args),
         Function::Min | Function::Max => extreme(function, args),
-        Function::Lower | Function::Upper | Function::Strip => same_as_argument(function, args, is_str),
-        Function::Length => match args[0].ty {
-            Type::Str | Type::List { .. } => Ok(call(function, args, Type::Int, None)),
-            _ => Err(Refusal::operands(&args)),
-        },
-        Function::StartsWith | Function::EndsWith => all(function, args, is_str, Type::Bool),
+        Function::Lower | Function::Upper | Function::Strip => all(function, args, is_text, Type::Str),
+        Function::Length => all(function, args, |ty| is_text(ty) || matches!(ty, Type::List { .. }), Type::Int),
+        Function::StartsWith | Function::EndsWith => all(function, args, is_text, Type::Bool),
         Function::Contains => contains(args),
-        Function::Replace => all(function, args, is_str, Type::Str),
+        Function::Replace => all(function, args, is_text, Type::Str),
         Function::Slice => slice(args),
         Function::Sqrt | Function::Exp | Function::Log => match args[0].ty.is_numeric() {
             true => {
@@ -52,10 +49,11 @@ pub(crate) fn apply(function: Function, args: Vec<Typed>) -> Applied {
             }
             false => Err(Refusal::operands(&args)),
         },
-        Function::Floor | Function::Ceil | Function::ToInt => all(function, args, Type::is_numeric, Type::Int),
+        Function::Floor | Function::Ceil => all(function, args, Type::is_numeric, Type::Int),
+        Function::ToInt => all(function, args, is_number_or_bool, Type::Int),
         Function::Round => round(args),
-        Function::ToFloat => all(function, args, Type::is_numeric, Type::Float),
-        Function::ToStr => all(function, args, |ty| matches!(ty, Type::Int | Type::Bool | Type::Str), Type::Str),
+        Function::ToFloat => all(function, args, is_number_or_bool, Type::Float),
+        Function::ToStr => all(function, args, |ty| is_text(ty) || matches!(ty, Type::Int | Type::Bool), Type::Str),
         Function::Year | Function::Month | Function::Day | Function::Weekday => {
             all(function, args, |ty| matches!(ty, Type::Date | Type::Datetime), Type::Int)
         }
@@ -109,8 +107,13 @@ fn call(function: Function, args: Vec<Typed>, ty: Type, optional: Option<bool>) 
     Typed { node: Node::Call(function, args), ty, optional }
 }
 
-fn is_str(ty: &Type) -> bool {
-    *ty == Type::Str
+/// A member of an enum is a text, as Python's `StrEnum` has it.
+fn is_text(ty: &Type) -> bool {
+    matches!(ty, Type::Str | Type::Enum { .. })
+}
+
+fn is_number_or_bool(ty: &Type) -> bool {
+    ty.is_numeric() || *ty == Type::Bool
 }
 
 fn all(function: Function, args: Vec<Typed>, takes: impl Fn(&Type) -> bool, gives: Type) -> Applied {
@@ -140,11 +143,10 @@ fn to_float(arg: Typed) -> Typed {
     call(Function::ToFloat, vec![arg], Type::Float, Some(optional))
 }
 
-const MIXED_DECIMAL: &str = "Decimal and float do not mix in Python either; convert the Decimal with `float(...)`";
+const MIXED_DECIMAL: &str = "Decimal and float do not mix in Python either; convert the Decimal with `to_float(...)`";
 
 /// Two numbers made alike: both int, both float, or Decimals and ints as they are.
-fn numeric_pair(function: Function, args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
-    debug_assert!(args.len() == 2, "`{function:?}` has two arguments");
+fn numeric_pair(args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
     match (&args[0].ty, &args[1].ty) {
         (Type::Float, Type::Decimal { .. }) | (Type::Decimal { .. }, Type::Float) => {
             Err(Refusal::operands(&args).with_help(MIXED_DECIMAL))
@@ -182,10 +184,10 @@ fn additive(function: Function, args: Vec<Typed>) -> Applied {
         (Timedelta, Timedelta) => Timedelta,
         (Datetime, Datetime) | (Date, Date) if !add => Timedelta,
         (Str, number) | (number, Str) if add && number.is_numeric() => {
-            return Err(Refusal::operands(&args).with_help("convert the number with `str(...)`"));
+            return Err(Refusal::operands(&args).with_help("convert the number with `to_str(...)`"));
         }
         _ => {
-            let args = numeric_pair(function, args)?;
+            let args = numeric_pair(args)?;
             let ty = sum_type(&args);
             return Ok(call(function, args, ty, None));
         }
@@ -213,7 +215,7 @@ const QUOTIENT_PLACES_MIN: u8 = 6;
 
 /// `int / int` stays a division of ints, because Python rounds its exact quotient once.
 fn divided(args: Vec<Typed>) -> Applied {
-    let args = numeric_pair(Function::Div, args)?;
+    let args = numeric_pair(args)?;
     let ty = match sum_type(&args) {
         Type::Decimal { scale } => Type::Decimal { scale: scale.max(QUOTIENT_PLACES_MIN) },
         _ => Type::Float,
@@ -222,36 +224,32 @@ fn divided(args: Vec<Typed>) -> Applied {
 }
 
 fn whole_division(function: Function, args: Vec<Typed>) -> Applied {
-    if args.iter().any(|arg| scale_of(&arg.ty).is_some()) {
-        return Err(Refusal::operands(&args).with_help("convert the Decimal with `float(...)` or `int(...)`"));
-    }
-    let args = numeric_pair(function, args)?;
-    let ty = args[0].ty.clone();
+    let args = numeric_pair(args)?;
+    let ty = sum_type(&args);
     Ok(call(function, args, ty, None))
 }
 
+/// Of two ints an int, unless the exponent is known to be negative: Python decides by its sign.
 fn power(args: Vec<Typed>) -> Applied {
     if args.iter().any(|arg| scale_of(&arg.ty).is_some()) {
-        return Err(Refusal::operands(&args).with_help("convert the Decimal with `float(...)`"));
+        return Err(Refusal::operands(&args).with_help("convert the Decimal with `to_float(...)`"));
     }
-    let both_int = args.iter().all(|arg| arg.ty == Type::Int);
-    let exponent = match &args[1].node {
-        Node::Literal(Json::Number(n)) => n.as_i64(),
-        _ => None,
+    let negative = match &args[1].node {
+        Node::Literal(Json::Number(n)) => n.as_f64().is_some_and(|exponent| exponent < 0.0),
+        Node::Call(Function::Neg, inner) => matches!(inner[0].node, Node::Literal(_)),
+        _ => false,
     };
-    match exponent {
-        Some(0..) if both_int => Ok(call(Function::Pow, args, Type::Int, None)),
-        None if both_int => Err(Refusal::operands(&args)
-            .with_help("the result is an int or a float, depending on the sign of the exponent; write `float(...)`")),
-        _ if args.iter().all(|arg| matches!(arg.ty, Type::Int | Type::Float)) => {
-            let args = args.into_iter().map(to_float).collect();
-            Ok(call(Function::Pow, args, Type::Float, None))
-        }
-        _ => Err(Refusal::operands(&args)),
+    if args.iter().all(|arg| arg.ty == Type::Int) {
+        return Ok(call(Function::Pow, args, if negative { Type::Float } else { Type::Int }, None));
     }
+    if !args.iter().all(|arg| matches!(arg.ty, Type::Int | Type::Float)) {
+        return Err(Refusal::operands(&args));
+    }
+    let args = args.into_iter().map(to_float).collect();
+    Ok(call(Function::Pow, args, Type::Float, None))
 }
 
-/// Two arguments of one kind: numbers made comparable, constants read as the type of the other side.
+/// Two arguments of one kind. Numbers stay as they are, because Python compares int, float and Decimal exactly.
 fn comparable(args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
     let [a, b] = [&args[0], &args[1]];
     match (&a.ty, &b.ty) {
@@ -259,9 +257,7 @@ fn comparable(args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
         (Type::Date, Type::Datetime) | (Type::Datetime, Type::Date) => {
             Err(Refusal::operands(&args).with_help("take the day of the datetime with `.date()`"))
         }
-        (Type::Decimal { .. }, Type::Decimal { .. }) => Ok(args),
-        (x, y) if x.is_numeric() && y.is_numeric() => numeric_pair(Function::Eq, args),
-        (x, y) if x == y => Ok(args),
+        (x, y) if x == y || (x.is_numeric() && y.is_numeric()) => Ok(args),
         _ => Err(Refusal::operands(&args)),
     }
 }
@@ -287,7 +283,7 @@ fn enum_and_text(mut args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
 
 fn equality(function: Function, args: Vec<Typed>) -> Applied {
     if args.iter().any(Typed::is_none) {
-        let instead = if function == Function::Eq { "`... is None`" } else { "`not (... is None)`" };
+        let instead = if function == Function::Eq { "`....is_none()`" } else { "`~....is_none()`" };
         return Err(Refusal::operands(&args).with_help(format!("write {instead}")));
     }
     if args.iter().any(|arg| matches!(arg.ty, Type::List { .. } | Type::Struct { .. } | Type::Vector { .. })) {
@@ -310,53 +306,79 @@ fn ordering(function: Function, args: Vec<Typed>) -> Applied {
 
 fn logical(function: Function, args: Vec<Typed>) -> Applied {
     if !args.iter().all(|arg| arg.ty == Type::Bool) {
-        return Err(Refusal::operands(&args).with_help("compare first: `and`, `or` and `not` are over bools here"));
+        return Err(Refusal::operands(&args).with_help("compare first: `&`, `|` and `~` are over bools here"));
     }
     let folded = args.into_iter().reduce(|left, right| call(function, vec![left, right], Type::Bool, None));
     Ok(folded.expect("the arity was checked"))
 }
 
 /// Values made one type, so that any of them may be the result. `None` takes the type of the others.
-fn unify(mut args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
-    let Some(first) = args.iter().find(|arg| !arg.is_none()) else {
-        return Ok(args);
-    };
-    let mut ty = first.ty.clone();
+fn unify(args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
+    let mut common: Option<Type> = None;
     for arg in args.iter().filter(|arg| !arg.is_none()) {
-        ty = match (&ty, &arg.ty) {
-            (a, b) if a == b => continue,
-            (Type::Int, Type::Float) | (Type::Float, Type::Int) => Type::Float,
-            (Type::Int, Type::Decimal { .. }) | (Type::Str, Type::Enum { .. }) => arg.ty.clone(),
-            (Type::Decimal { .. }, Type::Int) | (Type::Enum { .. }, Type::Str) => ty,
-            (Type::Float, Type::Decimal { .. }) | (Type::Decimal { .. }, Type::Float) => {
-                return Err(Refusal::operands(&args).with_help(MIXED_DECIMAL));
-            }
-            _ => return Err(Refusal::operands(&args)),
+        common = match (common, &arg.ty) {
+            (None, ty) => Some(ty.clone()),
+            (Some(a), b) => Some(wider(&a, b).ok_or_else(|| {
+                let mixed = a.is_numeric() && b.is_numeric();
+                let refusal = Refusal::operands(&args);
+                if mixed { refusal.with_help(MIXED_DECIMAL) } else { refusal }
+            })?),
         };
     }
-    for position in 0..args.len() {
-        let arg = &mut args[position];
-        if arg.is_none() {
-            arg.ty = ty.clone();
-        } else if arg.ty != ty {
-            match (&ty, &arg.ty, &arg.node) {
-                (Type::Float, Type::Int, _) => args[position] = to_float(arg.clone()),
-                (Type::Decimal { .. }, Type::Int, Node::Literal(_)) => arg.ty = ty.clone(),
-                (Type::Enum { members, .. }, Type::Str, Node::Literal(Json::String(text)))
-                    if members.contains(text) =>
-                {
-                    arg.ty = ty.clone();
-                }
-                _ => return Err(Refusal::operands(&args)),
-            }
-        }
+    let Some(ty) = common else {
+        return Ok(args);
+    };
+    let refusal = Refusal::operands(&args);
+    args.into_iter().map(|arg| coerce(arg, &ty)).collect::<Option<Vec<_>>>().ok_or(refusal)
+}
+
+/// The type that values of both types have without loss, if there is one.
+fn wider(a: &Type, b: &Type) -> Option<Type> {
+    match (a, b) {
+        (a, b) if a == b => Some(a.clone()),
+        (Type::Int, Type::Float) | (Type::Float, Type::Int) => Some(Type::Float),
+        (Type::Int, ty @ Type::Decimal { .. }) | (ty @ Type::Decimal { .. }, Type::Int) => Some(ty.clone()),
+        (Type::Decimal { scale: a }, Type::Decimal { scale: b }) => Some(Type::Decimal { scale: *a.max(b) }),
+        (Type::Str, ty @ Type::Enum { .. }) | (ty @ Type::Enum { .. }, Type::Str) => Some(ty.clone()),
+        _ => None,
     }
-    Ok(args)
+}
+
+/// The value as `ty`, where Python would take it for one: an int as a float or Decimal, a Decimal with more places, a
+/// constant text as the enum it is a member of, `None` as anything.
+pub(crate) fn coerce(arg: Typed, ty: &Type) -> Option<Typed> {
+    if arg.ty == *ty {
+        return Some(arg);
+    }
+    if arg.is_none() {
+        return Some(Typed { ty: ty.clone(), ..arg });
+    }
+    match (&arg.ty, ty, &arg.node) {
+        (Type::Int, Type::Float, _) => Some(to_float(arg)),
+        (Type::Int, Type::Decimal { .. }, Node::Literal(_)) => Some(Typed { ty: ty.clone(), ..arg }),
+        (Type::Decimal { scale: from }, Type::Decimal { scale: to }, Node::Literal(_)) if from < to => {
+            Some(Typed { ty: ty.clone(), ..arg })
+        }
+        (Type::Int, Type::Decimal { scale: to }, _) => Some(more_places(arg, *to)),
+        (Type::Decimal { scale: from }, Type::Decimal { scale: to }, _) if from < to => Some(more_places(arg, *to)),
+        (Type::Str, Type::Enum { members, .. }, Node::Literal(Json::String(text))) if members.contains(text) => {
+            Some(Typed { ty: ty.clone(), ..arg })
+        }
+        _ => None,
+    }
+}
+
+/// `a + Decimal("0.00")`: the same value with more places.
+fn more_places(arg: Typed, scale: u8) -> Typed {
+    let ty = Type::Decimal { scale };
+    let zero = Typed { node: Node::Literal(Json::from("0")), ty: ty.clone(), optional: false };
+    let optional = arg.optional;
+    call(Function::Add, vec![arg, zero], ty, Some(optional))
 }
 
 fn conditional(mut args: Vec<Typed>) -> Applied {
     if args[0].ty != Type::Bool || args[0].is_none() {
-        let help = "the condition after `if` has to be a bool; compare first";
+        let help = "the condition of `when` has to be a bool; compare first";
         return Err(Refusal::operands(&args[..1]).with_help(help));
     }
     let condition = args.remove(0);
@@ -383,7 +405,7 @@ fn extreme(function: Function, args: Vec<Typed>) -> Applied {
 
 fn contains(args: Vec<Typed>) -> Applied {
     match (&args[0].ty, &args[1].ty) {
-        (Type::Str, Type::Str) => Ok(call(Function::Contains, args, Type::Bool, None)),
+        (a, b) if is_text(a) && is_text(b) => Ok(call(Function::Contains, args, Type::Bool, None)),
         (Type::List { item, .. }, needle) if **item == *needle => {
             Ok(call(Function::Contains, args, Type::Bool, None))
         }
@@ -402,22 +424,30 @@ fn slice(mut args: Vec<Typed>) -> Applied {
             bound.ty = Type::Int;
         }
     }
-    if args[0].ty != Type::Str || args[0].is_none() || args[1..].iter().any(|bound| bound.ty != Type::Int) {
+    if !is_text(&args[0].ty) || args[0].is_none() || args[1..].iter().any(|bound| bound.ty != Type::Int) {
         return Err(Refusal::operands(&args));
     }
     let optional = args[0].optional;
     Ok(call(Function::Slice, args, Type::Str, Some(optional)))
 }
 
+/// Rounded to places, a Decimal has no more of them than that.
 fn round(args: Vec<Typed>) -> Applied {
-    match &args[..] {
-        [number] if number.ty.is_numeric() => Ok(call(Function::Round, args, Type::Int, None)),
-        [number, places] if number.ty == Type::Float && places.ty == Type::Int => {
-            Ok(call(Function::Round, args, Type::Float, None))
+    let ty = match &args[..] {
+        [number] if number.ty.is_numeric() => Type::Int,
+        [number, places] if number.ty.is_numeric() && places.ty == Type::Int => {
+            let places = match &places.node {
+                Node::Literal(Json::Number(n)) => n.as_i64(),
+                _ => None,
+            };
+            match (&number.ty, places) {
+                (Type::Decimal { scale }, Some(places @ 0..)) => {
+                    Type::Decimal { scale: u8::try_from(places).unwrap_or(*scale).min(*scale) }
+                }
+                (ty, _) => ty.clone(),
+            }
         }
-        [number, _] if number.ty.is_numeric() => {
-            Err(Refusal::operands(&args).with_help("rounding to places is for floats; convert with `float(...)`"))
-        }
-        _ => Err(Refusal::operands(&args)),
-    }
+        _ => return Err(Refusal::operands(&args)),
+    };
+    Ok(call(Function::Round, args, ty, None))
 }

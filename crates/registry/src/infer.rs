@@ -101,6 +101,16 @@ pub fn typed(expr: &Expr, lookup: &dyn Fn(&FeaturePath) -> Option<(Type, bool)>)
     }
 }
 
+/// The expression as a value of `ty`, where Python would take it for one: an int where a float is declared. `None` when it
+/// would not.
+pub fn typed_as(
+    expr: &Expr,
+    ty: &Type,
+    lookup: &dyn Fn(&FeaturePath) -> Option<(Type, bool)>,
+) -> Result<Option<Typed>, ExprError> {
+    typed(expr, lookup).map(|typed| functions::coerce(typed, ty))
+}
+
 /// Why a function does not take its arguments, before it is known where that stands.
 #[derive(Debug)]
 pub(crate) enum Refusal {

@@ -21,6 +21,6 @@ pub use catalog::{Catalog, FeatureRef, Hop, Production, Target, is_enabled};
 pub use closest::closest;
 pub use error::{PathError, RegistryError, listed};
 pub use fingerprint::{Fingerprints, SEMANTICS_VERSION};
-pub use infer::{ExprError, Node, Typed, infer, typed};
+pub use infer::{ExprError, Node, Typed, infer, typed, typed_as};
 pub use registry::{Applied, REGISTRY_FORMAT, Registry};
 pub use render::{render_aggregate, render_expr, render_spans, render_type, render_window};

@@ -1,4 +1,4 @@
-//! Expressions as a Python developer writes them, for messages, differences and explanations.
+//! Expressions as they are written with the Python package, for messages, differences and explanations.
 
 use creta_model::{Aggregate, Expr, Function, Span, Type, Window};
 use serde_json::Value;
@@ -61,32 +61,32 @@ pub(crate) fn function_name(function: Function) -> &'static str {
         Function::Le => "<=",
         Function::Gt => ">",
         Function::Ge => ">=",
-        Function::And => "and",
-        Function::Or => "or",
-        Function::Not => "not",
-        Function::If => "if",
-        Function::IsNone => "is None",
+        Function::And => "&",
+        Function::Or => "|",
+        Function::Not => "~",
+        Function::If => "when",
+        Function::IsNone => "is_none",
         Function::Coalesce => "coalesce",
-        Function::Min => "min",
-        Function::Max => "max",
+        Function::Min => "min_",
+        Function::Max => "max_",
         Function::Lower => "lower",
         Function::Upper => "upper",
         Function::Strip => "strip",
-        Function::Length => "len",
+        Function::Length => "length",
         Function::StartsWith => "startswith",
         Function::EndsWith => "endswith",
-        Function::Contains => "in",
+        Function::Contains => "contains",
         Function::Replace => "replace",
-        Function::Slice => "[:]",
+        Function::Slice => "slice",
         Function::Sqrt => "sqrt",
         Function::Exp => "exp",
         Function::Log => "log",
         Function::Floor => "floor",
         Function::Ceil => "ceil",
         Function::Round => "round",
-        Function::ToFloat => "float",
-        Function::ToInt => "int",
-        Function::ToStr => "str",
+        Function::ToFloat => "to_float",
+        Function::ToInt => "to_int",
+        Function::ToStr => "to_str",
         Function::Year => "year",
         Function::Month => "month",
         Function::Day => "day",
@@ -99,28 +99,21 @@ pub(crate) fn function_name(function: Function) -> &'static str {
     }
 }
 
-/// How tightly a function binds in Python; calls and attributes bind tightest.
+/// How tightly a function binds in Python; calls, methods and attributes bind tightest.
 fn binding(function: Function) -> u8 {
     match function {
-        Function::If => 1,
-        Function::Or => 2,
-        Function::And => 3,
-        Function::Not => 4,
-        Function::Eq
-        | Function::Ne
-        | Function::Lt
-        | Function::Le
-        | Function::Gt
-        | Function::Ge
-        | Function::IsNone
-        | Function::Contains => 5,
-        Function::Add | Function::Sub => 6,
-        Function::Mul | Function::Div | Function::FloorDiv | Function::Mod => 7,
-        Function::Neg => 8,
-        Function::Pow => 9,
-        _ => 10,
+        Function::Eq | Function::Ne | Function::Lt | Function::Le | Function::Gt | Function::Ge => 2,
+        Function::Or => 3,
+        Function::And => 4,
+        Function::Add | Function::Sub => 5,
+        Function::Mul | Function::Div | Function::FloorDiv | Function::Mod => 6,
+        Function::Neg | Function::Not => 7,
+        Function::Pow => 8,
+        _ => TIGHTEST,
     }
 }
+
+const TIGHTEST: u8 = 9;
 
 /// `outer` is how tightly the surrounding text binds: looser parts get parentheses.
 fn write(expr: &Expr, outer: u8) -> String {
@@ -138,40 +131,39 @@ fn write(expr: &Expr, outer: u8) -> String {
 fn call(function: Function, args: &[Expr], binds: u8) -> String {
     let name = function_name(function);
     match (function, args) {
+        (Function::Pow, [a, b]) => format!("{} ** {}", write(a, binds + 1), write(b, binds)),
+        (Function::If, [condition, then, other]) => {
+            let [condition, then, other] = [condition, then, other].map(|arg| write(arg, 0));
+            format!("when({condition}).then({then}).otherwise({other})")
+        }
+        (Function::Not | Function::Neg, [a]) => format!("{name}{}", write(a, binds)),
         (Function::And | Function::Or, [_, _, ..]) => {
             args.iter().map(|arg| write(arg, binds + 1)).collect::<Vec<_>>().join(&format!(" {name} "))
         }
-        (Function::Pow, [a, b]) => format!("{} ** {}", write(a, binds + 1), write(b, binds)),
-        (Function::Contains, [a, b]) => format!("{} in {}", write(b, binds + 1), write(a, binds + 1)),
-        (Function::If, [condition, then, other]) => {
-            format!("{} if {} else {}", write(then, 2), write(condition, 2), write(other, 1))
-        }
-        (Function::Not, [a]) => format!("not {}", write(a, binds)),
-        (Function::Neg, [a]) => format!("-{}", write(a, binds)),
-        (Function::IsNone, [a]) => format!("{} is None", write(a, binds + 1)),
-        (Function::Slice, [a, from, to]) => {
-            let bound = |bound: &Expr| match bound {
-                Expr::Literal { value: Value::Null, .. } => String::new(),
-                other => write(other, 0),
-            };
-            format!("{}[{}:{}]", write(a, 10), bound(from), bound(to))
+        (_, [a, b]) if binds < TIGHTEST => {
+            // Python chains comparisons, so both sides need parentheses.
+            let left = if binds == 2 { binds + 1 } else { binds };
+            format!("{} {name} {}", write(a, left), write(b, binds + 1))
         }
         (Function::Year | Function::Month | Function::Day | Function::Hour | Function::Minute | Function::Second, [a]) => {
-            format!("{}.{name}", write(a, 10))
+            format!("{}.{name}", write(a, TIGHTEST))
         }
         (
-            Function::Lower
+            Function::IsNone
+            | Function::Lower
             | Function::Upper
             | Function::Strip
+            | Function::Length
             | Function::StartsWith
             | Function::EndsWith
+            | Function::Contains
             | Function::Replace
+            | Function::Slice
             | Function::Weekday
             | Function::DateOf
             | Function::TotalSeconds,
             [receiver, rest @ ..],
-        ) => format!("{}.{name}({})", write(receiver, 10), arguments(rest)),
-        (_, [a, b]) if (5..=9).contains(&binds) => format!("{} {name} {}", write(a, binds), write(b, binds + 1)),
+        ) => format!("{}.{name}({})", write(receiver, TIGHTEST), arguments(rest)),
         _ => format!("{name}({})", arguments(args)),
     }
 }
@@ -214,7 +206,8 @@ mod tests {
         assert_eq!(render_expr(&call(Function::Sub, &[a.clone(), sum.clone()])), "T.a - (T.a + T.b)");
         assert_eq!(render_expr(&call(Function::Lower, &[sum.clone()])), "(T.a + T.b).lower()");
         let late = call(Function::Gt, &[sum, b.clone()]);
-        assert_eq!(render_expr(&call(Function::Not, &[late.clone()])), "not T.a + T.b > T.b");
-        assert_eq!(render_expr(&call(Function::If, &[late, a, b])), "T.a if T.a + T.b > T.b else T.b");
+        assert_eq!(render_expr(&call(Function::Not, &[late.clone()])), "~(T.a + T.b > T.b)");
+        assert_eq!(render_expr(&call(Function::And, &[late.clone(), late.clone()])), "(T.a + T.b > T.b) & (T.a + T.b > T.b)");
+        assert_eq!(render_expr(&call(Function::If, &[late, a, b])), "when(T.a + T.b > T.b).then(T.a).otherwise(T.b)");
     }
 }

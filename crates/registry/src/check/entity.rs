@@ -120,7 +120,7 @@ impl Checker<'_> {
                 Problem::new("entity/two-event-ids", format!("`{}` has two event ids", entity.name))
                     .at(&second.location)
                     .with_note("first", full_name(entity, first).to_string(), Some(&first.location))
-                    .with_help("keep `event_id=True` on the feature whose equal values mark versions of one event"),
+                    .with_help("keep the one whose equal values mark versions of one event"),
             );
         }
         for id in ids {

@@ -3,7 +3,7 @@
 use creta_model::{Entity, Expr, Feature, FeaturePath, Problem, Type};
 
 use super::{Checker, full_name};
-use crate::infer::{ExprError, infer};
+use crate::infer::{ExprError, infer, typed_as};
 use crate::render::{render_expr, render_type};
 
 impl Checker<'_> {
@@ -31,7 +31,11 @@ impl Checker<'_> {
         }
         match infer(expr, &|path| self.type_of(path)) {
             Err(error) => self.expression_error("expression/type", &format!("`{name}`"), feature, &error),
-            Ok((ty, optional)) => self.result("expression/result", entity, feature, &ty, optional, Some(expr)),
+            Ok((ty, optional)) => {
+                let fits = typed_as(expr, &feature.ty, &|path| self.type_of(path)).is_ok_and(|typed| typed.is_some());
+                let ty = if fits { &feature.ty } else { &ty };
+                self.result("expression/result", entity, feature, ty, optional, Some(expr));
+            }
         }
     }
 
@@ -86,7 +90,7 @@ impl Checker<'_> {
         let problem = match (&feature.ty, ty) {
             (Type::Decimal { scale: declared }, Type::Decimal { scale: computed }) if declared != computed => {
                 Problem::new(code, format!("`{name}` is declared with {declared} decimal places, but gives {computed}"))
-                    .with_help(format!("declare {computed} places"))
+                    .with_help(format!("declare {computed} places, or round to {declared} with `round(..., {declared})`"))
             }
             (declared_ty, computed_ty) if declared_ty != computed_ty => {
                 Problem::new(code, format!("`{name}` is declared as `{declared}`, but gives `{computed}`"))

@@ -35,7 +35,7 @@ impl<'g> Checker<'g> {
                 format!("a fact of `{target}` that is delivered twice counts twice: `{target}` has no event id"),
             )
             .at(location)
-            .with_help("mark what identifies an event: `feature(event_id=True)`");
+            .with_help("mark what identifies an event, with `event_id()` or `key(event_id=True)`");
             self.warnings.push(readers.into_iter().fold(warning, |warning, (reader, at)| {
                 warning.with_note("counted by", reader.to_string(), Some(at))
             }));
@@ -45,7 +45,7 @@ impl<'g> Checker<'g> {
     fn spans(&mut self, entity: &Entity, feature: &Feature, window: &Window) {
         let name = full_name(entity, feature);
         let problem = if window.last.is_empty() {
-            Problem::new("window/spans", format!("`{name}` has no window")).with_help("write for example `last=(days(7),)`")
+            Problem::new("window/spans", format!("`{name}` has no window")).with_help("write for example `last=days(7)`")
         } else if window.last.contains(&Span::ZERO) {
             Problem::new("window/spans", format!("`{name}` has a window of no length"))
                 .with_help("a window ends before the row's instant, so it needs some length")
@@ -193,7 +193,7 @@ pub(crate) fn aggregate_type(aggregate: Aggregate, value: Option<&Type>) -> Resu
     let Some(value) = value else {
         return Err((
             format!("{what} of nothing"),
-            "say of which feature, for example `mean(flights[Flight.dep_delay], ...)`".to_owned(),
+            "say of which feature, for example `mean(flights[Flight.dep_delay], last=days(7))`".to_owned(),
         ));
     };
     let allowed = match (aggregate, value) {
@@ -210,9 +210,9 @@ pub(crate) fn aggregate_type(aggregate: Aggregate, value: Option<&Type>) -> Resu
     allowed.ok_or_else(|| {
         let help = match (aggregate, value) {
             (Aggregate::Sum | Aggregate::Mean, Type::Bool) => {
-                "count the true ones: `count(..., where=...)`; for their share aggregate `1.0 if ... else 0.0`"
+                "count the true ones: `count(..., where=...)`; for their share divide two counts"
             }
-            (Aggregate::Std | Aggregate::Var, Type::Decimal { .. }) => "convert the Decimal with `float(...)`",
+            (Aggregate::Std | Aggregate::Var, Type::Decimal { .. }) => "convert the Decimal with `to_float(...)`",
             (Aggregate::Min | Aggregate::Max | Aggregate::Distinct, _) => "aggregate a feature with simple values",
             _ => "aggregate a number",
         };

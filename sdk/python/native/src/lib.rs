@@ -1,1 +1,38 @@
-//! Native half of the Python package.
+//! `creta._native`: the engine inside a Python process, and the command line.
+//!
+//! Requests and answers are the JSON that the server speaks; tables cross as Arrow streams. The engine runs without
+//! holding the interpreter and attaches to it only while one of the project's resolvers runs.
+
+mod convert;
+mod host;
+mod local;
+mod stream;
+
+use creta_model::Problem;
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+create_exception!(_native, NativeError, PyException, "What the engine refused; its one argument is a list of problems as JSON.");
+
+/// The exception for these problems.
+pub(crate) fn native_error(problems: &[Problem]) -> PyErr {
+    NativeError::new_err(serde_json::to_string(problems).expect("problems are texts"))
+}
+
+/// Runs the command line `creta` with these arguments, the program's name first, and returns its exit code.
+#[pyfunction]
+#[pyo3(name = "main")]
+fn command_line(py: Python<'_>, arguments: Vec<String>) -> i32 {
+    py.detach(|| creta_cli::main(arguments))
+}
+
+/// The extension module.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("NativeError", module.py().get_type::<NativeError>())?;
+    module.add_class::<local::Local>()?;
+    module.add_class::<stream::ArrowStream>()?;
+    module.add_function(wrap_pyfunction!(command_line, module)?)
+}

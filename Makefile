@@ -1,0 +1,19 @@
+# Everything a newcomer runs. Each target says what it does and asks nothing.
+
+.PHONY: demo test test-long bench
+
+# From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
+demo:
+	@scripts/demo
+
+# Every check that a change has to pass; the same file that CI runs.
+test:
+	@bash .ci/run
+
+# Hours rather than minutes: more seeds, more cases, more rows.
+test-long:
+	@scripts/test-long
+
+# Speeds and sizes, printed. Nothing fails for being slow.
+bench:
+	@scripts/bench

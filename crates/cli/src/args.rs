@@ -1,0 +1,370 @@
+//! The command line as types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use creta_model::{FeaturePath, Instant, InvalidName, Name, Span};
+
+/// Features for machine learning: defined once, the same online and in training sets.
+#[derive(Debug, Parser)]
+#[command(name = "creta", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Write the result as one line of JSON on stdout; problems too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a new project folder.
+    Init(Init),
+    /// Run a server.
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// Store a profile: which server to talk to, and as whom.
+    Login(Login),
+    /// Tenants of a server's environment.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Service accounts of a tenant.
+    #[command(subcommand)]
+    ServiceAccount(ServiceAccountCommand),
+    /// Check a project without a server: types, names, relations, whether everything can be produced.
+    Check(Check),
+    /// Explain how a query would be answered.
+    Plan(Plan),
+    /// Show what deploying a project would change.
+    Diff(Deploy),
+    /// Make a project's definitions the active ones.
+    Deploy(Deploy),
+    /// Load facts from a file or from the project's sources.
+    Ingest(Ingest),
+    /// Ask for features now or at an instant.
+    Query(Query),
+    /// Make a training set: features beside the rows of a spine, each at its own instant.
+    Train(Train),
+    /// Replay the facts and compare online with offline answers.
+    Verify(Verify),
+    /// Read and prove the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Write a completion script for a shell.
+    Completion {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Which server, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Profile to use.
+    #[arg(long, env = "CRETA_PROFILE", default_value = "default", value_name = "NAME")]
+    pub(crate) profile: String,
+}
+
+/// Which project, and which Python reads it.
+#[derive(Debug, Args)]
+pub(crate) struct Project {
+    /// Folder with `creta.toml`.
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Interpreter that imports the project [default: `CRETA_PYTHON`, the active virtual environment, `python3`].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Folder to make.
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Write the definitions from the columns of this Parquet file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Name of the entity [default: from the file's name].
+    #[arg(long, requires = "from", value_name = "NAME", value_parser = name)]
+    pub(crate) entity: Option<Name>,
+    /// Column that tells things apart; again for each part of a composite key.
+    #[arg(long, requires = "from", value_name = "COLUMN")]
+    pub(crate) key: Vec<String>,
+    /// Column that says when a row was true.
+    #[arg(long, requires = "from", value_name = "COLUMN")]
+    pub(crate) event_time: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Make a data folder: keys, certificate, the first administrator.
+    Init {
+        /// Folder to make; empty or not there yet.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+        /// Environment that the server is.
+        #[arg(long, default_value = "dev", value_name = "NAME")]
+        environment: String,
+        /// Address to listen on.
+        #[arg(long, value_name = "HOST:PORT")]
+        listen: Option<std::net::SocketAddr>,
+    },
+    /// Serve in the foreground until interrupted.
+    Start {
+        /// Data folder.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+        /// Another address than the folder's configuration names; port 0 takes a free one.
+        #[arg(long, value_name = "HOST:PORT")]
+        listen: Option<std::net::SocketAddr>,
+    },
+    /// Ask a server how it is.
+    Status(Connection),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// Name of the profile.
+    #[arg(long, env = "CRETA_PROFILE", default_value = "default", value_name = "NAME")]
+    pub(crate) name: String,
+    /// Credentials file as `creta server init` or `creta service-account create` writes it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["client_id", "secret_file"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Address of the server: `https://HOST:PORT`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Certificate authority of the server, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Name of the service account.
+    #[arg(long, value_name = "ID", required_unless_present = "from")]
+    pub(crate) client_id: Option<String>,
+    /// File with its secret, readable by its owner only.
+    #[arg(long, value_name = "FILE", required_unless_present = "from")]
+    pub(crate) secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Make a tenant, with keys and stores of its own.
+    Create {
+        /// Lowercase letters, digits and hyphens.
+        name: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show the tenants.
+    List(Connection),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceAccountCommand {
+    /// Make a service account; its secret is written to a file, once.
+    Create {
+        /// Lowercase letters, digits and hyphens.
+        name: String,
+        /// Tenant it belongs to.
+        #[arg(long)]
+        tenant: String,
+        /// What it may do.
+        #[arg(long)]
+        role: String,
+        /// File to write the credentials to, readable by its owner only; must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show the service accounts of a tenant.
+    List {
+        /// Which tenant.
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// End a service account and its tokens.
+    Revoke {
+        /// Client id, as `list` shows it.
+        client_id: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) project: Project,
+    /// Environment whose resolvers answer the named queries.
+    #[arg(long, default_value = "dev", value_name = "NAME")]
+    pub(crate) environment: String,
+    /// Treat warnings as problems.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Named query: `name` or `name@version`.
+    #[arg(value_name = "QUERY", required_unless_present = "output", conflicts_with_all = ["output", "input"])]
+    pub(crate) query: Option<String>,
+    /// Feature that would be given.
+    #[arg(long, value_name = "PATH", value_parser = FeaturePath::parse, value_delimiter = ',')]
+    pub(crate) input: Vec<FeaturePath>,
+    /// Feature that would be asked for.
+    #[arg(long, value_name = "PATH", value_parser = FeaturePath::parse, value_delimiter = ',')]
+    pub(crate) output: Vec<FeaturePath>,
+    /// Explain by the project in this folder.
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub(crate) project: PathBuf,
+    /// Interpreter that imports the project.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
+    /// Environment whose resolvers answer.
+    #[arg(long, default_value = "dev", value_name = "NAME")]
+    pub(crate) environment: String,
+    /// Explain by what is deployed, not by a project folder.
+    #[arg(long, conflicts_with_all = ["project", "python"])]
+    pub(crate) deployed: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ingest {
+    /// Source of the project to load; again for several.
+    #[arg(long, value_name = "NAME", conflicts_with = "all", value_parser = name)]
+    pub(crate) source: Vec<Name>,
+    /// Load all sources of the project.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Folder of the project whose sources are loaded.
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub(crate) project: PathBuf,
+    /// Interpreter that imports the project.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
+    /// Parquet file of facts.
+    #[arg(long, value_name = "FILE", requires = "entity", requires = "event_time", conflicts_with_all = ["source", "all"])]
+    pub(crate) file: Option<PathBuf>,
+    /// Entity that the file's facts are about.
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) entity: Option<Name>,
+    /// Column that says when a fact was true.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) event_time: Option<String>,
+    /// Column that says when a fact was known.
+    #[arg(long, value_name = "COLUMN", conflicts_with = "arrival_delay")]
+    pub(crate) arrival: Option<String>,
+    /// How long after their event time facts were known: `6h`.
+    #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
+    pub(crate) arrival_delay: Option<Span>,
+    /// IANA zone of datetimes without one.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    /// Known value: `Flight.carrier=UA`; JSON where it is not text.
+    #[arg(long, short, value_name = "PATH=VALUE")]
+    pub(crate) input: Vec<String>,
+    /// Feature to ask for; again or with commas for several.
+    #[arg(long, short, value_name = "PATH", value_parser = FeaturePath::parse, value_delimiter = ',')]
+    pub(crate) output: Vec<FeaturePath>,
+    /// Named query instead of outputs: `name` or `name@version`.
+    #[arg(long = "name", value_name = "QUERY", conflicts_with = "output", required_unless_present = "output")]
+    pub(crate) query: Option<String>,
+    /// Instant to answer for [default: now].
+    #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+    pub(crate) as_of: Option<Instant>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// Parquet file with a row for each question.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spine: PathBuf,
+    /// Column of the spine that holds each row's instant.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) as_of: String,
+    /// Features to add, in this order.
+    #[arg(long, value_name = "PATH", value_parser = FeaturePath::parse, value_delimiter = ',', required = true)]
+    pub(crate) features: Vec<FeaturePath>,
+    /// Column of the spine that holds a feature's known value: `Flight.carrier=carrier`.
+    #[arg(long, value_name = "PATH=COLUMN")]
+    pub(crate) input: Vec<String>,
+    /// Add a `name__state` column beside each feature.
+    #[arg(long)]
+    pub(crate) states: bool,
+    /// Parquet file to write.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Cells to compare at least.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub(crate) samples: u64,
+    /// Which rows and instants are drawn.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Have the server check its whole log: every hash, every signature.
+    Verify(Connection),
+    /// Show entries, the latest last.
+    Show {
+        /// How many.
+        #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+        limit: u64,
+        /// Position of the first, from 0 [default: so that the latest are shown].
+        #[arg(long, value_name = "N")]
+        start: Option<u64>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Write a proof that an entry is in the log.
+    Prove {
+        /// Position of the entry, from 0.
+        entry: u64,
+        /// File to write the proof to.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Check a proof without a server, believing nothing but the log's key.
+    Check {
+        /// File that `prove` wrote.
+        proof: PathBuf,
+        /// The log's key, as `creta server init` showed it.
+        #[arg(long, value_name = "KEY")]
+        key: String,
+    },
+}
+
+fn name(text: &str) -> Result<Name, InvalidName> {
+    Name::parse(text)
+}

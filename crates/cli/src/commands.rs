@@ -1,0 +1,67 @@
+//! One module per command or family of commands; this is where they are told apart.
+
+mod accounts;
+mod audit;
+mod ingest;
+mod init;
+mod login;
+mod project;
+mod query;
+mod server;
+mod train;
+mod verify;
+
+use arrow::array::RecordBatch;
+use arrow::ipc::writer::StreamWriter;
+use clap::CommandFactory;
+
+use crate::args::{Cli, Command, Connection};
+use crate::failure::Failure;
+use crate::http::Server;
+use crate::profile::{self, Profile};
+use crate::terminal::Terminal;
+
+pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Init(init) => init::run(&init, terminal),
+        Command::Server(command) => server::run(command, terminal),
+        Command::Login(login) => login::run(login, terminal),
+        Command::Tenant(command) => accounts::tenant(command, terminal),
+        Command::ServiceAccount(command) => accounts::service_account(command, terminal),
+        Command::Check(check) => project::check(&check, terminal),
+        Command::Plan(plan) => project::plan(&plan, terminal),
+        Command::Diff(deploy) => project::diff(&deploy, terminal),
+        Command::Deploy(deploy) => project::deploy(&deploy, terminal),
+        Command::Ingest(ingest) => ingest::run(&ingest, terminal),
+        Command::Query(query) => query::run(query, terminal),
+        Command::Train(train) => train::run(&train, terminal),
+        Command::Verify(verify) => verify::run(&verify, terminal),
+        Command::Audit(command) => audit::run(command, terminal),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "creta", &mut script);
+            terminal.print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+    }
+}
+
+/// The server that a profile names, and the profile.
+fn connect(connection: &Connection) -> Result<(Server, Profile), Failure> {
+    let profile = profile::require(&profile::default_file()?, &connection.profile)?;
+    Ok((Server::new(profile.clone())?, profile))
+}
+
+/// Batches of one schema as an Arrow IPC stream, the form of bulk bodies. There must be at least one.
+fn arrow_stream(batches: &[RecordBatch]) -> Result<Vec<u8>, Failure> {
+    let schema = batches.first().expect("a table has at least one batch").schema();
+    let mut bytes = Vec::new();
+    let written = StreamWriter::try_new(&mut bytes, &schema).and_then(|mut writer| {
+        batches.iter().try_for_each(|batch| writer.write(batch))?;
+        writer.finish()
+    });
+    written.map_err(|error| {
+        Failure::usage("file/not-sendable", format!("the table cannot be sent: {error}"), "check the types of its columns")
+    })?;
+    Ok(bytes)
+}

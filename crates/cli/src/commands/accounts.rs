@@ -1,0 +1,135 @@
+//! `creta tenant` and `creta service-account`.
+
+use std::path::Path;
+
+use creta_server::Credential;
+use serde::{Deserialize, Serialize};
+
+use super::connect;
+use crate::args::{ServiceAccountCommand, TenantCommand};
+use crate::failure::Failure;
+use crate::http::encoded;
+use crate::profile::{self, Profile};
+use crate::terminal::{Align, Terminal, table};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tenant {
+    tenant: String,
+    created: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tenants {
+    tenants: Vec<Tenant>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Account {
+    client_id: String,
+    name: String,
+    role: Option<String>,
+    created: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Accounts {
+    service_accounts: Vec<Account>,
+}
+
+pub(crate) fn tenant(command: TenantCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        TenantCommand::Create { name, connection } => {
+            let (server, _) = connect(&connection)?;
+            let made: Tenant = server.post("/v1/tenants", &serde_json::json!({ "tenant": name }))?;
+            terminal.show(&made, || {
+                let next = "creta service-account create NAME --role developer --out FILE --tenant";
+                format!("made tenant `{0}`\nnext: {next} {0}", made.tenant)
+            });
+        }
+        TenantCommand::List(connection) => {
+            let (server, _) = connect(&connection)?;
+            let listed: Tenants = server.get("/v1/tenants")?;
+            terminal.show(&listed, || {
+                let row = |tenant: &Tenant| vec![tenant.tenant.clone(), tenant.created.clone()];
+                let rows: Vec<_> = listed.tenants.iter().map(row).collect();
+                table(&[("tenant", Align::Left), ("created", Align::Left)], &rows)
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        ServiceAccountCommand::Create { name, tenant, role, out, connection } => {
+            let (server, profile) = connect(&connection)?;
+            let request = serde_json::json!({ "name": name, "tenant": tenant, "role": role });
+            // Before anything is made on the server: afterwards a secret that has nowhere to go would be lost.
+            require_absent(&out)?;
+            let made: Made = server.post("/v1/service-accounts", &request)?;
+            let credential = credential(&profile, &made)?;
+            let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
+            profile::write_private(&out, &json)?;
+            let shown = serde_json::json!({ "client_id": made.client_id, "tenant": tenant, "role": role, "file": out });
+            terminal.show(&shown, || {
+                let file = out.display();
+                format!(
+                    "made service account `{}`, which is {role} of `{tenant}`; its secret is in {file} and nowhere else\n\
+                     next: creta login --from {file}",
+                    made.client_id
+                )
+            });
+        }
+        ServiceAccountCommand::List { tenant, connection } => {
+            let (server, _) = connect(&connection)?;
+            let listed: Accounts = server.get(&format!("/v1/service-accounts?tenant={}", encoded(&tenant)))?;
+            terminal.show(&listed, || accounts_table(&listed.service_accounts));
+        }
+        ServiceAccountCommand::Revoke { client_id, connection } => {
+            let (server, _) = connect(&connection)?;
+            let revoked: Account =
+                server.post_empty(&format!("/v1/service-accounts/{}/revoke", encoded(&client_id)))?;
+            terminal.show(&revoked, || format!("revoked `{}`; its tokens ended with it", revoked.client_id));
+        }
+    }
+    Ok(())
+}
+
+/// A service account that was just made.
+#[derive(Deserialize)]
+struct Made {
+    client_id: String,
+    client_secret: String,
+}
+
+/// Everything that a client needs, in one file.
+fn credential(profile: &Profile, made: &Made) -> Result<Credential, Failure> {
+    let ca = profile.ca_file.clone().ok_or_else(|| {
+        Failure::usage("profile/no-authority", "the profile names no certificate authority", "add one with `creta login --ca FILE`")
+    })?;
+    Ok(Credential {
+        url: profile.url.clone(),
+        client_id: made.client_id.clone(),
+        client_secret: made.client_secret.clone(),
+        ca,
+    })
+}
+
+fn require_absent(file: &Path) -> Result<(), Failure> {
+    if file.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let message = format!("`{}` is already there; nothing was made", file.display());
+    Err(Failure::usage("file/already-there", message, "name another file with `--out`"))
+}
+
+fn accounts_table(accounts: &[Account]) -> String {
+    let row = |account: &Account| {
+        let state = account.revoked.as_ref().map_or("active".to_owned(), |at| format!("revoked {at}"));
+        vec![account.client_id.clone(), account.role.clone().unwrap_or_default(), account.created.clone(), state]
+    };
+    let headings = [("client id", Align::Left), ("role", Align::Left), ("created", Align::Left), ("state", Align::Left)];
+    table(&headings, &accounts.iter().map(row).collect::<Vec<_>>())
+}

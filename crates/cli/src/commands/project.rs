@@ -1,0 +1,184 @@
+//! `creta check`, `plan`, `diff` and `deploy`: a project's definitions, here and on a server.
+
+use std::path::Path;
+
+use creta_engine::QueryRequest;
+use creta_model::{Bundle, Environment, FeaturePath, Problem};
+use creta_planner::{Explanation, Shape};
+use creta_registry::Registry;
+use serde::{Deserialize, Serialize};
+
+use super::connect;
+use crate::args::{Check, Deploy, Plan};
+use crate::failure::Failure;
+use crate::python;
+use crate::terminal::{Terminal, counted};
+
+/// Exports the project in a folder; from here on locations are shown with its lines.
+pub(crate) fn export(folder: &Path, python: Option<&Path>, terminal: &mut Terminal<'_>) -> Result<Bundle, Failure> {
+    terminal.set_project(folder);
+    python::export(&python::interpreter(python), folder)
+}
+
+#[derive(Serialize)]
+struct Checked {
+    project: String,
+    entities: usize,
+    features: usize,
+    resolvers: usize,
+    sources: usize,
+    queries: usize,
+    warnings: Vec<Problem>,
+}
+
+pub(crate) fn check(check: &Check, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let bundle = export(&check.project.folder, check.project.python.as_deref(), terminal)?;
+    let applied = Registry::apply(None, bundle).map_err(Failure::project)?;
+    let registry = applied.registry;
+    let environment = environment(&check.environment)?;
+    plan_queries(&registry, &environment).map_err(Failure::project)?;
+    let graph = registry.graph();
+    let checked = Checked {
+        project: graph.project.clone(),
+        entities: graph.entities.len(),
+        features: graph.entities.iter().map(|entity| entity.features.len()).sum(),
+        resolvers: graph.resolvers.len(),
+        sources: graph.sources.len(),
+        queries: graph.queries.len(),
+        warnings: applied.warnings,
+    };
+    terminal.warn(&checked.warnings);
+    terminal.show(&checked, || {
+        format!(
+            "{} checks: {}, {}, {}, {}, {}",
+            checked.project,
+            counted(checked.entities as u64, "entity", "entities"),
+            counted(checked.features as u64, "feature", "features"),
+            counted(checked.resolvers as u64, "resolver", "resolvers"),
+            counted(checked.sources as u64, "source", "sources"),
+            counted(checked.queries as u64, "query", "queries"),
+        )
+    });
+    if check.strict && !checked.warnings.is_empty() {
+        return Err(Failure::project(checked.warnings));
+    }
+    Ok(())
+}
+
+fn environment(name: &str) -> Result<Environment, Failure> {
+    Environment::parse(name).map_err(|error| Failure::usage("project/environment", error.to_string(), "name another one"))
+}
+
+/// A named query that nothing can answer is a mistake of the project.
+fn plan_queries(registry: &Registry, environment: &Environment) -> Result<(), Vec<Problem>> {
+    let problems: Vec<Problem> = registry
+        .graph()
+        .queries
+        .iter()
+        .filter_map(|query| {
+            let problem = creta_planner::plan(registry, &shape(environment, &query.inputs, &query.outputs)).err()?;
+            Some(problem.with_note("asked for by", format!("query `{}`", query.name), Some(&query.location)))
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn shape(environment: &Environment, given: &[FeaturePath], outputs: &[FeaturePath]) -> Shape {
+    Shape {
+        environment: environment.clone(),
+        given: given.to_vec(),
+        outputs: outputs.to_vec(),
+        max_age: std::collections::BTreeMap::new(),
+    }
+}
+
+pub(crate) fn plan(plan: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    if plan.deployed {
+        let inputs = plan.input.iter().map(|path| (path.clone(), Vec::new())).collect();
+        let request =
+            QueryRequest { inputs, outputs: plan.output.clone(), query: plan.query.clone(), ..QueryRequest::default() };
+        let (server, _) = connect(&plan.connection)?;
+        let explanation: Explanation = server.post("/v1/explain", &request)?;
+        terminal.show(&explanation, || explanation.to_string());
+        return Ok(());
+    }
+    let bundle = export(&plan.project, plan.python.as_deref(), terminal)?;
+    let registry = Registry::apply(None, bundle).map_err(Failure::project)?.registry;
+    let environment = environment(&plan.environment)?;
+    let shape = match &plan.query {
+        Some(name) => {
+            let (inputs, outputs) = named_query(&registry, name)?;
+            shape(&environment, &inputs, &outputs)
+        }
+        None => shape(&environment, &plan.input, &plan.output),
+    };
+    let made = creta_planner::plan(&registry, &shape).map_err(|problem| Failure::project(vec![problem]))?;
+    let explanation = creta_planner::explain(&made, &registry);
+    terminal.show(&explanation, || explanation.to_string());
+    Ok(())
+}
+
+/// `name` is the latest version, `name@2` that one.
+fn named_query(registry: &Registry, text: &str) -> Result<(Vec<FeaturePath>, Vec<FeaturePath>), Failure> {
+    let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+    let queries = &registry.graph().queries;
+    let matches = queries.iter().filter(|query| query.name.as_str() == name);
+    let found = matches.filter(|query| version.is_none_or(|version| version == query.version.to_string()));
+    let found = found.max_by_key(|query| query.version);
+    found.map(|query| (query.inputs.clone(), query.outputs.clone())).ok_or_else(|| {
+        let known: Vec<String> = queries.iter().map(|query| format!("`{}@{}`", query.name, query.version)).collect();
+        let help = if known.is_empty() {
+            "the project has no named query; name features with `--output`".to_owned()
+        } else {
+            format!("there are {}", known.join(", "))
+        };
+        Failure::usage("plan/unknown-query", format!("there is no query `{text}`"), help)
+    })
+}
+
+/// What a server says about a bundle that is not deployed yet.
+#[derive(Debug, Serialize, Deserialize)]
+struct Difference {
+    warnings: Vec<Problem>,
+    diff: Diff,
+}
+
+pub(crate) fn diff(args: &Deploy, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let bundle = export(&args.project.folder, args.project.python.as_deref(), terminal)?;
+    let (server, _) = connect(&args.connection)?;
+    let difference: Difference = server.post("/v1/check", &bundle)?;
+    terminal.warn(&difference.warnings);
+    terminal.show(&difference, || difference.diff.to_string());
+    Ok(())
+}
+
+/// What a deployment did.
+#[derive(Debug, Serialize, Deserialize)]
+struct Deployed {
+    revision: u64,
+    digest: String,
+    diff: Diff,
+    warnings: Vec<Problem>,
+    queries: usize,
+}
+
+pub(crate) fn deploy(args: &Deploy, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let bundle = export(&args.project.folder, args.project.python.as_deref(), terminal)?;
+    let (server, profile) = connect(&args.connection)?;
+    let bar = terminal.progress("deploying", 0);
+    let deployed = server.post::<Deployed>("/v1/deploy", &bundle);
+    bar.finish_and_clear();
+    let deployed = deployed?;
+    terminal.warn(&deployed.warnings);
+    terminal.show(&deployed, || {
+        format!(
+            "{}\ndeployed revision {} to {} ({} planned)\n  {}",
+            deployed.diff.to_string().trim_end(),
+            deployed.revision,
+            profile.url,
+            counted(deployed.queries as u64, "named query", "named queries"),
+            deployed.digest,
+        )
+    });
+    Ok(())
+}

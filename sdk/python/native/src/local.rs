@@ -1,0 +1,207 @@
+//! `creta.local`: the server's engine over stores that live and die with the process.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use creta_audit::{Details, Log, Permit};
+use creta_engine::{
+    FeatureAccess, IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores,
+    TrainingSetRequest, VerifyOptions,
+};
+use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
+use creta_keys::{KeyRing, RootKey};
+use creta_model::{Bundle, Environment, Problem, Scope};
+use creta_platform::Platform;
+use creta_store::{MemoryMetadata, MemoryStore};
+use pyo3::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::host::PythonHost;
+use crate::native_error;
+use crate::stream::{ArrowStream, read_stream};
+
+/// The one environment a process may hold by itself. Keys and data of others stay with their servers.
+const ENVIRONMENT: &str = "local";
+
+/// Decisions kept; each is about one set of features.
+const DECISIONS_MAX: usize = 1024;
+
+/// One scope, `local/local`, in memory, with keys and a log of its own that nobody else has.
+///
+/// Every question is decided, recorded and permitted as on a server: there is no way around it that only tests take.
+#[pyclass(frozen, module = "creta._native")]
+pub(crate) struct Local {
+    engine: ScopeEngine,
+    log: Log,
+    policies: Policies,
+    decisions: DecisionCache,
+    principal: Principal,
+}
+
+/// The same interpreter for every bundle.
+struct InProcess(Arc<PythonHost>);
+
+impl ResolverHosts for InProcess {
+    fn host(&self, _scope: &Scope, _bundle: &Bundle) -> Result<Arc<dyn ResolverHost>, Problem> {
+        Ok(Arc::clone(&self.0) as Arc<dyn ResolverHost>)
+    }
+}
+
+#[pymethods]
+impl Local {
+    /// Checks the bundle and makes an engine for it, without facts. Raises `NativeError` with every problem.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        bundle_json: &str,
+        environment: &str,
+        resolver_call: Py<PyAny>,
+        scalar_call: Py<PyAny>,
+    ) -> PyResult<Self> {
+        if environment != ENVIRONMENT {
+            let message = format!("environment `{environment}` cannot be opened in this process, only `{ENVIRONMENT}`");
+            let help = "use `creta.connect()` for a server's environment; facts here are those given in the process";
+            return Err(native_error(&[Problem::new("access/local-only", message).with_help(help)]));
+        }
+        let host = Arc::new(PythonHost::new(resolver_call, scalar_call));
+        let local = py.detach(|| Self::open(host)).map_err(|problem| native_error(&[problem]))?;
+        local.deploy(py, bundle_json)?;
+        Ok(local)
+    }
+
+    /// Makes another bundle the active one and keeps the facts. Returns what changed, as JSON.
+    fn deploy(&self, py: Python<'_>, bundle_json: &str) -> PyResult<String> {
+        let bundle = request(bundle_json)?;
+        answer(py.detach(|| {
+            let permit = self.permit(Action::Deploy, Vec::new()).map_err(|problem| vec![problem])?;
+            self.engine.deploy(bundle, &permit)
+        }))
+    }
+
+    /// Answers a `QueryRequest` with a `QueryAnswer`, both as JSON.
+    fn query(&self, py: Python<'_>, request_json: &str) -> PyResult<String> {
+        let request: QueryRequest = request(request_json)?;
+        answer(py.detach(|| {
+            let permit = self.permit(Action::Query, self.engine.features_of(&request).map_err(one)?).map_err(one)?;
+            self.engine.query(&request, &permit).map_err(one)
+        }))
+    }
+
+    /// Stores the facts of a table for `entity`; `options_json` holds the other members of an `IngestRequest`.
+    fn ingest(&self, py: Python<'_>, entity: &str, options_json: &str, table: &Bound<'_, PyAny>) -> PyResult<String> {
+        let mut options: serde_json::Map<String, serde_json::Value> = request(options_json)?;
+        options.insert("entity".to_owned(), entity.into());
+        let request: IngestRequest = from_value(options.into())?;
+        let (_, batches) = read_stream(table)?;
+        answer(py.detach(|| {
+            let permit = self.permit(Action::Ingest, Vec::new()).map_err(one)?;
+            self.engine.ingest(&request, &batches, &permit).map_err(one)
+        }))
+    }
+
+    /// Puts features beside the rows of a table by a `TrainingSetRequest`.
+    fn training_set(&self, py: Python<'_>, request_json: &str, spine: &Bound<'_, PyAny>) -> PyResult<ArrowStream> {
+        let request: TrainingSetRequest = request(request_json)?;
+        let (schema, spine) = read_stream(spine)?;
+        let spine = at_least_one(&schema, spine);
+        let batches = py.detach(|| {
+            let features = self.engine.features_of_training_set(&request, &spine)?;
+            self.engine.training_set(&request, &spine, &self.permit(Action::Train, features)?)
+        });
+        let batches = batches.map_err(|problem| native_error(&[problem]))?;
+        let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+        Ok(ArrowStream::new(schema, batches))
+    }
+
+    /// How a `QueryRequest` would be answered: JSON with the plan's steps and, under `text`, the form for people.
+    fn explain(&self, py: Python<'_>, request_json: &str) -> PyResult<String> {
+        let request: QueryRequest = request(request_json)?;
+        answer(py.detach(|| {
+            let permit = self.permit(Action::Plan, Vec::new()).map_err(one)?;
+            let explanation = self.engine.explain(&request, &permit).map_err(one)?;
+            let text = explanation.to_string();
+            Ok(serde_json::json!({ "explanation": explanation, "text": text }))
+        }))
+    }
+
+    /// Replays the facts and compares online with offline answers, by `VerifyOptions`. Returns the report as JSON.
+    fn verify(&self, py: Python<'_>, options_json: &str) -> PyResult<String> {
+        let options: VerifyOptions = request(options_json)?;
+        answer(py.detach(|| {
+            let permit = self.permit(Action::Verify, Vec::new()).map_err(one)?;
+            self.engine.verify(&options, &permit, &|_, _| {}).map_err(one)
+        }))
+    }
+
+    /// Definitions for people and tools, as JSON.
+    fn catalogue(&self, py: Python<'_>) -> PyResult<String> {
+        answer(py.detach(|| {
+            let permit = self.permit(Action::CatalogueRead, Vec::new()).map_err(one)?;
+            permit.require(Action::CatalogueRead, self.engine.scope(), []).expect("the permit was asked for this");
+            Ok::<_, Vec<Problem>>(self.engine.catalogue())
+        }))
+    }
+}
+
+impl Local {
+    fn open(host: Arc<PythonHost>) -> Result<Self, Problem> {
+        let internal = |error: &dyn std::error::Error| Problem::new("internal/local", error.to_string());
+        let platform = Platform::in_memory();
+        let environment = Environment::parse(ENVIRONMENT).expect("the constant is a valid name");
+        let scope = Scope::parse(ENVIRONMENT, ENVIRONMENT).expect("the constant is a valid name");
+        let root = RootKey::generate(&environment, platform.random.as_ref());
+        let ring = KeyRing::open(root, environment.clone(), platform.clone()).map_err(|error| internal(&error))?;
+        let stores = ScopeStores {
+            key: ring.create_scope(&scope).map_err(|error| internal(&error))?,
+            platform,
+            online: Arc::new(MemoryStore::new()),
+            metadata: Arc::new(MemoryMetadata::new()),
+            prefix: "facts".to_owned(),
+        };
+        let id = PrincipalId::parse(ENVIRONMENT).map_err(|error| internal(&error))?;
+        Ok(Self {
+            engine: ScopeEngine::open(scope.clone(), stores, Arc::new(InProcess(host)))?,
+            log: Log::in_memory(environment).map_err(|error| internal(&error))?,
+            policies: Policies::load().map_err(|error| internal(&error))?,
+            decisions: DecisionCache::new(DECISIONS_MAX),
+            principal: Principal::service_account(id, scope, Role::Developer),
+        })
+    }
+
+    fn permit(&self, action: Action, features: Vec<FeatureAccess>) -> Result<Permit, Problem> {
+        let features = FeatureSet::new(features.into_iter().map(|feature| (feature.name, feature.tags)));
+        let resource = Resource::features(self.engine.scope().clone(), features);
+        let decision = self.decisions.decide(&self.policies, &self.principal, action, &resource);
+        self.log.admit(decision, Details::none()).map_err(|error| Problem::new("access/denied", error.to_string()))
+    }
+}
+
+fn one(problem: Problem) -> Vec<Problem> {
+    vec![problem]
+}
+
+/// A table without rows still has its columns.
+fn at_least_one(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Vec<RecordBatch> {
+    if batches.is_empty() { vec![RecordBatch::new_empty(Arc::clone(schema))] } else { batches }
+}
+
+fn request<T: DeserializeOwned>(json: &str) -> PyResult<T> {
+    serde_json::from_str(json).map_err(|error| malformed(&error))
+}
+
+fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> PyResult<T> {
+    serde_json::from_value(value).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &serde_json::Error) -> PyErr {
+    native_error(&[Problem::new("request/malformed", format!("the request is not understood: {error}"))])
+}
+
+fn answer<T: Serialize>(outcome: Result<T, Vec<Problem>>) -> PyResult<String> {
+    match outcome {
+        Ok(value) => Ok(serde_json::to_string(&value).expect("answers have string keys and finite numbers")),
+        Err(problems) => Err(native_error(&problems)),
+    }
+}

@@ -39,6 +39,8 @@ mod recover;
 mod segment;
 mod snapshot;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use commit::Queue;
 use manifest::{Anchor, Manifest};

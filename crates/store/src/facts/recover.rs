@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
-use creta_keys::{KeyError, ScopeKey, SealedFiles, SealedLog};
+use creta_keys::{KeyError, LogPosition, LogReader, ScopeKey, SealedFiles, SealedLog};
 use creta_platform::{FileError, Platform};
 
 use super::cache::ColumnCache;
@@ -45,11 +45,14 @@ pub(super) fn open(platform: &Platform, key: ScopeKey, prefix: &str) -> Result<F
         }
         segment.check()?;
     }
+    opening.check_later_logs(&found, &replayed)?;
+    // Nothing has been changed so far, so whatever was refused is there to be looked at.
+    let log = opening.open_log(&replayed)?;
     opening.clean(&found, &manifest, &replayed)?;
     let mut tails = replayed.tails;
     let active = tails.pop().expect("a store has a log");
     let log = LogState {
-        log: replayed.log,
+        log,
         generation: active.generation,
         end: history.end,
         chain: history.chain,
@@ -101,14 +104,22 @@ struct History {
 }
 
 struct Replayed {
-    /// At least one; the last belongs to `log`.
+    /// At least one, one per log.
     tails: Vec<Tail>,
-    log: SealedLog,
+    /// Where the last log ends.
+    end: LogPosition,
+}
+
+impl Replayed {
+    /// Generation of the last log.
+    fn last(&self) -> u64 {
+        self.tails.last().expect("a store has a log").generation
+    }
 }
 
 /// One log as it was read.
 struct ReadLog {
-    log: SealedLog,
+    end: LogPosition,
     opened: Option<Opened>,
     tail: Tail,
     closed: Option<u64>,
@@ -190,7 +201,7 @@ impl Opening<'_> {
             tails.push(read.tail);
             match read.closed {
                 Some(next) => generation = next,
-                None => return Ok(Replayed { tails, log: read.log }),
+                None => return Ok(Replayed { tails, end: read.end }),
             }
         }
     }
@@ -200,7 +211,9 @@ impl Opening<'_> {
         let mut tail = Tail::new(generation, history.end);
         let mut opened = None;
         let mut closed = None;
-        let log = SealedLog::open_each(&self.platform.files, self.key, STORE, &path, |record| {
+        let mut reader = LogReader::open(&self.platform.files, self.key, STORE, &path).map_err(|e| self.failed(e))?;
+        for record in &mut reader {
+            let record = record.map_err(|error| self.failed(error))?;
             let bytes = record.bytes.len() as u64;
             match decode(record.bytes) {
                 Some(LogRecord::Open(first)) if record.sequence == 0 => opened = Some(first),
@@ -214,24 +227,36 @@ impl Opening<'_> {
                     history.named_manifest = history.named_manifest.max(version);
                 }
                 Some(LogRecord::Closed { next }) if closed.is_none() && next == generation + 1 => closed = Some(next),
-                _ => return Err(Visit(self.tampered("a record of its log does not belong there"))),
+                _ => return Err(self.tampered("a record of its log does not belong there")),
             }
-            Ok(())
-        })
-        .map_err(|error: Visit| error.0)?;
-        Ok(ReadLog { log, opened, tail, closed })
+        }
+        Ok(ReadLog { end: reader.position(), opened, tail, closed })
+    }
+
+    /// Opens the last log for appending and cuts off what a crash left at its end.
+    fn open_log(&self, replayed: &Replayed) -> Result<SealedLog, StoreError> {
+        let path = log_path(self.prefix, replayed.last());
+        let ignore = |_| Ok::<(), KeyError>(());
+        let log = SealedLog::open_each(&self.platform.files, self.key, STORE, &path, ignore)
+            .map_err(|error| self.failed(error))?;
+        if log.position() == replayed.end { Ok(log) } else { Err(self.tampered("its log changed while it was opened")) }
+    }
+
+    /// After the last log there may be one more, which was begun when a crash kept the last one from being closed.
+    fn check_later_logs(&self, found: &Found, replayed: &Replayed) -> Result<(), StoreError> {
+        for generation in found.logs.iter().filter(|generation| **generation > replayed.last()) {
+            let unused = *generation == replayed.last() + 1 && self.read_log(*generation, &mut History::new())?.is_unused();
+            if !unused {
+                return Err(self.tampered("a log is there that the one before does not name"));
+            }
+        }
+        Ok(())
     }
 
     /// Removes what no crash-free run would have left: segments that the manifest does not name, logs that are wholly in
     /// segments, and a next log that was begun without closing the one before.
     fn clean(&self, found: &Found, manifest: &Manifest, replayed: &Replayed) -> Result<(), StoreError> {
-        let last = replayed.tails.last().map_or(manifest.generation, |tail| tail.generation);
-        for generation in found.logs.iter().filter(|generation| **generation > last) {
-            if *generation != last + 1 || !self.read_log(*generation, &mut History::new())?.is_unused() {
-                return Err(self.tampered("a log is there that the one before does not name"));
-            }
-        }
-        let logs = found.logs.iter().filter(|generation| !(manifest.generation..=last).contains(generation));
+        let logs = found.logs.iter().filter(|generation| !(manifest.generation..=replayed.last()).contains(generation));
         let named: BTreeSet<&str> = manifest.segments.iter().map(|meta| meta.name.as_str()).collect();
         let segments = found.segments.iter().filter(|name| !named.contains(name.as_str()));
         let logs = logs.map(|generation| log_path(self.prefix, *generation));
@@ -266,14 +291,5 @@ impl History {
         self.chain = next_chain(key, &self.chain, unit);
         self.end = self.end.next();
         self.anchors.push(Anchor { position: self.end, chain: self.chain });
-    }
-}
-
-/// Carries our errors through the log's reader.
-struct Visit(StoreError);
-
-impl From<KeyError> for Visit {
-    fn from(error: KeyError) -> Self {
-        Self(sealed_failed("log", error))
     }
 }

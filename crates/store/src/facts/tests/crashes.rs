@@ -1,0 +1,231 @@
+//! Whatever fails, wherever it fails: what was answered is there, everything else is there whole or not at all.
+
+use std::sync::Arc;
+
+use creta_model::EntityId;
+use creta_platform::{Fault, FaultyFiles, Files, MemoryFiles, Platform, SeededRandom};
+
+use crate::testing::{Fact, batch, facts, key};
+use crate::{FactStore, Position, StoreError};
+
+const PREFIX: &str = "dev/acme/facts";
+
+#[derive(Clone, Copy)]
+enum Step {
+    Append,
+    Flush,
+    Compact,
+    Reopen,
+}
+
+use Step::{Append, Compact, Flush, Reopen};
+
+const SCENARIO: [Step; 15] =
+    [Append, Append, Flush, Append, Flush, Append, Reopen, Append, Compact, Append, Flush, Compact, Reopen, Append, Flush];
+
+fn platform(files: Arc<dyn Files>) -> Platform {
+    Platform { files, random: Arc::new(SeededRandom::new(3)), ..Platform::in_memory() }
+}
+
+fn open(files: &FaultyFiles) -> Result<FactStore, StoreError> {
+    FactStore::open(&platform(Arc::new(files.clone())), key("acme"), PREFIX)
+}
+
+/// Unit `n`: two batches, whose facts have the sequence numbers `10 * n` and up.
+fn unit(n: u64) -> Vec<crate::FactBatch> {
+    let facts: Vec<_> = (0..4).map(|i| Fact::at((n * 3 + i) as i64 % 7, 10 * n + i)).collect();
+    vec![batch(1, &facts[..3]), batch(2, &facts[3..])]
+}
+
+/// The units that a store holds, in order of position, each checked to be whole.
+fn units(store: &FactStore) -> Vec<u64> {
+    let found = store.read_since(Position::START).expect("readable");
+    let found = found.map(|(_, batches)| {
+        let mut sequences: Vec<_> =
+            batches.iter().flat_map(|part| facts(part.batch())).map(|fact| fact.sequence).collect();
+        sequences.sort_unstable();
+        let n = sequences[0] / 10;
+        assert_eq!(sequences, (10 * n..10 * n + 4).collect::<Vec<_>>(), "a unit is torn");
+        n
+    });
+    let found: Vec<_> = found.collect();
+    let rows = |entity| store.scan(EntityId(entity), None, ..).expect("readable").iter().map(|b| b.num_rows()).sum();
+    let (rows, expected): ([usize; 2], _) = ([rows(1), rows(2)], [3 * found.len(), found.len()]);
+    assert_eq!(rows, expected, "a scan and the history disagree");
+    found
+}
+
+/// What has been answered, and what failed.
+#[derive(Default)]
+struct Told {
+    answered: Vec<u64>,
+    failed: Vec<u64>,
+    next: u64,
+}
+
+impl Told {
+    /// One step; gives the store back unless opening it failed.
+    fn step(&mut self, files: &FaultyFiles, store: Option<FactStore>, step: Step) -> (Option<FactStore>, bool) {
+        let Some(store) = store.or_else(|| open(files).ok()) else { return (None, false) };
+        match step {
+            Append => {
+                let n = self.next;
+                self.next += 1;
+                let outcome = store.append(unit(n));
+                if outcome.is_ok() { self.answered.push(n) } else { self.failed.push(n) }
+                (Some(store), outcome.is_ok())
+            }
+            Flush => {
+                let done = store.flush().is_ok();
+                (Some(store), done)
+            }
+            Compact => {
+                let done = store.compact().is_ok();
+                (Some(store), done)
+            }
+            Reopen => {
+                drop(store);
+                let store = open(files).ok();
+                let done = store.is_some();
+                (store, done)
+            }
+        }
+    }
+
+    fn check(&self, found: &[u64]) {
+        assert!(found.is_sorted_by(|a, b| a < b), "{found:?} are out of order");
+        assert!(self.answered.iter().all(|n| found.contains(n)), "{:?} were answered, {found:?} are there", self.answered);
+        let known = |n: &u64| self.answered.contains(n) || self.failed.contains(n);
+        assert!(found.iter().all(known), "{found:?} holds what nobody appended");
+    }
+}
+
+fn operations() -> u64 {
+    let files = FaultyFiles::new(1);
+    let mut told = Told::default();
+    let mut store = Some(open(&files).expect("a new store"));
+    for step in SCENARIO {
+        let (after, done) = told.step(&files, store, step);
+        assert!(done, "nothing fails without a fault");
+        store = after;
+    }
+    drop(store);
+    files.operations()
+}
+
+#[test]
+fn a_crash_at_any_step_keeps_every_answered_unit_and_tears_none() {
+    for at in 0..operations() {
+        for seed in 0..4 {
+            let mut files = FaultyFiles::new(seed);
+            files.inject(Fault::Crash, at);
+            let mut told = Told::default();
+            let mut store = open(&files).ok();
+            for step in SCENARIO {
+                if files.is_crashed() {
+                    break;
+                }
+                store = told.step(&files, store, step).0;
+            }
+            drop(store);
+            files = files.restart();
+            let store = open(&files).unwrap_or_else(|error| panic!("crash at {at}, seed {seed}: {error}"));
+            let found = units(&store);
+            told.check(&found);
+            // It goes on, and what a crash left behind is gone.
+            store.append(unit(900)).expect("space");
+            store.flush().expect("space");
+            store.compact().expect("space");
+            drop(store);
+            let store = open(&files).expect("it opens again");
+            assert_eq!(units(&store), [&found[..], &[900]].concat());
+            let logs = files.list(&format!("{PREFIX}/log/")).expect("readable").len();
+            let segments = files.list(&format!("{PREFIX}/segment/")).expect("readable").len();
+            assert_eq!((logs, segments), (1, 2), "leftovers after a crash at {at}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_crash_while_recovering_from_a_crash_loses_nothing_either() {
+    for at in (0..operations()).step_by(3) {
+        for again in 0..8 {
+            let files = FaultyFiles::new(at);
+            files.inject(Fault::Crash, at);
+            let mut told = Told::default();
+            let mut store = open(&files).ok();
+            for step in SCENARIO {
+                store = told.step(&files, store, step).0;
+            }
+            drop(store);
+            let files = files.restart();
+            files.inject(Fault::Crash, again);
+            drop(open(&files));
+            let store = open(&files.restart()).unwrap_or_else(|error| panic!("crash at {at}, then {again}: {error}"));
+            told.check(&units(&store));
+        }
+    }
+}
+
+#[test]
+fn after_a_failure_at_any_step_the_store_goes_on_without_what_failed() {
+    for fault in [Fault::Full, Fault::Error] {
+        for at in 0..operations() {
+            let files = FaultyFiles::new(at);
+            files.inject(fault, at);
+            let mut told = Told::default();
+            let mut store = open(&files).ok();
+            let mut failures = 0;
+            for step in SCENARIO {
+                let (after, done) = told.step(&files, store, step);
+                failures += u32::from(!done);
+                if let Some(store) = &after {
+                    assert_eq!(units(store), told.answered, "{fault:?} at {at}");
+                }
+                store = after;
+            }
+            assert!(failures <= 1, "{fault:?} at {at}: one fault, {failures} failures");
+            drop(store);
+            let store = open(&files.restart()).unwrap_or_else(|error| panic!("{fault:?} at {at}: {error}"));
+            assert_eq!(units(&store), told.answered, "{fault:?} at {at}, reopened");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_reported_as_such_and_nothing_is_half_written() {
+    let files = FaultyFiles::new(5);
+    let store = open(&files).expect("a new store");
+    store.append(unit(1)).expect("space");
+    files.inject(Fault::Full, 0);
+    assert!(matches!(store.append(unit(2)), Err(StoreError::Full { .. })));
+    assert_eq!((units(&store), store.position()), (vec![1], Position(1)));
+    assert_eq!(store.append(unit(3)).expect("space again"), Position(2));
+    files.inject(Fault::Full, 3);
+    assert!(matches!(store.flush(), Err(StoreError::Full { .. })));
+    store.flush().expect("space again");
+    assert_eq!(units(&store), [1, 3]);
+}
+
+#[test]
+fn a_log_cut_at_any_byte_of_its_last_record_holds_the_units_before_it() {
+    let files = Arc::new(MemoryFiles::new());
+    let platform = platform(files.clone());
+    let open = || FactStore::open(&platform, key("acme"), PREFIX);
+    let store = open().expect("a new store");
+    store.append(unit(1)).expect("space");
+    store.append(unit(2)).expect("space");
+    let log = files.list(&format!("{PREFIX}/log/")).expect("readable").remove(0);
+    let start = files.size(&log).expect("there");
+    store.append(unit(3)).expect("space");
+    drop(store);
+    let whole = files.read(&log).expect("there");
+    let open_cut = |len: usize| {
+        files.replace(&log, &whole[..len]).expect("space");
+        units(&open().expect("a torn record is not an attack"))
+    };
+    for len in usize::try_from(start).expect("small")..whole.len() {
+        assert_eq!(open_cut(len), [1, 2], "cut at {len} of {}", whole.len());
+    }
+    assert_eq!(open_cut(whole.len()), [1, 2, 3]);
+}

@@ -79,6 +79,15 @@ fn attack_ch44_insert() {
 }
 
 #[test]
+fn entries_beyond_a_checkpoint_are_not_verified_by_it() {
+    let (world, old) = World::with_deploys(3);
+    let log = world.open().expect("opens");
+    world.deploys(&log, 1);
+    let error = verify_log(old.claimed(), world.stolen_entries()).map(drop).expect_err("one more than was signed");
+    assert!(matches!(error, AuditError::Longer { entries: 4, checkpoint: 3 }), "{error:?}");
+}
+
+#[test]
 fn attack_ch44_put_back_an_older_copy_of_the_entries() {
     let (world, _) = World::with_deploys(4);
     let yesterday = world.bytes(ENTRIES);

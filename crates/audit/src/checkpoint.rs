@@ -157,14 +157,20 @@ impl VerifierKey {
         };
         let bytes = STANDARD.decode(key).map_err(|_| malformed("its key is not base64"))?;
         let public = match bytes.split_first() {
-            Some((&ED25519_ALGORITHM, public)) => public.try_into().map_err(|_| malformed("its key is not 32 bytes"))?,
+            Some((&ED25519_ALGORITHM, public)) => {
+                public.try_into().map_err(|_| malformed("its key is not 32 bytes"))?
+            }
             _ => return Err(malformed("its key is not of type Ed25519")),
         };
         if !is_key_name(name) {
             return Err(malformed("its name is empty or has spaces"));
         }
         let parsed = Self { name: name.to_owned(), public };
-        if id == hex::encode(parsed.key_id()) { Ok(parsed) } else { Err(malformed("its id does not belong to its key")) }
+        if id == hex::encode(parsed.key_id()) {
+            Ok(parsed)
+        } else {
+            Err(malformed("its id does not belong to its key"))
+        }
     }
 
     /// The log it belongs to: `creta/<environment>/audit`.
@@ -238,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_published_signature_verifies() {
-        let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+        let text =
+            "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
         let line = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=";
         let key = VerifierKey::parse(EXAMPLE).expect("published");
         let by = Signature::parse(line).expect("published");

@@ -23,7 +23,9 @@ pub enum AuditError {
         reason: Reason,
     },
     /// The principal belongs to another environment than this log. Nothing was recorded here.
-    #[error("{principal} belongs to another environment than `{environment}`; connect to the server of that environment")]
+    #[error(
+        "{principal} belongs to another environment than `{environment}`; connect to the server of that environment"
+    )]
     OtherEnvironment {
         /// Who asked.
         principal: Box<Principal>,

@@ -268,10 +268,9 @@ impl Log {
         let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
         let (Ok(start), Ok(end)) = (start, end) else { return Err(beyond()) };
         let entries = written.entries.get(start..end).ok_or_else(beyond)?;
-        let parse = |(index, bytes): (u64, &Box<[u8]>)| {
-            Entry::parse(bytes).map_err(|rule| AuditError::Entry { index, rule })
-        };
-        (range.start..).zip(entries).map(parse).collect()
+        let parse =
+            |(index, bytes): (u64, &[u8])| Entry::parse(bytes).map_err(|rule| AuditError::Entry { index, rule });
+        (range.start..).zip(entries.iter().map(AsRef::as_ref)).map(parse).collect()
     }
 
     /// Entries of `range` that whoever holds `permit` may see, each with its index, in order. The permit is for
@@ -300,7 +299,9 @@ impl Log {
     pub fn entry_bytes(&self, index: u64) -> Result<Vec<u8>, AuditError> {
         let written = self.written();
         let found = usize::try_from(index).ok().and_then(|index| written.entries.get(index));
-        found.map(|entry| entry.to_vec()).ok_or_else(|| AuditError::OutOfRange { asked: index, size: written.tree.len() })
+        found
+            .map(|entry| entry.to_vec())
+            .ok_or_else(|| AuditError::OutOfRange { asked: index, size: written.tree.len() })
     }
 
     /// The root when the log had `size` entries.
@@ -398,10 +399,7 @@ impl Log {
 
     /// Appends the entries that `make` makes of the present instant. Threads that come together share one write: the
     /// first to reach the storage writes for all, the others find their outcome.
-    fn append(
-        &self,
-        make: impl FnOnce(Instant) -> Result<Vec<Vec<u8>>, AuditError>,
-    ) -> Result<Range<u64>, AuditError> {
+    fn append(&self, make: impl FnOnce(Instant) -> Result<Vec<Vec<u8>>, AuditError>) -> Result<Range<u64>, AuditError> {
         let outcome = {
             let mut queue = lock(&self.queue);
             let entries = make(self.clock.now())?; // Under the lock: entries stand in the order of their times.

@@ -7,7 +7,7 @@ use creta_platform::{Fault, FaultyFiles};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{ENTRIES, POLICIES, World, account, ask, deploy, prod, scope};
+use crate::testing::{CHECKPOINT, ENTRIES, POLICIES, World, account, ask, deploy, prod, scope};
 use crate::tree::reference;
 use crate::{Outcome, READ_GROUPS_MAX, verify};
 
@@ -91,7 +91,15 @@ fn reads_are_counted_per_principal_action_and_features() {
             let who = entry.actor.expect("somebody").id().to_string();
             let features = entry.features.map_or(0, |features| features.count);
             let detail = |key: &str| entry.details.get(key).cloned().unwrap_or_default();
-            (who, entry.action, entry.decision.expect("decided"), features, detail("reads"), detail("rows"), detail("last"))
+            (
+                who,
+                entry.action,
+                entry.decision.expect("decided"),
+                features,
+                detail("reads"),
+                detail("rows"),
+                detail("last"),
+            )
         })
         .collect();
     let row = |who: &str, action: &str, decision, features, reads: &str, rows: &str, last: &str| {
@@ -212,8 +220,42 @@ fn a_log_goes_on_where_it_stopped() {
     let (old, new) = (first.claimed(), second.claimed());
     let proof = log.prove_consistency(old.size, new.size).expect("within");
     verify::verify_consistency(old.size, new.size, &old.root, &new.root, &proof).expect("it grew");
-    let again = log.checkpoint().expect("unchanged");
-    assert_eq!(again, second, "a log that did not grow is not signed again");
+    let stored = world.bytes(CHECKPOINT);
+    assert_eq!(log.checkpoint().expect("unchanged"), second);
+    assert_eq!(world.bytes(CHECKPOINT), stored, "a log that did not grow writes no checkpoint");
+}
+
+#[test]
+fn what_a_crash_left_half_written_is_cut_off_and_the_cut_is_recorded() {
+    let (world, _) = World::with_deploys(2);
+    let log = world.open().expect("opens");
+    log.record(Event::new("server.start", Place::Environment(prod()))).expect("2: recorded");
+    drop(log);
+    let bytes = world.bytes(ENTRIES);
+    world.put(ENTRIES, &bytes[..bytes.len() - 1]);
+    let log = world.open().expect("opens: no checkpoint was signed after that entry");
+    let last = &log.entries(2..log.size()).expect("within")[..];
+    assert_eq!(last.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), ["audit.tail-cut-off"]);
+    assert!(last[0].details.contains_key("bytes"));
+    drop(log);
+    assert_eq!(world.open().expect("opens").size(), 3, "it is recorded once");
+}
+
+#[test]
+fn an_entry_stays_within_what_a_bundle_can_hold() {
+    let log = World::new().open().expect("opens");
+    let names: Vec<String> = (0..5000).map(|n| format!("Customer.feature_{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let permit = log.admit(ask("etl", Role::Developer, Action::Train, &names), Details::none()).expect("allowed");
+    assert_eq!(permit.features().len(), 5000);
+    let features = log.entries(0..1).expect("there").remove(0).features.expect("asked for");
+    assert_eq!((features.count, features.names, features.digest.len()), (5000, None, 64));
+
+    let key: &'static str = "k".repeat(70_000).leak();
+    let event =
+        Event::new("check.evidence", Place::Environment(prod())).with(Details::none().count(key, 1).expect("one"));
+    assert!(matches!(log.record(event), Err(AuditError::EntryTooLong { bytes: 70_000.. })));
+    assert_eq!(log.size(), 1);
 }
 
 #[test]
@@ -326,7 +368,11 @@ fn many_threads_share_one_dense_log() {
                         let permit = log.admit(deploy(), details).expect("allowed");
                         let index = permit.entry().expect("logged first");
                         let own = &log.entries(index..index + 1).expect("durable")[0];
-                        assert_eq!(own.details["turn"], (worker * turns + turn).to_string(), "a permit names its own entry");
+                        assert_eq!(
+                            own.details["turn"],
+                            (worker * turns + turn).to_string(),
+                            "a permit names its own entry"
+                        );
                         indices.push(index);
                         let reader = ask(&format!("reader-{worker}"), Role::Reader, Action::Query, &[]);
                         log.admit(reader, Details::none()).map(drop).expect("allowed");

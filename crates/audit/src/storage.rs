@@ -30,7 +30,8 @@ impl Storage {
             visit(record.bytes);
             Ok::<(), KeyError>(())
         };
-        let log = SealedLog::open_each(&platform.files, key, STORE, &path(key, "entries"), visit).map_err(unreadable)?;
+        let log =
+            SealedLog::open_each(&platform.files, key, STORE, &path(key, "entries"), visit).map_err(unreadable)?;
         let sealed = SealedFiles::new(platform.files.clone(), key.clone(), STORE);
         Ok(Self { files: platform.files.clone(), key: key.clone(), log, sealed })
     }
@@ -47,7 +48,8 @@ impl Storage {
 
     /// Reads the entries again from the file. Opened while no entry is half written, it may be read at leisure.
     pub(crate) fn reader(&self) -> Result<impl Iterator<Item = Result<Vec<u8>, AuditError>> + use<>, AuditError> {
-        let reader = EntryReader::open(&self.files, &self.key, STORE, &path(&self.key, "entries")).map_err(unreadable)?;
+        let reader =
+            EntryReader::open(&self.files, &self.key, STORE, &path(&self.key, "entries")).map_err(unreadable)?;
         Ok(reader.map(|record| record.map(|record| record.bytes).map_err(unreadable)))
     }
 

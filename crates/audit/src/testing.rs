@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use creta_iam::{Action, Decision, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, control_plane, decide};
+use creta_iam::{
+    Action, Decision, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, control_plane, decide,
+};
 use creta_keys::{KeyRing, LogReader, RootKey, ScopeKey, SealedLog};
 use creta_model::{Environment, Instant, Scope};
 use creta_platform::{Files, ManualClock, MemoryFiles, Platform, SeededRandom};

@@ -78,7 +78,9 @@ mod tests {
         assert_eq!(upper[..32], *reference::mth(&entries[..256]).as_bytes());
         assert_eq!(upper[32..], *reference::mth(&entries[256..512]).as_bytes());
 
-        for (level, index, width) in [(0, 2, 189), (1, 0, 3), (2, 0, 1), (0, 0, 0), (0, 0, 257), (9, 0, 1), (0, u64::MAX, 1)] {
+        for (level, index, width) in
+            [(0, 2, 189), (1, 0, 3), (2, 0, 1), (0, 0, 0), (0, 0, 257), (9, 0, 1), (0, u64::MAX, 1)]
+        {
             assert_eq!(hashes(&tree, level, index, width), None, "{level} {index} {width}");
         }
     }

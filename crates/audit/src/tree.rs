@@ -299,10 +299,10 @@ mod tests {
             let d = &all[..n];
             let root = tree.root(n as u64).expect("within");
             assert_eq!(root, reference::mth(d), "root of {n}");
-            for m in 0..n {
+            for (m, entry) in d.iter().enumerate() {
                 let path = tree.inclusion(m as u64, n as u64).expect("within");
                 assert_eq!(path, reference::path(m, d), "path of {m} in {n}");
-                verify_inclusion(&all[m], m as u64, n as u64, &path, &root).expect("a true proof verifies");
+                verify_inclusion(entry, m as u64, n as u64, &path, &root).expect("a true proof verifies");
             }
             for m in 1..=n {
                 let proof = tree.consistency(m as u64, n as u64).expect("within");
@@ -316,6 +316,30 @@ mod tests {
         assert_eq!(tree.inclusion(0, 71), None);
         assert_eq!(tree.consistency(2, 1), None);
         assert_eq!(tree.consistency(1, 71), None);
+    }
+
+    #[test]
+    fn attack_ch44_a_proof_of_the_wrong_length_does_not_verify_even_if_its_hashes_fit() {
+        let (one, two) = (Hash::leaf(b"one"), Hash::leaf(b"two"));
+        let both = Hash::node(&one, &two);
+        verify_inclusion(b"one", 0, 2, &[two], &both).expect("a true proof");
+        for (size, proof, root) in
+            [(2, vec![], one), (4, vec![two], both), (1, vec![two], Hash::node(&two, &one)), (0, vec![], one)]
+        {
+            assert!(verify_inclusion(b"one", 0, size, &proof, &root).is_err(), "{size} {proof:?}");
+        }
+        verify_consistency(1, 2, &one, &both, &[two]).expect("a true proof");
+        for (old, new, proof, root) in
+            [(1, 2, vec![], one), (1, 4, vec![two], both), (2, 2, vec![two], one), (2, 1, vec![], one)]
+        {
+            assert!(verify_consistency(old, new, &one, &root, &proof).is_err(), "{old} {new} {proof:?}");
+        }
+        let (x, old, new) = (Hash::leaf(b"x"), Hash::node(&both, &one), Hash::node(&both, &both));
+        verify_consistency(3, 4, &old, &new, &[one, two, both]).expect("a true proof, of one, two, one, two");
+        let (old, new) = (Hash::node(&x, &old), Hash::node(&x, &new));
+        assert!(verify_consistency(3, 4, &old, &new, &[one, two, both, x]).is_err(), "one hash too many");
+        verify_consistency(0, 2, &Hash::empty(), &both, &[]).expect("everything begins with nothing");
+        assert!(verify_consistency(0, 2, &one, &both, &[]).is_err(), "nothing has one root only");
     }
 
     proptest! {

@@ -18,13 +18,7 @@ pub fn verify_checkpoint(text: &str, vkey: &str) -> Result<Checkpoint, AuditErro
 
 /// Checks that `entry` is the one at `index` of a tree of `size` entries and this root. The proof is ordered from the
 /// leaf upwards. Follows RFC 9162 §2.1.3.2.
-pub fn verify_inclusion(
-    entry: &[u8],
-    index: u64,
-    size: u64,
-    proof: &[Hash],
-    root: &Hash,
-) -> Result<(), AuditError> {
+pub fn verify_inclusion(entry: &[u8], index: u64, size: u64, proof: &[Hash], root: &Hash) -> Result<(), AuditError> {
     if index >= size {
         return Err(AuditError::Proof { rule: "the entry's index lies beyond the tree" });
     }

@@ -119,7 +119,10 @@ mod tests {
             assert_eq!(serde_json::from_str::<Action>(&json).expect("own form"), *action);
         }
         let message = Action::parse("delete").expect_err("no such action").to_string();
-        assert!(message.starts_with("`delete` is not an action; actions are `token.issue`, `tenant.create`"), "{message}");
+        assert!(
+            message.starts_with("`delete` is not an action; actions are `token.issue`, `tenant.create`"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -28,13 +28,7 @@ impl DecisionCache {
     }
 
     /// What [`decide`] answers, now or earlier in this epoch.
-    pub fn decide(
-        &self,
-        policies: &Policies,
-        principal: &Principal,
-        action: Action,
-        resource: &Resource,
-    ) -> Decision {
+    pub fn decide(&self, policies: &Policies, principal: &Principal, action: Action, resource: &Resource) -> Decision {
         let question = (principal.clone(), action, resource.clone());
         if let Some(decision) = self.find(policies.epoch(), &question) {
             return decision;

@@ -96,7 +96,10 @@ fn policies_without_an_id_unknown_words_or_wrong_types_are_refused() {
         ("unknown action", r#"@id("a") permit (principal, action == Creta::Action::"drop", resource);"#),
         ("wrong type", r#"@id("a") permit (principal, action, resource) when { context.purpose == 1 };"#),
         ("missing attribute", r#"@id("a") permit (principal, action, resource) when { context.purpose == "x" };"#),
-        ("twice the same id", r#"@id("a") permit (principal, action, resource); @id("a") forbid (principal, action, resource);"#),
+        (
+            "twice the same id",
+            r#"@id("a") permit (principal, action, resource); @id("a") forbid (principal, action, resource);"#,
+        ),
     ] {
         assert!(matches!(Policies::parse(SCHEMA, text), Err(IamError::Policies { .. })), "{what} must be refused");
     }
@@ -175,7 +178,8 @@ fn a_policy_that_fails_denies() {
 
 fn any_scope() -> impl Strategy<Value = Scope> {
     // Few names, and some that would collide if the parts were glued together without a separator.
-    let label = || prop::sample::select(vec!["ab", "abc", "cd", "bcd", "prod", "staging", "acme", "acme-prod", "prod-acme"]);
+    let label =
+        || prop::sample::select(vec!["ab", "abc", "cd", "bcd", "prod", "staging", "acme", "acme-prod", "prod-acme"]);
     (label(), label()).prop_map(|(tenant, environment)| scope(tenant, environment))
 }
 

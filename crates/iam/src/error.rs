@@ -5,7 +5,9 @@
 #[non_exhaustive]
 pub enum IamError {
     /// Not a principal's id.
-    #[error("`{given}` is not a valid principal id: use 1 to 64 lowercase letters, digits, `-`, `_`, `.` and `@`, starting with a letter or digit")]
+    #[error(
+        "`{given}` is not a valid principal id: use 1 to 64 lowercase letters, digits, `-`, `_`, `.` and `@`, starting with a letter or digit"
+    )]
     PrincipalId {
         /// What was given.
         given: String,
@@ -17,7 +19,9 @@ pub enum IamError {
     #[error("this is not a client secret: it starts with `creta_sk_` and has 58 characters; copy it again in full")]
     SecretShape,
     /// A client secret with a typing or copying mistake in it. The text is not repeated.
-    #[error("this client secret has a mistake in it: its last 6 characters do not match the rest; copy it again in full")]
+    #[error(
+        "this client secret has a mistake in it: its last 6 characters do not match the rest; copy it again in full"
+    )]
     SecretChecksum,
     /// No action of that name.
     #[error("`{given}` is not an action; actions are {}", crate::Action::names())]

@@ -80,8 +80,7 @@ impl FeatureSet {
 
 impl PartialEq for FeatureSet {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.hash == other.0.hash && self.0.tags_by_name == other.0.tags_by_name)
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.hash == other.0.hash && self.0.tags_by_name == other.0.tags_by_name)
     }
 }
 

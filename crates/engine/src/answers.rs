@@ -1,0 +1,191 @@
+//! Between the JSON of queries and the columns of plans.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
+use creta_model::{CellState, Entity, FeaturePath, Instant, Problem, Type, Value};
+use creta_planner::{Origin, Plan};
+use creta_registry::{FeatureRef, Registry};
+
+use crate::answer::Answer;
+use crate::request::{AnswerColumn, Instants, KnownAsOf, QueryAnswer, QueryRequest};
+use crate::run::Rows;
+use crate::value::{build_array, read_value};
+
+/// The features asked for: listed, or those of the named query.
+pub(crate) fn outputs(registry: &Registry, request: &QueryRequest) -> Result<Vec<FeaturePath>, Problem> {
+    let Some(name) = &request.query else {
+        if request.outputs.is_empty() {
+            return Err(Problem::new("query/no-outputs", "the query asks for no feature")
+                .with_help("list features in `outputs`, or name a query in `query`"));
+        }
+        return Ok(request.outputs.clone());
+    };
+    if !request.outputs.is_empty() {
+        return Err(Problem::new("query/two-outputs", "the query gives both `outputs` and a named `query`")
+            .with_help("give one of them"));
+    }
+    let (name, version) = name.split_once('@').map_or((name.as_str(), None), |(name, version)| (name, Some(version)));
+    let queries = registry.graph().queries.iter().filter(|query| query.name.as_str() == name);
+    let found = match version {
+        None => queries.max_by_key(|query| query.version),
+        Some(version) => queries.into_iter().find(|query| query.version.to_string() == version),
+    };
+    found.map(|query| query.outputs.clone()).ok_or_else(|| {
+        let known: Vec<_> = registry.graph().queries.iter().map(|q| format!("`{}@{}`", q.name, q.version)).collect();
+        let problem = Problem::new("not-found/query", format!("no query is called `{}`", request.query.as_deref().unwrap_or(name)));
+        if known.is_empty() {
+            problem.with_help("declare one with `named_query` and deploy, or list features in `outputs`")
+        } else {
+            problem.with_note("queries", known.join(", "), None).with_help("check the name and the version")
+        }
+    })
+}
+
+/// The rows of a query: its inputs as typed columns in the plan's order, and each row's instants.
+pub(crate) fn rows(plan: &Plan, request: &QueryRequest, now: Instant) -> Result<Rows, Problem> {
+    let count = row_count(request)?;
+    let mut given = Vec::with_capacity(plan.given.len());
+    for slot in &plan.given {
+        let slot = &plan.slots[slot.0];
+        let values = request.inputs.get(&slot.path).expect("the plan was made for these inputs");
+        given.push(input_column(&slot.path, &slot.ty, slot.optional, values)?);
+    }
+    let as_of = instants(request.as_of.as_ref(), "as_of", count, now)?;
+    let known_as_of = match &request.known_as_of {
+        None => as_of.clone(),
+        Some(KnownAsOf::Latest) => vec![Instant::MAX; count],
+        Some(KnownAsOf::At(at)) => instants(Some(at), "known_as_of", count, now)?,
+    };
+    Ok(Rows { given, as_of: column(&as_of), known_as_of: column(&known_as_of) })
+}
+
+fn row_count(request: &QueryRequest) -> Result<usize, Problem> {
+    let mut lengths = request.inputs.iter().map(|(path, values)| (path.to_string(), values.len()));
+    let Some((first, rows)) = lengths.next() else {
+        return Ok(match &request.as_of {
+            Some(Instants::Each(instants)) => instants.len(),
+            _ => 1,
+        });
+    };
+    match lengths.find(|(_, length)| *length != rows) {
+        None => Ok(rows),
+        Some((other, length)) => Err(Problem::new(
+            "query/uneven-inputs",
+            format!("`{first}` has {rows} values and `{other}` has {length}"),
+        )
+        .with_help("give one value per row for every input")),
+    }
+}
+
+fn instants(given: Option<&Instants>, what: &str, rows: usize, now: Instant) -> Result<Vec<Instant>, Problem> {
+    match given {
+        None => Ok(vec![now; rows]),
+        Some(Instants::One(at)) => Ok(vec![*at; rows]),
+        Some(Instants::Each(instants)) if instants.len() == rows => Ok(instants.clone()),
+        Some(Instants::Each(instants)) => Err(Problem::new(
+            "query/uneven-inputs",
+            format!("`{what}` has {} instants for {rows} rows", instants.len()),
+        )
+        .with_help("give one instant, or one per row")),
+    }
+}
+
+fn column(instants: &[Instant]) -> TimestampMicrosecondArray {
+    instants.iter().map(|at| Some(at.micros())).collect::<TimestampMicrosecondArray>().with_timezone("UTC")
+}
+
+fn input_column(
+    path: &FeaturePath,
+    ty: &Type,
+    optional: bool,
+    values: &[serde_json::Value],
+) -> Result<ArrayRef, Problem> {
+    let mut typed = Vec::with_capacity(values.len());
+    for (row, json) in values.iter().enumerate() {
+        let value = Value::from_json(ty, json).map_err(|error| {
+            let code = if error.got.contains("time zone") { "time/naive" } else { "value/wrong-type" };
+            Problem::new(code, format!("`{path}` in row {row}: {error}"))
+        })?;
+        if value == Value::Null && !optional {
+            return Err(Problem::new("value/unexpected-null", format!("`{path}` in row {row} is null"))
+                .with_help(format!("its type is `{}`; leave the input out if it is not known", ty.python_name())));
+        }
+        typed.push(value);
+    }
+    build_array(ty, &typed).map_err(|error| Problem::new("value/wrong-type", format!("`{path}`: {error}")))
+}
+
+/// The columnar answer (rule S35).
+pub(crate) fn to_json(plan: &Plan, rows: &Rows, answer: &Answer) -> QueryAnswer {
+    let at = |index: usize| Instant::from_micros(rows.as_of.value(index)).expect("instants were checked when they came in");
+    QueryAnswer {
+        rows: answer.rows,
+        as_of: (0..answer.rows).map(at).collect(),
+        columns: answer.columns.iter().map(|column| answer_column(column, answer.rows)).collect(),
+        plan: plan.fingerprint.clone(),
+    }
+}
+
+fn answer_column(column: &crate::answer::AnswerColumn, rows: usize) -> AnswerColumn {
+    let cells = &column.cells;
+    let value = |row: usize| match cells.state(row) {
+        CellState::Value => read_value(cells.values(), &column.ty, row).to_json(&column.ty),
+        _ => serde_json::Value::Null,
+    };
+    let absent = |row: &usize| cells.state(*row) != CellState::Value;
+    AnswerColumn {
+        feature: column.path.clone(),
+        ty: column.ty.python_name(),
+        values: (0..rows).map(value).collect(),
+        states: (0..rows).filter(absent).map(|row| (row, cells.state(row))).collect(),
+        ages_us: column
+            .ages
+            .as_ref()
+            .map(|ages| (0..rows).map(|row| ages.is_valid(row).then(|| ages.value(row))).collect()),
+        source: source_text(&column.origin),
+        errors: cells.errors().iter().map(|(row, error)| (*row, error.as_ref().clone())).collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn source_text(origin: &Origin) -> String {
+    match origin {
+        Origin::Given => "given".to_owned(),
+        Origin::Facts => "facts".to_owned(),
+        Origin::Window => "window".to_owned(),
+        Origin::Expression => "expression".to_owned(),
+        Origin::Resolver(name) => format!("resolver:{name}"),
+    }
+}
+
+/// An entity as the catalogue shows it.
+pub(crate) fn catalogue_entry(registry: &Registry, entity: &Entity) -> serde_json::Value {
+    let features: Vec<_> = entity
+        .features
+        .iter()
+        .map(|feature| {
+            let name = FeatureRef::new(&entity.name, &feature.name);
+            serde_json::json!({
+                "name": feature.name,
+                "type": creta_registry::render_type(&feature.ty, feature.optional),
+                "role": feature.role,
+                "doc": feature.doc,
+                "owner": registry.owner(&name),
+                "tags": registry.effective_tags(&name),
+                "unit": feature.unit,
+                "windows": feature.window.as_ref().map(|window| window.last.clone()),
+                "stored": registry.is_stored(&entity.name, &feature.name),
+                "inputs": registry.inputs_of(&name).iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "deprecated": feature.deprecated,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "name": entity.name,
+        "doc": entity.doc,
+        "owner": entity.owner,
+        "tags": entity.tags,
+        "features": features,
+        "relations": entity.relations,
+    })
+}

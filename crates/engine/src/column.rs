@@ -1,0 +1,204 @@
+//! A column of answer cells (rule S12): values beside the reasons why there is none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::compute;
+use creta_model::{CellError, CellState, Type, Value};
+
+use crate::error::EngineError;
+use crate::value::{build_array, null_array};
+
+/// One cell per row.
+///
+/// `values` is null exactly where the state is not [`CellState::Value`]. States are kept only when some cell is neither
+/// a value nor an observed null.
+#[derive(Debug, Clone)]
+pub struct CellColumn {
+    values: ArrayRef,
+    states: Option<Arc<[CellState]>>,
+    errors: BTreeMap<usize, Arc<CellError>>,
+    event_times: Option<Int64Array>,
+}
+
+impl CellColumn {
+    /// Values and observed nulls.
+    pub fn from_values(values: ArrayRef) -> Self {
+        Self { values, states: None, errors: BTreeMap::new(), event_times: None }
+    }
+
+    /// Values with a state per row. `values` may hold anything where the state is not a value: it is cleared. A row of
+    /// state error without an entry in `errors` is an invariant broken by the caller.
+    pub fn new(
+        values: ArrayRef,
+        states: Vec<CellState>,
+        errors: BTreeMap<usize, Arc<CellError>>,
+    ) -> Result<Self, EngineError> {
+        debug_assert_eq!(values.len(), states.len());
+        debug_assert!((0..states.len()).all(|row| (states[row] == CellState::Error) == errors.contains_key(&row)));
+        let agree = |row: usize| values.is_valid(row) == (states[row] == CellState::Value);
+        let values = if (0..states.len()).all(agree) {
+            values
+        } else {
+            let absent: arrow::array::BooleanArray =
+                states.iter().map(|state| Some(*state != CellState::Value)).collect();
+            compute::nullif(&values, &absent)?
+        };
+        let plain = states.iter().all(|state| matches!(state, CellState::Value | CellState::Null));
+        Ok(Self { values, states: (!plain).then(|| states.into()), errors, event_times: None })
+    }
+
+    /// `rows` cells in one state that is neither a value nor an error.
+    pub fn absent(ty: &Type, rows: usize, state: CellState) -> Self {
+        debug_assert!(!matches!(state, CellState::Value | CellState::Error));
+        let states = (state != CellState::Null).then(|| vec![state; rows].into());
+        Self { values: null_array(ty, rows), states, errors: BTreeMap::new(), event_times: None }
+    }
+
+    /// `rows` cells that failed for one reason.
+    pub fn failed(ty: &Type, rows: usize, error: &Arc<CellError>) -> Self {
+        Self {
+            values: null_array(ty, rows),
+            states: Some(vec![CellState::Error; rows].into()),
+            errors: (0..rows).map(|row| (row, Arc::clone(error))).collect(),
+            event_times: None,
+        }
+    }
+
+    /// The same cells with the event time of the fact each came from, null where there is none.
+    pub fn with_event_times(self, event_times: Int64Array) -> Self {
+        Self { event_times: Some(event_times), ..self }
+    }
+
+    /// Number of cells.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no cell at all.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Null where there is no value.
+    pub fn values(&self) -> &ArrayRef {
+        &self.values
+    }
+
+    /// One state per row, or `None` when every cell is a value or an observed null.
+    pub fn states(&self) -> Option<&[CellState]> {
+        self.states.as_deref()
+    }
+
+    /// What the cell is.
+    pub fn state(&self, row: usize) -> CellState {
+        match &self.states {
+            Some(states) => states[row],
+            None if self.values.is_null(row) => CellState::Null,
+            None => CellState::Value,
+        }
+    }
+
+    /// Why each cell of state error failed, by row.
+    pub fn errors(&self) -> &BTreeMap<usize, Arc<CellError>> {
+        &self.errors
+    }
+
+    /// Event time of the fact behind each cell in microseconds, when the column came from facts.
+    pub fn event_times(&self) -> Option<&Int64Array> {
+        self.event_times.as_ref()
+    }
+
+    /// The cell as a value: `None` where there is none.
+    pub fn value(&self, ty: &Type, row: usize) -> Option<Value> {
+        self.values.is_valid(row).then(|| crate::value::read_value(&self.values, ty, row))
+    }
+
+    /// The cells of `rows`, in that order.
+    pub fn take(&self, rows: &[u32]) -> Result<Self, EngineError> {
+        let indices = arrow::array::UInt32Array::from(rows.to_vec());
+        let pick = |row: &u32| *row as usize;
+        Ok(Self {
+            values: compute::take(&self.values, &indices, None)?,
+            states: self.states.as_ref().map(|states| rows.iter().map(|row| states[pick(row)]).collect()),
+            errors: if self.errors.is_empty() {
+                BTreeMap::new()
+            } else {
+                let found = |(at, row): (usize, &u32)| Some((at, Arc::clone(self.errors.get(&pick(row))?)));
+                rows.iter().enumerate().filter_map(found).collect()
+            },
+            event_times: match &self.event_times {
+                Some(times) => {
+                    let taken = compute::take(times, &indices, None)?;
+                    Some(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&taken).clone())
+                }
+                None => None,
+            },
+        })
+    }
+
+    /// The same cells with `missing` and `expired` replaced by a default in JSON form of `ty` (rule S13).
+    pub fn with_default(self, ty: &Type, default: Option<&serde_json::Value>) -> Result<Self, EngineError> {
+        let (Some(default), Some(states)) = (default, &self.states) else { return Ok(self) };
+        let replaced = |state: CellState| matches!(state, CellState::Missing | CellState::Expired);
+        if !states.iter().copied().any(replaced) {
+            return Ok(self);
+        }
+        let default = Value::from_json(ty, default)
+            .map_err(|error| EngineError::plan(format!("a default does not fit its feature: {error}")))?;
+        let state = if default == Value::Null { CellState::Null } else { CellState::Value };
+        let constant = build_array(ty, &[default]).expect("a value read by a type fits that type");
+        let picked: Vec<(usize, usize)> =
+            states.iter().enumerate().map(|(row, s)| if replaced(*s) { (1, 0) } else { (0, row) }).collect();
+        let values = compute::interleave(&[self.values.as_ref(), constant.as_ref()], &picked)?;
+        let states = states.iter().map(|s| if replaced(*s) { state } else { *s }).collect();
+        let event_times = self.event_times;
+        Ok(Self { event_times, ..Self::new(values, states, self.errors)? })
+    }
+}
+
+/// Collects the states of a column row by row; rows not mentioned are values or observed nulls by their validity.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Absences {
+    states: BTreeMap<usize, CellState>,
+    errors: BTreeMap<usize, Arc<CellError>>,
+}
+
+impl Absences {
+    pub(crate) fn fail(&mut self, row: usize, error: Arc<CellError>) {
+        self.states.insert(row, CellState::Error);
+        self.errors.insert(row, error);
+    }
+
+    pub(crate) fn set(&mut self, row: usize, state: CellState) {
+        debug_assert!(state != CellState::Error);
+        self.states.insert(row, state);
+        self.errors.remove(&row);
+    }
+
+    /// Takes over the state of another column's cell, which is not a value.
+    pub(crate) fn copy(&mut self, row: usize, from: &CellColumn, from_row: usize) {
+        match from.state(from_row) {
+            CellState::Error => self.fail(row, Arc::clone(&from.errors[&from_row])),
+            state => self.set(row, state),
+        }
+    }
+
+    pub(crate) fn finish(self, values: ArrayRef) -> Result<CellColumn, EngineError> {
+        if self.states.is_empty() {
+            return Ok(CellColumn::from_values(values));
+        }
+        let by_validity = |row| if values.is_valid(row) { CellState::Value } else { CellState::Null };
+        let mut states: Vec<CellState> = (0..values.len()).map(by_validity).collect();
+        for (row, state) in self.states {
+            states[row] = state;
+        }
+        CellColumn::new(values, states, self.errors)
+    }
+}
+
+/// An error cell's reason. The message is for people and never holds a value.
+pub(crate) fn cell_error(code: &str, message: impl Into<String>) -> Arc<CellError> {
+    Arc::new(CellError { code: code.to_owned(), message: message.into() })
+}

@@ -1,0 +1,351 @@
+//! From a user's table to facts: names, types, times, keys and bounds are checked before anything is stored.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
+use arrow::row::{RowConverter, SortField};
+use creta_model::{Arrival, Entity, EventTime, Feature, FeatureId, Instant, Name, Problem, Role, Span, Type};
+use creta_registry::Registry;
+use creta_store::{FactBatch, layout};
+
+use crate::coerce::coerce;
+use crate::request::{IngestReport, IngestRequest};
+use crate::validate;
+
+/// How far apart the clocks of a source and of Creta may be (rules S1, S18).
+pub const CLOCK_SKEW: Span = Span::seconds(60);
+
+/// What a load becomes: facts to store and serve, and facts from the future to store apart.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Facts to serve; `None` when no row is left.
+    pub facts: Option<FactBatch>,
+    /// Facts with `event_time > arrival_time + skew` (rule S18).
+    pub quarantined: Option<FactBatch>,
+    /// All but the position.
+    pub report: IngestReport,
+}
+
+/// When a load comes in, and the number of its first row.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    /// The scope's clock.
+    pub now: Instant,
+    /// `source_sequence` of the first row (rule S7); rows count up from it.
+    pub sequence: u64,
+}
+
+/// Checks a load and brings it into the layout of facts. Nothing is stored here, and a load is taken whole or not at all:
+/// the first bad column or row is the error. Cost: a few passes over the load.
+pub fn prepare(
+    registry: &Registry,
+    request: &IngestRequest,
+    batches: &[RecordBatch],
+    stamp: Stamp,
+) -> Result<Prepared, Problem> {
+    let entity = registry.graph().find_entity(&request.entity).ok_or_else(|| unknown_entity(registry, &request.entity))?;
+    let entity_id = registry.entity_id(&request.entity).expect("every entity of the graph has a number");
+    let table = one_batch(batches)?;
+    let mut load = Load { entity, request, table: &table, report: IngestReport::default() };
+    load.report.rows = table.num_rows() as u64;
+
+    let event_time = load.event_time()?;
+    let arrival = load.arrival(&event_time, stamp.now)?;
+    let retracted = load.retracted()?;
+    let event_id = load.event_id()?;
+    if let Some(row) = (0..table.num_rows()).find(|row| retracted.value(*row) && event_id.is_null(*row)) {
+        return Err(Problem::new(
+            "ingest/retraction-without-event",
+            format!("row {row} is a retraction and does not say which event it takes back"),
+        )
+        .with_help("name the column of event ids with `event_id=`"));
+    }
+
+    let rows = table.num_rows();
+    let source = request.source.as_deref().unwrap_or("api");
+    let mut fields: Vec<Arc<Field>> = layout::META_FIELDS.to_vec();
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::clone(&event_time),
+        Arc::clone(&arrival),
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(source, rows))),
+        Arc::new(UInt64Array::from_iter_values((0..rows as u64).map(|row| stamp.sequence + row))),
+        Arc::new(event_id),
+        Arc::new(retracted.clone()),
+    ];
+    for (feature, id, array) in load.features(registry, &event_time, &retracted)? {
+        fields.push(Arc::new(Field::new(layout::feature_column(id), feature.ty.to_arrow(), true)));
+        columns.push(array);
+    }
+    load.note_ignored_columns();
+    let facts = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns follow their fields");
+
+    let future = future_rows(&event_time, &arrival);
+    let (kept, quarantined) = split(&facts, &future);
+    let mut report = load.report;
+    report.accepted = kept.num_rows() as u64;
+    report.quarantined = quarantined.num_rows() as u64;
+    if report.quarantined > 0 {
+        report.warnings.push(format!(
+            "{} rows happened more than {CLOCK_SKEW} after they arrived; they are kept apart and not served",
+            report.quarantined
+        ));
+    }
+    let batch = |rows: RecordBatch| {
+        (rows.num_rows() > 0)
+            .then(|| FactBatch::new(entity_id, rows).map_err(|error| Problem::new("internal/facts", error.to_string())))
+            .transpose()
+    };
+    Ok(Prepared { facts: batch(kept)?, quarantined: batch(quarantined)?, report })
+}
+
+struct Load<'a> {
+    entity: &'a Entity,
+    request: &'a IngestRequest,
+    table: &'a RecordBatch,
+    report: IngestReport,
+}
+
+impl Load<'_> {
+    fn column(&self, name: &str, what: &str) -> Result<&ArrayRef, Problem> {
+        self.table.column_by_name(name).ok_or_else(|| {
+            let names: Vec<_> = self.table.schema_ref().fields().iter().map(|f| format!("`{}`", f.name())).collect();
+            Problem::new("ingest/no-column", format!("the load has no column `{name}` for {what}"))
+                .with_note("columns", names.join(", "), None)
+                .with_help("name the right column, or rename it in the data")
+        })
+    }
+
+    /// The column that holds a feature: mapped, or of its name, or of its path.
+    fn column_name(&self, feature: &Name) -> Option<String> {
+        let mapped = self.request.columns.get(feature).cloned();
+        let path = format!("{}.{feature}", self.entity.name);
+        mapped.or_else(|| {
+            [feature.as_str(), path.as_str()]
+                .into_iter()
+                .find(|name| self.table.column_by_name(name).is_some())
+                .map(str::to_owned)
+        })
+    }
+
+    fn instants(&mut self, name: &str, what: &str) -> Result<ArrayRef, Problem> {
+        let column = Arc::clone(self.column(name, what)?);
+        let coerced = coerce(&format!("column `{name}`"), &Type::Datetime, &column, self.request.zone.as_deref())?;
+        self.report.floored += coerced.floored;
+        if let Some(row) = first_null(&coerced.array) {
+            return Err(Problem::new("ingest/no-time", format!("column `{name}` has no {what} in row {row}"))
+                .with_help("every fact needs one; drop the row or fill it"));
+        }
+        Ok(coerced.array)
+    }
+
+    fn event_time(&mut self) -> Result<ArrayRef, Problem> {
+        match &self.request.event_time {
+            EventTime::Column(name) => {
+                let array = self.instants(&name.clone(), "event time")?;
+                if self.report.floored > 0 {
+                    let floored = self.report.floored;
+                    self.report.warnings.push(format!("{floored} times were finer than a microsecond and were floored"));
+                }
+                Ok(array)
+            }
+            EventTime::Constant(at) => Ok(repeat(*at, self.table.num_rows())),
+        }
+    }
+
+    /// Rule S1: history must say when it was known.
+    fn arrival(&mut self, event_time: &ArrayRef, now: Instant) -> Result<ArrayRef, Problem> {
+        match &self.request.arrival {
+            Some(Arrival::Column(name)) => {
+                let array = self.instants(&name.clone(), "arrival time")?;
+                let limit = now.plus(CLOCK_SKEW).micros();
+                match array.as_primitive::<TimestampMicrosecondType>().values().iter().position(|at| *at > limit) {
+                    None => Ok(array),
+                    Some(row) => Err(Problem::new(
+                        "ingest/arrival-in-the-future",
+                        format!("column `{name}` says that row {row} will arrive after now"),
+                    )
+                    .with_help("an arrival time is when the fact was learned; check the column and its time zone")),
+                }
+            }
+            Some(Arrival::Delay(delay)) => {
+                let times = event_time.as_primitive::<TimestampMicrosecondType>();
+                let later = times.unary::<_, TimestampMicrosecondType>(|at| {
+                    at.saturating_add(delay.micros()).min(Instant::MAX.micros())
+                });
+                Ok(Arc::new(later.with_timezone("UTC")))
+            }
+            None => {
+                let limit = now.minus(CLOCK_SKEW).micros();
+                let times = event_time.as_primitive::<TimestampMicrosecondType>();
+                if let Some(row) = times.values().iter().position(|at| *at < limit) {
+                    return Err(Problem::new(
+                        "ingest/history-without-arrival",
+                        format!("row {row} happened in the past, and the load does not say when it became known"),
+                    )
+                    .with_help(
+                        "give the column that says so (`arrival=\"received_at\"`), or how long after the event it was known \
+                         (`arrival=hours(6)`); otherwise training sets would be empty or see the future",
+                    ));
+                }
+                Ok(repeat(now, self.table.num_rows()))
+            }
+        }
+    }
+
+    fn retracted(&self) -> Result<BooleanArray, Problem> {
+        let Some(name) = &self.request.retract else {
+            return Ok(BooleanArray::from(vec![false; self.table.num_rows()]));
+        };
+        let column = self.column(name, "retractions")?;
+        let flags = coerce(&format!("column `{name}`"), &Type::Bool, column, None)?.array;
+        Ok(flags.as_boolean().iter().map(|flag| Some(flag.unwrap_or(false))).collect())
+    }
+
+    /// The bytes that equal versions of one event share: the row encoding of the event id column.
+    fn event_id(&self) -> Result<BinaryArray, Problem> {
+        let declared = self.entity.features.iter().find(|f| f.event_id);
+        let name = match (&self.request.event_id, declared) {
+            (Some(name), _) => Some(name.clone()),
+            (None, Some(feature)) => self.column_name(&feature.name),
+            (None, None) => None,
+        };
+        let Some(name) = name else {
+            return Ok(BinaryArray::from_iter(std::iter::repeat_n(None::<&[u8]>, self.table.num_rows())));
+        };
+        let mut column = Arc::clone(self.column(&name, "event ids")?);
+        if let Some(feature) = declared.filter(|f| self.column_name(&f.name).as_ref() == Some(&name)) {
+            column = coerce(&format!("column `{name}`"), &feature.ty, &column, self.request.zone.as_deref())?.array;
+        }
+        encode_event_ids(&name, &column)
+    }
+
+    /// Stored features the load brings, in declaration order, with their checked columns.
+    fn features<'r>(
+        &mut self,
+        registry: &'r Registry,
+        event_time: &ArrayRef,
+        retracted: &BooleanArray,
+    ) -> Result<Vec<(&'r Feature, FeatureId, ArrayRef)>, Problem> {
+        let entity = registry.graph().find_entity(&self.request.entity).expect("found by prepare");
+        let mut out = Vec::new();
+        for feature in &entity.features {
+            let id = registry.feature_id(&entity.name, &feature.name).expect("every feature of the graph has a number");
+            if feature.role == Role::EventTime {
+                out.push((feature, id, Arc::clone(event_time)));
+                continue;
+            }
+            let what = format!("`{}.{}`", entity.name, feature.name);
+            let Some(name) = self.column_name(&feature.name) else {
+                if feature.role == Role::Key {
+                    self.column(feature.name.as_str(), &format!("the key {what}"))?;
+                }
+                continue;
+            };
+            if !registry.is_stored(&entity.name, &feature.name) {
+                return Err(Problem::new("ingest/computed-feature", format!("{what} is computed and cannot be loaded"))
+                    .at(&feature.location)
+                    .with_help(format!("leave the column `{name}` out, or load it under the name of a stored feature")));
+            }
+            let coerced = coerce(&what, &feature.ty, self.column(&name, &what)?, self.request.zone.as_deref())
+                .map_err(|problem| problem.at(&feature.location))?;
+            self.report.floored += coerced.floored;
+            self.check_nulls(feature, &what, &coerced.array, retracted)?;
+            validate::column(feature, &what, &coerced.array)?;
+            out.push((feature, id, coerced.array));
+        }
+        Ok(out)
+    }
+
+    fn check_nulls(&self, feature: &Feature, what: &str, array: &ArrayRef, retracted: &BooleanArray) -> Result<(), Problem> {
+        if feature.optional && feature.role != Role::Key {
+            return Ok(());
+        }
+        // A retraction is an empty version: only its key and event id matter.
+        let row = (0..array.len()).find(|row| {
+            array.is_null(*row) && (feature.role == Role::Key || !retracted.value(*row))
+        });
+        match row {
+            None => Ok(()),
+            Some(row) if feature.role == Role::Key => Err(Problem::new(
+                "ingest/null-key",
+                format!("the key {what} is null in row {row}"),
+            )
+            .with_help("a fact must be about something; drop the row or fill the key")),
+            Some(row) => Err(Problem::new(
+                "ingest/unexpected-null",
+                format!("{what} is null in row {row}, but its type is `{}`", feature.ty.python_name()),
+            )
+            .at(&feature.location)
+            .with_help(format!("declare it `{} | None`, or drop the row", feature.ty.python_name()))),
+        }
+    }
+
+    fn note_ignored_columns(&mut self) {
+        let mut used: Vec<String> = self.entity.features.iter().filter_map(|f| self.column_name(&f.name)).collect();
+        used.extend([&self.request.event_id, &self.request.retract].into_iter().flatten().cloned());
+        if let EventTime::Column(name) = &self.request.event_time {
+            used.push(name.clone());
+        }
+        if let Some(Arrival::Column(name)) = &self.request.arrival {
+            used.push(name.clone());
+        }
+        let ignored = self.table.schema_ref().fields().iter().map(|f| f.name().clone()).filter(|name| !used.contains(name));
+        self.report.ignored_columns = ignored.collect();
+    }
+}
+
+fn unknown_entity(registry: &Registry, name: &Name) -> Problem {
+    let known: Vec<_> = registry.graph().entities.iter().map(|e| format!("`{}`", e.name)).collect();
+    Problem::new("not-found/entity", format!("no entity is called `{name}`"))
+        .with_note("entities", known.join(", "), None)
+        .with_help("check the spelling, or deploy the project that declares it")
+}
+
+fn one_batch(batches: &[RecordBatch]) -> Result<RecordBatch, Problem> {
+    let Some(first) = batches.first() else {
+        return Err(Problem::new("ingest/empty", "the load holds no table").with_help("send at least a schema"));
+    };
+    concat_batches(first.schema_ref(), batches)
+        .map_err(|_| Problem::new("ingest/mixed-schemas", "the parts of the load have different columns"))
+}
+
+fn first_null(array: &ArrayRef) -> Option<usize> {
+    (array.null_count() > 0).then(|| (0..array.len()).find(|row| array.is_null(*row))).flatten()
+}
+
+fn repeat(at: Instant, rows: usize) -> ArrayRef {
+    Arc::new(arrow::array::TimestampMicrosecondArray::from_value(at.micros(), rows).with_timezone("UTC"))
+}
+
+fn encode_event_ids(name: &str, column: &ArrayRef) -> Result<BinaryArray, Problem> {
+    let unusable = || {
+        Problem::new("ingest/bad-event-id", format!("column `{name}` cannot identify events: `{}`", column.data_type()))
+            .with_help("use integers or texts")
+    };
+    if column.data_type().is_floating() || column.data_type().is_nested() {
+        return Err(unusable());
+    }
+    let converter = RowConverter::new(vec![SortField::new(column.data_type().clone())]).map_err(|_| unusable())?;
+    let rows = converter.convert_columns(std::slice::from_ref(column)).map_err(|_| unusable())?;
+    Ok((0..column.len()).map(|row| column.is_valid(row).then(|| rows.row(row).data().to_vec())).collect())
+}
+
+/// Rule S18: rows whose event time lies after their arrival time by more than the skew.
+fn future_rows(event_time: &ArrayRef, arrival: &ArrayRef) -> BooleanArray {
+    let event_time = event_time.as_primitive::<TimestampMicrosecondType>();
+    let arrival = arrival.as_primitive::<TimestampMicrosecondType>();
+    (0..event_time.len())
+        .map(|row| Some(event_time.value(row) > arrival.value(row).saturating_add(CLOCK_SKEW.micros())))
+        .collect()
+}
+
+fn split(facts: &RecordBatch, future: &BooleanArray) -> (RecordBatch, RecordBatch) {
+    if future.true_count() == 0 {
+        return (facts.clone(), facts.slice(0, 0));
+    }
+    let now = arrow::compute::not(future).expect("booleans negate");
+    let filter = |mask| filter_record_batch(facts, mask).expect("the mask has one flag per row");
+    (filter(&now), filter(future))
+}

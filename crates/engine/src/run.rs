@@ -1,0 +1,234 @@
+//! Runs a plan for the rows of a request.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array, TimestampMicrosecondArray};
+use creta_audit::Permit;
+use creta_iam::Action;
+use creta_model::{CellState, Instant};
+use creta_planner::{Plan, Slot, SlotId, Step};
+
+use crate::answer::{Answer, AnswerColumn};
+use crate::column::CellColumn;
+use crate::error::EngineError;
+use crate::expression::evaluate;
+use crate::facts::FactReader;
+use crate::host::ResolverHost;
+use crate::point_in_time::{Instants, KeyedRows, lookup};
+use crate::resolve::{Input, resolve};
+use crate::value::is_of_type;
+use crate::windows::windows;
+
+/// The rows of a request.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// One column per given slot of the plan, in its order; null is an observed null (rule S24).
+    pub given: Vec<ArrayRef>,
+    /// Each row's instant, UTC, without nulls.
+    pub as_of: TimestampMicrosecondArray,
+    /// Facts that arrived later do not exist for the row; by default its `as_of` (rule S1), [`Instant::MAX`] for
+    /// restated history.
+    pub known_as_of: TimestampMicrosecondArray,
+}
+
+impl Rows {
+    /// Rows that know what was known at their own instant.
+    pub fn new(given: Vec<ArrayRef>, as_of: TimestampMicrosecondArray) -> Self {
+        Self { given, known_as_of: as_of.clone(), as_of }
+    }
+
+    /// `rows` rows at one instant.
+    pub fn at(given: Vec<ArrayRef>, rows: usize, as_of: Instant) -> Self {
+        Self::new(given, TimestampMicrosecondArray::from(vec![as_of.micros(); rows]).with_timezone("UTC"))
+    }
+}
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Threads that may work at once, at least 1. Answers do not depend on it (rule S26).
+    pub threads: usize,
+    /// Slots that the principal may not see: their cells are `denied`, and so is what would be computed from them.
+    pub denied: Vec<SlotId>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { threads: 1, denied: Vec::new() }
+    }
+}
+
+/// Runs a plan: one cell per row and output, rows in their order (rule S21).
+///
+/// `permit` proves that somebody was asked and that it was recorded; it must be for reading features. What it covers is
+/// the caller's decision: a plan knows slots, not who may see them. Reads facts once per lookup and window step; memory is
+/// that of the slots and of one step's facts. Errors concern the whole run, never a single row.
+pub fn run(
+    plan: &Plan,
+    rows: &Rows,
+    permit: &Permit,
+    facts: &dyn FactReader,
+    host: &dyn ResolverHost,
+    options: &RunOptions,
+) -> Result<Answer, EngineError> {
+    match permit.action() {
+        Action::Query | Action::Train | Action::Verify => execute(plan, rows, facts, host, options),
+        action => Err(EngineError::NotPermitted { action: action.as_str() }),
+    }
+}
+
+pub(crate) fn execute(
+    plan: &Plan,
+    rows: &Rows,
+    facts: &dyn FactReader,
+    host: &dyn ResolverHost,
+    options: &RunOptions,
+) -> Result<Answer, EngineError> {
+    let at = instants(rows)?;
+    let mut slots = Slots::new(plan, options);
+    slots.give(rows, at.as_of.len())?;
+    for step in &plan.steps {
+        run_step(step, &mut slots, rows, at, facts, host, options.threads)?;
+    }
+    let columns = plan.outputs.iter().map(|slot| slots.answer(*slot, at)).collect::<Result<_, _>>()?;
+    Ok(Answer { columns, rows: at.as_of.len() })
+}
+
+fn run_step(
+    step: &Step,
+    slots: &mut Slots<'_>,
+    rows: &Rows,
+    at: Instants<'_>,
+    facts: &dyn FactReader,
+    host: &dyn ResolverHost,
+    threads: usize,
+) -> Result<(), EngineError> {
+    match step {
+        Step::Lookup { entity, entity_name, key, key_slots, columns } => {
+            let cells = slots.all(key_slots)?;
+            let keyed = KeyedRows { entity: *entity, entity_name, key, cells: &cells };
+            let answers = lookup(&keyed, columns, at, facts)?;
+            slots.fill(columns.iter().map(|column| column.slot), answers)
+        }
+        Step::Windows { entity, entity_name, key, key_slots, columns, aggregations } => {
+            let cells = slots.all(key_slots)?;
+            let keyed = KeyedRows { entity: *entity, entity_name, key, cells: &cells };
+            let types: Vec<_> = aggregations
+                .iter()
+                .map(|aggregation| slots.slot(aggregation.slot).map(|slot| slot.ty.clone()))
+                .collect::<Result<_, _>>()?;
+            let answers = windows(&keyed, columns, aggregations, &types, at, facts, threads)?;
+            slots.fill(aggregations.iter().map(|aggregation| aggregation.slot), answers)
+        }
+        Step::Expression { expr, slot, default } => {
+            let cells = evaluate(expr, &|index| slots.get(SlotId(index)), at.as_of.len())?;
+            let answer = CellColumn::clone(&cells).with_default(expr.ty(), default.as_ref())?;
+            slots.fill([*slot].into_iter(), vec![answer])
+        }
+        Step::Resolve { resolver, inputs, outputs } => {
+            let mut read = Vec::with_capacity(inputs.len());
+            for call in inputs {
+                let cells = match call.slot {
+                    Some(slot) => slots.get(slot)?,
+                    None => Arc::new(CellColumn::from_values(Arc::new(rows.as_of.clone().with_timezone("UTC")))),
+                };
+                read.push(Input { call, cells });
+            }
+            let answers = resolve(resolver, &read, outputs, at.as_of.len(), host)?;
+            slots.fill(outputs.iter().map(|output| output.slot), answers)
+        }
+    }
+}
+
+/// Columns computed so far.
+struct Slots<'a> {
+    plan: &'a Plan,
+    denied: &'a [SlotId],
+    columns: Vec<Option<Arc<CellColumn>>>,
+}
+
+impl<'a> Slots<'a> {
+    fn new(plan: &'a Plan, options: &'a RunOptions) -> Self {
+        Self { plan, denied: &options.denied, columns: vec![None; plan.slots.len()] }
+    }
+
+    fn slot(&self, slot: SlotId) -> Result<&'a Slot, EngineError> {
+        self.plan.slots.get(slot.0).ok_or_else(|| EngineError::plan(format!("it has no slot {}", slot.0)))
+    }
+
+    fn get(&self, slot: SlotId) -> Result<Arc<CellColumn>, EngineError> {
+        let column = self.columns.get(slot.0).and_then(Option::as_ref);
+        column.cloned().ok_or_else(|| EngineError::plan(format!("slot {} is read before it is computed", slot.0)))
+    }
+
+    fn all(&self, slots: &[SlotId]) -> Result<Vec<Arc<CellColumn>>, EngineError> {
+        slots.iter().map(|slot| self.get(*slot)).collect()
+    }
+
+    fn give(&mut self, rows: &Rows, count: usize) -> Result<(), EngineError> {
+        if rows.given.len() != self.plan.given.len() {
+            return Err(EngineError::GivenCount { expected: self.plan.given.len(), given: rows.given.len() });
+        }
+        for (slot_id, values) in self.plan.given.iter().zip(&rows.given) {
+            let slot = self.slot(*slot_id)?;
+            if !is_of_type(values, &slot.ty) {
+                return Err(EngineError::GivenType {
+                    path: slot.path.to_string(),
+                    expected: slot.ty.python_name(),
+                    given: values.data_type().to_string(),
+                });
+            }
+            if values.len() != count {
+                return Err(EngineError::RowCount {
+                    column: slot.path.to_string(),
+                    expected: count,
+                    given: values.len(),
+                });
+            }
+            self.fill([*slot_id].into_iter(), vec![CellColumn::from_values(Arc::clone(values))])?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, slots: impl Iterator<Item = SlotId>, columns: Vec<CellColumn>) -> Result<(), EngineError> {
+        for (slot_id, column) in slots.zip(columns) {
+            let slot = self.slot(slot_id)?;
+            if !is_of_type(column.values(), &slot.ty) {
+                let detail = format!("`{}` is {}, a step made {}", slot.path, slot.ty.python_name(), column.values().data_type());
+                return Err(EngineError::plan(detail));
+            }
+            let denied = self.denied.contains(&slot_id);
+            let column =
+                if denied { CellColumn::absent(&slot.ty, column.len(), CellState::Denied) } else { column };
+            self.columns[slot_id.0] = Some(Arc::new(column));
+        }
+        Ok(())
+    }
+
+    fn answer(&self, slot_id: SlotId, at: Instants<'_>) -> Result<AnswerColumn, EngineError> {
+        let slot = self.slot(slot_id)?;
+        let cells = CellColumn::clone(&*self.get(slot_id)?);
+        let ages = cells.event_times().map(|times| {
+            let ages = times.iter().zip(at.as_of).map(|(event_time, as_of)| Some(as_of - event_time?));
+            ages.collect::<Int64Array>()
+        });
+        Ok(AnswerColumn { path: slot.path.clone(), ty: slot.ty.clone(), origin: slot.origin.clone(), cells, ages })
+    }
+}
+
+fn instants(rows: &Rows) -> Result<Instants<'_>, EngineError> {
+    if rows.known_as_of.len() != rows.as_of.len() {
+        return Err(EngineError::RowCount {
+            column: "known_as_of".into(),
+            expected: rows.as_of.len(),
+            given: rows.known_as_of.len(),
+        });
+    }
+    for (name, column) in [("as_of", &rows.as_of), ("known_as_of", &rows.known_as_of)] {
+        let usable = |row: usize| column.is_valid(row) && Instant::from_micros(column.value(row)).is_ok();
+        if let Some(row) = (0..column.len()).find(|row| !usable(*row)) {
+            return Err(EngineError::Instant { column: name, row });
+        }
+    }
+    Ok(Instants { as_of: rows.as_of.values(), known_as_of: rows.known_as_of.values() })
+}

@@ -1,0 +1,523 @@
+//! One tenant in one environment: its definitions, its facts and the answers to its questions.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arrow::array::RecordBatch;
+use creta_audit::Permit;
+use creta_iam::Action;
+use creta_keys::ScopeKey;
+use creta_model::{Bundle, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Span, Type};
+use creta_planner::{Explanation, Plan, Shape};
+use creta_platform::Platform;
+use creta_registry::{Diff, FeatureRef, Registry, diff};
+use creta_store::{FactStore, MetadataStore, OnlineStore, Position, StoreError};
+
+use crate::fact_index::{FactIndex, IndexSpec};
+use crate::facts::FactReader;
+use crate::host::ResolverHost;
+use crate::ingest::{self, Stamp};
+use crate::request::{IngestReport, IngestRequest, QueryAnswer, QueryRequest, TrainingSetRequest};
+use crate::run::{RunOptions, execute};
+use crate::scan::SnapshotReader;
+use crate::{answers, spine};
+
+/// Document kind and id of the active definitions in the metadata store.
+const REGISTRY_KIND: &str = "registry";
+const REGISTRY_ID: &str = "active";
+
+/// Plans kept per deployment; a request of a further shape is planned anew each time.
+const PLANS_MAX: usize = 1024;
+
+/// Makes what runs a bundle's Python resolvers.
+pub trait ResolverHosts: Send + Sync {
+    /// Called when a scope opens and at each deploy.
+    fn host(&self, scope: &Scope, bundle: &Bundle) -> Result<Arc<dyn ResolverHost>, Problem>;
+}
+
+/// Where a scope keeps what it knows.
+pub struct ScopeStores {
+    /// Clock, randomness and files.
+    pub platform: Platform,
+    /// Seals everything of the scope.
+    pub key: ScopeKey,
+    /// Values derived from the facts.
+    pub online: Arc<dyn OnlineStore>,
+    /// Definitions.
+    pub metadata: Arc<dyn MetadataStore>,
+    /// Folder of the facts in `platform.files`.
+    pub prefix: String,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Checked {
+    /// Allowed but worth a look.
+    pub warnings: Vec<Problem>,
+    /// What a deploy would change.
+    pub diff: Diff,
+}
+
+/// What a deploy did.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Deployed {
+    /// Counts the deployments of the scope.
+    pub revision: u64,
+    /// Of the bundle.
+    pub digest: String,
+    /// What changed.
+    pub diff: Diff,
+    /// Allowed but worth a look.
+    pub warnings: Vec<Problem>,
+    /// Named queries that were planned.
+    pub queries: usize,
+}
+
+/// A feature that a request would return, with the tags that flow along its lineage: what access rules decide on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeatureAccess {
+    /// `Entity.feature`.
+    pub name: String,
+    /// Its own tags, its entity's, and those of everything it is computed from.
+    pub tags: BTreeSet<String>,
+}
+
+/// The definitions in force and what was made ready for them.
+pub(crate) struct Deployment {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) host: Arc<dyn ResolverHost>,
+    pub(crate) index: FactIndex,
+    plans: Mutex<HashMap<ShapeKey, Arc<Plan>>>,
+}
+
+type ShapeKey = (Vec<FeaturePath>, Vec<FeaturePath>, Vec<(FeaturePath, Span)>);
+
+struct Writer {
+    sequence: u64,
+    last_arrival: Instant,
+}
+
+/// One tenant in one environment. Every method takes `&self` and may be called from many threads; writes wait for each other.
+pub struct ScopeEngine {
+    scope: Scope,
+    pub(crate) platform: Platform,
+    pub(crate) facts: FactStore,
+    quarantine: FactStore,
+    metadata: Arc<dyn MetadataStore>,
+    online: Arc<dyn OnlineStore>,
+    hosts: Arc<dyn ResolverHosts>,
+    deployment: RwLock<Option<Arc<Deployment>>>,
+    writer: Mutex<Writer>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A store's failure as the user sees it.
+pub(crate) fn store_problem(error: &StoreError) -> Problem {
+    let code = match error {
+        StoreError::Full { .. } => "store/full",
+        StoreError::TooLarge { .. } => "too-large/load",
+        StoreError::Conflict { .. } => "conflict/metadata",
+        StoreError::Foreign { .. } | StoreError::Tampered { .. } | StoreError::Format { .. } => "store/refused",
+        _ => "internal/store",
+    };
+    Problem::new(code, error.to_string())
+}
+
+fn engine_problem(error: &crate::error::EngineError) -> Problem {
+    use crate::error::EngineError as E;
+    match error {
+        E::GivenCount { .. } | E::GivenType { .. } | E::RowCount { .. } | E::Instant { .. } | E::KeyType { .. } => {
+            Problem::new("query/bad-input", error.to_string())
+        }
+        E::TooMany { .. } => Problem::new("too-large/request", error.to_string()),
+        E::Reader { source } => {
+            Problem::new("internal/store", error.to_string()).with_note("because", source.to_string(), None)
+        }
+        _ => Problem::new("internal/engine", error.to_string()),
+    }
+}
+
+impl ScopeEngine {
+    /// Opens the stores and makes the active deployment ready; facts that the online store lacks are applied to it.
+    pub fn open(scope: Scope, stores: ScopeStores, hosts: Arc<dyn ResolverHosts>) -> Result<Self, Problem> {
+        let ScopeStores { platform, key, online, metadata, prefix } = stores;
+        let problem = |error: StoreError| store_problem(&error);
+        let facts = FactStore::open(&platform, key.clone(), &format!("{prefix}/truth")).map_err(problem)?;
+        let quarantine = FactStore::open(&platform, key, &format!("{prefix}/quarantine")).map_err(problem)?;
+        let rows = |store: &FactStore| store.statistics().values().map(|entity| entity.rows).sum::<u64>();
+        let writer = Writer { sequence: rows(&facts) + rows(&quarantine), last_arrival: Instant::MIN };
+        let engine = Self {
+            scope,
+            platform,
+            facts,
+            quarantine,
+            metadata,
+            online,
+            hosts,
+            deployment: RwLock::new(None),
+            writer: Mutex::new(writer),
+        };
+        if let Some(document) = engine.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(problem)? {
+            let registry = Registry::load(&document.body)
+                .map_err(|error| Problem::new("store/refused", format!("the stored definitions are refused: {error}")))?;
+            let deployment = engine.prepare(Arc::new(registry), None)?;
+            engine.set_deployment(deployment);
+        }
+        Ok(engine)
+    }
+
+    /// Whose it is.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The definitions in force; `None` before the first deploy.
+    pub fn registry(&self) -> Option<Arc<Registry>> {
+        self.deployment().ok().map(|deployment| Arc::clone(&deployment.registry))
+    }
+
+    pub(crate) fn deployment(&self) -> Result<Arc<Deployment>, Problem> {
+        self.deployment.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| {
+            Problem::new("not-found/deployment", format!("nothing is deployed in `{}`", self.scope))
+                .with_help("run `creta deploy` in the project's folder")
+        })
+    }
+
+    fn set_deployment(&self, deployment: Deployment) {
+        *self.deployment.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(deployment));
+    }
+
+    /// Checks a bundle against what is deployed. Changes nothing.
+    pub fn check(&self, bundle: Bundle) -> Result<Checked, Vec<Problem>> {
+        let previous = self.registry();
+        let applied = Registry::apply(previous.as_deref(), bundle)?;
+        self.plan_queries(&applied.registry)?;
+        Ok(Checked { diff: diff(previous.as_deref(), &applied.registry), warnings: applied.warnings })
+    }
+
+    /// Plans every named query; their problems are the project's.
+    fn plan_queries(&self, registry: &Registry) -> Result<usize, Vec<Problem>> {
+        let mut problems = Vec::new();
+        for query in &registry.graph().queries {
+            let shape = Shape {
+                environment: self.scope.environment.clone(),
+                given: query.inputs.clone(),
+                outputs: query.outputs.clone(),
+                max_age: Default::default(),
+            };
+            if let Err(problem) = creta_planner::plan(registry, &shape) {
+                problems.push(problem.with_note("asked for by", format!("query `{}`", query.name), Some(&query.location)));
+            }
+        }
+        if problems.is_empty() { Ok(registry.graph().queries.len()) } else { Err(problems) }
+    }
+
+    /// Makes a bundle the active one: checked, planned, stored, then in force for every later request.
+    pub fn deploy(&self, bundle: Bundle, permit: &Permit) -> Result<Deployed, Vec<Problem>> {
+        self.permitted(permit, Action::Deploy, &[]).map_err(|problem| vec![problem])?;
+        let _writer = lock(&self.writer);
+        let one = |problem: Problem| vec![problem];
+        let stored = self.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(|error| one(store_problem(&error)))?;
+        let previous = self.registry();
+        let applied = Registry::apply(previous.as_deref(), bundle)?;
+        let queries = self.plan_queries(&applied.registry)?;
+        let registry = Arc::new(applied.registry);
+        let host = self.hosts.host(&self.scope, registry.bundle()).map_err(one)?;
+        self.metadata
+            .write(REGISTRY_KIND, REGISTRY_ID, stored.map(|document| document.version), &registry.to_json())
+            .map_err(|error| one(store_problem(&error)))?;
+        let deployed = Deployed {
+            revision: registry.revision(),
+            digest: registry.bundle_digest().to_owned(),
+            diff: diff(previous.as_deref(), &registry),
+            warnings: applied.warnings,
+            queries,
+        };
+        // The index may be rebuilt; until it is ready, queries wait rather than miss facts.
+        let mut current = self.deployment.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::new(self.prepare(registry, Some(host)).map_err(one)?));
+        Ok(deployed)
+    }
+
+    fn prepare(&self, registry: Arc<Registry>, host: Option<Arc<dyn ResolverHost>>) -> Result<Deployment, Problem> {
+        let host = match host {
+            Some(host) => host,
+            None => self.hosts.host(&self.scope, registry.bundle())?,
+        };
+        let index = FactIndex::open(Arc::clone(&self.online), index_specs(&registry), stored_types(&registry))
+            .map_err(|error| store_problem(&error))?;
+        catch_up(&self.facts, &index).map_err(|error| store_problem(&error))?;
+        Ok(Deployment { registry, host, index, plans: Mutex::default() })
+    }
+
+    /// Refuses a permit for anything else than this.
+    pub(crate) fn permitted(&self, permit: &Permit, action: Action, features: &[FeatureAccess]) -> Result<(), Problem> {
+        permit
+            .require(action, &self.scope, features.iter().map(|feature| feature.name.as_str()))
+            .map_err(|error| Problem::new("access/not-covered", error.to_string()))
+    }
+
+    /// The scope's present: later than every acknowledged arrival (rule S29), never earlier than before.
+    pub fn now(&self) -> Instant {
+        let writer = lock(&self.writer);
+        self.platform.clock.now().max(writer.last_arrival.plus(tick()))
+    }
+
+    /// Stores facts durably, then makes them visible online. All rows are taken or none.
+    pub fn ingest(
+        &self,
+        request: &IngestRequest,
+        batches: &[RecordBatch],
+        permit: &Permit,
+    ) -> Result<IngestReport, Problem> {
+        self.permitted(permit, Action::Ingest, &[])?;
+        let deployment = self.deployment()?;
+        let problem = |error: StoreError| store_problem(&error);
+        let mut writer = lock(&self.writer);
+        let now = self.platform.clock.now().max(writer.last_arrival.plus(tick()));
+        let stamp = Stamp { now, sequence: writer.sequence };
+        let prepared = ingest::prepare(&deployment.registry, request, batches, stamp)?;
+        let mut report = prepared.report;
+        if let Some(quarantined) = prepared.quarantined {
+            self.quarantine.append(vec![quarantined]).map_err(problem)?;
+        }
+        if let Some(facts) = prepared.facts {
+            let position = self.facts.append(vec![facts.clone()]).map_err(problem)?;
+            report.position = position.0;
+            // From here on the load is acknowledged; an index that fails is caught up before the next load.
+            let before = deployment.index.position().map_err(problem)?;
+            if Position(before.0 + 1) == position {
+                deployment.index.apply(&[facts], position).map_err(problem)?;
+            } else {
+                catch_up(&self.facts, &deployment.index).map_err(problem)?;
+            }
+        }
+        writer.sequence += report.rows;
+        writer.last_arrival = now;
+        Ok(report)
+    }
+
+    /// The plan of a request's shape, from the cache when it was asked before.
+    pub(crate) fn plan_for(
+        &self,
+        deployment: &Deployment,
+        given: Vec<FeaturePath>,
+        outputs: Vec<FeaturePath>,
+        max_age: &std::collections::BTreeMap<FeaturePath, Span>,
+    ) -> Result<Arc<Plan>, Problem> {
+        let key = (given, outputs, max_age.iter().map(|(path, span)| (path.clone(), *span)).collect());
+        if let Some(plan) = lock(&deployment.plans).get(&key) {
+            return Ok(Arc::clone(plan));
+        }
+        let shape = Shape {
+            environment: self.scope.environment.clone(),
+            given: key.0.clone(),
+            outputs: key.1.clone(),
+            max_age: max_age.clone(),
+        };
+        let plan = Arc::new(creta_planner::plan(&deployment.registry, &shape)?);
+        let mut plans = lock(&deployment.plans);
+        if plans.len() < PLANS_MAX {
+            plans.insert(key, Arc::clone(&plan));
+        }
+        Ok(plan)
+    }
+
+    fn plan_query(&self, deployment: &Deployment, request: &QueryRequest) -> Result<Arc<Plan>, Problem> {
+        let outputs = answers::outputs(&deployment.registry, request)?;
+        self.plan_for(deployment, request.inputs.keys().cloned().collect(), outputs, &request.max_age)
+    }
+
+    /// What a query would return: for the access decision, before anything is read.
+    pub fn features_of(&self, request: &QueryRequest) -> Result<Vec<FeatureAccess>, Problem> {
+        let deployment = self.deployment()?;
+        let plan = self.plan_query(&deployment, request)?;
+        Ok(accesses(&deployment.registry, &plan))
+    }
+
+    /// What a training set would return: for the access decision, before anything is read.
+    pub fn features_of_training_set(
+        &self,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+    ) -> Result<Vec<FeatureAccess>, Problem> {
+        let deployment = self.deployment()?;
+        let given = spine::given_columns(&deployment.registry, request, spine)?;
+        let paths = given.into_iter().map(|(path, _)| path).collect();
+        let plan = self.plan_for(&deployment, paths, request.features.clone(), &request.max_age)?;
+        Ok(accesses(&deployment.registry, &plan))
+    }
+
+    /// Answers a query from the online store.
+    pub fn query(&self, request: &QueryRequest, permit: &Permit) -> Result<QueryAnswer, Problem> {
+        let deployment = self.deployment()?;
+        let plan = self.plan_query(&deployment, request)?;
+        self.permitted(permit, Action::Query, &accesses(&deployment.registry, &plan))?;
+        let rows = answers::rows(&plan, request, self.now())?;
+        let answer = execute(&plan, &rows, &deployment.index, deployment.host.as_ref(), &RunOptions::default())
+            .map_err(|error| engine_problem(&error))?;
+        Ok(answers::to_json(&plan, &rows, &answer))
+    }
+
+    /// How a query would be answered, without answering it.
+    pub fn explain(&self, request: &QueryRequest, permit: &Permit) -> Result<Explanation, Problem> {
+        self.permitted(permit, Action::Plan, &[])?;
+        let deployment = self.deployment()?;
+        let plan = self.plan_query(&deployment, request)?;
+        Ok(creta_planner::explain(&plan, &deployment.registry))
+    }
+
+    /// The spine with features beside it, out of the truth: point-in-time correct, rows and their order as given.
+    pub fn training_set(
+        &self,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+        permit: &Permit,
+    ) -> Result<Vec<RecordBatch>, Problem> {
+        let reader = SnapshotReader::new(self.facts.snapshot());
+        self.beside_spine(request, spine, permit, Action::Train, &reader)
+    }
+
+    /// As [`ScopeEngine::training_set`], answered from the online store: for many rows about the present.
+    pub fn query_batch(
+        &self,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+        permit: &Permit,
+    ) -> Result<Vec<RecordBatch>, Problem> {
+        let deployment = self.deployment()?;
+        self.beside_spine(request, spine, permit, Action::Query, &deployment.index)
+    }
+
+    fn beside_spine(
+        &self,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+        permit: &Permit,
+        action: Action,
+        reader: &dyn FactReader,
+    ) -> Result<Vec<RecordBatch>, Problem> {
+        let deployment = self.deployment()?;
+        let table = spine::one_table(spine)?;
+        let given = spine::given_columns(&deployment.registry, request, spine)?;
+        let paths = given.iter().map(|(path, _)| path.clone()).collect();
+        let plan = self.plan_for(&deployment, paths, request.features.clone(), &request.max_age)?;
+        self.permitted(permit, action, &accesses(&deployment.registry, &plan))?;
+        let rows = spine::rows(&plan, request, &table, &given)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = RunOptions { threads, ..RunOptions::default() };
+        let answer = execute(&plan, &rows, reader, deployment.host.as_ref(), &options)
+            .map_err(|error| engine_problem(&error))?;
+        spine::beside(&table, request, &answer).map(|batch| vec![batch])
+    }
+
+    /// Runs a plan on given rows; for comparing readers.
+    pub(crate) fn execute(
+        &self,
+        deployment: &Deployment,
+        plan: &Plan,
+        rows: &crate::run::Rows,
+        reader: &dyn FactReader,
+    ) -> Result<crate::answer::Answer, Problem> {
+        execute(plan, rows, reader, deployment.host.as_ref(), &RunOptions::default()).map_err(|error| engine_problem(&error))
+    }
+
+    /// Moves acknowledged facts from the write-ahead log into segments.
+    pub fn flush(&self) -> Result<(), Problem> {
+        self.facts.flush().and_then(|()| self.quarantine.flush()).map_err(|error| store_problem(&error))
+    }
+
+    /// Definitions for people and tools: entities, features with owners, tags, docs and where they come from.
+    pub fn catalogue(&self) -> serde_json::Value {
+        let Some(registry) = self.registry() else { return serde_json::json!({ "entities": [], "queries": [] }) };
+        let entities: Vec<_> = registry.graph().entities.iter().map(|entity| answers::catalogue_entry(&registry, entity)).collect();
+        serde_json::json!({
+            "revision": registry.revision(),
+            "digest": registry.bundle_digest(),
+            "entities": entities,
+            "queries": registry.graph().queries,
+        })
+    }
+
+    /// Counts, never values: facts and positions.
+    pub fn statistics(&self) -> serde_json::Value {
+        let registry = self.registry();
+        let rows = |store: &FactStore| -> serde_json::Map<String, serde_json::Value> {
+            let statistics = store.statistics();
+            let named = statistics.iter().map(|(id, entity)| {
+                let name = registry.as_ref().and_then(|registry| registry.entity_name(*id)).map(ToString::to_string);
+                (name.unwrap_or_else(|| id.to_string()), entity.rows.into())
+            });
+            named.collect()
+        };
+        serde_json::json!({
+            "scope": self.scope,
+            "revision": registry.as_ref().map(|registry| registry.revision()),
+            "facts": rows(&self.facts),
+            "quarantined": rows(&self.quarantine),
+            "position": self.facts.position().0,
+            "online_position": self.online.position().map(|position| position.0).ok(),
+        })
+    }
+}
+
+fn tick() -> Span {
+    Span::from_micros(1).expect("one is not negative")
+}
+
+/// Applies to the index what it lacks.
+pub(crate) fn catch_up(facts: &FactStore, index: &FactIndex) -> Result<(), StoreError> {
+    for (position, batches) in facts.read_since(index.position()?)? {
+        index.apply(&batches, position)?;
+    }
+    Ok(())
+}
+
+/// An index over each entity's key and one for each set of features that a window's relation joins on.
+pub(crate) fn index_specs(registry: &Registry) -> Vec<IndexSpec> {
+    let mut specs = Vec::new();
+    let graph = registry.graph();
+    let ids = |entity: &creta_model::Entity, names: &mut dyn Iterator<Item = &creta_model::Name>| -> Option<IndexSpec> {
+        let features = names.map(|name| registry.feature_id(&entity.name, name)).collect::<Option<Vec<_>>>()?;
+        Some(IndexSpec { entity: registry.entity_id(&entity.name)?, features })
+    };
+    for entity in &graph.entities {
+        specs.extend(ids(entity, &mut entity.keys().map(|feature| &feature.name)));
+        for relation in entity.relations.iter().filter(|relation| relation.kind == RelationKind::Many) {
+            if let Some(target) = graph.find_entity(&relation.target) {
+                specs.extend(ids(target, &mut relation.on.iter().map(|(_, there)| there)));
+            }
+        }
+    }
+    specs
+}
+
+/// Types of all features that facts may carry.
+pub(crate) fn stored_types(registry: &Registry) -> HashMap<creta_model::FeatureId, Type> {
+    registry
+        .features()
+        .filter(|(feature, _, definition)| {
+            definition.role != Role::Value || registry.is_stored(&feature.entity, &feature.feature)
+        })
+        .filter_map(|(feature, _, definition)| {
+            Some((registry.feature_id(&feature.entity, &feature.feature)?, definition.ty.clone()))
+        })
+        .collect()
+}
+
+/// The features that a plan's outputs show, by the entity they belong to.
+fn accesses(registry: &Registry, plan: &Plan) -> Vec<FeatureAccess> {
+    let catalog = registry.catalog();
+    let outputs = plan.outputs.iter().map(|slot| &plan.slots[slot.0].path);
+    let features: BTreeSet<FeatureAccess> = outputs
+        .filter_map(|path| {
+            let target = catalog.follow(path).ok()?;
+            let feature = FeatureRef::new(&target.entity.name, &target.feature.name);
+            Some(FeatureAccess { name: feature.to_string(), tags: registry.effective_tags(&feature) })
+        })
+        .collect();
+    features.into_iter().collect()
+}

@@ -1,0 +1,340 @@
+//! What is aggregated: an expression over facts under a filter, evaluated once per fact.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute;
+use arrow::datatypes::{
+    Date32Type, Decimal128Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType,
+};
+use creta_model::{Aggregate, CellError, CellState, Type};
+use creta_planner::{Aggregation, BoundExpr, KeyColumn};
+
+use creta_store::layout::feature_column;
+
+use super::distinct::Identities;
+use crate::column::CellColumn;
+use crate::error::EngineError;
+use crate::exact::Parts;
+use crate::expression::evaluate;
+use crate::facts::contract;
+use crate::point_in_time::{KeyedRows, severity};
+use crate::timeline::Timelines;
+use crate::value::null_array;
+
+/// One value expression with its filter, in the order of positions.
+pub(super) struct Input {
+    pub(super) ty: Option<Type>,
+    pub(super) values: Option<ArrayRef>,
+    /// Number of positions before each one that count.
+    counted: Vec<u32>,
+    /// Positions whose value or filter failed.
+    failures: BTreeMap<usize, Arc<CellError>>,
+    pub(super) numbers: Option<Numbers>,
+    /// Sorts as the values do.
+    pub(super) order: Option<Vec<i64>>,
+    pub(super) identities: Option<Identities>,
+}
+
+impl Input {
+    pub(super) fn new(
+        keyed: &KeyedRows<'_>,
+        columns: &[KeyColumn],
+        aggregation: &Aggregation,
+        batches: &[RecordBatch],
+        timelines: &Timelines,
+    ) -> Result<Self, EngineError> {
+        let evaluated = |expr: &Option<BoundExpr>| {
+            let Some(expr) = expr else { return Ok(None) };
+            let cells = batches.iter().map(|batch| {
+                let column = |index: usize| fact_column(keyed, columns, batch, index);
+                evaluate(expr, &column, batch.num_rows())
+            });
+            cells.collect::<Result<Vec<_>, EngineError>>().map(Some)
+        };
+        let (values, filter) = (evaluated(&aggregation.value)?, evaluated(&aggregation.filter)?);
+        if aggregation.filter.as_ref().is_some_and(|filter| *filter.ty() != Type::Bool) {
+            return Err(EngineError::plan("the filter of a window is not a bool"));
+        }
+        let mut failures = BTreeMap::new();
+        let mut counted = Vec::with_capacity(timelines.len() + 1);
+        let mut count = 0;
+        counted.push(0);
+        for (position, (batch, row)) in timelines.places.iter().enumerate() {
+            let passes = match &filter {
+                None => Pass::Yes,
+                Some(filter) => Pass::of_filter(&filter[*batch], *row),
+            };
+            let pass = match (passes, &values) {
+                (Pass::Yes, Some(values)) => Pass::of_value(&values[*batch], *row),
+                (pass, _) => pass,
+            };
+            match pass {
+                Pass::Yes => count += 1,
+                Pass::No => {}
+                Pass::Failed(error) => {
+                    failures.insert(position, error);
+                }
+            }
+            counted.push(count);
+        }
+        let ty = aggregation.value.as_ref().map(|value| value.ty().clone());
+        let values = match (&ty, values) {
+            (Some(ty), Some(values)) => Some(in_order(ty, &values, timelines)?),
+            _ => None,
+        };
+        Ok(Self { ty, values, counted, failures, numbers: None, order: None, identities: None })
+    }
+
+    /// Computes what an aggregate over this input needs; refuses types that it is not defined for.
+    pub(super) fn prepare(&mut self, aggregation: &Aggregation, slot: &Type) -> Result<(), EngineError> {
+        let aggregate = aggregation.aggregate;
+        if aggregate == Aggregate::Count {
+            return expect_type(aggregate, *slot == Type::Int);
+        }
+        let (Some(ty), Some(values)) = (self.ty.clone(), self.values.clone()) else {
+            return Err(EngineError::plan(format!("{aggregate:?} has no value to aggregate")));
+        };
+        match aggregate {
+            Aggregate::Sum | Aggregate::Mean | Aggregate::Var | Aggregate::Std => {
+                if self.numbers.is_none() {
+                    self.numbers = Numbers::of(&ty, &values);
+                }
+                let numbers = self.numbers.as_ref().ok_or_else(|| undefined(aggregate, &ty))?;
+                expect_type(aggregate, numbers.gives(aggregate, slot))
+            }
+            Aggregate::Min | Aggregate::Max => {
+                if self.order.is_none() {
+                    self.order = Some(sort_keys(&ty, &values).ok_or_else(|| undefined(aggregate, &ty))?);
+                }
+                expect_type(aggregate, *slot == ty)
+            }
+            Aggregate::First | Aggregate::Last => expect_type(aggregate, *slot == ty),
+            Aggregate::LastN { .. } => {
+                expect_type(aggregate, matches!(slot, Type::List { item, .. } if **item == ty))
+            }
+            Aggregate::Distinct => {
+                if self.identities.is_none() {
+                    self.identities = Some(Identities::new(&values)?);
+                }
+                expect_type(aggregate, *slot == Type::Int)
+            }
+            Aggregate::Count => Ok(()),
+        }
+    }
+
+    /// Whether the fact at `position` passes the filter and has a value.
+    pub(super) fn counts(&self, position: usize) -> bool {
+        self.counted[position] != self.counted[position + 1]
+    }
+
+    /// How many positions count.
+    pub(super) fn count(&self, positions: Range<usize>) -> u64 {
+        (self.counted[positions.end] - self.counted[positions.start]).into()
+    }
+
+    /// The first failure by rule S7 among these positions.
+    pub(super) fn first_failure(&self, positions: Range<usize>) -> Option<&Arc<CellError>> {
+        if self.failures.is_empty() {
+            return None;
+        }
+        self.failures.range(positions).next().map(|(_, error)| error)
+    }
+}
+
+/// Whether a fact counts.
+enum Pass {
+    Yes,
+    No,
+    Failed(Arc<CellError>),
+}
+
+impl Pass {
+    fn of_filter(cells: &CellColumn, row: usize) -> Self {
+        match Self::of_value(cells, row) {
+            Self::Yes if !cells.values().as_boolean().value(row) => Self::No,
+            pass => pass,
+        }
+    }
+
+    fn of_value(cells: &CellColumn, row: usize) -> Self {
+        match cells.state(row) {
+            CellState::Value => Self::Yes,
+            state if severity(state) > 0 => Self::Failed(Arc::clone(&cells.errors()[&row])),
+            _ => Self::No,
+        }
+    }
+}
+
+fn undefined(aggregate: Aggregate, ty: &Type) -> EngineError {
+    EngineError::plan(format!("{aggregate:?} of {} does not exist", ty.python_name()))
+}
+
+fn expect_type(aggregate: Aggregate, fits: bool) -> Result<(), EngineError> {
+    if fits { Ok(()) } else { Err(EngineError::plan(format!("{aggregate:?} goes to a slot of another type"))) }
+}
+
+/// A feature of the facts; null throughout where the load did not observe it.
+fn fact_column(
+    keyed: &KeyedRows<'_>,
+    columns: &[KeyColumn],
+    batch: &RecordBatch,
+    index: usize,
+) -> Result<Arc<CellColumn>, EngineError> {
+    let column = columns.get(index).ok_or_else(|| EngineError::plan(format!("a window has no column {index}")))?;
+    let values = match batch.column_by_name(&feature_column(column.feature)) {
+        Some(values) if crate::value::is_of_type(values, &column.ty) => Arc::clone(values),
+        Some(values) => {
+            let detail =
+                format!("`{}` is {}, its feature {}", column.name, values.data_type(), column.ty.python_name());
+            return Err(contract(keyed.entity_name.as_str(), detail));
+        }
+        None => null_array(&column.ty, batch.num_rows()),
+    };
+    Ok(Arc::new(CellColumn::from_values(values)))
+}
+
+fn in_order(ty: &Type, values: &[Arc<CellColumn>], timelines: &Timelines) -> Result<ArrayRef, EngineError> {
+    if values.is_empty() {
+        return Ok(null_array(ty, 0));
+    }
+    let sources: Vec<&dyn Array> = values.iter().map(|cells| cells.values().as_ref()).collect();
+    Ok(compute::interleave(&sources, &timelines.places)?)
+}
+
+/// Numbers that can be added up exactly.
+pub(super) enum Numbers {
+    Floats { values: Vec<f64>, specials: Option<Specials> },
+    /// Also bools as 0 and 1, and lengths of time in microseconds.
+    Ints(Vec<i64>),
+    Decimals { values: Vec<i128>, scale: u8 },
+}
+
+/// Number of positions before each one with NaN, with +inf and with -inf.
+pub(super) struct Specials {
+    pub(super) nan: Vec<u32>,
+    pub(super) up: Vec<u32>,
+    pub(super) down: Vec<u32>,
+}
+
+impl Specials {
+    fn of(values: &[f64]) -> Option<Self> {
+        if values.iter().all(|value| value.is_finite()) {
+            return None;
+        }
+        let prefix = |is: &dyn Fn(f64) -> bool| {
+            let mut count = 0;
+            let counts = values.iter().map(|value| {
+                count += u32::from(is(*value));
+                count
+            });
+            std::iter::once(0).chain(counts).collect()
+        };
+        Some(Self {
+            nan: prefix(&f64::is_nan),
+            up: prefix(&|value| value == f64::INFINITY),
+            down: prefix(&|value| value == f64::NEG_INFINITY),
+        })
+    }
+
+    /// What a sum with these is, as IEEE 754 has it; `None` if there are none.
+    pub(super) fn sum(&self, runs: &[Range<usize>]) -> Option<f64> {
+        let any = |counts: &[u32]| runs.iter().any(|run| counts[run.start] != counts[run.end]);
+        match (any(&self.nan), any(&self.up), any(&self.down)) {
+            (false, false, false) => None,
+            (false, true, false) => Some(f64::INFINITY),
+            (false, false, true) => Some(f64::NEG_INFINITY),
+            _ => Some(f64::NAN),
+        }
+    }
+}
+
+impl Numbers {
+    /// Where a position does not count its number is 0.
+    fn of(ty: &Type, values: &ArrayRef) -> Option<Self> {
+        Some(match ty {
+            Type::Float => {
+                let floats = values.as_primitive::<Float64Type>().iter().map(Option::unwrap_or_default);
+                let values: Vec<f64> = floats.collect();
+                Self::Floats { specials: Specials::of(&values), values }
+            }
+            Type::Int => Self::Ints(values.as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect()),
+            Type::Timedelta => {
+                let lengths = values.as_primitive::<DurationMicrosecondType>().iter();
+                Self::Ints(lengths.map(Option::unwrap_or_default).collect())
+            }
+            Type::Bool => Self::Ints(values.as_boolean().iter().map(|bool| i64::from(bool == Some(true))).collect()),
+            Type::Decimal { scale } => {
+                let digits = values.as_primitive::<Decimal128Type>().iter().map(Option::unwrap_or_default);
+                Self::Decimals { values: digits.collect(), scale: *scale }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether an aggregate of these numbers has that type.
+    fn gives(&self, aggregate: Aggregate, slot: &Type) -> bool {
+        match (aggregate, self) {
+            (Aggregate::Sum, Self::Floats { .. }) => *slot == Type::Float,
+            (Aggregate::Sum, Self::Ints(_)) => matches!(slot, Type::Int | Type::Timedelta),
+            (Aggregate::Sum, Self::Decimals { scale, .. }) => *slot == Type::Decimal { scale: *scale },
+            (Aggregate::Mean, Self::Ints(_)) => matches!(slot, Type::Float | Type::Timedelta),
+            (Aggregate::Mean, Self::Decimals { scale, .. }) => {
+                *slot == Type::Float || *slot == Type::Decimal { scale: *scale }
+            }
+            _ => *slot == Type::Float,
+        }
+    }
+
+    /// `None` for NaN and the infinities.
+    pub(super) fn parts(&self, position: usize) -> Option<Parts> {
+        match self {
+            Self::Floats { values, .. } => Parts::of_float(values[position]),
+            Self::Ints(values) => Some(Parts::of_int(values[position].into())),
+            Self::Decimals { values, .. } => Some(Parts::of_int(values[position])),
+        }
+    }
+}
+
+/// Integers that sort as the values do, floats by IEEE total order (rule S14).
+fn sort_keys(ty: &Type, values: &ArrayRef) -> Option<Vec<i64>> {
+    Some(match ty {
+        Type::Int => values.as_primitive::<Int64Type>().values().to_vec(),
+        Type::Datetime => values.as_primitive::<TimestampMicrosecondType>().values().to_vec(),
+        Type::Timedelta => values.as_primitive::<DurationMicrosecondType>().values().to_vec(),
+        Type::Date => values.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day)).collect(),
+        Type::Bool => values.as_boolean().iter().map(|bool| i64::from(bool == Some(true))).collect(),
+        Type::Float => {
+            let total = |value: &f64| {
+                let bits = value.to_bits() as i64;
+                bits ^ (((bits >> 63) as u64) >> 1) as i64
+            };
+            values.as_primitive::<Float64Type>().values().iter().map(total).collect()
+        }
+        Type::Decimal { .. } => ranks(values.as_primitive::<Decimal128Type>().values()),
+        Type::Str | Type::Enum { .. } => {
+            let texts: Vec<&str> = values.as_string::<i32>().iter().map(Option::unwrap_or_default).collect();
+            ranks(&texts)
+        }
+        Type::Bytes => {
+            let texts: Vec<&[u8]> = values.as_binary::<i32>().iter().map(Option::unwrap_or_default).collect();
+            ranks(&texts)
+        }
+        Type::List { .. } | Type::Struct { .. } | Type::Vector { .. } => return None,
+    })
+}
+
+/// Equal values get equal ranks, smaller ones smaller ranks.
+fn ranks<T: Ord>(values: &[T]) -> Vec<i64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by(|a, b| values[*a].cmp(&values[*b]));
+    let mut ranks = vec![0; values.len()];
+    let mut rank = 0;
+    for pair in order.windows(2) {
+        rank += i64::from(values[pair[0]] != values[pair[1]]);
+        ranks[pair[1]] = rank;
+    }
+    ranks
+}

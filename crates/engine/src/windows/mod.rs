@@ -1,0 +1,246 @@
+//! Windows: aggregations over the facts of a key between two instants (rules S3, S4, S7, S8, S13, S26).
+//!
+//! Facts are sorted once by key and rule S7. A row's window is then a range of positions, cut into runs of visible facts; what
+//! is aggregated over a run comes from prefix sums and trees, built per key only where several rows ask. All of it is
+//! exact, so the answer is the same whatever was precomputed and however rows were split between threads.
+
+mod distinct;
+mod extreme;
+mod input;
+mod outcome;
+mod sums;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use creta_model::{Aggregate, CellError, Type};
+use creta_planner::{Aggregation, KeyColumn};
+
+use self::distinct::{Identities, Seen};
+use self::input::Input;
+use self::outcome::{Outcome, Outcomes};
+use self::sums::KeySums;
+use crate::column::CellColumn;
+use crate::error::EngineError;
+use crate::facts::{FactPoint, FactRange, FactReader, FactRequest};
+use crate::point_in_time::{Instants, KeyedRows, Spine};
+use crate::timeline::{Timeline, Timelines};
+
+/// One column of cells per aggregation, in order; `types` are the types of their slots.
+///
+/// With `f` facts and `r` rows: O(f log f + r log r) to sort; then per row and aggregation O(log f) for count, sum, mean,
+/// var, std, min, max, first and last, O(n) for the last n, O(window) for distinct, and O(log f) more per fact of the window that
+/// arrived late or was superseded.
+pub(crate) fn windows(
+    keyed: &KeyedRows<'_>,
+    columns: &[KeyColumn],
+    aggregations: &[Aggregation],
+    types: &[Type],
+    at: Instants<'_>,
+    facts: &dyn FactReader,
+    threads: usize,
+) -> Result<Vec<CellColumn>, EngineError> {
+    let spine = Spine::new(keyed, at)?;
+    let mut features = Vec::new();
+    for column in columns {
+        let is_key = keyed.key.iter().any(|part| part.feature == column.feature);
+        if !is_key && !features.contains(&column.feature) {
+            features.push(column.feature);
+        }
+    }
+    let span_max = aggregations.iter().map(|aggregation| aggregation.span.micros()).max().unwrap_or(0);
+    let as_of = || spine.points.iter().map(|point| point.as_of);
+    let range = FactRange::Window {
+        from: as_of().min().unwrap_or(i64::MAX).saturating_sub(span_max),
+        to: as_of().max().unwrap_or(i64::MIN),
+        span_max,
+    };
+    let request = FactRequest {
+        entity: keyed.entity,
+        key: keyed.key,
+        keys: &spine.keys,
+        columns: &features,
+        points: &spine.points,
+        range,
+    };
+    let batches = if spine.points.is_empty() { Vec::new() } else { facts.read(&request)? };
+    let members: Vec<_> = batches.iter().collect();
+    let timelines = Timelines::new(&members, &request, keyed.entity_name.as_str())?;
+    let plan = WindowPlan::new(keyed, columns, aggregations, types, &batches, &timelines)?;
+
+    let mut order: Vec<u32> = (0..spine.points.len() as u32).collect();
+    order.sort_by_key(|point| spine.points[*point as usize].key);
+    let workers = threads.clamp(1, order.len().div_ceil(ROWS_PER_THREAD_MIN).max(1));
+    let chunk_rows = order.len().div_ceil(workers).max(1);
+    let chunks: Vec<Vec<Outcome>> = if workers == 1 {
+        vec![plan.answer(&order, &spine.points)]
+    } else {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = order
+                .chunks(chunk_rows)
+                .map(|chunk| scope.spawn(|| plan.answer(chunk, &spine.points)))
+                .collect();
+            running
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    };
+    Outcomes { keyed, spine: &spine, order: &order, chunk_rows, rows: at.as_of.len() }
+        .columns(chunks, &plan)
+}
+
+/// Fewer rows are not worth a thread.
+const ROWS_PER_THREAD_MIN: usize = 512;
+
+/// A key with fewer facts or fewer rows than these is answered by walking through its facts.
+const PRECOMPUTE_FACTS_MIN: usize = 32;
+const PRECOMPUTE_ROWS_MIN: usize = 3;
+
+/// One window length, and the aggregations over it.
+struct Frame {
+    span: i64,
+    include_now: bool,
+    aggregations: Vec<usize>,
+}
+
+/// What all threads share.
+struct WindowPlan<'a> {
+    timelines: &'a Timelines,
+    frames: Vec<Frame>,
+    inputs: Vec<Input>,
+    aggregations: &'a [Aggregation],
+    types: &'a [Type],
+    /// Index into `inputs` of each aggregation.
+    input_of: Vec<usize>,
+    overflow: Arc<CellError>,
+}
+
+impl<'a> WindowPlan<'a> {
+    fn new(
+        keyed: &KeyedRows<'_>,
+        columns: &[KeyColumn],
+        aggregations: &'a [Aggregation],
+        types: &'a [Type],
+        batches: &[arrow::array::RecordBatch],
+        timelines: &'a Timelines,
+    ) -> Result<Self, EngineError> {
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut inputs: Vec<Input> = Vec::new();
+        let mut input_of = Vec::with_capacity(aggregations.len());
+        for (index, aggregation) in aggregations.iter().enumerate() {
+            let (span, include_now) = (aggregation.span.micros(), aggregation.include_now);
+            match frames.iter_mut().find(|frame| frame.span == span && frame.include_now == include_now) {
+                Some(frame) => frame.aggregations.push(index),
+                None => frames.push(Frame { span, include_now, aggregations: vec![index] }),
+            }
+            let known = aggregations[..index]
+                .iter()
+                .position(|other| other.value == aggregation.value && other.filter == aggregation.filter);
+            let input = match known {
+                Some(other) => input_of[other],
+                None => {
+                    inputs.push(Input::new(keyed, columns, aggregation, batches, timelines)?);
+                    inputs.len() - 1
+                }
+            };
+            inputs[input].prepare(aggregation, &types[index])?;
+            input_of.push(input);
+        }
+        let overflow = crate::column::cell_error(
+            "arithmetic/overflow",
+            "the sum does not fit its type; aggregate a float instead",
+        );
+        Ok(Self { timelines, frames, inputs, aggregations, types, input_of, overflow })
+    }
+
+    /// The outcomes of each aggregation for some points, which are sorted by key.
+    fn answer(&self, points: &[u32], all: &[FactPoint]) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = self
+            .aggregations
+            .iter()
+            .zip(self.types)
+            .map(|(aggregation, ty)| Outcome::new(aggregation, ty, points.len()))
+            .collect();
+        let mut seen: Vec<Option<Seen>> =
+            self.inputs.iter().map(|input| input.identities.as_ref().map(Identities::seen)).collect();
+        let mut runs = Vec::new();
+        for of_key in points.chunk_by(|a, b| all[*a as usize].key == all[*b as usize].key) {
+            let timeline = self.timelines.of_key(all[of_key[0] as usize].key);
+            let precompute = of_key.len() >= PRECOMPUTE_ROWS_MIN && timeline.range().len() >= PRECOMPUTE_FACTS_MIN;
+            let keys: Vec<KeySums<'_>> =
+                self.inputs.iter().map(|input| KeySums::new(input, timeline.range(), precompute)).collect();
+            for point in of_key {
+                let point = &all[*point as usize];
+                for frame in &self.frames {
+                    runs.clear();
+                    visible_runs(&timeline, frame, point, &mut runs);
+                    for index in &frame.aggregations {
+                        let input = self.input_of[*index];
+                        let one = One { plan: self, sums: &keys[input], runs: &runs };
+                        one.answer(&self.aggregations[*index].aggregate, &mut seen[input], &mut outcomes[*index]);
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+/// The visible facts with `as_of - span <= event_time < as_of`, as runs of positions; `<= as_of` when now is included.
+fn visible_runs(timeline: &Timeline<'_>, frame: &Frame, point: &FactPoint, runs: &mut Vec<Range<usize>>) {
+    let from = timeline.first_at(point.as_of.saturating_sub(frame.span));
+    let to = if frame.include_now { timeline.first_after(point.as_of) } else { timeline.first_at(point.as_of) };
+    if from < to {
+        timeline.for_each_run(from..to, point.known_as_of, &mut |run| runs.push(run));
+    }
+}
+
+/// One aggregation over one window.
+struct One<'a> {
+    plan: &'a WindowPlan<'a>,
+    sums: &'a KeySums<'a>,
+    runs: &'a [Range<usize>],
+}
+
+impl One<'_> {
+    fn answer(&self, aggregate: &Aggregate, seen: &mut Option<Seen>, outcome: &mut Outcome) {
+        let input = self.sums.input;
+        if let Some(error) = self.runs.iter().find_map(|run| input.first_failure(run.clone())) {
+            return outcome.fail(error);
+        }
+        let count: u64 = self.runs.iter().map(|run| input.count(run.clone())).sum();
+        match aggregate {
+            Aggregate::Count => outcome.push_int(count as i64),
+            Aggregate::Distinct => {
+                let (Some(identities), Some(seen)) = (&input.identities, seen) else {
+                    unreachable!("prepared for distinct")
+                };
+                outcome.push_int(identities.count(seen, self.positions()));
+            }
+            _ if count == 0 => outcome.push_missing(),
+            Aggregate::Sum => match self.sums.sum(self.runs, outcome) {
+                Some(()) => {}
+                None => outcome.fail(&self.plan.overflow),
+            },
+            Aggregate::Mean => match self.sums.mean(self.runs, count, outcome) {
+                Some(()) => {}
+                None => outcome.fail(&self.plan.overflow),
+            },
+            Aggregate::Var | Aggregate::Std if count < 2 => outcome.push_missing(),
+            Aggregate::Var => outcome.push_float(self.sums.variance(self.runs, count)),
+            // The square root is correctly rounded too, so the result is fixed by the variance.
+            Aggregate::Std => outcome.push_float(self.sums.variance(self.runs, count).sqrt()),
+            Aggregate::Min => outcome.push_position(self.sums.smallest(self.runs)),
+            Aggregate::Max => outcome.push_position(self.sums.largest(self.runs)),
+            Aggregate::First => outcome.push_position(self.positions().next()),
+            Aggregate::Last => outcome.push_position(self.positions().next_back()),
+            Aggregate::LastN { n } => outcome.push_list(self.positions().rev().take(*n as usize)),
+        }
+    }
+
+    /// Positions that count, in the order of rule S7.
+    fn positions(&self) -> impl DoubleEndedIterator<Item = usize> {
+        self.runs.iter().cloned().flatten().filter(|position| self.sums.input.counts(*position))
+    }
+}

@@ -1,0 +1,235 @@
+//! Collects the results of windows and puts them back into the order of the rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Decimal128Array, DurationMicrosecondArray, Float64Array, Int64Array, ListArray, UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute;
+use arrow::datatypes::{DataType, Field};
+use creta_model::{Aggregate, CellError, CellState, Type};
+use creta_planner::Aggregation;
+
+use super::WindowPlan;
+use crate::column::{Absences, CellColumn};
+use crate::error::EngineError;
+use crate::point_in_time::{KeyedRows, Spine};
+use crate::value::null_array;
+
+/// Results of one aggregation for the points of one thread, in their order.
+pub(super) struct Outcome {
+    values: Values,
+    missing: Vec<usize>,
+    errors: BTreeMap<usize, Arc<CellError>>,
+}
+
+/// A placeholder stands where there is no value.
+enum Values {
+    Ints(Vec<i64>),
+    Floats(Vec<f64>),
+    Decimals(Vec<i128>),
+    /// Positions of facts.
+    Positions(Vec<u32>),
+    /// Positions, and where each list ends.
+    Lists(Vec<u32>, Vec<usize>),
+}
+
+impl Outcome {
+    /// For values of that type.
+    pub(super) fn new(aggregation: &Aggregation, slot: &Type, capacity: usize) -> Self {
+        let values = match (aggregation.aggregate, slot) {
+            (Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last, _) => {
+                Values::Positions(Vec::with_capacity(capacity))
+            }
+            (Aggregate::LastN { .. }, _) => Values::Lists(Vec::new(), Vec::with_capacity(capacity)),
+            (_, Type::Int | Type::Timedelta) => Values::Ints(Vec::with_capacity(capacity)),
+            (_, Type::Decimal { .. }) => Values::Decimals(Vec::with_capacity(capacity)),
+            _ => Values::Floats(Vec::with_capacity(capacity)),
+        };
+        Self { values, missing: Vec::new(), errors: BTreeMap::new() }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            Values::Ints(values) => values.len(),
+            Values::Floats(values) => values.len(),
+            Values::Decimals(values) => values.len(),
+            Values::Positions(values) => values.len(),
+            Values::Lists(_, ends) => ends.len(),
+        }
+    }
+
+    fn push_placeholder(&mut self) {
+        match &mut self.values {
+            Values::Ints(values) => values.push(0),
+            Values::Floats(values) => values.push(0.0),
+            Values::Decimals(values) => values.push(0),
+            Values::Positions(values) => values.push(0),
+            Values::Lists(positions, ends) => ends.push(positions.len()),
+        }
+    }
+
+    pub(super) fn push_missing(&mut self) {
+        self.missing.push(self.len());
+        self.push_placeholder();
+    }
+
+    pub(super) fn fail(&mut self, error: &Arc<CellError>) {
+        self.errors.insert(self.len(), Arc::clone(error));
+        self.push_placeholder();
+    }
+}
+
+macro_rules! push {
+    ($name:ident, $variant:ident, $ty:ty) => {
+        impl Outcome {
+            pub(super) fn $name(&mut self, value: $ty) {
+                match &mut self.values {
+                    Values::$variant(values) => values.push(value),
+                    _ => unreachable!("an aggregation gives values of its slot's type"),
+                }
+            }
+        }
+    };
+}
+push!(push_int, Ints, i64);
+push!(push_float, Floats, f64);
+push!(push_decimal, Decimals, i128);
+
+impl Outcome {
+    pub(super) fn is_float(&self) -> bool {
+        matches!(self.values, Values::Floats(_))
+    }
+
+    pub(super) fn is_int(&self) -> bool {
+        matches!(self.values, Values::Ints(_))
+    }
+
+    pub(super) fn push_position(&mut self, position: Option<usize>) {
+        match (&mut self.values, position) {
+            (Values::Positions(positions), Some(position)) => positions.push(position as u32),
+            _ => unreachable!("a window that counts facts has a first, a last and extremes"),
+        }
+    }
+
+    /// Takes the positions from last to first.
+    pub(super) fn push_list(&mut self, latest_first: impl Iterator<Item = usize>) {
+        let Values::Lists(positions, ends) = &mut self.values else {
+            unreachable!("an aggregation gives values of its slot's type")
+        };
+        let start = positions.len();
+        positions.extend(latest_first.map(|position| position as u32));
+        positions[start..].reverse();
+        ends.push(positions.len());
+    }
+}
+
+/// Where the results of all threads go.
+pub(super) struct Outcomes<'a> {
+    pub(super) keyed: &'a KeyedRows<'a>,
+    pub(super) spine: &'a Spine,
+    /// Points in the order in which they were answered, `chunk_rows` of them per thread.
+    pub(super) order: &'a [u32],
+    pub(super) chunk_rows: usize,
+    pub(super) rows: usize,
+}
+
+impl Outcomes<'_> {
+    /// One column per aggregation.
+    pub(super) fn columns(
+        &self,
+        chunks: Vec<Vec<Outcome>>,
+        plan: &WindowPlan<'_>,
+    ) -> Result<Vec<CellColumn>, EngineError> {
+        let mut by_aggregation: Vec<Vec<Outcome>> = plan.aggregations.iter().map(|_| Vec::new()).collect();
+        for chunk in chunks {
+            for (outcomes, outcome) in by_aggregation.iter_mut().zip(chunk) {
+                outcomes.push(outcome);
+            }
+        }
+        by_aggregation.into_iter().enumerate().map(|(index, outcomes)| self.column(index, &outcomes, plan)).collect()
+    }
+
+    /// Row of the request of the `index`-th result of a chunk.
+    fn row(&self, chunk: usize, index: usize) -> usize {
+        self.spine.rows[self.order[chunk * self.chunk_rows + index] as usize]
+    }
+
+    fn column(&self, index: usize, outcomes: &[Outcome], plan: &WindowPlan<'_>) -> Result<CellColumn, EngineError> {
+        let (aggregation, ty) = (&plan.aggregations[index], &plan.types[index]);
+        let mut absences = Absences::default();
+        for (chunk, outcome) in outcomes.iter().enumerate() {
+            for at in &outcome.missing {
+                absences.set(self.row(chunk, *at), CellState::Missing);
+            }
+            for (at, error) in &outcome.errors {
+                absences.fail(self.row(chunk, *at), Arc::clone(error));
+            }
+        }
+        self.spine.mark_rows_without_key(self.keyed, &mut absences);
+        let values: ArrayRef = match outcomes.first().map(|outcome| &outcome.values) {
+            None => null_array(ty, self.rows),
+            Some(Values::Ints(_)) => {
+                let ints = self.scatter(outcomes, |values| if let Values::Ints(ints) = values { ints } else { &[] });
+                match ty {
+                    Type::Timedelta => Arc::new(DurationMicrosecondArray::from(ints)),
+                    _ => Arc::new(Int64Array::from(ints)),
+                }
+            }
+            Some(Values::Floats(_)) => Arc::new(Float64Array::from(
+                self.scatter(outcomes, |values| if let Values::Floats(floats) = values { floats } else { &[] }),
+            )),
+            Some(Values::Decimals(_)) => {
+                let digits: Vec<i128> =
+                    self.scatter(outcomes, |values| if let Values::Decimals(digits) = values { digits } else { &[] });
+                let DataType::Decimal128(precision, scale) = ty.to_arrow() else {
+                    unreachable!("decimals are collected for decimal slots")
+                };
+                Arc::new(Decimal128Array::from(digits).with_precision_and_scale(precision, scale)?)
+            }
+            Some(Values::Positions(_)) => {
+                let source = plan.inputs[plan.input_of[index]].values.as_ref().expect("prepared with a value");
+                if source.is_empty() {
+                    null_array(ty, self.rows)
+                } else {
+                    let positions: Vec<u32> = self
+                        .scatter(outcomes, |values| if let Values::Positions(all) = values { all } else { &[] });
+                    compute::take(source, &UInt32Array::from(positions), None)?
+                }
+            }
+            Some(Values::Lists(..)) => self.lists(outcomes, plan.inputs[plan.input_of[index]].values.as_ref())?,
+        };
+        absences.finish(values)?.with_default(ty, aggregation.default.as_ref())
+    }
+
+    /// Results in the order of rows, a placeholder for rows without a key.
+    fn scatter<T: Copy + Default>(&self, outcomes: &[Outcome], values: impl Fn(&Values) -> &[T]) -> Vec<T> {
+        let mut scattered = vec![T::default(); self.rows];
+        for (chunk, outcome) in outcomes.iter().enumerate() {
+            for (index, value) in values(&outcome.values).iter().enumerate() {
+                scattered[self.row(chunk, index)] = *value;
+            }
+        }
+        scattered
+    }
+
+    fn lists(&self, outcomes: &[Outcome], source: Option<&ArrayRef>) -> Result<ArrayRef, EngineError> {
+        let source = source.expect("prepared with a value");
+        let mut of_row: Vec<&[u32]> = vec![&[]; self.rows];
+        for (chunk, outcome) in outcomes.iter().enumerate() {
+            if let Values::Lists(positions, ends) = &outcome.values {
+                let mut start = 0;
+                for (index, end) in ends.iter().enumerate() {
+                    of_row[self.row(chunk, index)] = &positions[start..*end];
+                    start = *end;
+                }
+            }
+        }
+        let items = compute::take(source, &UInt32Array::from(of_row.concat()), None)?;
+        let field = Arc::new(Field::new("item", items.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths(of_row.iter().map(|list| list.len()));
+        Ok(Arc::new(ListArray::try_new(field, offsets, items, None)?))
+    }
+}

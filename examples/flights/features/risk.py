@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,6 @@ from features.weather import Sky
 
 WEIGHTS = (0.5, 0.3, 0.2)
 """Of carrier, airport and plane."""
-
 
 @resolver
 def plane_age(
@@ -48,7 +47,10 @@ def expected_delay(
     plane: Annotated[pa.Array, Flight.plane.delay_mean[days(7)], Nulls],
 ) -> Annotated[pa.Array, Flight.expected_delay]:
     """One call for all rows: the weighted mean, where an unknown part counts as on time."""
-    parts = [pc.multiply(pc.fill_null(part, 0.0), w) for part, w in zip((carrier, airport, plane), WEIGHTS, strict=True)]
+    parts = [
+        pc.multiply(pc.fill_null(part, 0.0), w)
+        for part, w in zip((carrier, airport, plane), WEIGHTS, strict=True)
+    ]
     return pc.add(pc.add(parts[0], parts[1]), parts[2])
 
 

@@ -23,6 +23,7 @@ class Weather:
     airport: Feature[str] = key()
     hour: Feature[datetime] = event_time()
     """Start of the hour."""
+
     temp: Feature[float | None] = feature(unit="F")
     wind_speed: Feature[float | None] = feature(unit="mph")
     wind_gust: Feature[float | None] = feature(unit="mph")

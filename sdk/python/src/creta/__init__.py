@@ -33,9 +33,31 @@ from creta._types import Scale, Vector
 from creta.functions import and_, coalesce, not_, or_, when
 from creta.windows import count, distinct, first, last, last_n, max_, mean, min_, std, sum_, var
 
+if TYPE_CHECKING:
+    from creta._answers import Cell, Dataset, IngestReport, Row, Rows, VerifyReport
+    from creta._http import AsyncClient, Client, Credentials, connect, connect_async
+    from creta._local import Local, check, local
+
 __all__ = [
-    "Check", "CretaError", "Feature", "Location", "Many", "Meta", "Note", "Now", "Nulls", "One", "Scale", "Vector",
-    "Windowed", "and_", "arrow", "coalesce", "count", "csv", "days", "distinct", "entity", "event_id", "event_time",
-    "feature", "first", "hours", "key", "last", "last_n", "many", "max_", "mean", "min_", "minutes", "named_query",
+    "AsyncClient", "Cell", "Check", "Client", "Credentials", "CretaError", "Dataset", "Feature", "IngestReport", "Local", "Location", "Many", "Meta", "Note", "Now", "Nulls", "One", "Row", "Rows", "Scale",
+    "Vector", "VerifyReport", "Windowed", "and_", "arrow", "check", "coalesce", "connect", "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time",
+    "feature", "first", "hours", "key", "last", "last_n", "local", "many", "max_", "mean", "min_", "minutes", "named_query",
     "not_", "one", "or_", "parquet", "resolver", "seconds", "source", "sqlite", "std", "sum_", "var", "when",
 ]  # fmt: skip
+
+_LAZY = {
+    **dict.fromkeys(("Cell", "Dataset", "IngestReport", "Row", "Rows", "VerifyReport"), "creta._answers"),
+    **dict.fromkeys(("AsyncClient", "Client", "Credentials", "connect", "connect_async"), "creta._http"),
+    **dict.fromkeys(("Local", "check", "local"), "creta._local"),
+}
+"""What definitions do not need is imported when it is first used: workers and `import creta` stay light."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module `creta` has no attribute `{name}`")
+    from importlib import import_module
+
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value

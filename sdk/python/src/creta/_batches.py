@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from creta._errors import CretaError
+from creta._guards import is_items
+from creta._lazy import module, pyarrow
 from creta._resolvers import Bound, Raised, Value, call_all, call_once
 from creta._types import TypeSpec
 from creta._values import WrongType, decimal_text, to_python
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+pa = pyarrow()
+pc = module("pyarrow.compute")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SIMPLE: dict[str, Any] = {
     "bool": pa.bool_(),
@@ -71,7 +73,9 @@ def _from_integers(spec: TypeSpec) -> Callable[[Any], Any] | None:
             return lambda items: [None if item is None else convert(item) for item in items]
     if spec.kind == "struct":
         members = {name: inner for name, inner, _ in spec.fields}
-        converters = {name: found for name, inner in members.items() if (found := _from_integers(inner)) is not None}
+        converters = {
+            name: found for name, inner in members.items() if (found := _from_integers(inner)) is not None
+        }
         if converters:
             return lambda values: {
                 name: converters[name](value) if name in converters and value is not None else value
@@ -106,7 +110,7 @@ class Outcome:
     """One column per output; what stands in a failed row does not matter."""
 
     columns: list[Any]
-    errors: dict[int, CretaError] = field(default_factory=dict)
+    errors: dict[int, CretaError] = field(default_factory=lambda: {})
 
     def table(self) -> Any:
         """The columns as `o0`, `o1`, ..."""
@@ -136,7 +140,7 @@ def call(resolver: Bound, batch: Any) -> Outcome:
     columns = [_frame_column(resolver.mode, i, batch.column(n)) for n, i in enumerate(resolver.inputs)]
     result = call_once(resolver, columns)
     results: Any = result if len(resolver.outputs) > 1 else (result,)
-    if not isinstance(results, tuple | list) or len(results) != len(resolver.outputs):
+    if not is_items(results) or len(results) != len(resolver.outputs):
         raise resolver.wrong_type()
     outcome = Outcome([])
     for output, column in zip(resolver.outputs, results, strict=True):
@@ -156,10 +160,14 @@ def call_one(resolver: Bound, arguments: Sequence[Any]) -> tuple[Any, ...]:
     """One row for a resolver over frames, with plain values."""
     columns = [to_arrow(i.type, [value]) for i, value in zip(resolver.inputs, arguments, strict=True)]
     names = [i.name for i in resolver.inputs]
-    outcome = call(resolver, pa.RecordBatch.from_arrays(columns, names=names) if columns else _one_row_without_columns())
+    outcome = call(
+        resolver, pa.RecordBatch.from_arrays(columns, names=names) if columns else _one_row_without_columns()
+    )
     if 0 in outcome.errors:
         raise outcome.errors[0]
-    return tuple(from_arrow(o.type, column)[0] for o, column in zip(resolver.outputs, outcome.columns, strict=True))
+    return tuple(
+        from_arrow(o.type, column)[0] for o, column in zip(resolver.outputs, outcome.columns, strict=True)
+    )
 
 
 def _one_row_without_columns() -> Any:
@@ -195,14 +203,14 @@ def _frame_column(mode: str, parameter: Value, column: Any) -> Any:
     if mode == "arrow":
         return column
     if mode == "polars":
-        import polars as pl
-
-        series: Any = pl.from_arrow(column)
+        series = module("polars").from_arrow(column)
         return series.alias(parameter.name)
     import pandas as pd
 
     # With nulls an int column would silently become floats: parameters that take nulls get pandas' nullable types.
-    nullable: dict[Any, Any] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()} if parameter.optional else {}
+    nullable: dict[Any, Any] = (
+        {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()} if parameter.optional else {}
+    )
     return column.to_pandas(types_mapper=nullable.get).rename(parameter.name)
 
 
@@ -221,8 +229,11 @@ def _result_column(resolver: Bound, output: Value, result: Any) -> Any:
 
 
 def _as_array(result: Any, optional: bool) -> Any:
-    """What a resolver returned as one Arrow array. In pandas NaN is how a missing number is written: it is null where the
-    output may be null, else it stays NaN."""
+    """What a resolver returned as one Arrow array.
+
+    In pandas NaN is how a missing number is written: it is null where the
+    output may be null, else it stays NaN.
+    """
     kind = type(result).__module__.partition(".")[0]
     if kind == "polars":
         result = result.to_arrow()
@@ -238,7 +249,8 @@ def _as_array(result: Any, optional: bool) -> Any:
 
 
 def _acceptable(given: Any, wanted: Any) -> bool:
-    """Whether a column of one type may be read as another without guessing: widths and units may differ, meaning not."""
+    """Whether a column of one type may be read as another without guessing: widths and units may differ,
+    meaning not."""
     same: tuple[Callable[[Any], bool], ...] = (
         pa.types.is_boolean,
         pa.types.is_integer,
@@ -253,20 +265,20 @@ def _acceptable(given: Any, wanted: Any) -> bool:
     if pa.types.is_null(given) or any(test(given) and test(wanted) for test in same):
         return True
     if pa.types.is_floating(wanted):
-        return pa.types.is_floating(given) or pa.types.is_integer(given)
-    return pa.types.is_timestamp(wanted) and pa.types.is_timestamp(given) and given.tz is not None
+        return bool(pa.types.is_floating(given) or pa.types.is_integer(given))
+    return bool(pa.types.is_timestamp(wanted) and pa.types.is_timestamp(given) and given.tz is not None)
 
 
 def _is_text(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_bytes(kind: Any) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def _is_list(kind: Any) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _bad_rows(output: Value, array: Any) -> list[int]:

@@ -1,7 +1,7 @@
 """The normalised text of a resolver: what its fingerprint is made of (rule S28).
 
-It is valid Python: the constants the function captures, the classes and functions of the project it uses, then the
-function itself; without decorators of ours, docstrings, comments and formatting.
+It is valid Python: the constants the function captures, the classes and functions of the project it uses,
+then the function itself; without decorators of ours, docstrings, comments and formatting.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import types
 from collections.abc import Callable, Collection, Iterator
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from creta._entity import entity_info
 from creta._errors import CretaError, Location
+from creta._guards import is_tuple, untyped
 from creta._resolver import resolver_info
 from creta._source_text import class_node, function_node
 
@@ -29,7 +30,10 @@ _ATOMS = (bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta
 
 
 def normalised(function: Callable[..., Any], modules: Collection[str]) -> str:
-    """The text, given the names of the project's modules. Capturing what cannot be written down is an error."""
+    """The text, given the names of the project's modules.
+
+    Capturing what cannot be written down is an error.
+    """
     constants: dict[str, str] = {}
     definitions: dict[str, str] = {}
     _collect(function, frozenset(modules), constants, definitions, function)
@@ -43,13 +47,19 @@ def _key(definition: Any) -> str:
 
 
 def _collect(
-    function: Any, modules: frozenset[str], constants: dict[str, str], definitions: dict[str, str], resolver: Any
+    function: Any,
+    modules: frozenset[str],
+    constants: dict[str, str],
+    definitions: dict[str, str],
+    resolver: Any,
 ) -> None:
     if _key(function) in definitions:
         return
     node = function_node(function)
     if node is None:
-        raise _refused(resolver, f"the source of `{function.__name__}` is not available", "write it with `def` in a file")
+        raise _refused(
+            resolver, f"the source of `{function.__name__}` is not available", "write it with `def` in a file"
+        )
     definitions[_key(function)] = ast.unparse(_stripped(node))
     for name, value in _captured(function, node, modules):
         if inspect.isfunction(value) and value.__module__ in modules:
@@ -72,7 +82,9 @@ def _collect_class(cls: type, definitions: dict[str, str]) -> None:
 def _stripped(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
     """The function without its docstring and without `@resolver`."""
     copy = type(node)(**{name: getattr(node, name) for name in node._fields})
-    copy.decorator_list = [d for d in node.decorator_list if "resolver" not in ast.unparse(d).partition("(")[0]]
+    copy.decorator_list = [
+        d for d in node.decorator_list if "resolver" not in ast.unparse(d).partition("(")[0]
+    ]
     if ast.get_docstring(node) is not None:
         copy.body = node.body[1:] or [ast.Pass()]
     return ast.fix_missing_locations(copy)
@@ -118,9 +130,12 @@ def _attributes(node: ast.AST, name: str) -> set[str]:
 
 def _is_library(value: Any) -> bool:
     """Whether it comes from an installed package, which the package lock covers."""
-    return isinstance(value, types.ModuleType | type | types.BuiltinFunctionType | types.FunctionType) or (
-        callable(value) and hasattr(value, "__wrapped__")
-    ) or type(value).__module__ == "typing" or type(value).__name__ == "ufunc"
+    return (
+        isinstance(value, types.ModuleType | type | types.BuiltinFunctionType | types.FunctionType)
+        or (callable(value) and hasattr(value, "__wrapped__"))
+        or type(value).__module__ == "typing"
+        or type(value).__name__ == "ufunc"
+    )
 
 
 def _constant(value: Any, name: str, resolver: Any) -> str:
@@ -148,15 +163,17 @@ def _literal(value: Any) -> str | None:
     if type(value) in _ATOMS:
         return repr(value)
     if isinstance(value, re.Pattern):
-        return f"re.compile({value.pattern!r}, {value.flags})"
-    if isinstance(value, tuple):
+        pattern = untyped(value)
+        return f"re.compile({pattern.pattern!r}, {pattern.flags})"
+    if is_tuple(value):
         items = [_literal(item) for item in value]
         return None if None in items else f"({', '.join(map(str, items))}{',' if len(items) == 1 else ''})"
+    members: Any = value
     if isinstance(value, frozenset):
-        items = sorted(str(_literal(item)) for item in value)
-        return None if "None" in items and None not in value else f"frozenset({{{', '.join(items)}}})"
+        texts = [_literal(item) for item in members]
+        return None if None in texts else f"frozenset({{{', '.join(sorted(map(str, texts)))}}})"
     if isinstance(value, types.MappingProxyType):
-        pairs = [(_literal(key), _literal(item)) for key, item in value.items()]
+        pairs = [(_literal(key), _literal(item)) for key, item in cast("dict[Any, Any]", value).items()]
         if any(None in pair for pair in pairs):
             return None
         return f"MappingProxyType({{{', '.join(f'{key}: {item}' for key, item in pairs)}}})"

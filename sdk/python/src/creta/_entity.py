@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from os.path import commonprefix
+from itertools import takewhile
+from pathlib import PurePath
 from types import FunctionType
-from typing import Any, Generic, TypeVar, get_args, get_origin, overload
+from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin, overload
 from weakref import WeakSet
 
 from creta._errors import Location, caller, problem_here
-from creta._feature import UNSET, Feature, Member, Options, Path, Reference, Unset, Windowed
+from creta._feature import UNSET, Feature, Member, Options, Path, Unset, Windowed
+from creta._guards import is_feature, is_items
 from creta._options import Check, Meta
 
 T = TypeVar("T")
@@ -23,6 +25,8 @@ EntityT = TypeVar("EntityT", bound=type)
 Pair = tuple[Feature[Any], Feature[Any]]
 On = Callable[[], Pair | tuple[Pair, ...]]
 
+
+AnyMember: TypeAlias = "Feature[Any] | Windowed[Any] | One[Any] | Many[Any]"
 
 _DECLARED: dict[str, WeakSet[type]] = {}
 """Entities by name."""
@@ -38,7 +42,8 @@ class EntityInfo:
     renamed_from: str | None
     names: dict[str, Any]
     """Names visible where the class was written, for entities declared inside a function."""
-    members: dict[str, Reference | Relation] = field(default_factory=dict)
+
+    members: dict[str, AnyMember] = field(default_factory=lambda: {})
     """In declaration order."""
 
 
@@ -57,7 +62,11 @@ class Relation:
         assert self.entity is not None
         annotation = annotation_of(self.entity, self.name, self.location)
         arguments = get_args(annotation)
-        if get_origin(annotation) not in (One, Many) or len(arguments) != 1 or entity_info(arguments[0]) is None:
+        if (
+            get_origin(annotation) not in (One, Many)
+            or len(arguments) != 1
+            or entity_info(arguments[0]) is None
+        ):
             raise problem_here(
                 "definition/bad-relation",
                 f"`{self.entity.__name__}.{self.name}` does not say which entity it leads to",
@@ -69,9 +78,12 @@ class Relation:
 
 
 class EntityPath:
-    """`Flight.operator`: the entity reached over `one` relations. Its attributes are features of that entity."""
+    """`Flight.operator`: the entity reached over `one` relations.
 
-    __slots__ = ("_root", "_via", "_target")
+    Its attributes are features of that entity.
+    """
+
+    __slots__ = ("_root", "_target", "_via")
 
     def __init__(self, root: type, via: tuple[str, ...], target: type) -> None:
         self._root = root
@@ -103,7 +115,10 @@ class EntityPath:
 
 
 class One(Generic[E_co]):
-    """At most one thing of another entity, found by key. Read through the class it is that entity."""
+    """At most one thing of another entity, found by key.
+
+    Read through the class it is that entity.
+    """
 
     __slots__ = ("_relation",)
 
@@ -114,7 +129,7 @@ class One(Generic[E_co]):
         self._relation.name, self._relation.entity = name, owner
 
     def __get__(self, instance: None, owner: type) -> type[E_co]:
-        reached: Any = EntityPath(owner, (self._relation.name,), self._relation.target())
+        reached: type[E_co] = EntityPath(owner, (self._relation.name,), self._relation.target())  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
         return reached
 
 
@@ -129,7 +144,10 @@ class Column(Generic[T_co]):
 
 
 class Many(Generic[E_co]):
-    """All facts of another entity whose features equal this one's. `flights[Flight.dep_delay]` is a column of them."""
+    """All facts of another entity whose features equal this one's.
+
+    `flights[Flight.dep_delay]` is a column of them.
+    """
 
     __slots__ = ("_relation",)
 
@@ -143,27 +161,37 @@ class Many(Generic[E_co]):
         return Column(self._relation, feature)
 
     def __iter__(self) -> Any:
-        raise problem_here("definition/no-iteration", "a `many` relation has no items until the engine runs it")
+        raise problem_here(
+            "definition/no-iteration", "a `many` relation has no items until the engine runs it"
+        )
 
 
 def one(*, on: On) -> Any:
     """Declares a relation to at most one thing of another entity, as of the row's instant.
 
-    `on` gives a pair (feature here, feature there), or a tuple of pairs; the features there are the other entity's
-    whole key. It is a lambda, so that it may name entities declared later.
+    `on` gives a pair (feature here, feature there), or a tuple of pairs; the features there are the other
+    entity's whole key. It is a lambda, so that it may name entities declared later.
     """
     return One[Any](Relation("one", on, caller()))
 
 
 def many(*, on: On) -> Any:
-    """Declares a relation to all facts of another entity whose features equal those here; see `one` for `on`."""
+    """Declares a relation to all facts of another entity whose features equal those here; see `one` for
+    `on`."""
     return Many[Any](Relation("many", on, caller()))
 
 
-def key(*, check: Check | None = None, tags: tuple[str, ...] = (), event_id: bool = False, meta: Meta | None = None) -> Any:
-    """Declares a part of the entity's key. Several make a composite key, in the order of declaration.
+def key(
+    *,
+    check: Check | None = None,
+    tags: tuple[str, ...] = (),
+    event_id: bool = False,
+    meta: Meta | None = None,
+) -> Any:
+    """Declares a part of the entity's key.
 
-    With `event_id=True` facts with equal keys are versions of one event (rule S8).
+    Several make a composite key, in the order of declaration.     With `event_id=True` facts with equal keys
+    are versions of one event (rule S8).
     """
     options = Options(check=check, tags=tags, event_id=event_id, meta=meta)
     return Feature[Any](Member(caller(), "key", options))
@@ -175,7 +203,8 @@ def event_time(*, tags: tuple[str, ...] = (), meta: Meta | None = None) -> Featu
 
 
 def event_id(*, tags: tuple[str, ...] = (), meta: Meta | None = None) -> Any:
-    """Declares a feature whose equal values mark versions of one event: the last known one counts, once (rule S8)."""
+    """Declares a feature whose equal values mark versions of one event: the last known one counts, once (rule
+    S8)."""
     return Feature[Any](Member(caller(), "value", Options(tags=tags, meta=meta, event_id=True)))
 
 
@@ -190,7 +219,8 @@ def feature(
     tags: tuple[str, ...] = (),
     meta: Meta | None = None,
 ) -> Feature[T]:
-    """Declares a feature: of ingested facts, of the resolver that outputs it, or of the expression given here.
+    """Declares a feature: of ingested facts, of the resolver that outputs it, or of the expression given
+    here.
 
     `default` replaces missing and expired values; stored values older than `max_age` are expired (rule S5).
     """
@@ -205,9 +235,15 @@ def entity(
     *, owner: str | None = None, tags: tuple[str, ...] = (), renamed_from: str | None = None
 ) -> Callable[[EntityT], EntityT]: ...
 def entity(
-    cls: Any = None, /, *, owner: str | None = None, tags: tuple[str, ...] = (), renamed_from: str | None = None
+    cls: Any = None,
+    /,
+    *,
+    owner: str | None = None,
+    tags: tuple[str, ...] = (),
+    renamed_from: str | None = None,
 ) -> Any:
-    """Declares a class as an entity: its annotated members are features and relations, its docstring describes it."""
+    """Declares a class as an entity: its annotated members are features and relations, its docstring
+    describes it."""
     location = caller()
     names = dict(sys._getframe(1).f_locals)
 
@@ -219,7 +255,7 @@ def entity(
             if isinstance(value, Feature | Windowed):
                 info.members[name] = _own(declared, name, value)
             elif isinstance(value, One | Many):
-                info.members[name] = value  # type: ignore[assignment]
+                info.members[name] = value
         for name in vars(declared).get("__annotations__", {}):
             if name not in vars(declared):
                 raise problem_here(
@@ -234,7 +270,8 @@ def entity(
 
 
 def _own(entity_class: type, name: str, value: Any) -> Any:
-    """The member itself, or an expression that reads it when the same reference was assigned to another name."""
+    """The member itself, or an expression that reads it when the same reference was assigned to another
+    name."""
     if value._member.entity is entity_class and value._member.name == name and value._path is None:
         return value
     copy = Feature[Any](Member(value._member.location, expression=value))
@@ -270,15 +307,26 @@ def annotation_of(cls: type, name: str, location: Location) -> Any:
 
 
 def later_entities(module: Mapping[str, Any]) -> dict[str, Any]:
-    """Declared entities by name, for definitions that import them only under `if TYPE_CHECKING`, as two modules that
-    need each other must. Of several with one name, the one nearest to the module on disk."""
+    """Declared entities by name, for definitions that import them only under `if TYPE_CHECKING`, as two
+    modules that need each other must.
+
+    Of several with one name, the one nearest to the module on disk.
+    """
     file = str(module.get("__file__") or "")
     nearest: dict[str, Any] = {}
     for name, classes in _DECLARED.items():
-        files = {cls: str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "") for cls in classes}
+        files = {
+            cls: str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "") for cls in classes
+        }
         if files:
-            nearest[name] = max(files, key=lambda cls: len(commonprefix([file, files[cls]])))
+            nearest[name] = max(files, key=lambda cls: _shared(file, files[cls]))
     return nearest
+
+
+def _shared(one: str, other: str) -> int:
+    """How many leading folders two files share."""
+    pairs = zip(PurePath(one).parts, PurePath(other).parts, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def called_late(function: Any) -> Any:
@@ -306,10 +354,11 @@ def read_on(relation: Relation, target: type, at: Location) -> list[tuple[str, s
     here = relation.entity
     what = f"`{here.__name__}.{relation.name}`"
     given: Any = called_late(relation.on)
-    pairs: tuple[Any, ...] = given if isinstance(given, tuple) and given and isinstance(given[0], tuple) else (given,)
+    pairs: Sequence[Any] = given if is_items(given) and given and isinstance(given[0], tuple) else (given,)
     names: list[tuple[str, str]] = []
-    for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(side, Feature) for side in pair):
+    for given_pair in pairs:
+        pair: Any = given_pair
+        if not is_items(pair) or len(pair) != 2 or not all(is_feature(side) for side in pair):
             raise problem_here(
                 "definition/bad-relation",
                 f"{what} is not given as pairs of features",

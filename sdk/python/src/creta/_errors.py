@@ -48,6 +48,8 @@ class CretaError(Exception):
         self.help = help
         self.location = location
         self.notes = notes
+        self.others: tuple[CretaError, ...] = ()
+        """Further errors found at the same time."""
 
     def __str__(self) -> str:
         lines = [f"error[{self.code}]: {self.message}"]
@@ -58,7 +60,7 @@ class CretaError(Exception):
             lines.append(f"  {note.label:<13} {note.text}{place}")
         if self.help is not None:
             lines.append(f"  help: {self.help}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(str(other) for other in self.others)])
 
     def to_problem(self) -> dict[str, Any]:
         """The JSON form that every surface of Creta shares."""

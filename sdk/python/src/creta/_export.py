@@ -1,6 +1,7 @@
 """Exports a project's definitions as the bundle that a deployment consists of.
 
-`python -m creta._export FOLDER` prints it as JSON; a mistake in the project is one problem as JSON and exit code 2.
+`python -m creta._export FOLDER` prints it as JSON; a mistake in the project is one problem as JSON and exit
+code 2.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -19,14 +20,14 @@ from creta._code import normalised
 from creta._entity import Many, One, Relation, entity_info, read_on
 from creta._errors import CretaError, Location
 from creta._expression import expression_json, member_type
-from creta._feature import UNSET, Feature, Member, Windowed
+from creta._feature import UNSET, Feature, Member
 from creta._project import Project, from_modules, load_folder
 from creta._resolver import ResolverInfo, resolver_info
 from creta._signature import Signature, read_signature
 from creta._source import NamedQuery, Source
 from creta._source_text import MemberText, class_node, member_texts
 from creta._time import instant_text, span_text
-from creta._types import TypeSpec, read_type
+from creta._types import TypeSpec
 from creta._values import WrongType, to_json
 from creta._windowed import window_json
 
@@ -38,23 +39,26 @@ Definitions = str | Path | ModuleType | Sequence[Any]
 
 
 def load(project: Definitions) -> Project:
-    """Loads a folder, takes a module or several, or takes single definitions (entities, resolvers, sources)."""
+    """Loads a folder, takes a module or several, or takes single definitions (entities, resolvers,
+    sources)."""
     if isinstance(project, str | Path):
         return load_folder(project)
     if isinstance(project, ModuleType):
         return from_modules([project])
-    if all(isinstance(item, ModuleType) for item in project):
-        return from_modules(list(project))
+    items = list(project)
     modules: list[ModuleType] = []
-    for item in project:
+    for item in items:
         module = item if isinstance(item, ModuleType) else sys.modules.get(getattr(item, "__module__", ""))
         if module is not None and module not in modules:
             modules.append(module)
-    return from_modules(modules, tuple(project))
+    return from_modules(modules, None if items == modules else tuple(items))
 
 
 def export_project(project: Definitions) -> dict[str, Any]:
-    """The bundle of a project: definitions, sources and package lock. Mistakes are `CretaError` with their place."""
+    """The bundle of a project: definitions, sources and package lock.
+
+    Mistakes are `CretaError` with their place.
+    """
     return Exporter(load(project) if not isinstance(project, Project) else project).bundle()
 
 
@@ -66,7 +70,7 @@ class Exporter:
         self.entities: dict[str, type] = {}
         self.resolvers: dict[str, ResolverInfo] = {}
         self.signatures: dict[str, Signature] = {}
-        self._sources: dict[str, Source] = {}
+        self.sources: dict[str, Source] = {}
         self._queries: dict[str, NamedQuery] = {}
 
     def bundle(self) -> dict[str, Any]:
@@ -78,16 +82,22 @@ class Exporter:
                 "project": self.project.name,
                 "entities": [self._entity(self.entities[name]) for name in sorted(self.entities)],
                 "resolvers": [self._resolver(name) for name in sorted(self.resolvers)],
-                "sources": [self._source(name) for name in sorted(self._sources)],
+                "sources": [self._source(name) for name in sorted(self.sources)],
                 "queries": [self._query(name) for name in sorted(self._queries)],
             }
         except CretaError as error:
             error.location = self.project.relative(error.location)
             error.notes = tuple(
-                type(note)(note.label, note.text, self.project.relative(note.location)) for note in error.notes
+                type(note)(note.label, note.text, self.project.relative(note.location))
+                for note in error.notes
             )
             raise
-        return {"format": BUNDLE_FORMAT, "graph": graph, "modules": self.project.sources, "lock": self.project.lock}
+        return {
+            "format": BUNDLE_FORMAT,
+            "graph": graph,
+            "modules": self.project.sources,
+            "lock": self.project.lock,
+        }
 
     def _collect(self) -> None:
         if self.project.only is not None:
@@ -95,7 +105,9 @@ class Exporter:
                 if isinstance(item, ModuleType):
                     self._collect_module(item)
                 elif not self._add(getattr(item, "__name__", ""), item):
-                    raise CretaError("project/not-a-definition", f"a `{type(item).__name__}` is no definition")
+                    raise CretaError(
+                        "project/not-a-definition", f"a `{type(item).__name__}` is no definition"
+                    )
             return
         for name in sorted(self.project.modules):
             self._collect_module(self.project.modules[name])
@@ -115,7 +127,7 @@ class Exporter:
         elif (resolver := resolver_info(value)) is not None:
             self._once("resolver", name, self.resolvers, resolver, resolver.location)
         elif isinstance(value, Source):
-            self._once("source", name, self._sources, value, value.location)
+            self._once("source", name, self.sources, value, value.location)
         elif isinstance(value, NamedQuery):
             self._once("query", name, self._queries, value, value.location)
         else:
@@ -124,7 +136,9 @@ class Exporter:
 
     def _once(self, what: str, name: str, known: dict[str, Any], value: Any, at: Location) -> None:
         if known.setdefault(name, value) is not value:
-            raise CretaError("definition/twice", f"there are two {what} definitions called `{name}`", location=at)
+            raise CretaError(
+                "definition/twice", f"there are two {what} definitions called `{name}`", location=at
+            )
 
     def _location(self, at: Location) -> dict[str, Any]:
         short = self.project.relative(at)
@@ -168,7 +182,13 @@ class Exporter:
         json: dict[str, Any] = {"name": _checked_name(member.name, at), "type": spec.to_json()}
         _put(json, optional=optional)
         json["role"] = member.role
-        _put(json, event_id=options.event_id, doc=text.doc if text else "", tags=list(options.tags), unit=options.unit)
+        _put(
+            json,
+            event_id=options.event_id,
+            doc=text.doc if text else "",
+            tags=list(options.tags),
+            unit=options.unit,
+        )
         if options.default is not UNSET:
             json["default"] = _default(member, spec, at)
         if options.check is not None:
@@ -206,7 +226,9 @@ class Exporter:
         function = info.function
         json: dict[str, Any] = {"name": _checked_name(name, info.location), "module": function.__module__}
         json["mode"] = info.mode
-        _put(json, is_async=inspect.iscoroutinefunction(function), doc=inspect.cleandoc(function.__doc__ or ""))
+        _put(
+            json, is_async=inspect.iscoroutinefunction(function), doc=inspect.cleandoc(function.__doc__ or "")
+        )
         _put(json, owner=info.owner)
         json["inputs"] = [
             {"name": i.name, "from": "now" if i.path is None else {"path": i.path}}
@@ -222,10 +244,15 @@ class Exporter:
         return json
 
     def _source(self, name: str) -> dict[str, Any]:
-        source = self._sources[name]
+        source = self.sources[name]
         if entity_info(source.entity) is None:
-            raise CretaError("definition/bad-source", f"source `{name}` is not of an entity", location=source.location)
-        json: dict[str, Any] = {"name": _checked_name(name, source.location), "entity": source.entity.__name__}
+            raise CretaError(
+                "definition/bad-source", f"source `{name}` is not of an entity", location=source.location
+            )
+        json: dict[str, Any] = {
+            "name": _checked_name(name, source.location),
+            "entity": source.entity.__name__,
+        }
         json |= {"format": source.format.name, "path": source.format.path}
         _put(json, sql=source.format.sql)
         columns = {self._own_feature(feature, source): column for feature, column in source.columns.items()}
@@ -281,7 +308,9 @@ def _default(member: Member, spec: TypeSpec, at: Location) -> Any:
     except WrongType as error:
         assert member.entity is not None
         raise CretaError(
-            "definition/bad-default", f"the default of `{member.entity.__name__}.{member.name}`: {error}", location=at
+            "definition/bad-default",
+            f"the default of `{member.entity.__name__}.{member.name}`: {error}",
+            location=at,
         ) from None
 
 
@@ -298,7 +327,15 @@ def canonical(value: Any) -> str:
 def main(arguments: Sequence[str], write: Callable[[str], Any] = print) -> int:
     """`python -m creta._export FOLDER`."""
     if len(arguments) != 1:
-        write(canonical({"code": "export/usage", "message": "give one folder", "help": "python -m creta._export FOLDER"}))
+        write(
+            canonical(
+                {
+                    "code": "export/usage",
+                    "message": "give one folder",
+                    "help": "python -m creta._export FOLDER",
+                }
+            )
+        )
         return 2
     try:
         write(canonical(export_project(arguments[0])))

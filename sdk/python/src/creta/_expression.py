@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 from creta._entity import annotation_of
 from creta._errors import CretaError, Location
 from creta._feature import UNSET, Call, Feature, Member, Windowed
+from creta._guards import is_feature, is_windowed
 from creta._types import TypeSpec, read_type, type_name
 from creta._values import to_json
 
@@ -43,16 +44,19 @@ def member_type(member: Member, at: Location | None = None) -> tuple[TypeSpec, b
 
 
 def expression_json(value: Any, root: type, at: Location) -> dict[str, Any]:
-    """The expression as data. Features must be rooted at `root`."""
-    if isinstance(value, Windowed):
+    """The expression as data.
+
+    Features must be rooted at `root`.
+    """
+    if is_windowed(value):
         raise CretaError(
             "definition/no-window",
             f"`{value}` is one value per window",
             help=f"choose one: `{value}[days(1)]`",
             location=at,
         )
-    if isinstance(value, Feature):
-        reference: Feature[Any] = value
+    if is_feature(value):
+        reference = value
         if reference._text() is not None:
             return {"op": "feature", "path": _rooted(reference, root, at)}
         return expression_json(reference._member.expression, root, reference._member.location)
@@ -63,10 +67,7 @@ def expression_json(value: Any, root: type, at: Location) -> dict[str, Any]:
     node = value
     sibling = next((spec for spec in (_type_of(arg) for arg in node.args[-2:]) if spec is not None), None)
     wanted = TypeSpec("int") if node.function == "slice" else sibling
-    args = [
-        _literal(arg, wanted, at) if arg is None else expression_json(arg, root, at)
-        for arg in node.args
-    ]
+    args = [_literal(arg, wanted, at) if arg is None else expression_json(arg, root, at) for arg in node.args]
     return {"op": "call", "function": node.function, "args": args}
 
 
@@ -86,9 +87,9 @@ def _type_of(value: Any) -> TypeSpec | None:
     """Type of an argument, where that is easy to say; it decides what a `None` beside it means."""
     if value is None or isinstance(value, Windowed):
         return None
-    if not isinstance(value, Feature):
+    if not is_feature(value):
         return literal_type(value)
-    reference: Feature[Any] = value
+    reference = value
     if reference._member.entity is not None:
         return member_type(reference._member)[0]
     node = reference._member.expression
@@ -109,7 +110,11 @@ def literal_type(value: Any) -> TypeSpec | None:
             return TypeSpec(kind)
     if isinstance(value, enum.Enum):
         members = tuple(member.value for member in type(value))
-        return TypeSpec("enum", name=type(value).__name__, members=members) if isinstance(value.value, str) else None
+        return (
+            TypeSpec("enum", name=type(value).__name__, members=members)
+            if isinstance(value.value, str)
+            else None
+        )
     if isinstance(value, str):
         return TypeSpec("str")
     if isinstance(value, Decimal) and value.is_finite():
@@ -131,8 +136,11 @@ def _literal(value: Any, wanted: TypeSpec | None, at: Location) -> dict[str, Any
             location=at,
         )
     try:
-        return {"op": "literal", "type": spec.to_json(), "value": to_json(spec, value, "a constant of an expression")}
+        return {
+            "op": "literal",
+            "type": spec.to_json(),
+            "value": to_json(spec, value, "a constant of an expression"),
+        }
     except CretaError as error:
         error.location = at
         raise
-

@@ -1,18 +1,17 @@
 """Features: typed references that also build expressions.
 
-A feature is declared in an entity's class body and read through the class, `Flight.dep_delay`. Operators and methods
-do not compute: they build an expression of Creta's own language, which the engine runs (rule S31).
+A feature is declared in an entity's class body and read through the class, `Flight.dep_delay`. Operators and
+methods do not compute: they build an expression of Creta's own language, which the engine runs (rule S31).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
-from creta._errors import CretaError, Location, caller, problem_here
+from creta._errors import Location, caller, problem_here
 from creta._time import span_text
 
 if TYPE_CHECKING:
@@ -68,8 +67,10 @@ class Member:
     options: Options = field(default_factory=Options)
     expression: Any = UNSET
     """The `Feature` or constant it is computed from."""
+
     aggregate: Any = None
     """The window specification of a windowed feature."""
+
     name: str = ""
     entity: type | None = None
 
@@ -154,13 +155,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __add__(self: Feature[float], other: float | Feature[float]) -> Feature[float]: ...
     @overload
-    def __add__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...
+    def __add__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __add__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[float | None]: ...
+    def __add__(  # type: ignore[overload-overlap]
+        self: Feature[float | None], other: float | Feature[float | None]
+    ) -> Feature[float | None]: ...
     @overload
     def __add__(self: Feature[Decimal], other: Decimal | int | Feature[Decimal]) -> Feature[Decimal]: ...
     @overload
-    def __add__(self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]) -> Feature[Decimal | None]: ...
+    def __add__(  # type: ignore[overload-overlap]
+        self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
+    ) -> Feature[Decimal | None]: ...
     @overload
     def __add__(self: Feature[str], other: str | Feature[str]) -> Feature[str]: ...
     @overload
@@ -175,7 +180,7 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __radd__(self: Feature[float], other: float) -> Feature[float]: ...
     @overload
-    def __radd__(self: Feature[int | None], other: int) -> Feature[int | None]: ...
+    def __radd__(self: Feature[int | None], other: int) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __radd__(self: Feature[float | None], other: float) -> Feature[float | None]: ...
     @overload
@@ -196,19 +201,25 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __sub__(self: Feature[float], other: float | Feature[float]) -> Feature[float]: ...
     @overload
-    def __sub__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...
+    def __sub__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __sub__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[float | None]: ...
+    def __sub__(  # type: ignore[overload-overlap]
+        self: Feature[float | None], other: float | Feature[float | None]
+    ) -> Feature[float | None]: ...
     @overload
     def __sub__(self: Feature[Decimal], other: Decimal | int | Feature[Decimal]) -> Feature[Decimal]: ...
     @overload
-    def __sub__(self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]) -> Feature[Decimal | None]: ...
+    def __sub__(  # type: ignore[overload-overlap]
+        self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
+    ) -> Feature[Decimal | None]: ...
     @overload
     def __sub__(self: Feature[Moment], other: timedelta | Feature[timedelta]) -> Feature[Moment]: ...
     @overload
     def __sub__(self: Feature[Date], other: Date | Feature[Date]) -> Feature[timedelta]: ...
     @overload
-    def __sub__(self: Feature[Date | None], other: Date | Feature[Date | None]) -> Feature[timedelta | None]: ...
+    def __sub__(
+        self: Feature[Date | None], other: Date | Feature[Date | None]
+    ) -> Feature[timedelta | None]: ...
     def __sub__(self, other: Any) -> Feature[Any]:
         return call("sub", self, other)
 
@@ -217,7 +228,7 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __rsub__(self: Feature[float], other: float) -> Feature[float]: ...
     @overload
-    def __rsub__(self: Feature[int | None], other: int) -> Feature[int | None]: ...
+    def __rsub__(self: Feature[int | None], other: int) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __rsub__(self: Feature[float | None], other: float) -> Feature[float | None]: ...
     @overload
@@ -236,13 +247,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __mul__(self: Feature[float], other: float | Feature[float]) -> Feature[float]: ...
     @overload
-    def __mul__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...
+    def __mul__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __mul__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[float | None]: ...
+    def __mul__(  # type: ignore[overload-overlap]
+        self: Feature[float | None], other: float | Feature[float | None]
+    ) -> Feature[float | None]: ...
     @overload
     def __mul__(self: Feature[Decimal], other: Decimal | int | Feature[Decimal]) -> Feature[Decimal]: ...
     @overload
-    def __mul__(self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]) -> Feature[Decimal | None]: ...
+    def __mul__(
+        self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
+    ) -> Feature[Decimal | None]: ...
     def __mul__(self, other: Any) -> Feature[Any]:
         return call("mul", self, other)
 
@@ -251,7 +266,7 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __rmul__(self: Feature[float], other: float) -> Feature[float]: ...
     @overload
-    def __rmul__(self: Feature[int | None], other: int) -> Feature[int | None]: ...
+    def __rmul__(self: Feature[int | None], other: int) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __rmul__(self: Feature[float | None], other: float) -> Feature[float | None]: ...
     @overload
@@ -264,11 +279,15 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __truediv__(self: Feature[float], other: float | Feature[float]) -> Feature[float]: ...
     @overload
-    def __truediv__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[float | None]: ...
+    def __truediv__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+        self: Feature[float | None], other: float | Feature[float | None]
+    ) -> Feature[float | None]: ...
     @overload
     def __truediv__(self: Feature[Decimal], other: Decimal | int | Feature[Decimal]) -> Feature[Decimal]: ...
     @overload
-    def __truediv__(self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]) -> Feature[Decimal | None]: ...
+    def __truediv__(
+        self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
+    ) -> Feature[Decimal | None]: ...
     def __truediv__(self, other: Any) -> Feature[Any]:
         return call("div", self, other)
 
@@ -288,13 +307,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __floordiv__(self: Feature[float], other: float | Feature[float]) -> Feature[float]: ...
     @overload
-    def __floordiv__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...
+    def __floordiv__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __floordiv__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[float | None]: ...
+    def __floordiv__(  # type: ignore[overload-overlap]
+        self: Feature[float | None], other: float | Feature[float | None]
+    ) -> Feature[float | None]: ...
     @overload
     def __floordiv__(self: Feature[Decimal], other: Decimal | int | Feature[Decimal]) -> Feature[Decimal]: ...
     @overload
-    def __floordiv__(self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]) -> Feature[Decimal | None]: ...
+    def __floordiv__(
+        self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
+    ) -> Feature[Decimal | None]: ...
     def __floordiv__(self, other: Any) -> Feature[Any]:
         return call("floor_div", self, other)
 
@@ -303,7 +326,7 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __rfloordiv__(self: Feature[float], other: float) -> Feature[float]: ...
     @overload
-    def __rfloordiv__(self: Feature[int | None], other: int) -> Feature[int | None]: ...
+    def __rfloordiv__(self: Feature[int | None], other: int) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __rfloordiv__(self: Feature[float | None], other: float) -> Feature[float | None]: ...
     @overload
@@ -318,13 +341,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __mod__(self: Feature[float], other: float | Feature[float]) -> Feature[float]: ...
     @overload
-    def __mod__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...
+    def __mod__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __mod__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[float | None]: ...
+    def __mod__(  # type: ignore[overload-overlap]
+        self: Feature[float | None], other: float | Feature[float | None]
+    ) -> Feature[float | None]: ...
     @overload
     def __mod__(self: Feature[Decimal], other: Decimal | int | Feature[Decimal]) -> Feature[Decimal]: ...
     @overload
-    def __mod__(self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]) -> Feature[Decimal | None]: ...
+    def __mod__(
+        self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
+    ) -> Feature[Decimal | None]: ...
     def __mod__(self, other: Any) -> Feature[Any]:
         return call("mod", self, other)
 
@@ -333,7 +360,7 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __rmod__(self: Feature[float], other: float) -> Feature[float]: ...
     @overload
-    def __rmod__(self: Feature[int | None], other: int) -> Feature[int | None]: ...
+    def __rmod__(self: Feature[int | None], other: int) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __rmod__(self: Feature[float | None], other: float) -> Feature[float | None]: ...
     @overload
@@ -348,13 +375,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __pow__(self: Feature[float], other: float | Feature[float]) -> Feature[float]: ...
     @overload
-    def __pow__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...
+    def __pow__(self: Feature[int | None], other: int | Feature[int | None]) -> Feature[int | None]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __pow__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[float | None]: ...
+    def __pow__(  # type: ignore[overload-overlap]
+        self: Feature[float | None], other: float | Feature[float | None]
+    ) -> Feature[float | None]: ...
     @overload
     def __pow__(self: Feature[Decimal], other: Decimal | int | Feature[Decimal]) -> Feature[Decimal]: ...
     @overload
-    def __pow__(self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]) -> Feature[Decimal | None]: ...
+    def __pow__(
+        self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
+    ) -> Feature[Decimal | None]: ...
     def __pow__(self, other: Any) -> Feature[Any]:
         return call("pow", self, other)
 
@@ -371,13 +402,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __lt__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[bool | None]: ...
     @overload
-    def __lt__(self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]) -> Feature[bool | None]: ...
+    def __lt__(
+        self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]
+    ) -> Feature[bool | None]: ...
     @overload
     def __lt__(self: Feature[str | None], other: str | Feature[str | None]) -> Feature[bool | None]: ...
     @overload
     def __lt__(self: Feature[Date | None], other: Date | Feature[Date | None]) -> Feature[bool | None]: ...
     @overload
-    def __lt__(self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]) -> Feature[bool | None]: ...
+    def __lt__(
+        self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]
+    ) -> Feature[bool | None]: ...
     def __lt__(self, other: Any) -> Feature[Any]:
         return call("lt", self, other)
 
@@ -394,13 +429,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __le__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[bool | None]: ...
     @overload
-    def __le__(self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]) -> Feature[bool | None]: ...
+    def __le__(
+        self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]
+    ) -> Feature[bool | None]: ...
     @overload
     def __le__(self: Feature[str | None], other: str | Feature[str | None]) -> Feature[bool | None]: ...
     @overload
     def __le__(self: Feature[Date | None], other: Date | Feature[Date | None]) -> Feature[bool | None]: ...
     @overload
-    def __le__(self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]) -> Feature[bool | None]: ...
+    def __le__(
+        self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]
+    ) -> Feature[bool | None]: ...
     def __le__(self, other: Any) -> Feature[Any]:
         return call("le", self, other)
 
@@ -417,13 +456,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __gt__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[bool | None]: ...
     @overload
-    def __gt__(self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]) -> Feature[bool | None]: ...
+    def __gt__(
+        self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]
+    ) -> Feature[bool | None]: ...
     @overload
     def __gt__(self: Feature[str | None], other: str | Feature[str | None]) -> Feature[bool | None]: ...
     @overload
     def __gt__(self: Feature[Date | None], other: Date | Feature[Date | None]) -> Feature[bool | None]: ...
     @overload
-    def __gt__(self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]) -> Feature[bool | None]: ...
+    def __gt__(
+        self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]
+    ) -> Feature[bool | None]: ...
     def __gt__(self, other: Any) -> Feature[Any]:
         return call("gt", self, other)
 
@@ -440,13 +483,17 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __ge__(self: Feature[float | None], other: float | Feature[float | None]) -> Feature[bool | None]: ...
     @overload
-    def __ge__(self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]) -> Feature[bool | None]: ...
+    def __ge__(
+        self: Feature[Decimal | None], other: Decimal | Feature[Decimal | None]
+    ) -> Feature[bool | None]: ...
     @overload
     def __ge__(self: Feature[str | None], other: str | Feature[str | None]) -> Feature[bool | None]: ...
     @overload
     def __ge__(self: Feature[Date | None], other: Date | Feature[Date | None]) -> Feature[bool | None]: ...
     @overload
-    def __ge__(self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]) -> Feature[bool | None]: ...
+    def __ge__(
+        self: Feature[timedelta | None], other: timedelta | Feature[timedelta | None]
+    ) -> Feature[bool | None]: ...
     def __ge__(self, other: Any) -> Feature[Any]:
         return call("ge", self, other)
 
@@ -574,32 +621,50 @@ class Feature(Reference, Generic[T_co]):
 
     @property
     def year(self: Feature[Any]) -> Feature[int]:
-        """Year in UTC. Null where there is no date."""
+        """Year in UTC.
+
+        Null where there is no date.
+        """
         return call("year", self)
 
     @property
     def month(self: Feature[Any]) -> Feature[int]:
-        """Month in UTC, 1 to 12. Null where there is no date."""
+        """Month in UTC, 1 to 12.
+
+        Null where there is no date.
+        """
         return call("month", self)
 
     @property
     def day(self: Feature[Any]) -> Feature[int]:
-        """Day of the month in UTC. Null where there is no date."""
+        """Day of the month in UTC.
+
+        Null where there is no date.
+        """
         return call("day", self)
 
     @property
     def hour(self: Feature[Any]) -> Feature[int]:
-        """Hour in UTC. Null where there is no datetime."""
+        """Hour in UTC.
+
+        Null where there is no datetime.
+        """
         return call("hour", self)
 
     @property
     def minute(self: Feature[Any]) -> Feature[int]:
-        """Minute in UTC. Null where there is no datetime."""
+        """Minute in UTC.
+
+        Null where there is no datetime.
+        """
         return call("minute", self)
 
     @property
     def second(self: Feature[Any]) -> Feature[int]:
-        """Second in UTC. Null where there is no datetime."""
+        """Second in UTC.
+
+        Null where there is no datetime.
+        """
         return call("second", self)
 
 
@@ -625,7 +690,9 @@ class Windowed(Reference, Generic[T_co]):
         return f"<Windowed {self}>"
 
     def __iter__(self) -> Any:
-        raise problem_here("definition/no-window", f"`{self}` is one value per window", "choose one: `[days(1)]`")
+        raise problem_here(
+            "definition/no-window", f"`{self}` is one value per window", "choose one: `[days(1)]`"
+        )
 
 
 def call(function: str, *args: Any) -> Feature[Any]:
@@ -638,7 +705,9 @@ def call(function: str, *args: Any) -> Feature[Any]:
                 f"choose one: `{arg}[days(1)]`",
             )
         if arg is None and function not in ("eq", "ne", "slice", "if", "coalesce"):
-            raise problem_here("expression/none", "`None` is no operand", "ask with `.is_none()`, replace with `coalesce`")
+            raise problem_here(
+                "expression/none", "`None` is no operand", "ask with `.is_none()`, replace with `coalesce`"
+            )
     if function in ("eq", "ne") and any(arg is None for arg in args):
         test = call("is_none", *(arg for arg in args if arg is not None))
         return test if function == "eq" else call("not", test)
@@ -646,7 +715,9 @@ def call(function: str, *args: Any) -> Feature[Any]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    if not isinstance(left, Feature) or not isinstance(right, Feature):
-        return False
-    left_text = cast("Feature[Any]", left)._text()
-    return left is right or (left_text is not None and str(cast("Feature[Any]", left)) == str(cast("Feature[Any]", right)))
+    both = isinstance(left, Feature) and isinstance(right, Feature)
+    return both and (left is right or (_is_named(left) and str(left) == str(right)))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _is_named(reference: Any) -> bool:
+    return reference._text() is not None

@@ -41,9 +41,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install(modules: Mapping[str, str]) -> list[str]:
-    """Makes modules importable from their text by path, before anything on disk. Returns their dotted names.
+    """Makes modules importable from their text by path, before anything on disk.
 
-    A name that is imported already, so one of ours or of the standard library, is refused.
+    Returns their dotted names.     A name that is imported already, so one of ours or of the standard
+    library, is refused.
     """
     paths: dict[str, str | None] = {}
     for path in sorted(modules):
@@ -51,7 +52,9 @@ def install(modules: Mapping[str, str]) -> list[str]:
         if not path.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
             raise CretaError("project/bad-module", f"`{path}` is not the path of a Python module")
         if name in sys.modules or name.partition(".")[0] in sys.stdlib_module_names:
-            raise CretaError("project/bad-module", f"`{path}` hides the installed module `{name}`", help="rename it")
+            raise CretaError(
+                "project/bad-module", f"`{path}` hides the installed module `{name}`", help="rename it"
+            )
         paths[name] = path
         parts = name.split(".")
         for depth in range(1, len(parts)):

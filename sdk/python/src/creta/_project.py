@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from creta._errors import CretaError, Location
+from creta._guards import is_items, is_table
 from creta._source_text import source_of
 
 _TEXT_ATTRIBUTE = "__creta_text__"
@@ -26,18 +27,23 @@ class Project:
     name: str
     modules: dict[str, ModuleType]
     """By dotted name."""
+
     sources: dict[str, str]
     """Text by path relative to the project folder."""
+
     lock: dict[str, Any]
     folder: Path | None = None
     only: tuple[Any, ...] | None = None
     """When given, just these definitions rather than all in the modules."""
-    files: dict[str, str] = field(default_factory=dict)
+
+    files: dict[str, str] = field(default_factory=lambda: {})
     """Absolute file to path relative to the project folder."""
 
     def relative(self, at: Location | None) -> Location | None:
         """The place with its file named as people know it: relative to the project."""
-        return None if at is None else Location(self.files.get(at.file, _short(at.file, self.folder)), at.line)
+        return (
+            None if at is None else Location(self.files.get(at.file, _short(at.file, self.folder)), at.line)
+        )
 
 
 def _short(file: str, folder: Path | None) -> str:
@@ -86,7 +92,7 @@ def from_modules(modules: Sequence[ModuleType], only: tuple[Any, ...] | None = N
             path = "/".join(name.split(".")) + ("/__init__.py" if package else ".py")
             sources[path], files[file] = text, path
     first = next(iter(by_name), "project").rpartition(".")[2].strip("_") or "project"
-    lock = {"python": python_version(), "packages": {}}
+    lock: dict[str, Any] = {"python": python_version(), "packages": {}}
     return Project(first, by_name, sources, lock, only=only, files=files)
 
 
@@ -112,8 +118,8 @@ def _read_config(root: Path) -> dict[str, Any]:
         raise _config_error(f"`creta.toml` is not valid TOML: {error}", int(line[1]) if line else 1) from None
     known = {"project": {"name", "modules"}, "python": {"requires", "packages"}}
     for section, keys in known.items():
-        table = config.setdefault(section, {})
-        if not isinstance(table, dict):
+        table: Any = config.setdefault(section, {})
+        if not is_table(table):
             raise _config_error(f"`{section}` in `creta.toml` is not a table")
         for key in table:
             if key not in keys:
@@ -129,10 +135,10 @@ def _config_error(message: str, line: int = 1, help: str | None = None) -> Creta
 
 
 def _module_files(root: Path, config: dict[str, Any]) -> list[str]:
-    listed = config["project"].get("modules")
+    listed: Any = config["project"].get("modules")
     if listed is None:
         return sorted(path.relative_to(root).as_posix() for path in _python_files(root))
-    if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):
+    if not is_items(listed) or not all(isinstance(entry, str) for entry in listed):
         raise _config_error('`project.modules` in `creta.toml` is not a list of paths like `["features"]`')
     found: set[str] = set()
     for entry in listed:
@@ -174,12 +180,12 @@ def _lock(config: dict[str, Any]) -> dict[str, Any]:
     python = config["python"]
     requires = python.get("requires", python_version())
     version = re.search(r"\d+\.\d+", str(requires))
-    packages = python.get("packages", {})
-    if version is None or not isinstance(packages, dict):
+    packages: Any = python.get("packages", {})
+    if version is None or not is_table(packages):
         raise _config_error('`[python]` in `creta.toml` needs `requires = "3.11"` and a table `packages`')
     for name, package in packages.items():
-        hashes = package.get("hashes") if isinstance(package, dict) else None
-        if not isinstance(package, dict) or set(package) != {"version", "hashes"} or not hashes:
+        hashes = package.get("hashes") if is_table(package) else None
+        if not is_table(package) or set(package) != {"version", "hashes"} or not hashes:
             raise _config_error(
                 f"package `{name}` in `creta.toml` is not locked",
                 help='write `{ version = "1.2.3", hashes = ["sha256:..."] }`',
@@ -188,8 +194,11 @@ def _lock(config: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Importing:
-    """Imports a folder's modules under their dotted names. A module already imported from the same unchanged file is
-    kept, so that its classes stay the same; modules of another project with the same names are replaced."""
+    """Imports a folder's modules under their dotted names.
+
+    A module already imported from the same unchanged file is kept, so that its classes stay the same; modules
+    of another project with the same names are replaced.
+    """
 
     def __init__(self, root: Path, names: dict[str, str], sources: dict[str, str]) -> None:
         self._root = root
@@ -198,9 +207,9 @@ class _Importing:
 
     def __enter__(self) -> _Importing:
         for name, module in list(sys.modules.items()):
-            if name in self._names and not self._is_current(name, module):
-                del sys.modules[name]
-            elif any(other.startswith(f"{name}.") for other in self._names) and not self._is_ours(module):
+            if (name in self._names and not self._is_current(name, module)) or (
+                any(other.startswith(f"{name}.") for other in self._names) and not self._is_ours(module)
+            ):
                 del sys.modules[name]
         sys.path.insert(0, str(self._root))
         importlib.invalidate_caches()
@@ -243,5 +252,7 @@ class _Importing:
                 at = Location(_short(frame.filename, self._root), frame.lineno or 1)
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         return CretaError(
-            "project/import-failed", f"importing `{name}` failed: {type(error).__name__}: {reason}", location=at
+            "project/import-failed",
+            f"importing `{name}` failed: {type(error).__name__}: {reason}",
+            location=at,
         )

@@ -15,7 +15,10 @@ Frame = Literal["pandas", "polars", "arrow"]
 
 
 class Now:
-    """As the metadata of a parameter: the instant of the row. `at: Annotated[datetime, Now]`."""
+    """As the metadata of a parameter: the instant of the row.
+
+    `at: Annotated[datetime, Now]`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +56,21 @@ def resolver(
     timeout: timedelta | None = None,
     retries: int = 0,
 ) -> Any:
-    """Declares a function as a resolver. The function itself is returned: call it, test it, as before.
+    """Declares a function as a resolver.
 
-    Parameters say where values come from, `email: Annotated[str, User.email]`, the result says where they go,
-    `-> Annotated[str, User.email_domain]`, or a `tuple` of such. Without `frame` it is called once per row with plain
-    values, with one it is called once per batch with a pandas `Series`, polars `Series` or pyarrow `Array` per
-    parameter. It may be `async def`. `environments` limits where it is enabled; `timeout` is per call.
+    The function itself is returned: call it, test it, as before.
+        Parameters say where values come from, `email: Annotated[str, User.email]`, the result says where they go,
+        `-> Annotated[str, User.email_domain]`, or a `tuple` of such. Without `frame` it is called once per row with plain
+        values, with one it is called once per batch with a pandas `Series`, polars `Series` or pyarrow `Array` per
+        parameter. It may be `async def`. `environments` limits where it is enabled; `timeout` is per call.
     """
     names = dict(inspect.currentframe().f_back.f_locals)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
 
     def declare(declared: Any) -> Any:
         if not inspect.isfunction(declared):
-            raise problem_here("definition/not-a-function", "`@resolver` belongs on a function written with `def`")
+            raise problem_here(
+                "definition/not-a-function", "`@resolver` belongs on a function written with `def`"
+            )
         location = Location(declared.__code__.co_filename, declared.__code__.co_firstlineno)
         declared.__creta_resolver__ = ResolverInfo(  # type: ignore[attr-defined]
             declared, frame or "scalar", owner, environments, timeout, retries, location, names

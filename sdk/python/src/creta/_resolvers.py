@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from creta._errors import CretaError
+from creta._guards import is_tuple
 from creta._resolver import resolver_info
 from creta._signature import read_signature
 from creta._types import TypeSpec
@@ -50,7 +51,10 @@ class Bound:
     outputs: tuple[Value, ...]
 
     def call_scalar(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
-        """One row of plain values in and out; what goes wrong is a `CretaError`. For scalar resolvers only."""
+        """One row of plain values in and out; what goes wrong is a `CretaError`.
+
+        For scalar resolvers only.
+        """
         values = [to_python(i.type, value) for i, value in zip(self.inputs, arguments, strict=True)]
         try:
             result = self.function(*values)
@@ -67,9 +71,9 @@ class Bound:
         """The plain values of one row's result; `WrongType` when it is something else."""
         if len(self.outputs) == 1:
             return (_one(self.outputs[0], result),)
-        if not isinstance(result, tuple):
+        if not is_tuple(result):
             raise WrongType("a tuple", type(result).__name__)
-        items: tuple[Any, ...] = result
+        items = result
         if len(items) != len(self.outputs):
             raise WrongType(f"{len(self.outputs)} results", str(len(items)))
         return tuple(_one(output, item) for output, item in zip(self.outputs, items, strict=True))
@@ -82,7 +86,9 @@ class Bound:
 
     def wrong_type(self) -> CretaError:
         """The error of a row or call whose result is not of the declared types."""
-        return CretaError("resolver/wrong-type", f"resolver `{self.name}` returned values of other types than it declares")
+        return CretaError(
+            "resolver/wrong-type", f"resolver `{self.name}` returned values of other types than it declares"
+        )
 
 
 def _one(output: Value, value: Any) -> Any:
@@ -121,7 +127,10 @@ class Resolvers:
         return self._bound[which] if isinstance(which, int) else self._by_name[which]
 
     def call_scalar(self, which: int | str, arguments: Sequence[Any]) -> tuple[Any, ...]:
-        """One row without Arrow; see `Bound.call_scalar`. Resolvers over frames get a batch of one row."""
+        """One row without Arrow; see `Bound.call_scalar`.
+
+        Resolvers over frames get a batch of one row.
+        """
         resolver = self.find(which)
         if resolver.mode == "scalar":
             return resolver.call_scalar(arguments)
@@ -130,8 +139,11 @@ class Resolvers:
         return _batches.call_one(resolver, arguments)
 
     def call(self, which: int | str, table: Any) -> tuple[pa.Table, dict[int, tuple[str, str]]]:
-        """All rows of a table with one column per parameter. Returns a table with one column per output, and the code and
-        message of each row that failed. A call that fails as a whole is a `CretaError`."""
+        """All rows of a table with one column per parameter.
+
+        Returns a table with one column per output, and the code and message of each row that failed. A call
+        that fails as a whole is a `CretaError`.
+        """
         from creta import _batches
 
         outcome = _batches.call(self.find(which), _batches.one_batch(table))
@@ -165,7 +177,9 @@ async def gather(function: Callable[..., Any], rows: Sequence[tuple[Any, ...]]) 
     """Results of an async function, or what it `Raised`, row by row, `AWAITED_MAX` at a time."""
     results: list[Any] = []
     for start in range(0, len(rows), AWAITED_MAX):
-        results += await asyncio.gather(*(_caught(function, row) for row in rows[start : start + AWAITED_MAX]))
+        results += await asyncio.gather(
+            *(_caught(function, row) for row in rows[start : start + AWAITED_MAX])
+        )
     return results
 
 
@@ -192,7 +206,10 @@ def call_all(resolver: Bound, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """In place of a result: what was raised. Exceptions are also values, so they are wrapped."""
+    """In place of a result: what was raised.
+
+    Exceptions are also values, so they are wrapped.
+    """
 
     error: BaseException
 

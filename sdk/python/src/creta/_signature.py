@@ -10,7 +10,8 @@ from typing import Annotated, Any, get_args, get_origin
 from creta._entity import later_entities
 from creta._errors import CretaError, Location
 from creta._expression import member_type
-from creta._feature import UNSET, Feature, Windowed
+from creta._feature import UNSET, Feature
+from creta._guards import is_feature, is_windowed
 from creta._resolver import Now, ResolverInfo
 from creta._source_text import function_node
 from creta._types import TypeSpec, read_type, type_name
@@ -19,13 +20,17 @@ from creta._types import TypeSpec, read_type, type_name
 class Nulls:
     """As further metadata of a batch parameter: rows without a value come too, as null.
 
-    `wind: Annotated[pl.Series, Flight.weather.wind_speed, Nulls]`. For scalar resolvers `float | None` says the same.
+    `wind: Annotated[pl.Series, Flight.weather.wind_speed, Nulls]`. For scalar resolvers `float | None` says
+    the same.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One parameter. `path` is `None` for the row's instant."""
+    """One parameter.
+
+    `path` is `None` for the row's instant.
+    """
 
     name: str
     path: str | None
@@ -110,7 +115,9 @@ def _evaluated(info: ResolverInfo, annotation: Any, what: str, at: Location) -> 
         error.location = at
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, NameError | AttributeError | TypeError) else type(error).__name__
+        reason = (
+            str(error) if isinstance(error, NameError | AttributeError | TypeError) else type(error).__name__
+        )
         raise CretaError(
             "resolver/bad-annotation",
             f"the annotation of {what} cannot be evaluated: {reason}",
@@ -122,7 +129,10 @@ def _evaluated(info: ResolverInfo, annotation: Any, what: str, at: Location) -> 
 def _metadata(annotation: Any, what: str, at: Location, example: str) -> tuple[Any, tuple[Any, ...]]:
     if get_origin(annotation) is not Annotated:
         raise CretaError(
-            "resolver/no-feature", f"{what} does not say which feature it is", help=f"write `{example}`", location=at
+            "resolver/no-feature",
+            f"{what} does not say which feature it is",
+            help=f"write `{example}`",
+            location=at,
         )
     base, *marks = get_args(annotation)
     return base, tuple(marks)
@@ -130,17 +140,20 @@ def _metadata(annotation: Any, what: str, at: Location, example: str) -> tuple[A
 
 def _reference(marks: tuple[Any, ...], what: str, at: Location, example: str) -> Feature[Any]:
     for mark in marks:
-        if isinstance(mark, Windowed):
+        if is_windowed(mark):
             raise CretaError(
                 "definition/no-window",
                 f"{what} is `{mark}`, which is one value per window",
                 help=f"choose one: `{mark}[days(1)]`",
                 location=at,
             )
-        if isinstance(mark, Feature) and mark._text() is not None:
+        if is_feature(mark) and mark._text() is not None:
             return mark
     raise CretaError(
-        "resolver/no-feature", f"{what} does not say which feature it is", help=f"write `{example}`", location=at
+        "resolver/no-feature",
+        f"{what} does not say which feature it is",
+        help=f"write `{example}`",
+        location=at,
     )
 
 
@@ -149,7 +162,9 @@ def _input(info: ResolverInfo, name: str, annotation: Any, what: str, at: Locati
     base, marks = _metadata(annotation, what, at, example)
     if Now in marks:
         if info.mode == "scalar" and base is not datetime:
-            raise CretaError("resolver/wrong-type", f"{what} is `Now`, so its type is `datetime`", location=at)
+            raise CretaError(
+                "resolver/wrong-type", f"{what} is `Now`, so its type is `datetime`", location=at
+            )
         return Input(name, None, TypeSpec("datetime"), False, None)
     reference = _reference(marks, what, at, example)
     feature, feature_optional = member_type(reference._member)
@@ -169,7 +184,9 @@ def _output(info: ResolverInfo, annotation: Any, what: str, at: Location) -> Out
     feature, feature_optional = member_type(reference._member)
     path = str(reference)
     if reference._path is not None or reference._window is not None or reference._member.role != "value":
-        raise CretaError("resolver/bad-output", f"{what} is `{path}`, which no resolver can make", location=at)
+        raise CretaError(
+            "resolver/bad-output", f"{what} is `{path}`, which no resolver can make", location=at
+        )
     if reference._member.aggregate is not None or reference._member.expression is not UNSET:
         raise CretaError(
             "resolver/bad-output",
@@ -180,7 +197,9 @@ def _output(info: ResolverInfo, annotation: Any, what: str, at: Location) -> Out
     if info.mode != "scalar":
         return Output(path, feature, feature_optional, reference)
     spec, optional = _scalar_type(base, marks, what, at)
-    if (spec != feature and not (spec.kind == "int" and feature.kind == "float")) or (optional and not feature_optional):
+    if (spec != feature and not (spec.kind == "int" and feature.kind == "float")) or (
+        optional and not feature_optional
+    ):
         raise _mismatch(what, base, reference, feature, feature_optional, at)
     return Output(path, spec if spec == feature else feature, feature_optional, reference)
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from creta._errors import Location, caller, problem_here
-from creta._feature import Feature, Windowed
+from creta._feature import Feature
+from creta._guards import is_feature, is_windowed
 from creta._time import instant_text
 
 
@@ -64,11 +65,12 @@ def source(
     columns: Mapping[Feature[Any], str] | None = None,
     zone: str | None = None,
 ) -> Source:
-    """Declares where facts of an entity are loaded from. Its name is the variable it is assigned to.
+    """Declares where facts of an entity are loaded from.
 
-    `event_time` is a column, or one instant for all rows. `arrival` says when each fact was known: a column, or how long
-    after the event time (rule S1). `columns` names columns that are called otherwise than their feature. `zone` is the
-    IANA zone of naive datetimes, which are refused without it (rule S15).
+    Its name is the variable it is assigned to.     `event_time` is a column, or one instant for all rows.
+    `arrival` says when each fact was known: a column, or how long     after the event time (rule S1).
+    `columns` names columns that are called otherwise than their feature. `zone` is the     IANA zone of naive
+    datetimes, which are refused without it (rule S15).
     """
     if isinstance(event_time, datetime):
         instant_text(event_time, "`event_time`")
@@ -95,13 +97,20 @@ def named_query(
     doc: str = "",
     owner: str | None = None,
 ) -> NamedQuery:
-    """Declares a query that is checked and planned at deploy. Its name is the variable it is assigned to.
+    """Declares a query that is checked and planned at deploy.
 
-    `version` is raised when inputs or outputs change.
+    Its name is the variable it is assigned to.     `version` is raised when inputs or outputs change.
     """
-    for reference in (*inputs, *outputs):
-        if isinstance(reference, Windowed):
-            raise problem_here("definition/no-window", f"`{reference}` is one value per window", f"choose one: `{reference}[days(1)]`")
-        if not isinstance(reference, Feature) or reference._text() is None:
-            raise problem_here("definition/bad-query", "a named query asks for features", "write `Entity.feature`")
+    references: list[Any] = [*inputs, *outputs]
+    for reference in references:
+        if is_windowed(reference):
+            raise problem_here(
+                "definition/no-window",
+                f"`{reference}` is one value per window",
+                f"choose one: `{reference}[days(1)]`",
+            )
+        if not is_feature(reference) or reference._text() is None:
+            raise problem_here(
+                "definition/bad-query", "a named query asks for features", "write `Entity.feature`"
+            )
     return NamedQuery(tuple(inputs), tuple(outputs), version, doc, owner, caller())

@@ -64,7 +64,8 @@ def function_node(function: Any) -> ast.FunctionDef | ast.AsyncFunctionDef | Non
 
 
 def member_texts(file: str, node: ast.ClassDef) -> dict[str, MemberText]:
-    """Line and description of each annotated member: the string right below it, or the comment lines right above."""
+    """Line and description of each annotated member: the string right below it, or the comment lines right
+    above."""
     lines = (source_of(file) or "").splitlines()
     found: dict[str, MemberText] = {}
     for position, statement in enumerate(node.body):
@@ -73,7 +74,9 @@ def member_texts(file: str, node: ast.ClassDef) -> dict[str, MemberText]:
             continue
         following = node.body[position + 1] if position + 1 < len(node.body) else None
         doc = _string(following) if following is not None else None
-        found[target] = MemberText(statement.lineno, doc if doc is not None else _comment_above(lines, statement.lineno))
+        found[target] = MemberText(
+            statement.lineno, doc if doc is not None else _comment_above(lines, statement.lineno)
+        )
     return found
 
 
@@ -86,10 +89,9 @@ def _target(statement: ast.stmt) -> str | None:
 
 
 def _string(statement: ast.stmt) -> str | None:
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        if isinstance(statement.value.value, str):
-            return inspect.cleandoc(statement.value.value)
-    return None
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    text = value.value if isinstance(value, ast.Constant) else None
+    return inspect.cleandoc(text) if isinstance(text, str) else None
 
 
 def _comment_above(lines: list[str], line: int) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 from creta._errors import CretaError, problem_here
 
-_UNITS = ((86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms"), (1, "us"))
+_UNITS = (
+    (86_400_000_000, "d"),
+    (3_600_000_000, "h"),
+    (60_000_000, "m"),
+    (1_000_000, "s"),
+    (1_000, "ms"),
+    (1, "us"),
+)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -31,7 +38,10 @@ def days(n: int) -> timedelta:
 
 
 def span_text(span: timedelta) -> str:
-    """The length in its largest whole unit: `7d`, `90m`, `250ms`. Negative lengths are refused."""
+    """The length in its largest whole unit: `7d`, `90m`, `250ms`.
+
+    Negative lengths are refused.
+    """
     micros = span // _MICROSECOND
     if micros < 0:
         raise problem_here("definition/negative-span", "a length of time must not be negative")
@@ -50,16 +60,19 @@ def parse_span(text: str) -> timedelta:
 
 
 def instant_text(at: datetime, what: str = "this datetime") -> str:
-    """RFC 3339 in UTC with `Z`; microseconds only where they are not zero. Naive datetimes are refused (rule S15)."""
+    """RFC 3339 in UTC with `Z`; microseconds only where they are not zero.
+
+    Naive datetimes are refused (rule S15).
+    """
     if at.tzinfo is None or at.utcoffset() is None:
         raise naive(what)
-    utc = at.astimezone(timezone.utc).replace(tzinfo=None)
+    utc = at.astimezone(UTC).replace(tzinfo=None)
     return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
 
 
 def parse_instant(text: str) -> datetime:
     """Reads what `instant_text` writes, as an aware datetime in UTC."""
-    return datetime.fromisoformat(text).astimezone(timezone.utc)
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def naive(what: str) -> CretaError:
@@ -68,7 +81,7 @@ def naive(what: str) -> CretaError:
         "time/naive",
         f"{what} has no time zone",
         "say which: `.replace(tzinfo=timezone.utc)` when it is UTC, or "
-        "`.replace(tzinfo=ZoneInfo(\"America/New_York\"))` for a local clock",
+        '`.replace(tzinfo=ZoneInfo("America/New_York"))` for a local clock',
     )
 
 

@@ -9,7 +9,7 @@ import types
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 from creta._errors import CretaError, Location
 
@@ -28,7 +28,10 @@ _PLAIN: dict[Any, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Digits behind the point: `Annotated[Decimal, Scale(2)]`. A plain `Decimal` has 9."""
+    """Digits behind the point: `Annotated[Decimal, Scale(2)]`.
+
+    A plain `Decimal` has 9.
+    """
 
     digits: int
 
@@ -42,7 +45,10 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class TypeSpec:
-    """The type of a value. `python` is the user's class for enums and structs."""
+    """The type of a value.
+
+    `python` is the user's class for enums and structs.
+    """
 
     kind: str
     scale: int = 0
@@ -86,7 +92,10 @@ class TypeSpec:
             members=tuple(json.get("members", ())),
             item=cls.from_json(json["item"]) if "item" in json else None,
             item_optional=json.get("optional", False),
-            fields=tuple((f["name"], cls.from_json(f["type"]), f.get("optional", False)) for f in json.get("fields", ())),
+            fields=tuple(
+                (f["name"], cls.from_json(f["type"]), f.get("optional", False))
+                for f in json.get("fields", ())
+            ),
         )
 
     def __str__(self) -> str:
@@ -100,7 +109,10 @@ class TypeSpec:
 
 
 def read_type(annotation: Any, what: str, at: Location) -> tuple[TypeSpec, bool]:
-    """The type and whether `None` is one of its values. Anything that cannot be stored is an error that names `what`."""
+    """The type and whether `None` is one of its values.
+
+    Anything that cannot be stored is an error that names `what`.
+    """
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         arms = [arm for arm in get_args(annotation) if arm is not type(None)]
@@ -118,14 +130,19 @@ def read_type(annotation: Any, what: str, at: Location) -> tuple[TypeSpec, bool]
         return TypeSpec("list", item=item, item_optional=optional), False
     if annotation is list:
         raise _unsupported(annotation, what, at, "say of what: `list[str]`")
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        members: list[Any] = [member.value for member in annotation]
+    declared = _as_class(annotation)
+    if declared is not None and issubclass(declared, enum.Enum):
+        members: list[Any] = [member.value for member in declared]
         if not members or not all(isinstance(value, str) for value in members):
             raise _unsupported(annotation, what, at, "give each member of the enum a text as its value")
-        return TypeSpec("enum", name=annotation.__name__, members=tuple(members), python=annotation), False
-    if isinstance(annotation, type) and (fields := _struct_fields(annotation, what, at)) is not None:
-        return TypeSpec("struct", name=annotation.__name__, fields=fields, python=annotation), False
+        return TypeSpec("enum", name=declared.__name__, members=tuple(members), python=annotation), False
+    if declared is not None and (fields := _struct_fields(declared, what, at)) is not None:
+        return TypeSpec("struct", name=declared.__name__, fields=fields, python=annotation), False
     raise _unsupported(annotation, what, at, None)
+
+
+def _as_class(annotation: Any) -> type[Any] | None:
+    return cast("type[Any]", annotation) if isinstance(annotation, type) else None
 
 
 def _annotated(annotation: Any, what: str, at: Location) -> TypeSpec:
@@ -145,11 +162,11 @@ def _annotated(annotation: Any, what: str, at: Location) -> TypeSpec:
     return spec
 
 
-def _struct_fields(cls: type, what: str, at: Location) -> tuple[tuple[str, TypeSpec, bool], ...] | None:
+def _struct_fields(cls: type[Any], what: str, at: Location) -> tuple[tuple[str, TypeSpec, bool], ...] | None:
     if dataclasses.is_dataclass(cls):
         if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # pyright: ignore
             raise _unsupported(cls, what, at, "make the dataclass frozen: `@dataclass(frozen=True)`")
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = [field.name for field in dataclasses.fields(cast("Any", cls))]
     elif (model := is_pydantic_model(cls)) is not None:
         names = list(model)
     else:
@@ -157,16 +174,21 @@ def _struct_fields(cls: type, what: str, at: Location) -> tuple[tuple[str, TypeS
     try:
         hints = get_type_hints(cls, include_extras=True)
     except Exception as error:
-        raise _unsupported(cls, what, at, f"its annotations cannot be evaluated: {type(error).__name__}") from error
+        raise _unsupported(
+            cls, what, at, f"its annotations cannot be evaluated: {type(error).__name__}"
+        ) from error
     members = ((name, read_type(hints[name], f"{what}, member `{name}`", at)) for name in names)
     return tuple((name, spec, optional) for name, (spec, optional) in members)
 
 
 def is_pydantic_model(cls: type) -> list[str] | None:
-    """Names of the members of a pydantic model, `None` for other classes. Does not import pydantic."""
+    """Names of the members of a pydantic model, `None` for other classes.
+
+    Does not import pydantic.
+    """
     pydantic: Any = sys.modules.get("pydantic")
     if pydantic is not None and issubclass(cls, pydantic.BaseModel):
-        fields: dict[str, Any] = cls.model_fields  # type: ignore[attr-defined]  # pyright: ignore
+        fields: dict[str, Any] = cast("Any", cls).model_fields
         return list(fields)
     return None
 

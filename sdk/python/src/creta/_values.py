@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import enum
 import math
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from creta._guards import is_items, is_table, untyped
 from creta._time import instant_text, is_plain_date, parse_instant
 from creta._types import TypeSpec
 
@@ -17,16 +19,21 @@ INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 
 class WrongType(Exception):
-    """A value that does not fit its type. Says what was expected and what kind came, never the value."""
+    """A value that does not fit its type.
+
+    Says what was expected and what kind came, never the value.
+    """
 
     def __init__(self, expected: TypeSpec | str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got}")
 
 
 def checked(spec: TypeSpec, value: Any) -> Any:
-    """The value as the plain Python value of its type: enums as text, structs as dictionaries. `None` is the caller's
-    question. An int passes for a float; a bool never for an int."""
-    kind = type(value)
+    """The value as the plain Python value of its type: enums as text, structs as dictionaries.
+
+    `None` is the caller's question. An int passes for a float; a bool never for an int.
+    """
+    kind = untyped(type(value))
     name = spec.kind
     if name == "float":
         if kind is float:
@@ -73,8 +80,9 @@ def checked(spec: TypeSpec, value: Any) -> Any:
         return _members(spec, value)
     elif name == "vector":
         return _vector(spec, value)
-    if hasattr(value, "item") and kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
-        return checked(spec, value.item())
+    if kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        scalar: Any = value
+        return checked(spec, scalar.item())
     raise WrongType(spec, _kind(value))
 
 
@@ -106,24 +114,26 @@ def _decimal(spec: TypeSpec, value: Any) -> Decimal:
 
 
 def _items(spec: TypeSpec, value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple):
+    if not is_items(value):
         raise WrongType(spec, _kind(value))
     assert spec.item is not None
     return [_member(spec.item, item, spec.item_optional, "a list with a `None` item") for item in value]
 
 
 def _members(spec: TypeSpec, value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
+    if is_table(value):
         if set(value) - {name for name, _, _ in spec.fields}:
             raise WrongType(spec, "a dictionary with unknown members")
-        read = value.get
-    elif spec.python is not None and not isinstance(value, spec.python):
-        raise WrongType(spec, _kind(value))
-    elif type(value).__name__ != spec.name:
+        read: Callable[[str], Any] = value.get
+    elif (spec.python is not None and not isinstance(value, spec.python)) or type(
+        value
+    ).__name__ != spec.name:
         raise WrongType(spec, _kind(value))
     else:
         read = lambda name: getattr(value, name, None)  # noqa: E731
-    return {name: _member(field, read(name), optional, f"no `{name}`") for name, field, optional in spec.fields}
+    return {
+        name: _member(field, read(name), optional, f"no `{name}`") for name, field, optional in spec.fields
+    }
 
 
 def _member(spec: TypeSpec, value: Any, optional: bool, absent: str) -> Any:
@@ -135,9 +145,9 @@ def _member(spec: TypeSpec, value: Any, optional: bool, absent: str) -> Any:
 
 
 def _vector(spec: TypeSpec, value: Any) -> list[float]:
-    items = value.tolist() if hasattr(value, "tolist") else value
-    if not isinstance(items, list | tuple) or len(items) != spec.size:
-        raise WrongType(spec, _kind(value) if not isinstance(items, list | tuple) else f"{len(items)} items")
+    items: Any = value.tolist() if hasattr(value, "tolist") else value
+    if not is_items(items) or len(items) != spec.size:
+        raise WrongType(spec, _kind(value) if not is_items(items) else f"{len(items)} items")
     return [checked(TypeSpec("float"), item) for item in items]
 
 

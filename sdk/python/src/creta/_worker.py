@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from creta._errors import CretaError
+from creta._lazy import pyarrow
 from creta._memory import install
 from creta._resolver import resolver_info
 from creta._resolvers import Bound, Value, bind
@@ -37,11 +38,17 @@ class Closed(Exception):
 
 
 class Malformed(Exception):
-    """What came is not a frame of this protocol. Nothing after it can be trusted."""
+    """What came is not a frame of this protocol.
+
+    Nothing after it can be trusted.
+    """
 
 
 def receive(channel: socket.socket) -> tuple[int, bytes]:
-    """One frame: its kind and body. Memory grows with what arrives, not with what the length claims."""
+    """One frame: its kind and body.
+
+    Memory grows with what arrives, not with what the length claims.
+    """
     (length,) = struct.unpack("<I", _exactly(channel, 4, at_start=True))
     if not 1 <= length <= FRAME_BYTES_MAX:
         raise Malformed(f"a frame of {length} bytes")
@@ -95,9 +102,12 @@ def prepare(hello: dict[str, Any]) -> list[Bound]:
 
 
 def _find(signature: dict[str, Any]) -> Bound:
-    """A resolver by its signature. The server's types count; the user's own classes come from the annotations."""
+    """A resolver by its signature.
+
+    The server's types count; the user's own classes come from the annotations.
+    """
     name, module = signature["name"], sys.modules.get(signature["module"])
-    function = getattr(module, name, None)
+    function: Any = getattr(module, name, None)
     if resolver_info(function) is None:
         raise CretaError("resolver/not-found", f"`{signature['module']}` has no resolver `{name}`")
     own = bind(function)
@@ -113,7 +123,9 @@ def _find(signature: dict[str, Any]) -> Bound:
 
 def _values(declared: Sequence[dict[str, Any]], own: Sequence[Value]) -> tuple[Value, ...]:
     if len(declared) != len(own):
-        raise CretaError("resolver/changed", "a resolver's parameters or results differ from what was deployed")
+        raise CretaError(
+            "resolver/changed", "a resolver's parameters or results differ from what was deployed"
+        )
     values: list[Value] = []
     for json_value, value in zip(declared, own, strict=True):
         spec = TypeSpec.from_json(json_value["type"])
@@ -123,7 +135,7 @@ def _values(declared: Sequence[dict[str, Any]], own: Sequence[Value]) -> tuple[V
 
 def answer(channel: socket.socket, resolvers: Sequence[Bound], body: bytes) -> None:
     """Runs one call and sends what came of it."""
-    import pyarrow as pa
+    pa = pyarrow()
 
     from creta import _batches
 
@@ -139,11 +151,15 @@ def answer(channel: socket.socket, resolvers: Sequence[Bound], body: bytes) -> N
         except (pa.ArrowException, OSError, EOFError):
             raise CretaError("worker/bad-arguments", "the arguments are not an Arrow stream") from None
         if len(batches) != 1:
-            raise CretaError("worker/bad-arguments", f"the arguments are {len(batches)} batches instead of one")
+            raise CretaError(
+                "worker/bad-arguments", f"the arguments are {len(batches)} batches instead of one"
+            )
         outcome = _batches.call(resolvers[index], batches[0])
         frame = _encoded(outcome, batches[0].num_rows)
         if len(frame) + 5 > FRAME_BYTES_MAX:
-            raise CretaError("resolver/too-large", f"the answer of `{resolvers[index].name}` is too large for one frame")
+            raise CretaError(
+                "resolver/too-large", f"the answer of `{resolvers[index].name}` is too large for one frame"
+            )
     except CretaError as error:
         send_failed(channel, error, call_id)
         return
@@ -151,7 +167,7 @@ def answer(channel: socket.socket, resolvers: Sequence[Bound], body: bytes) -> N
 
 
 def _encoded(outcome: Any, rows: int) -> Any:
-    import pyarrow as pa
+    pa = pyarrow()
 
     codes: list[str | None] = [None] * rows
     for row, error in outcome.errors.items():
@@ -167,7 +183,10 @@ def _encoded(outcome: Any, rows: int) -> Any:
 
 
 def serve(channel: socket.socket) -> int:
-    """Speaks the protocol until the server closes the socket. Returns the exit code."""
+    """Speaks the protocol until the server closes the socket.
+
+    Returns the exit code.
+    """
     try:
         kind, body = receive(channel)
         if kind != HELLO:
@@ -175,7 +194,7 @@ def serve(channel: socket.socket) -> int:
         try:
             hello: Any = json.loads(body)
             resolvers = prepare(hello)
-            import pyarrow  # noqa: F401  # Before the first call, which it would slow down.
+            pyarrow()  # Before the first call, which it would slow down.
         except CretaError as error:
             send_failed(channel, error)
             return 1
@@ -199,7 +218,10 @@ def serve(channel: socket.socket) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Takes over the inherited socket. User code may print: it goes to standard error, never into the protocol."""
+    """Takes over the inherited socket.
+
+    User code may print: it goes to standard error, never into the protocol.
+    """
     parser = argparse.ArgumentParser(prog="python -m creta._worker")
     parser.add_argument("--socket-fd", type=int, required=True)
     number: int = parser.parse_args(arguments).socket_fd

@@ -47,22 +47,32 @@ class Then(Generic[T]):
 
 
 def when(condition: Feature[bool] | Feature[bool | None], /) -> When:
-    """`when(condition).then(a).otherwise(b)`: Python's `a if condition else b`; a null condition takes `b`."""
+    """`when(condition).then(a).otherwise(b)`: Python's `a if condition else b`; a null condition takes
+    `b`."""
     return When(condition)
 
 
 def and_(*conditions: Feature[bool] | Feature[bool | None]) -> Feature[Any]:
-    """All conditions; false wins over null. Same as `&`."""
+    """All conditions; false wins over null.
+
+    Same as `&`.
+    """
     return _chain("and", conditions)
 
 
 def or_(*conditions: Feature[bool] | Feature[bool | None]) -> Feature[Any]:
-    """Any condition; true wins over null. Same as `|`."""
+    """Any condition; true wins over null.
+
+    Same as `|`.
+    """
     return _chain("or", conditions)
 
 
 def not_(condition: Feature[bool] | Feature[bool | None], /) -> Feature[Any]:
-    """The opposite. Same as `~`."""
+    """The opposite.
+
+    Same as `~`.
+    """
     return call("not", condition)
 
 
@@ -162,7 +172,7 @@ def to_str(x: Feature[Any], /) -> Feature[Any]:
 def _chain(function: str, conditions: tuple[Any, ...]) -> Feature[Any]:
     if not conditions:
         raise problem_here("expression/no-arguments", f"`{function}_` needs at least one condition")
-    result = conditions[0]
+    result: Feature[Any] = conditions[0]
     for condition in conditions[1:]:
         result = call(function, result, condition)
     return result

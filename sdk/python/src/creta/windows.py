@@ -38,95 +38,173 @@ class Aggregation:
 
 
 def count(
-    column: Column[Any] | Many[Any], /, *, where: Where | None = None, last: Last, include_now: bool = False,
+    column: Column[Any] | Many[Any],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
     meta: Meta | None = None,
 ) -> Windowed[int]:
-    """How many facts (`count(flights)`), or how many of them have a value (`count(flights[Flight.dep_delay])`)."""
+    """How many facts (`count(flights)`), or how many of them have a value
+    (`count(flights[Flight.dep_delay])`)."""
     rows = Column[Any](column._relation, None) if isinstance(column, Many) else column
     return _windowed("count", rows, where, last, include_now, UNSET, meta)
 
 
 @overload
-def sum_(
-    column: Column[int | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: int | Unset = UNSET, meta: Meta | None = None,
+def sum_(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    column: Column[int | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: int | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[int]: ...
 @overload
-def sum_(
-    column: Column[float | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: float | Unset = UNSET, meta: Meta | None = None,
+def sum_(  # type: ignore[overload-overlap]
+    column: Column[float | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: float | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[float]: ...
 @overload
 def sum_(
-    column: Column[Decimal | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: Decimal | Unset = UNSET, meta: Meta | None = None,
+    column: Column[Decimal | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: Decimal | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[Decimal]: ...
 def sum_(
-    column: Column[Any], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: Any = UNSET, meta: Meta | None = None,
+    column: Column[Any],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: Any = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[Any]:
     """The correctly rounded sum (rule S26)."""
     return _windowed("sum", column, where, last, include_now, default, meta)
 
 
 def mean(
-    column: Column[float | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: float | Unset = UNSET, meta: Meta | None = None,
+    column: Column[float | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: float | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[float]:
     """The correctly rounded mean (rule S26)."""
     return _windowed("mean", column, where, last, include_now, default, meta)
 
 
 def std(
-    column: Column[float | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: float | Unset = UNSET, meta: Meta | None = None,
+    column: Column[float | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: float | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[float]:
     """The sample standard deviation; missing below two values."""
     return _windowed("std", column, where, last, include_now, default, meta)
 
 
 def var(
-    column: Column[float | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: float | Unset = UNSET, meta: Meta | None = None,
+    column: Column[float | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: float | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[float]:
     """The sample variance; missing below two values."""
     return _windowed("var", column, where, last, include_now, default, meta)
 
 
 def min_(
-    column: Column[T | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: T | Unset = UNSET, meta: Meta | None = None,
+    column: Column[T | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: T | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[T]:
     """The smallest value."""
     return _windowed("min", column, where, last, include_now, default, meta)
 
 
 def max_(
-    column: Column[T | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: T | Unset = UNSET, meta: Meta | None = None,
+    column: Column[T | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: T | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[T]:
     """The largest value."""
     return _windowed("max", column, where, last, include_now, default, meta)
 
 
 def first(
-    column: Column[T | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: T | Unset = UNSET, meta: Meta | None = None,
+    column: Column[T | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: T | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[T]:
     """The earliest value, in the total order of rule S7."""
     return _windowed("first", column, where, last, include_now, default, meta)
 
 
 def last(
-    column: Column[T | None], /, *, where: Where | None = None, last: Last, include_now: bool = False,
-    default: T | Unset = UNSET, meta: Meta | None = None,
+    column: Column[T | None],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: T | Unset = UNSET,
+    meta: Meta | None = None,
 ) -> Windowed[T]:
     """The latest value, in the total order of rule S7."""
     return _windowed("last", column, where, last, include_now, default, meta)
 
 
 def last_n(
-    column: Column[T | None], n: int, /, *, where: Where | None = None, last: Last, include_now: bool = False,
+    column: Column[T | None],
+    n: int,
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
     meta: Meta | None = None,
 ) -> Windowed[list[T]]:
     """The latest `n` values, oldest first; `n` is 1 to 1000."""
@@ -136,7 +214,12 @@ def last_n(
 
 
 def distinct(
-    column: Column[Any], /, *, where: Where | None = None, last: Last, include_now: bool = False,
+    column: Column[Any],
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
     meta: Meta | None = None,
 ) -> Windowed[int]:
     """How many different values."""
@@ -144,9 +227,16 @@ def distinct(
 
 
 def _windowed(
-    function: str, column: Any, where: Any, last: Last, include_now: bool, default: Any, meta: Meta | None,
+    function: str,
+    column: Any,
+    where: Any,
+    last: Last,
+    include_now: bool,
+    default: Any,
+    meta: Meta | None,
     n: int | None = None,
 ) -> Windowed[Any]:
+    rows: Any = column
     if not isinstance(column, Column):
         raise problem_here(
             "definition/bad-window",
@@ -155,6 +245,8 @@ def _windowed(
         )
     spans = last if isinstance(last, tuple) else (last,)
     if not spans or any(span <= timedelta(0) for span in spans):
-        raise problem_here("definition/bad-window", "`last` needs at least one length of time, none of them zero")
-    aggregation = Aggregation(function, column, where, tuple(sorted(set(spans))), include_now, n)
+        raise problem_here(
+            "definition/bad-window", "`last` needs at least one length of time, none of them zero"
+        )
+    aggregation = Aggregation(function, rows, where, tuple(sorted(set(spans))), include_now, n)
     return Windowed(Member(caller(), "value", Options(default=default, meta=meta), aggregate=aggregation))

@@ -1,0 +1,429 @@
+"""Answers: cells, rows, and the reports of loads and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from html import escape
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+from creta._errors import CretaError, problem_here
+from creta._expression import member_type
+from creta._feature import Feature
+from creta._lazy import module, pyarrow
+from creta._time import parse_instant
+from creta._types import TypeSpec
+from creta._values import from_json, to_python
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+State = Literal["value", "null", "missing", "expired", "error", "denied"]
+
+_ABSENT = {
+    "missing": "was never observed, or its window is empty",
+    "expired": "is older than its `max_age`",
+    "denied": "may not be seen by you",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellProblem:
+    """Why a cell is an error.
+
+    Never holds a feature value.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell(Generic[T_co]):
+    """One answer: a value, or the reason why there is none (rule S12)."""
+
+    feature: str
+    state: State
+    raw: T_co | None
+    """The value, `None` where there is none."""
+
+    age: timedelta | None
+    """How old a stored value is at the row's instant; `None` for computed ones."""
+
+    source: str
+    """`facts`, `given`, `window`, `expression` or `resolver:<name>`."""
+
+    error: CellProblem | None
+
+    @property
+    def value(self) -> T_co:
+        """The value, `None` for an observed null.
+
+        Where there is neither, an error that says why; see `get`.
+        """
+        if self.state == "value" or self.state == "null":
+            return self.raw  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+        if self.error is not None:
+            raise problem_here(self.error.code, f"`{self.feature}` has no value: {self.error.message}")
+        raise problem_here(
+            f"cell/{self.state}",
+            f"`{self.feature}` {_ABSENT.get(self.state, self.state)}",
+            "read `.get(default)` where that is expected, or look at `.state`",
+        )
+
+    @overload
+    def get(self) -> T_co | None: ...
+    @overload
+    def get(self, default: T) -> T_co | T: ...
+    def get(self, default: Any = None) -> Any:
+        """The value, or `default` where there is none."""
+        return self.raw if self.state == "value" else default
+
+    def __bool__(self) -> bool:
+        raise problem_here(
+            "cell/no-truth", "a cell is neither true nor false", "look at `.value` or `.state`"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One feature of an answer as it came."""
+
+    path: str
+    spec: TypeSpec | None
+    values: list[Any]
+    states: dict[int, State]
+    ages: list[int | None] | None
+    source: str
+    errors: dict[int, CellProblem]
+
+    def cell(self, row: int) -> Cell[Any]:
+        age = (
+            None
+            if self.ages is None or self.ages[row] is None
+            else timedelta(microseconds=self.ages[row] or 0)
+        )
+        state = self.states.get(row, "value")
+        return Cell(self.path, state, self.values[row], age, self.source, self.errors.get(row))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The answer to a query of several rows, in the order they were asked.
+
+    `rows[i]` is a `Row`.
+    """
+
+    as_of: tuple[datetime, ...]
+    plan: str
+    """Fingerprint of the plan that ran."""
+
+    _columns: tuple[_Column, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.as_of)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: Feature[T]) -> list[Cell[T]]: ...
+    @overload
+    def __getitem__(self, index: str) -> list[Cell[Any]]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int):
+            return Row(self, range(len(self))[index])
+        column = self._column(index)
+        return [column.cell(row) for row in range(len(self))]
+
+    def __iter__(self) -> Iterator[Row]:
+        return (Row(self, row) for row in range(len(self)))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Paths of the features, in the order they were asked."""
+        return tuple(column.path for column in self._columns)
+
+    def _column(self, which: Any) -> _Column:
+        path = str(which)
+        for column in self._columns:
+            if column.path == path:
+                return column
+        shown = ", ".join(f"`{name}`" for name in self.features)
+        raise problem_here("answer/not-asked", f"`{path}` was not asked for", f"the answer has {shown}")
+
+    def to_arrow(self) -> pa.Table:
+        """One column per feature, null where there is no value, and the instant in `as_of`."""
+        arrow = pyarrow()
+
+        from creta._batches import arrow_type, to_arrow
+        from creta._values import checked
+
+        data: dict[str, Any] = {"as_of": arrow.array(self.as_of, arrow.timestamp("us", tz="UTC"))}
+        for column in self._columns:
+            if column.spec is None:
+                data[column.path] = arrow.array(column.values)
+            elif arrow_type(column.spec) is not None:
+                plain = [None if v is None else checked(column.spec, v) for v in column.values]
+                data[column.path] = to_arrow(column.spec, plain)
+        made: pa.Table = arrow.table(data)
+        return made
+
+    def to_polars(self) -> pl.DataFrame:
+        """See `to_arrow`."""
+        return _polars(self.to_arrow())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """See `to_arrow`."""
+        return _pandas(self.to_arrow())
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("as_of", *self.features))
+        body = "".join(
+            f"<tr><td>{row.as_of.isoformat()}</td>{''.join(_cell_html(row[name]) for name in self.features)}</tr>"
+            for row in list(self)[:20]
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The answer for one row: `row[Flight.risk].value`."""
+
+    _rows: Rows = field(repr=False)
+    _index: int = field(repr=False)
+
+    @overload
+    def __getitem__(self, feature: Feature[T]) -> Cell[T]: ...
+    @overload
+    def __getitem__(self, feature: str) -> Cell[Any]: ...
+    def __getitem__(self, feature: Any) -> Any:
+        return self._rows._column(feature).cell(self._index)
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant of the row, in UTC."""
+        return self._rows.as_of[self._index]
+
+    @property
+    def plan(self) -> str:
+        """Fingerprint of the plan that ran."""
+        return self._rows.plan
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Paths of the features, in the order they were asked."""
+        return self._rows.features
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values by path, `None` where there is none."""
+        return {name: self[name].raw for name in self.features}
+
+    def __repr__(self) -> str:
+        cells = (self[name] for name in self.features)
+        shown = ", ".join(
+            f"{c.feature}={c.raw!r}" if c.state == "value" else f"{c.feature}: {c.state}" for c in cells
+        )
+        return f"<Row as of {self.as_of.isoformat()}: {shown}>"
+
+    def _repr_html_(self) -> str:
+        lines = "".join(
+            f"<tr><th>{escape(name)}</th>{_cell_html(self[name])}<td>{escape(self[name].source)}</td></tr>"
+            for name in self.features
+        )
+        return f"<table><caption>as of {self.as_of.isoformat()}</caption><tbody>{lines}</tbody></table>"
+
+
+def _cell_html(cell: Cell[Any]) -> str:
+    if cell.state == "value":
+        return f"<td>{escape(str(cell.raw))}</td>"
+    why = cell.error.message if cell.error else _ABSENT.get(cell.state, "null was observed")
+    return f'<td title="{escape(why)}"><em>{escape(cell.state)}</em></td>'
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A training set: the rows of the spine with a column per feature, in the spine's order."""
+
+    table: pa.Table = field(repr=False)
+    features: tuple[str, ...]
+    seconds: float
+    """How long it took."""
+
+    def __len__(self) -> int:
+        rows: int = self.table.num_rows
+        return rows
+
+    def to_arrow(self) -> pa.Table:
+        """As it is, without a copy."""
+        return self.table
+
+    def to_polars(self) -> pl.DataFrame:
+        """As a frame of polars."""
+        return _polars(self.table)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a frame of pandas."""
+        return _pandas(self.table)
+
+    def write_parquet(self, path: str) -> None:
+        """Writes one Parquet file."""
+        pq = module("pyarrow.parquet")
+
+        pq.write_table(self.table, path)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None, /) -> object:
+        table: Any = self.table
+        stream: object = table.__arrow_c_stream__(requested_schema)
+        return stream
+
+    def __repr__(self) -> str:
+        return f"<Dataset of {len(self):,} rows and {len(self.features)} features in {self.seconds:.2f} s>"
+
+    def _repr_html_(self) -> str:
+        names = self.table.column_names
+        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        rows = self.table.slice(0, 5).to_pylist()
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(str(row[name]))}</td>" for name in names) + "</tr>" for row in rows
+        )
+        return (
+            f"<table><caption>{escape(repr(self)[1:-1])}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of a load."""
+
+    rows: int
+    accepted: int
+    """Stored and visible."""
+
+    quarantined: int
+    """From the future: stored apart, never served (rule S18)."""
+
+    floored: int
+    """With times finer than a microsecond (rule S17)."""
+
+    ignored_columns: tuple[str, ...]
+    """No features, so not stored."""
+
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> IngestReport:
+        """Reads the answer of an ingest."""
+        return cls(
+            json["rows"],
+            json["accepted"],
+            json["quarantined"],
+            json["floored"],
+            tuple(json["ignored_columns"]),
+            tuple(json["warnings"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a query is answered.
+
+    `print` it.
+    """
+
+    text: str
+    json: Mapping[str, Any] = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """Online compared with offline answers."""
+
+    compared: int
+    differences: int
+    planted_fault_seen: bool
+    """A run in which the fault planted in a copy was not noticed proves nothing."""
+
+    facts: int
+    seconds: float
+    examples: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run was able to see a difference, and saw none."""
+        return self.planted_fault_seen and self.compared > 0 and self.differences == 0
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> VerifyReport:
+        """Reads the answer of a verify."""
+        return cls(
+            json["compared"],
+            json["differences"],
+            json["planted_fault_seen"],
+            json["facts"],
+            json["seconds"],
+            tuple(json["examples"]),
+        )
+
+
+_WORDS = {
+    "bool": "bool", "int": "int", "float": "float", "str": "str", "bytes": "bytes", "Decimal": "decimal",
+    "date": "date", "datetime": "datetime", "timedelta": "timedelta",
+}  # fmt: skip
+
+
+def read_answer(json: Mapping[str, Any], asked: Sequence[Feature[Any] | str]) -> Rows:
+    """Reads the answer to a query.
+
+    Features asked for by reference come as the user's own classes.
+    """
+    types = {
+        str(feature): member_type(feature._member)[0] for feature in asked if isinstance(feature, Feature)
+    }
+    columns: list[_Column] = []
+    for column in json["columns"]:
+        path: str = column["feature"]
+        spec = types.get(path)
+        if spec is None and column["type"] in _WORDS:
+            spec = TypeSpec(_WORDS[column["type"]], scale=38)
+        values = [
+            value if spec is None else to_python(spec, from_json(spec, value)) for value in column["values"]
+        ]
+        states = {int(row): state for row, state in column.get("states", {}).items()}
+        errors = {int(r): CellProblem(e["code"], e["message"]) for r, e in column.get("errors", {}).items()}
+        columns.append(_Column(path, spec, values, states, column.get("ages_us"), column["source"], errors))
+    return Rows(tuple(parse_instant(at) for at in json["as_of"]), json["plan"], tuple(columns))
+
+
+def _polars(table: pa.Table) -> pl.DataFrame:
+    try:
+        import polars
+    except ImportError:
+        raise _not_installed("polars") from None
+    frame: pl.DataFrame = polars.DataFrame(table)
+    return frame
+
+
+def _pandas(table: pa.Table) -> pd.DataFrame:
+    try:
+        module("pandas")
+    except ImportError:
+        raise _not_installed("pandas") from None
+    given: Any = table
+    frame: pd.DataFrame = given.to_pandas()
+    return frame
+
+
+def _not_installed(package: str) -> CretaError:
+    return problem_here(
+        "frame/not-installed", f"`{package}` is not installed", f"pip install 'creta[{package}]'"
+    )

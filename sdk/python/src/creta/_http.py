@@ -1,0 +1,462 @@
+"""A server over HTTP, sync and async."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import ssl
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from creta._client import AsyncQueries, Queries
+from creta._errors import CretaError, problem_here
+from creta._export import Definitions, canonical, export_project
+from creta._guards import is_items, is_table
+from creta._lazy import pyarrow
+
+if TYPE_CHECKING:
+    import httpx
+    import pyarrow as pa
+
+ARROW = "application/vnd.apache.arrow.stream"
+TIMEOUT_SECONDS = 600.0
+"""Of one request: training sets take a while."""
+
+EARLY_SECONDS = 30.0
+"""How long before its end a token is renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A service account.
+
+    The secret is never shown.
+    """
+
+    client_id: str
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(client_id={self.client_id!r}, client_secret=...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect, as whom."""
+
+    url: str
+    ca_file: str | None = None
+    token: str | None = None
+    credentials: Credentials | None = None
+
+    def __repr__(self) -> str:
+        return f"Target({self.url!r})"
+
+
+def profile_file() -> Path:
+    """`CRETA_PROFILE_FILE`, else `creta/profiles.toml` in the user's configuration folder."""
+    if given := os.environ.get("CRETA_PROFILE_FILE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "creta" / "profiles.toml"
+
+
+def target(
+    profile: str | None,
+    url: str | None,
+    token: str | None,
+    credentials: Credentials | None,
+    ca_file: str | None,
+) -> Target:
+    """From a profile, or from a URL with a token or credentials.
+
+    Without either the profile `default`.
+    """
+    if url is not None:
+        if profile is not None:
+            raise problem_here(
+                "profile/two-targets", "`profile` and `url` both say where to connect", "give one of them"
+            )
+        _refuse_plain_http(url)
+        return Target(url.rstrip("/"), ca_file, token, credentials)
+    name, file = profile or "default", profile_file()
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise problem_here(
+            "profile/no-file", f"there is no profile file `{file}`", "run `creta login`"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise problem_here("profile/bad-file", f"`{file}` is not valid: {error}") from None
+    entry: Any = profiles.get(name)
+    if not is_table(entry):
+        known = ", ".join(f"`{other}`" for other in profiles) or "none"
+        raise problem_here(
+            "profile/unknown", f"there is no profile `{name}` in `{file}`", f"there is: {known}"
+        )
+    return _from_profile(name, file, entry, token, credentials)
+
+
+def _from_profile(
+    name: str, file: Path, entry: Mapping[str, Any], token: str | None, credentials: Credentials | None
+) -> Target:
+    missing = [
+        key for key in ("url", "client_id", "client_secret_file") if not isinstance(entry.get(key), str)
+    ]
+    if missing:
+        raise problem_here(
+            "profile/bad-file", f"profile `{name}` in `{file}` has no `{missing[0]}`", "run `creta login`"
+        )
+    _refuse_plain_http(entry["url"])
+    if token is None and credentials is None:
+        secret_file = file.parent / entry["client_secret_file"]
+        try:
+            secret = secret_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise problem_here(
+                "profile/no-secret", f"`{secret_file}` cannot be read: {error.strerror}"
+            ) from None
+        credentials = Credentials(entry["client_id"], secret)
+    ca_file = entry.get("ca_file")
+    return Target(
+        entry["url"].rstrip("/"), str(file.parent / ca_file) if ca_file else None, token, credentials
+    )
+
+
+def _refuse_plain_http(url: str) -> None:
+    parts = urlsplit(url)
+    local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        raise problem_here(
+            "profile/insecure", f"`{url}` is not an https address", "tokens and values travel over TLS only"
+        )
+
+
+class _Session:
+    """What both clients do besides sending: tokens, bodies, problems."""
+
+    def __init__(self, where: Target) -> None:
+        self.where = where
+        self._token = where.token
+        self._until = float("inf") if where.token else 0.0
+
+    def options(self) -> dict[str, Any]:
+        verify: Any = ssl.create_default_context(cafile=self.where.ca_file) if self.where.ca_file else True
+        return {
+            "base_url": self.where.url,
+            "timeout": TIMEOUT_SECONDS,
+            "verify": verify,
+            "follow_redirects": False,
+        }
+
+    def needs_token(self) -> bool:
+        return self._token is None or time.monotonic() > self._until - EARLY_SECONDS
+
+    def token_request(self) -> dict[str, Any]:
+        credentials = self.where.credentials
+        if credentials is None:
+            raise problem_here(
+                "access/no-credentials",
+                "there is nothing to sign in with",
+                "use a profile, or give `token=` or `credentials=Credentials(client_id, client_secret)`",
+            )
+        body = {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
+        return {"method": "POST", "url": "/v1/token", "json": body}
+
+    def take_token(self, response: httpx.Response) -> None:
+        answer = read_json(response)
+        self._token = str(answer["access_token"])
+        self._until = time.monotonic() + float(answer["expires_in"])
+
+    def forget_token(self) -> bool:
+        """Whether another token may be asked for after one was refused."""
+        self._token, self._until = None, 0.0
+        return self.where.credentials is not None
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._token}"}
+
+
+def read_json(response: httpx.Response) -> dict[str, Any]:
+    """The JSON of an answer; problems are raised."""
+    raise_problem(response)
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def raise_problem(response: httpx.Response) -> None:
+    """Raises what the server refused."""
+    if response.is_success:
+        return
+    try:
+        problem: Any = response.json()
+        problems: Any = problem.get("problems", problem) if is_table(problem) else problem
+        listed = problems if is_items(problems) else [problems]
+        errors = [CretaError.from_problem(one) for one in listed]
+    except (ValueError, AttributeError, KeyError, TypeError):
+        errors = []
+    if not errors:
+        raise CretaError("http/unexpected", f"the server answered with status {response.status_code}")
+    errors[0].others = tuple(errors[1:])
+    raise errors[0]
+
+
+def unreachable(where: Target, error: Exception) -> CretaError:
+    """The error for a server that does not answer."""
+    kind = type(error).__name__
+    return CretaError(
+        "http/unreachable", f"`{where.url}` cannot be reached: {kind}", help="check address and network"
+    )
+
+
+def _arrow_body(table: pa.Table) -> bytes:
+    arrow = pyarrow()
+
+    sink = arrow.BufferOutputStream()
+    with arrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def _training_request(request: dict[str, Any], spine: pa.Table) -> tuple[dict[str, Any], dict[str, str]]:
+    """The HTTP request of a training set, whose inputs are columns named by path; and how to name them
+    back."""
+    paths = {column: path for path, column in request.get("inputs", {}).items()}
+    # The same column may be the instant too: then it is sent under both names.
+    renamed = spine.rename_columns([paths.get(name, name) for name in spine.column_names])
+    known: Any = request.get("known_as_of")
+    names: set[str] = {request["as_of"], known["column"] if is_table(known) else request["as_of"]}
+    for name in names:
+        if name in paths:
+            renamed = renamed.append_column(name, renamed.column(paths[name]))
+    params = {"features": ",".join(request["features"]), "as_of": request["as_of"]}
+    if known is not None:
+        params["known_as_of"] = known["column"] if is_table(known) else str(known)
+    if request.get("states"):
+        params["states"] = "true"
+    http = {"method": "POST", "url": "/v1/training-sets", "params": params, "content": _arrow_body(renamed)}
+    return http | {"headers": {"content-type": ARROW, "accept": ARROW}}, {
+        path: name for name, path in paths.items()
+    }
+
+
+def _training_answer(
+    response: httpx.Response, spine: pa.Table, names: dict[str, str], features: list[str]
+) -> pa.Table:
+    arrow = pyarrow()
+
+    raise_problem(response)
+    table = arrow.ipc.open_stream(io.BytesIO(response.content)).read_all()
+    width = len(spine.column_names)
+    added = [name for name in table.column_names if name.removesuffix("__state") in features]
+    back = {
+        names.get(name, name): table.column(name) for name in table.column_names[: len(table.column_names)]
+    }
+    kept = {name: back[name] for name in spine.column_names[:width]}
+    made: pa.Table = arrow.table(kept | {name: table.column(name) for name in added})
+    return made
+
+
+def _ingest_request(entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
+    at, arrival = request["event_time"], request.get("arrival", {})
+    params: dict[str, str] = {"entity": entity}
+    if "column" in at:
+        params["event_time"] = at["column"]
+    else:
+        params["event_time_constant"] = at["constant"]
+    if "column" in arrival:
+        params["arrival_column"] = arrival["column"]
+    elif "delay" in arrival:
+        params["arrival_delay"] = arrival["delay"]
+    params |= {name: request[name] for name in ("event_id", "source", "zone") if name in request}
+    body = _arrow_body(table)
+    return {
+        "method": "POST",
+        "url": "/v1/ingest",
+        "params": params,
+        "content": body,
+        "headers": {"content-type": ARROW},
+    }
+
+
+def _json_request(path: str, body: Any) -> dict[str, Any]:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return {
+        "method": "POST",
+        "url": path,
+        "content": text.encode(),
+        "headers": {"content-type": "application/json"},
+    }
+
+
+class Client(Queries):
+    """A server's scope.
+
+    See `connect`. Close it, or use it with `with`.
+    """
+
+    def __init__(self, where: Target, transport: httpx.BaseTransport | None = None) -> None:
+        import httpx
+
+        self._session = _Session(where)
+        self._http = httpx.Client(**self._session.options(), transport=transport)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._session.where.url}>"
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def deploy(self, project: Definitions) -> dict[str, Any]:
+        """Makes a project's definitions the active ones of the scope; returns what changed."""
+        return read_json(self._send(_json_request("/v1/deploy", canonical(export_project(project)))))
+
+    def check(self, project: Definitions) -> list[CretaError]:
+        """What a deploy of the project would refuse: every mistake with its place, none when all is well."""
+        try:
+            read_json(self._send(_json_request("/v1/check", canonical(export_project(project)))))
+        except CretaError as error:
+            return [error, *error.others]
+        return []
+
+    def _send(self, request: dict[str, Any]) -> httpx.Response:
+        import httpx
+
+        session = self._session
+        try:
+            if session.needs_token():
+                session.take_token(self._http.request(**session.token_request()))
+            response = self._http.request(**_with(request, session.headers()))
+            if response.status_code == 401 and session.forget_token():
+                session.take_token(self._http.request(**session.token_request()))
+                response = self._http.request(**_with(request, session.headers()))
+            return response
+        except httpx.TransportError as error:
+            raise unreachable(session.where, error) from error
+
+    def _query(self, request: dict[str, Any]) -> dict[str, Any]:
+        return read_json(self._send(_json_request("/v1/query", request)))
+
+    def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        return read_json(self._send(_json_request("/v1/explain", request)))
+
+    def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
+        http, names = _training_request(request, spine)
+        return _training_answer(self._send(http), spine, names, request["features"])
+
+    def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
+        return read_json(self._send(_ingest_request(entity, request, table)))
+
+    def _verify(self, options: dict[str, Any]) -> dict[str, Any]:
+        return read_json(self._send(_json_request("/v1/verify", options)))
+
+
+class AsyncClient(AsyncQueries):
+    """A server's scope, awaited.
+
+    See `connect_async`. Close it, or use it with `async with`.
+    """
+
+    def __init__(self, where: Target, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        import httpx
+
+        self._session = _Session(where)
+        self._http = httpx.AsyncClient(**self._session.options(), transport=transport)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self._session.where.url}>"
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def deploy(self, project: Definitions) -> dict[str, Any]:
+        """See `Client.deploy`."""
+        return read_json(await self._send(_json_request("/v1/deploy", canonical(export_project(project)))))
+
+    async def check(self, project: Definitions) -> list[CretaError]:
+        """See `Client.check`."""
+        try:
+            read_json(await self._send(_json_request("/v1/check", canonical(export_project(project)))))
+        except CretaError as error:
+            return [error, *error.others]
+        return []
+
+    async def _send(self, request: dict[str, Any]) -> httpx.Response:
+        import httpx
+
+        session = self._session
+        try:
+            if session.needs_token():
+                session.take_token(await self._http.request(**session.token_request()))
+            response = await self._http.request(**_with(request, session.headers()))
+            if response.status_code == 401 and session.forget_token():
+                session.take_token(await self._http.request(**session.token_request()))
+                response = await self._http.request(**_with(request, session.headers()))
+            return response
+        except httpx.TransportError as error:
+            raise unreachable(session.where, error) from error
+
+    async def _query(self, request: dict[str, Any]) -> dict[str, Any]:
+        return read_json(await self._send(_json_request("/v1/query", request)))
+
+    async def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        return read_json(await self._send(_json_request("/v1/explain", request)))
+
+    async def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
+        http, names = _training_request(request, spine)
+        return _training_answer(await self._send(http), spine, names, request["features"])
+
+    async def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
+        return read_json(await self._send(_ingest_request(entity, request, table)))
+
+    async def _verify(self, options: dict[str, Any]) -> dict[str, Any]:
+        return read_json(await self._send(_json_request("/v1/verify", options)))
+
+
+def _with(request: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+    return request | {"headers": request.get("headers", {}) | headers}
+
+
+def connect(
+    profile: str | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    credentials: Credentials | None = None,
+    ca_file: str | None = None,
+) -> Client:
+    """Connects to a server: by the profile that `creta login` made, or by address with a token or
+    credentials."""
+    return Client(target(profile, url, token, credentials, ca_file))
+
+
+def connect_async(
+    profile: str | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    credentials: Credentials | None = None,
+    ca_file: str | None = None,
+) -> AsyncClient:
+    """`connect` with every method awaited."""
+    return AsyncClient(target(profile, url, token, credentials, ca_file))

@@ -8,7 +8,7 @@ use creta_planner::{Origin, Plan};
 use creta_registry::{FeatureRef, Registry};
 
 use crate::answer::Answer;
-use crate::request::{AnswerColumn, Instants, KnownAsOf, QueryAnswer, QueryRequest};
+use crate::request::{Instants, KnownAsOf, QueryAnswer, QueryColumn, QueryRequest};
 use crate::run::Rows;
 use crate::value::{build_array, read_value};
 
@@ -33,7 +33,10 @@ pub(crate) fn outputs(registry: &Registry, request: &QueryRequest) -> Result<Vec
     };
     found.map(|query| query.outputs.clone()).ok_or_else(|| {
         let known: Vec<_> = registry.graph().queries.iter().map(|q| format!("`{}@{}`", q.name, q.version)).collect();
-        let problem = Problem::new("not-found/query", format!("no query is called `{}`", request.query.as_deref().unwrap_or(name)));
+        let problem = Problem::new(
+            "not-found/query",
+            format!("no query is called `{}`", request.query.as_deref().unwrap_or(name)),
+        );
         if known.is_empty() {
             problem.with_help("declare one with `named_query` and deploy, or list features in `outputs`")
         } else {
@@ -70,11 +73,10 @@ fn row_count(request: &QueryRequest) -> Result<usize, Problem> {
     };
     match lengths.find(|(_, length)| *length != rows) {
         None => Ok(rows),
-        Some((other, length)) => Err(Problem::new(
-            "query/uneven-inputs",
-            format!("`{first}` has {rows} values and `{other}` has {length}"),
-        )
-        .with_help("give one value per row for every input")),
+        Some((other, length)) => {
+            Err(Problem::new("query/uneven-inputs", format!("`{first}` has {rows} values and `{other}` has {length}"))
+                .with_help("give one value per row for every input"))
+        }
     }
 }
 
@@ -118,7 +120,8 @@ fn input_column(
 
 /// The columnar answer (rule S35).
 pub(crate) fn to_json(plan: &Plan, rows: &Rows, answer: &Answer) -> QueryAnswer {
-    let at = |index: usize| Instant::from_micros(rows.as_of.value(index)).expect("instants were checked when they came in");
+    let at =
+        |index: usize| Instant::from_micros(rows.as_of.value(index)).expect("instants were checked when they came in");
     QueryAnswer {
         rows: answer.rows,
         as_of: (0..answer.rows).map(at).collect(),
@@ -127,14 +130,14 @@ pub(crate) fn to_json(plan: &Plan, rows: &Rows, answer: &Answer) -> QueryAnswer 
     }
 }
 
-fn answer_column(column: &crate::answer::AnswerColumn, rows: usize) -> AnswerColumn {
+fn answer_column(column: &crate::answer::AnswerColumn, rows: usize) -> QueryColumn {
     let cells = &column.cells;
     let value = |row: usize| match cells.state(row) {
         CellState::Value => read_value(cells.values(), &column.ty, row).to_json(&column.ty),
         _ => serde_json::Value::Null,
     };
     let absent = |row: &usize| cells.state(*row) != CellState::Value;
-    AnswerColumn {
+    QueryColumn {
         feature: column.path.clone(),
         ty: column.ty.python_name(),
         values: (0..rows).map(value).collect(),

@@ -43,14 +43,18 @@ pub fn coerce(what: &str, ty: &Type, array: &ArrayRef, zone: Option<&str>) -> Re
         (Type::Enum { name, members }, _) if is_text(given) => {
             let array = cast(what, ty, array, &wanted)?;
             let texts = array.as_string::<i32>();
-            let stranger = (0..texts.len()).find(|row| texts.is_valid(*row) && !members.iter().any(|m| m == texts.value(*row)));
+            let stranger =
+                (0..texts.len()).find(|row| texts.is_valid(*row) && !members.iter().any(|m| m == texts.value(*row)));
             match stranger {
                 None => plain(array),
                 Some(row) => Err(Problem::new(
                     "value/not-a-member",
                     format!("{what} holds a text in row {row} that is no member of `{name}`"),
                 )
-                .with_help(format!("members are {}", members.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ")))),
+                .with_help(format!(
+                    "members are {}",
+                    members.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ")
+                ))),
             }
         }
         _ if fits(ty, given) => plain(cast(what, ty, array, &wanted)?),
@@ -73,9 +77,10 @@ fn fits(ty: &Type, given: &DataType) -> bool {
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
         ),
         Type::Decimal { scale } => match given {
-            DataType::Decimal32(_, s) | DataType::Decimal64(_, s) | DataType::Decimal128(_, s) | DataType::Decimal256(_, s) => {
-                i16::from(*s) <= i16::from(*scale)
-            }
+            DataType::Decimal32(_, s)
+            | DataType::Decimal64(_, s)
+            | DataType::Decimal128(_, s)
+            | DataType::Decimal256(_, s) => i16::from(*s) <= i16::from(*scale),
             other => other.is_integer(),
         },
         Type::Date => matches!(given, DataType::Date32 | DataType::Date64),
@@ -114,15 +119,18 @@ fn cast(what: &str, ty: &Type, array: &ArrayRef, wanted: &DataType) -> Result<Ar
     if array.data_type() == wanted {
         return Ok(Arc::clone(array));
     }
-    let out = cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() }).map_err(|_| {
-        Problem::new("value/out-of-range", format!("{what} holds a value that `{}` cannot hold exactly", ty.python_name()))
-    })?;
+    let out =
+        cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() }).map_err(|_| {
+            Problem::new(
+                "value/out-of-range",
+                format!("{what} holds a value that `{}` cannot hold exactly", ty.python_name()),
+            )
+        })?;
     // Beyond 2^53 an integer is not always a float; silently moving it would break equality.
     if *wanted == DataType::Float64 && array.data_type().is_integer() {
         let whole = cast_with_options(array, &DataType::Int64, &CastOptions { safe: false, ..CastOptions::default() });
-        let exact = whole.is_ok_and(|whole| {
-            whole.as_primitive::<Int64Type>().iter().flatten().all(|i| i.unsigned_abs() <= 1 << 53)
-        });
+        let exact = whole
+            .is_ok_and(|whole| whole.as_primitive::<Int64Type>().iter().flatten().all(|i| i.unsigned_abs() <= 1 << 53));
         if !exact {
             return Err(Problem::new(
                 "value/out-of-range",
@@ -191,8 +199,11 @@ fn instants(what: &str, array: &ArrayRef, has_zone: bool, zone: Option<&str>) ->
         let utc = match zone {
             None => local,
             Some(zone) => to_utc(zone, local).ok_or_else(|| {
-                Problem::new("time/ambiguous", format!("{what} holds a local time in row {row} that does not exist or exists twice in `{zone}`"))
-                    .with_help("clocks change there; convert the column to UTC where it is made")
+                Problem::new(
+                    "time/ambiguous",
+                    format!("{what} holds a local time in row {row} that does not exist or exists twice in `{zone}`"),
+                )
+                .with_help("clocks change there; convert the column to UTC where it is made")
             })?,
         };
         values.push(Some(Instant::from_micros(utc).map_err(|_| out_of_range(row))?.micros()));
@@ -212,12 +223,11 @@ fn to_micros(what: &str, array: &ArrayRef) -> Result<(Int64Array, u64), Problem>
         return Ok((nanos.unary(|ns| ns.div_euclid(1000)), floored));
     }
     let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let naive = cast_with_options(
-        &cast_zone_away(array),
-        &wanted,
-        &CastOptions { safe: false, ..CastOptions::default() },
-    )
-    .map_err(|_| Problem::new("time/out-of-range", format!("{what} holds a time outside the years 0001 to 9999")))?;
+    let naive =
+        cast_with_options(&cast_zone_away(array), &wanted, &CastOptions { safe: false, ..CastOptions::default() })
+            .map_err(|_| {
+                Problem::new("time/out-of-range", format!("{what} holds a time outside the years 0001 to 9999"))
+            })?;
     Ok((naive.as_primitive::<TimestampMicrosecondType>().unary(|us| us), 0))
 }
 

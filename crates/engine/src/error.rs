@@ -10,7 +10,9 @@ pub enum EngineError {
         action: &'static str,
     },
     /// The request's columns do not match the plan's.
-    #[error("the request brings {given} columns, its plan takes {expected}; plan the request again with its own columns")]
+    #[error(
+        "the request brings {given} columns, its plan takes {expected}; plan the request again with its own columns"
+    )]
     GivenCount {
         /// How many the plan takes.
         expected: usize,

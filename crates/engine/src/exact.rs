@@ -59,10 +59,7 @@ impl Grid {
         }
         let (low, width) = if low > high { (0, 0) } else { (low, (high - low) as u32) };
         let factor = if power == Power::One { 1 } else { 2 };
-        Self {
-            exponent: factor * low,
-            limbs: (factor as u32 * width + HEADROOM_BITS).div_ceil(64) as usize,
-        }
+        Self { exponent: factor * low, limbs: (factor as u32 * width + HEADROOM_BITS).div_ceil(64) as usize }
     }
 
     /// Adds one of the numbers that the grid was made for.
@@ -254,7 +251,7 @@ pub(crate) fn divide_ints(numerator: i64, denominator: i64) -> f64 {
 }
 
 /// `10^scale` as factors of 64 bits.
-pub(crate) fn powers_of_ten(scale: u32) -> Vec<u64> {
+fn powers_of_ten(scale: u32) -> Vec<u64> {
     let mut factors = Vec::new();
     let mut rest = scale;
     while rest > 0 {

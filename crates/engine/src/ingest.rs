@@ -12,14 +12,14 @@ use creta_store::{FactBatch, layout};
 
 use crate::coerce::coerce;
 use crate::request::{IngestReport, IngestRequest};
-use crate::validate;
+use crate::resolve::violations;
 
 /// How far apart the clocks of a source and of Creta may be (rules S1, S18).
 pub const CLOCK_SKEW: Span = Span::seconds(60);
 
 /// What a load becomes: facts to store and serve, and facts from the future to store apart.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// Facts to serve; `None` when no row is left.
     pub facts: Option<FactBatch>,
     /// Facts with `event_time > arrival_time + skew` (rule S18).
@@ -30,7 +30,7 @@ pub struct Prepared {
 
 /// When a load comes in, and the number of its first row.
 #[derive(Debug, Clone, Copy)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     /// The scope's clock.
     pub now: Instant,
     /// `source_sequence` of the first row (rule S7); rows count up from it.
@@ -39,13 +39,14 @@ pub struct Stamp {
 
 /// Checks a load and brings it into the layout of facts. Nothing is stored here, and a load is taken whole or not at all:
 /// the first bad column or row is the error. Cost: a few passes over the load.
-pub fn prepare(
+pub(crate) fn prepare(
     registry: &Registry,
     request: &IngestRequest,
     batches: &[RecordBatch],
     stamp: Stamp,
 ) -> Result<Prepared, Problem> {
-    let entity = registry.graph().find_entity(&request.entity).ok_or_else(|| unknown_entity(registry, &request.entity))?;
+    let entity =
+        registry.graph().find_entity(&request.entity).ok_or_else(|| unknown_entity(registry, &request.entity))?;
     let entity_id = registry.entity_id(&request.entity).expect("every entity of the graph has a number");
     let table = one_batch(batches)?;
     let mut load = Load { entity, request, table: &table, report: IngestReport::default() };
@@ -146,7 +147,9 @@ impl Load<'_> {
                 let array = self.instants(&name.clone(), "event time")?;
                 if self.report.floored > 0 {
                     let floored = self.report.floored;
-                    self.report.warnings.push(format!("{floored} times were finer than a microsecond and were floored"));
+                    self.report
+                        .warnings
+                        .push(format!("{floored} times were finer than a microsecond and were floored"));
                 }
                 Ok(array)
             }
@@ -244,35 +247,42 @@ impl Load<'_> {
                 continue;
             };
             if !registry.is_stored(&entity.name, &feature.name) {
-                return Err(Problem::new("ingest/computed-feature", format!("{what} is computed and cannot be loaded"))
-                    .at(&feature.location)
-                    .with_help(format!("leave the column `{name}` out, or load it under the name of a stored feature")));
+                return Err(Problem::new(
+                    "ingest/computed-feature",
+                    format!("{what} is computed and cannot be loaded"),
+                )
+                .at(&feature.location)
+                .with_help(format!("leave the column `{name}` out, or load it under the name of a stored feature")));
             }
             let coerced = coerce(&what, &feature.ty, self.column(&name, &what)?, self.request.zone.as_deref())
                 .map_err(|problem| problem.at(&feature.location))?;
             self.report.floored += coerced.floored;
             self.check_nulls(feature, &what, &coerced.array, retracted)?;
-            validate::column(feature, &what, &coerced.array)?;
+            check_bounds(feature, &what, &coerced.array)?;
             out.push((feature, id, coerced.array));
         }
         Ok(out)
     }
 
-    fn check_nulls(&self, feature: &Feature, what: &str, array: &ArrayRef, retracted: &BooleanArray) -> Result<(), Problem> {
+    fn check_nulls(
+        &self,
+        feature: &Feature,
+        what: &str,
+        array: &ArrayRef,
+        retracted: &BooleanArray,
+    ) -> Result<(), Problem> {
         if feature.optional && feature.role != Role::Key {
             return Ok(());
         }
         // A retraction is an empty version: only its key and event id matter.
-        let row = (0..array.len()).find(|row| {
-            array.is_null(*row) && (feature.role == Role::Key || !retracted.value(*row))
-        });
+        let row =
+            (0..array.len()).find(|row| array.is_null(*row) && (feature.role == Role::Key || !retracted.value(*row)));
         match row {
             None => Ok(()),
-            Some(row) if feature.role == Role::Key => Err(Problem::new(
-                "ingest/null-key",
-                format!("the key {what} is null in row {row}"),
-            )
-            .with_help("a fact must be about something; drop the row or fill the key")),
+            Some(row) if feature.role == Role::Key => {
+                Err(Problem::new("ingest/null-key", format!("the key {what} is null in row {row}"))
+                    .with_help("a fact must be about something; drop the row or fill the key"))
+            }
             Some(row) => Err(Problem::new(
                 "ingest/unexpected-null",
                 format!("{what} is null in row {row}, but its type is `{}`", feature.ty.python_name()),
@@ -291,8 +301,21 @@ impl Load<'_> {
         if let Some(Arrival::Column(name)) = &self.request.arrival {
             used.push(name.clone());
         }
-        let ignored = self.table.schema_ref().fields().iter().map(|f| f.name().clone()).filter(|name| !used.contains(name));
+        let ignored =
+            self.table.schema_ref().fields().iter().map(|f| f.name().clone()).filter(|name| !used.contains(name));
         self.report.ignored_columns = ignored.collect();
+    }
+}
+
+/// Refuses a column of which a value breaks the feature's bounds; names the row and the rule, never the value.
+fn check_bounds(feature: &Feature, what: &str, array: &ArrayRef) -> Result<(), Problem> {
+    match violations(&feature.ty, feature.validation.as_ref(), array).into_iter().next() {
+        None => Ok(()),
+        Some((row, error)) => {
+            Err(Problem::new("value/out-of-bounds", format!("{what} in row {row}: {}", error.message))
+                .at(&feature.location)
+                .with_help("nothing was stored; correct or drop the row, or widen the bound"))
+        }
     }
 }
 

@@ -87,9 +87,10 @@ impl<'a> KeyEncoder<'a> {
                 Part::Bool(column) => column.is_valid(row),
                 Part::Text(column) => column.is_valid(row),
                 Part::Bytes(column) => column.is_valid(row),
-                Part::Long(_, _, column) | Part::Day(_, column) | Part::Float(_, column) | Part::Decimal(_, _, column) => {
-                    column.is_valid(row)
-                }
+                Part::Long(_, _, column)
+                | Part::Day(_, column)
+                | Part::Float(_, column)
+                | Part::Decimal(_, _, column) => column.is_valid(row),
             };
             if !valid {
                 out.truncate(start);

@@ -5,26 +5,46 @@
 //! is none, so nothing that concerns one row fails another.
 
 mod answer;
+mod answers;
+mod coerce;
 mod column;
 mod error;
 mod exact;
 mod expression;
+mod fact_index;
 mod facts;
 mod host;
+mod ingest;
 mod key_set;
 mod point_in_time;
+mod request;
 mod resolve;
 mod run;
+mod scan;
+mod scope_engine;
+mod sources;
+mod spine;
 mod timeline;
 mod value;
+mod verify;
 mod windows;
 
 pub use answer::{Answer, AnswerColumn};
+pub use coerce::{Coerced, coerce};
 pub use column::CellColumn;
 pub use error::EngineError;
+pub use fact_index::{FactIndex, IndexSpec};
 pub use facts::{FactPoint, FactRange, FactReader, FactRequest, SUPERSEDED_AT, supersede};
 pub use host::{Argument, NoResolvers, ResolverAnswer, ResolverHost};
+pub use ingest::CLOCK_SKEW;
 pub use key_set::{Encoded, KeyEncoder, KeySet, RowKey};
+pub use request::{
+    IngestReport, IngestRequest, Instants, KnownAsOf, KnownAsOfColumn, QueryAnswer, QueryColumn, QueryRequest,
+    TrainingSetRequest, VerifyOptions, VerifyReport,
+};
 pub use resolve::violations;
 pub use run::{Rows, RunOptions, run};
+pub use scan::SnapshotReader;
+pub use scope_engine::{Checked, Deployed, FeatureAccess, ResolverHosts, ScopeEngine, ScopeStores};
+pub use sources::{load_request, read_arrow, read_parquet, read_source};
 pub use value::{build_array, is_of_type, null_array, read_value};

@@ -94,14 +94,14 @@ pub struct QueryAnswer {
     /// The instant of each row.
     pub as_of: Vec<Instant>,
     /// One per feature asked for.
-    pub columns: Vec<AnswerColumn>,
+    pub columns: Vec<QueryColumn>,
     /// Fingerprint of the plan that ran.
     pub plan: String,
 }
 
 /// One feature of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AnswerColumn {
+pub struct QueryColumn {
     /// As it was asked for.
     pub feature: FeaturePath,
     /// Type of its values in Python's words.

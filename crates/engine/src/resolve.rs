@@ -255,11 +255,7 @@ fn spread(
 ///
 /// Besides `validation` this checks what an Arrow type cannot say: members of an enum, the range of instants and dates,
 /// digits of a decimal, and nulls within values. NaN is outside any bound.
-pub fn violations(
-    ty: &Type,
-    validation: Option<&Validation>,
-    values: &ArrayRef,
-) -> BTreeMap<usize, Arc<CellError>> {
+pub fn violations(ty: &Type, validation: Option<&Validation>, values: &ArrayRef) -> BTreeMap<usize, Arc<CellError>> {
     let pattern = validation.and_then(|validation| validation.pattern.as_deref());
     let mut found = BTreeMap::new();
     for row in (0..values.len()).filter(|row| values.is_valid(*row)) {

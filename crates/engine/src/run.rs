@@ -194,12 +194,16 @@ impl<'a> Slots<'a> {
         for (slot_id, column) in slots.zip(columns) {
             let slot = self.slot(slot_id)?;
             if !is_of_type(column.values(), &slot.ty) {
-                let detail = format!("`{}` is {}, a step made {}", slot.path, slot.ty.python_name(), column.values().data_type());
+                let detail = format!(
+                    "`{}` is {}, a step made {}",
+                    slot.path,
+                    slot.ty.python_name(),
+                    column.values().data_type()
+                );
                 return Err(EngineError::plan(detail));
             }
             let denied = self.denied.contains(&slot_id);
-            let column =
-                if denied { CellColumn::absent(&slot.ty, column.len(), CellState::Denied) } else { column };
+            let column = if denied { CellColumn::absent(&slot.ty, column.len(), CellState::Denied) } else { column };
             self.columns[slot_id.0] = Some(Arc::new(column));
         }
         Ok(())

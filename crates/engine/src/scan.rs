@@ -39,7 +39,8 @@ impl SnapshotReader {
 
 /// Adds `superseded_at` to all facts of one entity, unless none of them has an event id.
 pub(crate) fn with_superseded(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, EngineError> {
-    let has_ids = |batch: &RecordBatch| batch.column_by_name(layout::EVENT_ID).is_some_and(|ids| ids.null_count() < ids.len());
+    let has_ids =
+        |batch: &RecordBatch| batch.column_by_name(layout::EVENT_ID).is_some_and(|ids| ids.null_count() < ids.len());
     if !batches.iter().any(has_ids) {
         return Ok(batches);
     }

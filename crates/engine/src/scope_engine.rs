@@ -18,7 +18,7 @@ use crate::facts::FactReader;
 use crate::host::ResolverHost;
 use crate::ingest::{self, Stamp};
 use crate::request::{IngestReport, IngestRequest, QueryAnswer, QueryRequest, TrainingSetRequest};
-use crate::run::{RunOptions, execute};
+use crate::run::{RunOptions, run};
 use crate::scan::SnapshotReader;
 use crate::{answers, spine};
 
@@ -161,8 +161,9 @@ impl ScopeEngine {
             writer: Mutex::new(writer),
         };
         if let Some(document) = engine.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(problem)? {
-            let registry = Registry::load(&document.body)
-                .map_err(|error| Problem::new("store/refused", format!("the stored definitions are refused: {error}")))?;
+            let registry = Registry::load(&document.body).map_err(|error| {
+                Problem::new("store/refused", format!("the stored definitions are refused: {error}"))
+            })?;
             let deployment = engine.prepare(Arc::new(registry), None)?;
             engine.set_deployment(deployment);
         }
@@ -209,7 +210,11 @@ impl ScopeEngine {
                 max_age: Default::default(),
             };
             if let Err(problem) = creta_planner::plan(registry, &shape) {
-                problems.push(problem.with_note("asked for by", format!("query `{}`", query.name), Some(&query.location)));
+                problems.push(problem.with_note(
+                    "asked for by",
+                    format!("query `{}`", query.name),
+                    Some(&query.location),
+                ));
             }
         }
         if problems.is_empty() { Ok(registry.graph().queries.len()) } else { Err(problems) }
@@ -247,6 +252,11 @@ impl ScopeEngine {
             Some(host) => host,
             None => self.hosts.host(&self.scope, registry.bundle())?,
         };
+        // Ahead of the truth means that the truth was restored from a backup: what was derived from more is void.
+        let ahead = |error: StoreError| store_problem(&error);
+        if self.online.position().map_err(ahead)? > self.facts.position() {
+            self.online.clear().map_err(ahead)?;
+        }
         let index = FactIndex::open(Arc::clone(&self.online), index_specs(&registry), stored_types(&registry))
             .map_err(|error| store_problem(&error))?;
         catch_up(&self.facts, &index).map_err(|error| store_problem(&error))?;
@@ -357,7 +367,7 @@ impl ScopeEngine {
         let plan = self.plan_query(&deployment, request)?;
         self.permitted(permit, Action::Query, &accesses(&deployment.registry, &plan))?;
         let rows = answers::rows(&plan, request, self.now())?;
-        let answer = execute(&plan, &rows, &deployment.index, deployment.host.as_ref(), &RunOptions::default())
+        let answer = run(&plan, &rows, permit, &deployment.index, deployment.host.as_ref(), &RunOptions::default())
             .map_err(|error| engine_problem(&error))?;
         Ok(answers::to_json(&plan, &rows, &answer))
     }
@@ -409,7 +419,7 @@ impl ScopeEngine {
         let rows = spine::rows(&plan, request, &table, &given)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = RunOptions { threads, ..RunOptions::default() };
-        let answer = execute(&plan, &rows, reader, deployment.host.as_ref(), &options)
+        let answer = run(&plan, &rows, permit, reader, deployment.host.as_ref(), &options)
             .map_err(|error| engine_problem(&error))?;
         spine::beside(&table, request, &answer).map(|batch| vec![batch])
     }
@@ -420,9 +430,11 @@ impl ScopeEngine {
         deployment: &Deployment,
         plan: &Plan,
         rows: &crate::run::Rows,
+        permit: &Permit,
         reader: &dyn FactReader,
     ) -> Result<crate::answer::Answer, Problem> {
-        execute(plan, rows, reader, deployment.host.as_ref(), &RunOptions::default()).map_err(|error| engine_problem(&error))
+        run(plan, rows, permit, reader, deployment.host.as_ref(), &RunOptions::default())
+            .map_err(|error| engine_problem(&error))
     }
 
     /// Moves acknowledged facts from the write-ahead log into segments.
@@ -433,7 +445,8 @@ impl ScopeEngine {
     /// Definitions for people and tools: entities, features with owners, tags, docs and where they come from.
     pub fn catalogue(&self) -> serde_json::Value {
         let Some(registry) = self.registry() else { return serde_json::json!({ "entities": [], "queries": [] }) };
-        let entities: Vec<_> = registry.graph().entities.iter().map(|entity| answers::catalogue_entry(&registry, entity)).collect();
+        let entities: Vec<_> =
+            registry.graph().entities.iter().map(|entity| answers::catalogue_entry(&registry, entity)).collect();
         serde_json::json!({
             "revision": registry.revision(),
             "digest": registry.bundle_digest(),
@@ -480,10 +493,11 @@ pub(crate) fn catch_up(facts: &FactStore, index: &FactIndex) -> Result<(), Store
 pub(crate) fn index_specs(registry: &Registry) -> Vec<IndexSpec> {
     let mut specs = Vec::new();
     let graph = registry.graph();
-    let ids = |entity: &creta_model::Entity, names: &mut dyn Iterator<Item = &creta_model::Name>| -> Option<IndexSpec> {
-        let features = names.map(|name| registry.feature_id(&entity.name, name)).collect::<Option<Vec<_>>>()?;
-        Some(IndexSpec { entity: registry.entity_id(&entity.name)?, features })
-    };
+    let ids =
+        |entity: &creta_model::Entity, names: &mut dyn Iterator<Item = &creta_model::Name>| -> Option<IndexSpec> {
+            let features = names.map(|name| registry.feature_id(&entity.name, name)).collect::<Option<Vec<_>>>()?;
+            Some(IndexSpec { entity: registry.entity_id(&entity.name)?, features })
+        };
     for entity in &graph.entities {
         specs.extend(ids(entity, &mut entity.keys().map(|feature| &feature.name)));
         for relation in entity.relations.iter().filter(|relation| relation.kind == RelationKind::Many) {

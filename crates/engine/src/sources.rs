@@ -36,8 +36,11 @@ pub fn load_request(source: &Source) -> IngestRequest {
 /// Reads a declared source whole. Paths are relative to `project` and may not leave it. Errors name the file.
 pub fn read_source(project: &Path, graph: &Graph, source: &Source) -> Result<Vec<RecordBatch>, Problem> {
     let entity = graph.find_entity(&source.entity).ok_or_else(|| {
-        Problem::new("not-found/entity", format!("source `{}` loads the unknown entity `{}`", source.name, source.entity))
-            .at(&source.location)
+        Problem::new(
+            "not-found/entity",
+            format!("source `{}` loads the unknown entity `{}`", source.name, source.entity),
+        )
+        .at(&source.location)
     })?;
     let (SourceFormat::Parquet { path }
     | SourceFormat::Csv { path }
@@ -130,8 +133,9 @@ fn read_csv(mut file: File, entity: &Entity, source: &Source) -> Result<Vec<Reco
 /// Runs one `select` on a database opened for reading only. A column's type is that of its first value that is not null.
 fn read_sqlite(path: &Path, sql: &str) -> Result<Vec<RecordBatch>, String> {
     let words = |error: rusqlite::Error| error.to_string();
-    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(words)?;
+    let database =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(words)?;
     let mut statement = database.prepare(sql).map_err(words)?;
     if !statement.readonly() {
         return Err("the statement would change the database; write one `select`".into());
@@ -148,7 +152,9 @@ fn read_sqlite(path: &Path, sql: &str) -> Result<Vec<RecordBatch>, String> {
     let arrays: Vec<ArrayRef> = columns.into_iter().map(SqliteColumn::finish).collect();
     let fields: Vec<Field> =
         names.iter().zip(&arrays).map(|(name, array)| Field::new(name, array.data_type().clone(), true)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map(|batch| vec![batch]).map_err(|error| error.to_string())
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        .map(|batch| vec![batch])
+        .map_err(|error| error.to_string())
 }
 
 enum SqliteColumn {

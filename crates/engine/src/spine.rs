@@ -70,8 +70,14 @@ pub(crate) fn rows(
         let column = table.column_by_name(name).expect("given columns are columns of the spine");
         let array = coerce(&format!("`{}` of the spine", slot.path), &slot.ty, column, None)?.array;
         if let Some(row) = (0..array.len()).find(|row| array.is_null(*row) && !slot.optional) {
-            return Err(Problem::new("spine/unexpected-null", format!("`{}` is null in row {row} of the spine", slot.path))
-                .with_help(format!("its type is `{}`; drop the row, or declare the feature optional", slot.ty.python_name())));
+            return Err(Problem::new(
+                "spine/unexpected-null",
+                format!("`{}` is null in row {row} of the spine", slot.path),
+            )
+            .with_help(format!(
+                "its type is `{}`; drop the row, or declare the feature optional",
+                slot.ty.python_name()
+            )));
         }
         columns.push(array);
     }
@@ -91,13 +97,19 @@ fn instants(table: &RecordBatch, name: &str, what: &str) -> Result<TimestampMicr
     let array = coerce(&format!("column `{name}` of the spine"), &Type::Datetime, column, None)?.array;
     match (0..array.len()).find(|row| array.is_null(*row)) {
         None => Ok(array.as_primitive::<TimestampMicrosecondType>().clone()),
-        Some(row) => Err(Problem::new("spine/no-instant", format!("column `{name}` is null in row {row} of the spine"))
-            .with_help("every row needs an instant; drop the row or fill it")),
+        Some(row) => {
+            Err(Problem::new("spine/no-instant", format!("column `{name}` is null in row {row} of the spine"))
+                .with_help("every row needs an instant; drop the row or fill it"))
+        }
     }
 }
 
 /// The spine's columns untouched, then each feature, then its state if that was asked for.
-pub(crate) fn beside(table: &RecordBatch, request: &TrainingSetRequest, answer: &Answer) -> Result<RecordBatch, Problem> {
+pub(crate) fn beside(
+    table: &RecordBatch,
+    request: &TrainingSetRequest,
+    answer: &Answer,
+) -> Result<RecordBatch, Problem> {
     let mut fields = table.schema_ref().fields().to_vec();
     let mut columns: Vec<ArrayRef> = table.columns().to_vec();
     let mut add = |name: String, array: ArrayRef, nullable: bool| {

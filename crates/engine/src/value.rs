@@ -54,8 +54,10 @@ pub fn read_value(array: &dyn Array, ty: &Type, row: usize) -> Value {
 pub fn build_array(ty: &Type, values: &[Value]) -> Result<ArrayRef, TypeMismatch> {
     macro_rules! column {
         ($array:ty, $variant:ident) => {
-            Arc::new(collect(ty, values, |value| if let Value::$variant(v) = value { Some(*v) } else { None })?
-                .collect::<$array>())
+            Arc::new(
+                collect(ty, values, |value| if let Value::$variant(v) = value { Some(*v) } else { None })?
+                    .collect::<$array>(),
+            )
         };
     }
     Ok(match ty {
@@ -82,7 +84,8 @@ pub fn build_array(ty: &Type, values: &[Value]) -> Result<ArrayRef, TypeMismatch
             )
         }
         Type::Datetime => {
-            let at = collect(ty, values, |value| if let Value::Datetime(at) = value { Some(at.micros()) } else { None })?;
+            let at =
+                collect(ty, values, |value| if let Value::Datetime(at) = value { Some(at.micros()) } else { None })?;
             Arc::new(at.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
         }
         Type::List { item, .. } => list(ty, item, values)?,
@@ -97,7 +100,9 @@ pub fn build_array(ty: &Type, values: &[Value]) -> Result<ArrayRef, TypeMismatch
                 .collect();
                 columns.push(build_array(&field.ty, &members)?);
             }
-            let DataType::Struct(arrow_fields) = ty.to_arrow() else { unreachable!("a struct type is an Arrow struct") };
+            let DataType::Struct(arrow_fields) = ty.to_arrow() else {
+                unreachable!("a struct type is an Arrow struct")
+            };
             let nulls = nulls(values);
             let array = StructArray::try_new_with_length(arrow_fields, columns, Some(nulls), values.len());
             Arc::new(array.map_err(|_| mismatch(ty, "members of other lengths"))?)

@@ -45,22 +45,29 @@ impl ScopeEngine {
         let history = History::of(self, &deployment)?;
         let probes = history.probes(self, &deployment, options)?;
         if probes.is_empty() {
-            return Err(Problem::new("verify/nothing-to-compare", "there are no facts to replay, or no feature reads any")
-                .with_help("ingest facts first"));
+            return Err(Problem::new(
+                "verify/nothing-to-compare",
+                "there are no facts to replay, or no feature reads any",
+            )
+            .with_help("ingest facts first"));
         }
         let reader = SnapshotReader::new(self.facts.snapshot());
-        let planted = self.planted_fault_is_seen(&deployment, &history, &probes, &reader)?;
+        let planted = self.planted_fault_is_seen(&deployment, &history, &probes, permit, &reader)?;
         let mut report = VerifyReport {
             planted_fault_seen: planted,
             facts: history.facts.iter().map(|unit| unit.times.len() as u64).sum(),
             rows: probes.iter().map(|probe| probe.rows.as_of.len() as u64).sum(),
-            features: probes.iter().flat_map(|p| p.plan.outputs.iter().map(|slot| p.plan.slots[slot.0].path.clone()))
-                .collect::<BTreeSet<FeaturePath>>().into_iter().collect(),
+            features: probes
+                .iter()
+                .flat_map(|p| p.plan.outputs.iter().map(|slot| p.plan.slots[slot.0].path.clone()))
+                .collect::<BTreeSet<FeaturePath>>()
+                .into_iter()
+                .collect(),
             ..VerifyReport::default()
         };
         let planned: u64 = probes.iter().map(Probe::cells).sum();
-        self.replay(&deployment, &history, &probes, &mut |probe, online| {
-            let offline = self.execute(&deployment, &probe.plan, &probe.rows, &reader)?;
+        self.replay(&deployment, &history, &probes, permit, &mut |probe, online| {
+            let offline = self.execute(&deployment, &probe.plan, &probe.rows, permit, &reader)?;
             compare(probe, online, &offline, &mut report);
             progress(report.compared, planned);
             Ok(())
@@ -75,6 +82,7 @@ impl ScopeEngine {
         deployment: &Deployment,
         history: &History,
         probes: &[Probe],
+        permit: &Permit,
         visit: &mut dyn FnMut(&Probe, &Answer) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
         let problem = |error| store_problem(&error);
@@ -95,7 +103,7 @@ impl ScopeEngine {
             position = Position(position.0 + 1);
             index.apply(&units, position).map_err(problem)?;
             for probe in probes.iter().filter(|probe| probe.stop == *stop) {
-                visit(probe, &self.execute(deployment, &probe.plan, &probe.rows, &index)?)?;
+                visit(probe, &self.execute(deployment, &probe.plan, &probe.rows, permit, &index)?)?;
             }
         }
         Ok(())
@@ -107,6 +115,7 @@ impl ScopeEngine {
         deployment: &Deployment,
         history: &History,
         probes: &[Probe],
+        permit: &Permit,
         reader: &SnapshotReader,
     ) -> Result<bool, Problem> {
         // The last stop sees the most. A fault shows unless another fact says the same, so a few facts are tried.
@@ -114,12 +123,12 @@ impl ScopeEngine {
         let last: Vec<Probe> = probes.iter().filter(|probe| probe.stop == stop).cloned().collect();
         let mut offline = Vec::new();
         for probe in &last {
-            offline.push(self.execute(deployment, &probe.plan, &probe.rows, reader)?);
+            offline.push(self.execute(deployment, &probe.plan, &probe.rows, permit, reader)?);
         }
         for probe in &last {
             let Some(faulty) = history.without_facts_of(probe) else { continue };
             let mut report = VerifyReport::default();
-            self.replay(deployment, &faulty, &last, &mut |probe, online| {
+            self.replay(deployment, &faulty, &last, permit, &mut |probe, online| {
                 let index = last.iter().position(|other| std::ptr::eq(other, probe)).expect("a probe of the last stop");
                 compare(probe, online, &offline[index], &mut report);
                 Ok(())
@@ -188,11 +197,18 @@ impl History {
     }
 
     /// Rows to ask about: for each stop and entity keys of facts that had arrived, evenly drawn from the whole past.
-    fn probes(&self, engine: &ScopeEngine, deployment: &Deployment, options: &VerifyOptions) -> Result<Vec<Probe>, Problem> {
+    fn probes(
+        &self,
+        engine: &ScopeEngine,
+        deployment: &Deployment,
+        options: &VerifyOptions,
+    ) -> Result<Vec<Probe>, Problem> {
         let registry = &deployment.registry;
         let mut plans: Vec<(EntityId, Arc<Plan>)> = Vec::new();
         for entity in &registry.graph().entities {
-            if let (Some(id), Some(plan)) = (registry.entity_id(&entity.name), plan_everything(engine, registry, entity)) {
+            if let (Some(id), Some(plan)) =
+                (registry.entity_id(&entity.name), plan_everything(engine, registry, entity))
+            {
                 plans.push((id, Arc::new(plan)));
             }
         }
@@ -231,10 +247,13 @@ impl History {
         for unit in units {
             let end = unit.times.partition_point(|arrival| *arrival <= stop);
             let share = (wanted * end).div_ceil(known).min(end);
-            let picks: UInt32Array = (0..share).map(|n| ((n * end / share) as u64 + seed) % end as u64).map(|n| n as u32).collect();
+            let picks: UInt32Array =
+                (0..share).map(|n| ((n * end / share) as u64 + seed) % end as u64).map(|n| n as u32).collect();
             for (column, name) in given.iter_mut().zip(&keys) {
                 let Some(values) = unit.batch.column_by_name(name) else { continue };
-                column.push(take(values, &picks, None).map_err(|error| Problem::new("internal/engine", error.to_string()))?);
+                column.push(
+                    take(values, &picks, None).map_err(|error| Problem::new("internal/engine", error.to_string()))?,
+                );
             }
             rows += share;
         }
@@ -275,16 +294,21 @@ impl History {
 }
 
 fn probe_keys(probe: &Probe, batch: &RecordBatch) -> Option<Vec<ArrayRef>> {
-    probe.plan.given.iter().map(|slot| {
-        // The plan's lookups name the key features of the entity by number.
-        probe.plan.steps.iter().find_map(|step| match step {
-            creta_planner::Step::Lookup { key, key_slots, .. } => {
-                let place = key_slots.iter().position(|given| given == slot)?;
-                batch.column_by_name(&layout::feature_column(key[place].feature)).cloned()
-            }
-            _ => None,
+    probe
+        .plan
+        .given
+        .iter()
+        .map(|slot| {
+            // The plan's lookups name the key features of the entity by number.
+            probe.plan.steps.iter().find_map(|step| match step {
+                creta_planner::Step::Lookup { key, key_slots, .. } => {
+                    let place = key_slots.iter().position(|given| given == slot)?;
+                    batch.column_by_name(&layout::feature_column(key[place].feature)).cloned()
+                }
+                _ => None,
+            })
         })
-    }).collect()
+        .collect()
 }
 
 /// Names of the fact columns that hold the plan's given keys, in the plan's order.
@@ -317,8 +341,10 @@ fn plan_everything(engine: &ScopeEngine, registry: &Registry, entity: &creta_mod
                 .extend(window.last.iter().map(|span| FeaturePath { window: Some(*span), ..path(&feature.name) })),
         }
     }
-    let outputs: Vec<FeaturePath> =
-        candidates.into_iter().filter(|output| creta_planner::plan(registry, &shape(vec![output.clone()])).is_ok()).collect();
+    let outputs: Vec<FeaturePath> = candidates
+        .into_iter()
+        .filter(|output| creta_planner::plan(registry, &shape(vec![output.clone()])).is_ok())
+        .collect();
     if outputs.is_empty() { None } else { creta_planner::plan(registry, &shape(outputs)).ok() }
 }
 
@@ -347,11 +373,13 @@ fn compare(probe: &Probe, online: &Answer, offline: &Answer, report: &mut Verify
         for row in 0..probe.rows.as_of.len() {
             report.compared += 1;
             let states = (online.cells.state(row), offline.cells.state(row));
-            let code = |column: &crate::answer::AnswerColumn| column.cells.errors().get(&row).map(|error| error.code.clone());
+            let code =
+                |column: &crate::answer::AnswerColumn| column.cells.errors().get(&row).map(|error| error.code.clone());
             let same = states.0 == states.1
                 && match states.0 {
                     CellState::Value => {
-                        let value = |column: &crate::answer::AnswerColumn| read_value(column.cells.values(), &column.ty, row);
+                        let value =
+                            |column: &crate::answer::AnswerColumn| read_value(column.cells.values(), &column.ty, row);
                         same_bits(&value(online), &value(offline))
                     }
                     CellState::Error => code(online) == code(offline),
@@ -360,7 +388,8 @@ fn compare(probe: &Probe, online: &Answer, offline: &Answer, report: &mut Verify
             if !same {
                 report.differences += 1;
                 if report.examples.len() < EXAMPLES_MAX {
-                    let at = creta_model::Instant::from_micros(probe.stop).map_or_else(|_| String::new(), |at| at.to_string());
+                    let at = creta_model::Instant::from_micros(probe.stop)
+                        .map_or_else(|_| String::new(), |at| at.to_string());
                     report.examples.push(format!(
                         "`{}` as of {at}, row {row}: {} online, {} offline",
                         online.path,

@@ -55,9 +55,8 @@ fn ordering<'a>(left: (&Type, &'a ArrayRef), right: (&Type, &'a ArrayRef)) -> Op
             Box::new(move |row| Some(a.value(row).cmp(&b.value(row))))
         }};
     }
-    let reversed = |comparison: Comparison<'a>| -> Comparison<'a> {
-        Box::new(move |row| comparison(row).map(Ordering::reverse))
-    };
+    let reversed =
+        |comparison: Comparison<'a>| -> Comparison<'a> { Box::new(move |row| comparison(row).map(Ordering::reverse)) };
     Some(match (left.0, right.0) {
         (Type::Int, Type::Int) => natural!(as_primitive::<Int64Type>),
         (Type::Float, Type::Float) => {

@@ -29,9 +29,8 @@ pub(super) fn call(call: &Call<'_>) -> Result<Option<CellColumn>, EngineError> {
             })?
         }
         Function::Coalesce if !call.cells.is_empty() => choose(call, |row| {
-            let decides = |cells: &Arc<CellColumn>| {
-                cells.state(row) == CellState::Value || severity(cells.state(row)) > 0
-            };
+            let decides =
+                |cells: &Arc<CellColumn>| cells.state(row) == CellState::Value || severity(cells.state(row)) > 0;
             call.cells.iter().position(decides).unwrap_or(call.cells.len() - 1)
         })?,
         Function::And | Function::Or | Function::Not | Function::IsNone | Function::If | Function::Coalesce => {

@@ -36,11 +36,7 @@ use crate::value::{build_array, is_of_type};
 pub(crate) type Columns<'a> = dyn Fn(usize) -> Result<Arc<CellColumn>, EngineError> + 'a;
 
 /// One cell per row. Work is O(rows) per node of the expression.
-pub(crate) fn evaluate(
-    expr: &BoundExpr,
-    columns: &Columns<'_>,
-    rows: usize,
-) -> Result<Arc<CellColumn>, EngineError> {
+pub(crate) fn evaluate(expr: &BoundExpr, columns: &Columns<'_>, rows: usize) -> Result<Arc<CellColumn>, EngineError> {
     match expr {
         BoundExpr::Column { index, ty } => {
             let cells = columns(*index)?;
@@ -86,7 +82,12 @@ impl<'a> Call<'a> {
 
     fn unsupported(&self) -> EngineError {
         let types: Vec<String> = self.types.iter().map(|ty| ty.python_name()).collect();
-        EngineError::plan(format!("`{:?}` of ({}) as {} does not exist", self.function, types.join(", "), self.ty.python_name()))
+        EngineError::plan(format!(
+            "`{:?}` of ({}) as {} does not exist",
+            self.function,
+            types.join(", "),
+            self.ty.python_name()
+        ))
     }
 
     /// Whether the function gives null a meaning in this argument: an open bound of a slice.
@@ -97,9 +98,8 @@ impl<'a> Call<'a> {
     /// The rows in which every argument that has to has a value.
     fn complete(&self) -> Option<NullBuffer> {
         let needed = self.cells.iter().enumerate().filter(|(index, _)| !self.takes_null(*index));
-        needed.fold(None, |nulls, (_, cells)| {
-            NullBuffer::union(nulls.as_ref(), cells.values().logical_nulls().as_ref())
-        })
+        needed
+            .fold(None, |nulls, (_, cells)| NullBuffer::union(nulls.as_ref(), cells.values().logical_nulls().as_ref()))
     }
 
     /// Applies `of` to every row in which all arguments have values.
@@ -185,8 +185,16 @@ fn dispatch(call: &Call<'_>) -> Result<Computed, EngineError> {
         F::Min | F::Max => compare::extreme(call),
         F::Sqrt | F::Exp | F::Log => numbers::transcendental(call),
         F::Floor | F::Ceil | F::Round | F::ToInt | F::ToFloat => rounding::convert(call),
-        F::Lower | F::Upper | F::Strip | F::Length | F::StartsWith | F::EndsWith | F::Contains | F::Replace
-        | F::Slice | F::ToStr => text::call(call),
+        F::Lower
+        | F::Upper
+        | F::Strip
+        | F::Length
+        | F::StartsWith
+        | F::EndsWith
+        | F::Contains
+        | F::Replace
+        | F::Slice
+        | F::ToStr => text::call(call),
         F::Year | F::Month | F::Day | F::Hour | F::Minute | F::Second | F::Weekday | F::DateOf | F::TotalSeconds => {
             times::part(call)
         }

@@ -119,12 +119,12 @@ fn power(call: &Call<'_>, a: &Numbers<'_>, b: &Numbers<'_>) -> Computed {
             call.each_row::<_, Int64Array>(|row| int_power(a.value(row), b.value(row)))
         }
         // Python gives an int for ints with an exponent of at least 0: exact while 64 bits hold it.
-        (Numbers::Ints(a), Numbers::Ints(b)) => call.each_row::<_, Float64Array>(|row| {
-            match int_power(a.value(row), b.value(row)) {
+        (Numbers::Ints(a), Numbers::Ints(b)) => {
+            call.each_row::<_, Float64Array>(|row| match int_power(a.value(row), b.value(row)) {
                 Ok(power) => Ok(power as f64),
                 Err(_) => float_power(a.value(row) as f64, b.value(row) as f64),
-            }
-        }),
+            })
+        }
         _ => call.each_row::<_, Float64Array>(|row| float_power(a.float(row), b.float(row))),
     }
 }

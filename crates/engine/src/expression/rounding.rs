@@ -62,9 +62,8 @@ fn to_float(call: &Call<'_>, ty: &Type, a: &ArrayRef) -> Result<Computed, Engine
         Type::Bool => call.each_row::<_, Float64Array>(|row| Ok(f64::from(u8::from(a.as_boolean().value(row))))),
         Type::Int => call.each_row::<_, Float64Array>(|row| Ok(a.as_primitive::<Int64Type>().value(row) as f64)),
         Type::Float => call.each_row::<_, Float64Array>(|row| Ok(a.as_primitive::<Float64Type>().value(row))),
-        Type::Decimal { scale } => call.each_row::<_, Float64Array>(|row| {
-            Ok(ratio_to_f64(a.as_primitive::<Decimal128Type>().value(row), *scale))
-        }),
+        Type::Decimal { scale } => call
+            .each_row::<_, Float64Array>(|row| Ok(ratio_to_f64(a.as_primitive::<Decimal128Type>().value(row), *scale))),
         _ => return Err(call.unsupported()),
     })
 }
@@ -75,9 +74,8 @@ fn round_to_digits(call: &Call<'_>, ty: &Type, a: &ArrayRef) -> Result<Computed,
         (Type::Float, Type::Float) => Ok(call.each_row::<_, Float64Array>(|row| {
             round_float(a.as_primitive::<Float64Type>().value(row), digits.value(row))
         })),
-        (Type::Int, Type::Int | Type::Float) => Ok(call.each_row::<_, Int64Array>(|row| {
-            round_int(a.as_primitive::<Int64Type>().value(row), digits.value(row))
-        })),
+        (Type::Int, Type::Int | Type::Float) => Ok(call
+            .each_row::<_, Int64Array>(|row| round_int(a.as_primitive::<Int64Type>().value(row), digits.value(row)))),
         (Type::Decimal { scale }, Type::Decimal { scale: to }) => {
             let a = a.as_primitive::<Decimal128Type>();
             digits_of(call, *to, |row| {

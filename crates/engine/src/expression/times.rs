@@ -111,8 +111,8 @@ pub(super) fn part(call: &Call<'_>) -> Result<Computed, EngineError> {
         (Function::Weekday, Type::Date | Type::Datetime) => {
             Ok(call.each_row::<_, Int64Array>(|row| Ok((to_day(a(row)) + 3).rem_euclid(7))))
         }
-        (Function::Year | Function::Month | Function::Day, Type::Date | Type::Datetime) => {
-            Ok(call.each_row::<_, Int64Array>(|row| {
+        (Function::Year | Function::Month | Function::Day, Type::Date | Type::Datetime) => Ok(call
+            .each_row::<_, Int64Array>(|row| {
                 let day = NaiveDate::from_num_days_from_ce_opt((to_day(a(row)) + 719_163) as i32)
                     .ok_or(Failure::OutOfRange)?;
                 Ok(match call.function {
@@ -120,8 +120,7 @@ pub(super) fn part(call: &Call<'_>) -> Result<Computed, EngineError> {
                     Function::Month => day.month().into(),
                     _ => day.day().into(),
                 })
-            }))
-        }
+            })),
         _ => Err(call.unsupported()),
     }
 }

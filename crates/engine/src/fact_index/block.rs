@@ -187,8 +187,11 @@ pub(super) fn decode(parts: Vec<Part>, types: &HashMap<FeatureId, Type>) -> Resu
 }
 
 fn decode_part(part: &Part, types: &HashMap<FeatureId, Type>) -> Result<RecordBatch, NotABlock> {
-    let feature_types =
-        part.features.iter().map(|id| types.get(id).map(Type::to_arrow).ok_or(NotABlock)).collect::<Result<Vec<_>, _>>()?;
+    let feature_types = part
+        .features
+        .iter()
+        .map(|id| types.get(id).map(Type::to_arrow).ok_or(NotABlock))
+        .collect::<Result<Vec<_>, _>>()?;
     let converter = RowConverter::new(sort_fields(&feature_types)).map_err(|_| NotABlock)?;
     let parser = converter.parser();
     let rows = part.facts.iter().map(|fact| parser.parse(&fact.row));

@@ -175,7 +175,8 @@ impl FactIndex {
         let batch = facts.batch();
         let entity = facts.entity();
         let specs: Vec<usize> = (0..self.specs.len()).filter(|i| self.specs[*i].entity == entity).collect();
-        let keys: Vec<Vec<Option<Box<[u8]>>>> = specs.iter().map(|i| self.encode_keys(batch, &self.specs[*i])).collect::<Result<_, _>>()?;
+        let keys: Vec<Vec<Option<Box<[u8]>>>> =
+            specs.iter().map(|i| self.encode_keys(batch, &self.specs[*i])).collect::<Result<_, _>>()?;
         let superseded = self.supersede(entity, batch, &specs, &keys, roots, events)?;
         let (features, encoded) = block::encode(batch, &superseded, |feature| self.types.contains_key(&feature));
         for (row, fact) in encoded.into_iter().enumerate() {
@@ -293,7 +294,8 @@ impl FactIndex {
             }
         }
         whole.extend(events);
-        let keys: Vec<OnlineKey> = whole.iter().map(|(key, _)| key).chain(buckets.iter().map(|(key, _)| key)).cloned().collect();
+        let keys: Vec<OnlineKey> =
+            whole.iter().map(|(key, _)| key).chain(buckets.iter().map(|(key, _)| key)).cloned().collect();
         let wholes = whole.len();
         self.store.update_many(
             &keys,
@@ -335,10 +337,8 @@ impl FactIndex {
     /// May hold more facts of the keys than wanted, never fewer. Cost: one read for keys with few facts, one per day in
     /// reach for others.
     pub fn find(&self, request: &FactRequest<'_>) -> Result<Option<Vec<RecordBatch>>, StoreError> {
-        let spec = IndexSpec {
-            entity: request.entity,
-            features: request.key.iter().map(|column| column.feature).collect(),
-        };
+        let spec =
+            IndexSpec { entity: request.entity, features: request.key.iter().map(|column| column.feature).collect() };
         if !self.specs.contains(&spec) {
             return Ok(None);
         }
@@ -381,7 +381,8 @@ impl FactIndex {
         match reach {
             Reach::Window { from, to } => {
                 let range = from.div_euclid(BUCKET_MICROS)..=to.div_euclid(BUCKET_MICROS);
-                let wanted: Vec<i64> = if range.is_empty() { Vec::new() } else { buckets.range(range).copied().collect() };
+                let wanted: Vec<i64> =
+                    if range.is_empty() { Vec::new() } else { buckets.range(range).copied().collect() };
                 block::append(parts, read(&wanted)?);
             }
             Reach::Latest { from, to, known } => {

@@ -103,7 +103,7 @@ impl Input {
                     self.numbers = Numbers::of(&ty, &values);
                 }
                 let numbers = self.numbers.as_ref().ok_or_else(|| undefined(aggregate, &ty))?;
-                expect_type(aggregate, numbers.gives(aggregate, slot))
+                expect_type(aggregate, numbers.gives(aggregate, &ty, slot))
             }
             Aggregate::Min | Aggregate::Max => {
                 if self.order.is_none() {
@@ -112,9 +112,7 @@ impl Input {
                 expect_type(aggregate, *slot == ty)
             }
             Aggregate::First | Aggregate::Last => expect_type(aggregate, *slot == ty),
-            Aggregate::LastN { .. } => {
-                expect_type(aggregate, matches!(slot, Type::List { item, .. } if **item == ty))
-            }
+            Aggregate::LastN { .. } => expect_type(aggregate, matches!(slot, Type::List { item, .. } if **item == ty)),
             Aggregate::Distinct => {
                 if self.identities.is_none() {
                     self.identities = Some(Identities::new(&values)?);
@@ -206,10 +204,14 @@ fn in_order(ty: &Type, values: &[Arc<CellColumn>], timelines: &Timelines) -> Res
 
 /// Numbers that can be added up exactly.
 pub(super) enum Numbers {
-    Floats { values: Vec<f64>, specials: Option<Specials> },
-    /// Also bools as 0 and 1, and lengths of time in microseconds.
+    Floats {
+        values: Vec<f64>,
+        specials: Option<Specials>,
+    },
+    /// Also lengths of time, in microseconds.
     Ints(Vec<i64>),
-    Decimals { values: Vec<i128>, scale: u8 },
+    /// Unscaled.
+    Decimals(Vec<i128>),
 }
 
 /// Number of positions before each one with NaN, with +inf and with -inf.
@@ -265,25 +267,20 @@ impl Numbers {
                 let lengths = values.as_primitive::<DurationMicrosecondType>().iter();
                 Self::Ints(lengths.map(Option::unwrap_or_default).collect())
             }
-            Type::Bool => Self::Ints(values.as_boolean().iter().map(|bool| i64::from(bool == Some(true))).collect()),
-            Type::Decimal { scale } => {
-                let digits = values.as_primitive::<Decimal128Type>().iter().map(Option::unwrap_or_default);
-                Self::Decimals { values: digits.collect(), scale: *scale }
+            Type::Decimal { .. } => {
+                Self::Decimals(values.as_primitive::<Decimal128Type>().iter().map(Option::unwrap_or_default).collect())
             }
             _ => return None,
         })
     }
 
-    /// Whether an aggregate of these numbers has that type.
-    fn gives(&self, aggregate: Aggregate, slot: &Type) -> bool {
+    /// Whether an aggregate of these numbers, which are of type `ty`, has that type.
+    fn gives(&self, aggregate: Aggregate, ty: &Type, slot: &Type) -> bool {
         match (aggregate, self) {
-            (Aggregate::Sum, Self::Floats { .. }) => *slot == Type::Float,
-            (Aggregate::Sum, Self::Ints(_)) => matches!(slot, Type::Int | Type::Timedelta),
-            (Aggregate::Sum, Self::Decimals { scale, .. }) => *slot == Type::Decimal { scale: *scale },
-            (Aggregate::Mean, Self::Ints(_)) => matches!(slot, Type::Float | Type::Timedelta),
-            (Aggregate::Mean, Self::Decimals { scale, .. }) => {
-                *slot == Type::Float || *slot == Type::Decimal { scale: *scale }
-            }
+            (Aggregate::Sum, _) => slot == ty,
+            (Aggregate::Mean, Self::Decimals(_)) => slot == ty,
+            (Aggregate::Mean, Self::Ints(_)) if *ty == Type::Timedelta => slot == ty,
+            (_, Self::Decimals(_)) => false,
             _ => *slot == Type::Float,
         }
     }
@@ -293,7 +290,7 @@ impl Numbers {
         match self {
             Self::Floats { values, .. } => Parts::of_float(values[position]),
             Self::Ints(values) => Some(Parts::of_int(values[position].into())),
-            Self::Decimals { values, .. } => Some(Parts::of_int(values[position])),
+            Self::Decimals(values) => Some(Parts::of_int(values[position])),
         }
     }
 }

@@ -76,18 +76,15 @@ pub(crate) fn windows(
         vec![plan.answer(&order, &spine.points)]
     } else {
         std::thread::scope(|scope| {
-            let running: Vec<_> = order
-                .chunks(chunk_rows)
-                .map(|chunk| scope.spawn(|| plan.answer(chunk, &spine.points)))
-                .collect();
+            let running: Vec<_> =
+                order.chunks(chunk_rows).map(|chunk| scope.spawn(|| plan.answer(chunk, &spine.points))).collect();
             running
                 .into_iter()
                 .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         })
     };
-    Outcomes { keyed, spine: &spine, order: &order, chunk_rows, rows: at.as_of.len() }
-        .columns(chunks, &plan)
+    Outcomes { keyed, spine: &spine, order: &order, chunk_rows, rows: at.as_of.len() }.columns(chunks, &plan)
 }
 
 /// Fewer rows are not worth a thread.

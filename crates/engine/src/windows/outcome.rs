@@ -194,8 +194,8 @@ impl Outcomes<'_> {
                 if source.is_empty() {
                     null_array(ty, self.rows)
                 } else {
-                    let positions: Vec<u32> = self
-                        .scatter(outcomes, |values| if let Values::Positions(all) = values { all } else { &[] });
+                    let positions: Vec<u32> =
+                        self.scatter(outcomes, |values| if let Values::Positions(all) = values { all } else { &[] });
                     compute::take(source, &UInt32Array::from(positions), None)?
                 }
             }

@@ -10,8 +10,7 @@ use super::extreme::ExtremeTree;
 use super::input::{Input, Numbers};
 use super::outcome::Outcome;
 use crate::exact::{
-    Grid, LIMBS_MAX, Power, add_assign, make_magnitude, multiply, powers_of_ten, round_quotient, sub_assign, to_i128,
-    trim,
+    Grid, LIMBS_MAX, Power, add_assign, make_magnitude, multiply, round_quotient, sub_assign, to_i128, trim,
 };
 use crate::expression::{divide_half_even, in_38_digits};
 
@@ -128,7 +127,7 @@ impl<'a> KeySums<'a> {
                 let (total, exponent) = self.total(runs, Power::One, &mut buffer);
                 outcome.push_int(whole(total, exponent).to_i64()?);
             }
-            Numbers::Decimals { .. } => {
+            Numbers::Decimals(_) => {
                 let (total, exponent) = self.total(runs, Power::One, &mut buffer);
                 outcome.push_decimal(in_38_digits(&whole(total, exponent))?);
             }
@@ -147,11 +146,7 @@ impl<'a> KeySums<'a> {
         let (total, exponent) = self.total(runs, Power::One, &mut buffer);
         if outcome.is_float() {
             let negative = make_magnitude(total);
-            let mut divisors = vec![count];
-            if let Numbers::Decimals { scale, .. } = self.numbers() {
-                divisors.extend(powers_of_ten((*scale).into()));
-            }
-            outcome.push_float(round_quotient(negative, total, exponent, &divisors));
+            outcome.push_float(round_quotient(negative, total, exponent, &[count]));
             return Some(());
         }
         let mean = divide_half_even(&whole(total, exponent), &count.into());
@@ -177,12 +172,7 @@ impl<'a> KeySums<'a> {
         multiply(trim(sum_of_squares), &[count], &mut numerator);
         multiply(trim(sum), trim(sum), &mut square);
         sub_assign(&mut numerator, &square);
-        let mut divisors = vec![count * (count - 1)];
-        if let Numbers::Decimals { scale, .. } = self.numbers() {
-            divisors.extend(powers_of_ten((*scale).into()));
-            divisors.extend(powers_of_ten((*scale).into()));
-        }
-        round_quotient(false, &numerator, 2 * exponent, &divisors)
+        round_quotient(false, &numerator, 2 * exponent, &[count * (count - 1)])
     }
 
     pub(super) fn smallest(&self, runs: &[Range<usize>]) -> Option<usize> {

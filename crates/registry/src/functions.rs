@@ -183,7 +183,7 @@ fn additive(function: Function, args: Vec<Typed>) -> Applied {
         (Timedelta, Date) if add => Date,
         (Timedelta, Timedelta) => Timedelta,
         (Datetime, Datetime) | (Date, Date) if !add => Timedelta,
-        (Str, number) | (number, Str) if add && number.is_numeric() => {
+        (Str, Type::Int) | (Type::Int, Str) if add => {
             return Err(Refusal::operands(&args).with_help("convert the number with `to_str(...)`"));
         }
         _ => {
@@ -283,8 +283,8 @@ fn enum_and_text(mut args: Vec<Typed>) -> Result<Vec<Typed>, Refusal> {
 
 fn equality(function: Function, args: Vec<Typed>) -> Applied {
     if args.iter().any(Typed::is_none) {
-        let instead = if function == Function::Eq { "`....is_none()`" } else { "`~....is_none()`" };
-        return Err(Refusal::operands(&args).with_help(format!("write {instead}")));
+        let instead = if function == Function::Eq { "`.is_none()`" } else { "`~` and `.is_none()`" };
+        return Err(Refusal::operands(&args).with_help(format!("ask with {instead}")));
     }
     if args.iter().any(|arg| matches!(arg.ty, Type::List { .. } | Type::Struct { .. } | Type::Vector { .. })) {
         return Err(Refusal::operands(&args));

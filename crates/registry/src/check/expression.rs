@@ -23,7 +23,7 @@ impl Checker<'_> {
         expr.for_each_path(&mut |path| paths.push(path));
         let mut known = true;
         for path in paths {
-            known &= self.rooted(path, entity, &name.to_string(), &feature.location)
+            known &= self.rooted(path, entity, &format!("`{name}`"), &feature.location)
                 && self.follow(path, &format!("`{name}`"), &feature.location).is_some();
         }
         if !known {
@@ -57,7 +57,7 @@ impl Checker<'_> {
                 FeaturePath { root: entity.name.clone(), via, ..path.clone() }.to_string()
             })
             .collect();
-        let problem = Problem::new("path/other-entity", format!("`{reader}` belongs to `{}` and cannot read `{path}`", entity.name))
+        let problem = Problem::new("path/other-entity", format!("{reader} is about `{}` and cannot read `{path}`", entity.name))
             .at(at);
         self.problem(if through.is_empty() {
             problem.with_help(format!("start at `{}` and go through a `one` relation to `{}`", entity.name, path.root))

@@ -16,7 +16,8 @@ impl Checker<'_> {
                             "feature/type",
                             format!("the type of `{}` is not possible: {reason}", full_name(entity, feature)),
                         )
-                        .at(&feature.location),
+                        .at(&feature.location)
+                        .with_help("change its annotation"),
                     );
                 }
                 if let Some(validation) = &feature.validation {

@@ -78,7 +78,7 @@ impl Checker<'_> {
                 Problem::new(
                     "relation/types",
                     format!(
-                        "`{name}` compares `{left_name}`, a `{}`, with `{right_name}`, a `{}`",
+                        "`{name}` compares `{left_name}` (`{}`) with `{right_name}` (`{}`)",
                         left.ty.python_name(),
                         right.ty.python_name()
                     ),

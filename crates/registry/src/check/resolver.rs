@@ -122,7 +122,7 @@ impl<'g> Checker<'g> {
                 );
             }
             if let InputSource::Path(path) = &input.from
-                && self.rooted(path, entity, resolver.name.as_str(), &resolver.location)
+                && self.rooted(path, entity, &format!("the resolver `{}`", resolver.name), &resolver.location)
             {
                 let reader = format!("input `{}` of the resolver `{}`", input.name, resolver.name);
                 self.follow(path, &reader, &resolver.location);

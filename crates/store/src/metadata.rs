@@ -5,6 +5,8 @@ use crate::StoreError;
 
 mod index;
 mod memory;
+#[cfg(test)]
+mod tests;
 mod sqlite;
 
 pub use memory::MemoryMetadata;

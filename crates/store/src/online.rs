@@ -6,6 +6,8 @@ use crate::{Position, StoreError};
 
 mod lmdb;
 mod memory;
+#[cfg(test)]
+mod tests;
 
 pub use lmdb::LmdbStore;
 pub use memory::MemoryStore;

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: keys and small fact batches.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Float64Array, RecordBatch, StringArray};
 use arrow::array::{TimestampMicrosecondArray, UInt64Array};
@@ -11,16 +12,25 @@ use creta_platform::{Platform, SeededRandom};
 use crate::FactBatch;
 use crate::layout::{ARRIVAL_TIME, EVENT_ID, EVENT_TIME, RETRACTED, SEQUENCE, SOURCE, feature_column};
 
-/// The same key for the same tenant, every time.
+/// The same key for the same tenant, every time in one process.
 pub(crate) fn key(tenant: &str) -> ScopeKey {
-    thread_local! {
-        static RING: KeyRing = {
-            let environment = Environment::parse("dev").expect("valid");
-            let root = RootKey::generate(&environment, &SeededRandom::new(1));
-            KeyRing::open(root, environment, Platform::in_memory()).expect("an empty ring")
-        };
-    }
-    RING.with(|ring| ring.scope_or_create(&Scope::parse(tenant, "dev").expect("valid")).expect("a key"))
+    static RING: LazyLock<KeyRing> = LazyLock::new(|| ring(Platform::in_memory()));
+    of_tenant(&RING, tenant)
+}
+
+/// The same key for the same tenant in every process that names the same folder.
+pub(crate) fn key_in(folder: &Path, tenant: &str) -> ScopeKey {
+    of_tenant(&ring(Platform::system(folder).expect("a folder")), tenant)
+}
+
+fn ring(platform: Platform) -> KeyRing {
+    let environment = Environment::parse("dev").expect("valid");
+    let root = RootKey::generate(&environment, &SeededRandom::new(1));
+    KeyRing::open(root, environment, platform).expect("its own files")
+}
+
+fn of_tenant(ring: &KeyRing, tenant: &str) -> ScopeKey {
+    ring.scope_or_create(&Scope::parse(tenant, "dev").expect("valid")).expect("a key")
 }
 
 /// One fact of the test model.

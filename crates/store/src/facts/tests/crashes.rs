@@ -20,8 +20,8 @@ enum Step {
 
 use Step::{Append, Compact, Flush, Reopen};
 
-const SCENARIO: [Step; 15] =
-    [Append, Append, Flush, Append, Flush, Append, Reopen, Append, Compact, Append, Flush, Compact, Reopen, Append, Flush];
+const SCENARIO: [Step; 11] =
+    [Append, Flush, Append, Append, Flush, Append, Reopen, Compact, Append, Flush, Append];
 
 fn platform(files: Arc<dyn Files>) -> Platform {
     Platform { files, random: Arc::new(SeededRandom::new(3)), ..Platform::in_memory() }
@@ -116,7 +116,7 @@ fn operations() -> u64 {
 #[test]
 fn a_crash_at_any_step_keeps_every_answered_unit_and_tears_none() {
     for at in 0..operations() {
-        for seed in 0..4 {
+        for seed in [2 * at, 2 * at + 1] {
             let mut files = FaultyFiles::new(seed);
             files.inject(Fault::Crash, at);
             let mut told = Told::default();
@@ -148,8 +148,8 @@ fn a_crash_at_any_step_keeps_every_answered_unit_and_tears_none() {
 
 #[test]
 fn a_crash_while_recovering_from_a_crash_loses_nothing_either() {
-    for at in (0..operations()).step_by(3) {
-        for again in 0..8 {
+    for at in (0..operations()).step_by(5) {
+        for again in 0..4 {
             let files = FaultyFiles::new(at);
             files.inject(Fault::Crash, at);
             let mut told = Told::default();
@@ -179,13 +179,13 @@ fn after_a_failure_at_any_step_the_store_goes_on_without_what_failed() {
             for step in SCENARIO {
                 let (after, done) = told.step(&files, store, step);
                 failures += u32::from(!done);
-                if let Some(store) = &after {
+                if let Some(store) = after.as_ref().filter(|_| !done) {
                     assert_eq!(units(store), told.answered, "{fault:?} at {at}");
                 }
                 store = after;
             }
             assert!(failures <= 1, "{fault:?} at {at}: one fault, {failures} failures");
-            drop(store);
+            assert_eq!(store.map(|store| units(&store)), Some(told.answered.clone()), "{fault:?} at {at}, at the end");
             let store = open(&files.restart()).unwrap_or_else(|error| panic!("{fault:?} at {at}: {error}"));
             assert_eq!(units(&store), told.answered, "{fault:?} at {at}, reopened");
         }
@@ -217,15 +217,17 @@ fn a_log_cut_at_any_byte_of_its_last_record_holds_the_units_before_it() {
     store.append(unit(2)).expect("space");
     let log = files.list(&format!("{PREFIX}/log/")).expect("readable").remove(0);
     let start = files.size(&log).expect("there");
-    store.append(unit(3)).expect("space");
+    store.append(vec![batch(1, &[Fact::at(1, 30)])]).expect("space");
     drop(store);
     let whole = files.read(&log).expect("there");
     let open_cut = |len: usize| {
         files.replace(&log, &whole[..len]).expect("space");
-        units(&open().expect("a torn record is not an attack"))
+        let store = open().expect("a torn record is not an attack");
+        let rows = store.statistics().values().map(|of_entity| of_entity.rows).sum::<u64>();
+        (store.position(), rows)
     };
     for len in usize::try_from(start).expect("small")..whole.len() {
-        assert_eq!(open_cut(len), [1, 2], "cut at {len} of {}", whole.len());
+        assert_eq!(open_cut(len), (Position(2), 8), "cut at {len} of {}", whole.len());
     }
-    assert_eq!(open_cut(whole.len()), [1, 2, 3]);
+    assert_eq!(open_cut(whole.len()), (Position(3), 9));
 }

@@ -572,7 +572,7 @@ mod tests {
         change: impl Fn(&KeyRing) -> Result<(), KeyError>,
         check: impl Fn(Platform, bool),
     ) {
-        for fault in [Fault::Crash, Fault::Full, Fault::Error] {
+        for fault in [Fault::Crash, Fault::Full, Fault::Error, Fault::Unflushed] {
             let mut step = 0;
             loop {
                 let disk = FaultyFiles::new(step);

@@ -31,6 +31,9 @@ pub struct DiskFiles {
 impl DiskFiles {
     /// Opens the folder `root` and creates it if it is not there; the folder that contains it must exist. A root that
     /// others may enter is closed to them. Removes temporary files that a crashed process left more than an hour ago.
+    ///
+    /// Flushes every folder of the tree, so that no file that can be seen now loses its name later: an earlier process may
+    /// have died, or failed, between changing a name and flushing it.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = root.as_ref();
         let shown = path.display().to_string();
@@ -51,6 +54,7 @@ impl DiskFiles {
         }
         let temp = enter_or_make(&root, TEMP, &shown)?;
         remove_old(&temp, &shown)?;
+        flush_folders(&open_folder(&root, ".", &shown)?, &shown)?;
         Ok(Self { root, temp, counter: AtomicU64::new(0) })
     }
 
@@ -154,6 +158,16 @@ fn remove_old(temp: &OwnedFd, shown: &str) -> Result<(), FileError> {
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
         if modified.elapsed().is_ok_and(|age| age > TEMP_AGE_MAX) {
             let _ = fs::unlinkat(temp, &name, AtFlags::empty());
+        }
+    }
+    Ok(())
+}
+
+fn flush_folders(folder: &OwnedFd, shown: &str) -> Result<(), FileError> {
+    fs::fsync(folder).map_err(|errno| failed("make durable", shown, errno))?;
+    for (name, kind) in entries(folder, shown)? {
+        if kind == FileType::Directory {
+            flush_folders(&open_folder(folder, name.as_str(), shown)?, shown)?;
         }
     }
     Ok(())

@@ -20,6 +20,10 @@ pub enum Fault {
     /// The operation fails without effect. A failed sync also loses what it was to save: later syncs succeed, but those
     /// bytes do not survive a crash, as on Linux.
     Error,
+    /// Like `Error`, except that a create, replace or delete whose name is being published is visible all the same: the name
+    /// was changed and flushing the folder failed. A crash may undo it until the next successful change in that folder or
+    /// [`reopen`](FaultyFiles::reopen).
+    Unflushed,
 }
 
 /// Files in memory that fail as a disk does.
@@ -46,6 +50,8 @@ pub struct FaultyFiles {
 struct State {
     random: Arc<SeededRandom>,
     names: BTreeMap<String, usize>,
+    /// Names that a crash may put back, with what they stood for.
+    unflushed: BTreeMap<String, Option<usize>>,
     contents: Vec<Content>,
     operations: u64,
     fault: Option<(u64, Fault)>,
@@ -68,7 +74,8 @@ impl FaultyFiles {
     }
 
     fn over(random: Arc<SeededRandom>, names: BTreeMap<String, usize>, contents: Vec<Content>) -> Self {
-        let state = State { random, names, contents, operations: 0, fault: None, crashed: false };
+        let unflushed = BTreeMap::new();
+        let state = State { random, names, unflushed, contents, operations: 0, fault: None, crashed: false };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -108,6 +115,13 @@ impl FaultyFiles {
         Self::over(Arc::clone(&state.random), names, contents)
     }
 
+    /// The same disk for the next process while the machine runs on: opening a folder flushes its names, as
+    /// [`DiskFiles::open`](crate::DiskFiles::open) does.
+    pub fn reopen(&self) -> Self {
+        self.state().unflushed.clear();
+        self.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the disk")
     }
@@ -125,7 +139,7 @@ impl FaultyFiles {
             let number = state.contents.len() - 1;
             state.names.insert(path.to_owned(), number);
         };
-        state.change(path, publish)
+        state.publish(path, publish)
     }
 }
 
@@ -145,7 +159,7 @@ impl Step {
             None => Ok(()),
             Some(Fault::Crash) => Err(FileError::Crashed),
             Some(Fault::Full) => Err(FileError::Full { path: path.to_owned() }),
-            Some(Fault::Error) => Err(io_failed(path)),
+            Some(Fault::Error | Fault::Unflushed) => Err(io_failed(path)),
         }
     }
 }
@@ -186,11 +200,35 @@ impl State {
         step.or_fail(path)
     }
 
+    /// A change of the name at `path`.
+    fn publish(&mut self, path: &str, effect: impl FnOnce(&mut Self)) -> Result<(), FileError> {
+        let before = self.names.get(path).copied();
+        if self.crashed || self.fault != Some((self.operations, Fault::Unflushed)) {
+            self.change(path, effect)?;
+            let folder = |path: &str| path.rfind('/').map_or(0, |end| end + 1);
+            let changed = &path[..folder(path)];
+            self.unflushed.retain(|other, _| other[..folder(other)] != *changed);
+            return Ok(());
+        }
+        let step = self.step()?;
+        effect(self);
+        self.unflushed.entry(path.to_owned()).or_insert(before);
+        step.or_fail(path)
+    }
+
     fn crash(&mut self) {
         if self.crashed {
             return;
         }
         self.crashed = true;
+        for (path, before) in std::mem::take(&mut self.unflushed) {
+            if self.random.below(2) == 1 {
+                match before {
+                    Some(number) => self.names.insert(path, number),
+                    None => self.names.remove(&path),
+                };
+            }
+        }
         for content in &mut self.contents {
             let unsynced = content.bytes.len() - content.durable;
             let kept = usize::try_from(self.random.below(unsynced as u64 + 1)).expect("not more than a length");
@@ -235,7 +273,7 @@ impl Files for FaultyFiles {
         state.alive()?;
         if !state.names.contains_key(path) {
             check_free(&state.names, path)?;
-            state.change(path, |state| {
+            state.publish(path, |state| {
                 state.contents.push(Content::default());
                 let number = state.contents.len() - 1;
                 state.names.insert(path.to_owned(), number);
@@ -255,7 +293,7 @@ impl Files for FaultyFiles {
     fn delete(&self, path: &str) -> Result<(), FileError> {
         let mut state = self.state();
         state.content(path)?;
-        state.change(path, |state| {
+        state.publish(path, |state| {
             state.names.remove(path);
         })
     }
@@ -286,7 +324,7 @@ impl AppendFile for FaultyAppend {
                 let kept = usize::try_from(state.random.below(bytes.len() as u64 + 1)).expect("not more than a length");
                 state.contents[self.number].bytes.truncate(before + kept);
             }
-            Some(Fault::Error) => state.contents[self.number].bytes.truncate(before),
+            Some(Fault::Error | Fault::Unflushed) => state.contents[self.number].bytes.truncate(before),
             Some(Fault::Crash) | None => {}
         }
         step.or_fail(&self.path)
@@ -300,7 +338,7 @@ impl AppendFile for FaultyAppend {
         match step.0 {
             None if !content.sync_lost => content.durable = content.bytes.len(),
             None | Some(Fault::Crash) => {}
-            Some(Fault::Full | Fault::Error) => content.sync_lost = true,
+            Some(Fault::Full | Fault::Error | Fault::Unflushed) => content.sync_lost = true,
         }
         step.or_fail(&self.path)
     }
@@ -437,14 +475,31 @@ mod tests {
     }
 
     #[test]
+    fn a_name_whose_folder_was_not_flushed_is_visible_and_may_be_undone() {
+        let survived = |between: fn(&FaultyFiles)| {
+            outcomes(|files| {
+                files.create("f", b"old").expect("new");
+                files.inject(Fault::Unflushed, 1);
+                assert!(matches!(files.replace("f", b"new"), Err(FileError::Io { .. })));
+                assert_eq!(files.read("f").expect("there"), b"new");
+                between(files);
+            })
+        };
+        assert_eq!(survived(|_| {}), bytes(&["old", "new"]));
+        assert_eq!(survived(|files| files.create("elsewhere/g", b"").expect("new")), bytes(&["old", "new"]));
+        assert_eq!(survived(|files| files.create("g", b"").expect("new")), bytes(&["new"]));
+        assert_eq!(survived(|files| drop(files.reopen())), bytes(&["new"]));
+    }
+
+    #[test]
     fn a_fault_happens_once_at_the_planned_operation() {
         let files = FaultyFiles::new(1);
         files.create("a", b"").expect("new");
-        files.inject(Fault::Error, 3);
+        files.inject(Fault::Full, 3);
         files.create("b", b"").expect("two operations without a fault");
         files.delete("b").expect("a third one");
         assert!(!files.fault_met());
-        assert!(matches!(files.delete("a"), Err(FileError::Io { .. })));
+        assert!(matches!(files.delete("a"), Err(FileError::Full { .. })));
         assert!(files.fault_met());
         files.delete("a").expect("the fault is over");
         assert_eq!(files.operations(), 7);

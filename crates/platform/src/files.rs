@@ -8,6 +8,9 @@ use std::io;
 /// and has at most 200 characters; that rules out absolute paths, `..`, empty parts and an implementation's own temporary
 /// files. Symbolic links are never followed. Folders come into being with the files inside them, and a name stands either
 /// for a file or for a folder. Paths are shown in errors and logs, so they must not hold data.
+///
+/// A create, replace or delete that fails with [`FileError::Io`] may have happened: it may be visible, and a crash may undo
+/// it until a later change in the same folder succeeds or the tree is opened anew. After every other error nothing changed.
 pub trait Files: Send + Sync {
     /// Writes a new file: afterwards it is there whole and survives a crash. [`FileError::Exists`] leaves the present file
     /// as it was; of several concurrent calls exactly one succeeds.

@@ -66,11 +66,8 @@ pub fn run_over<W: Workload>(seed: u64, wrap: impl Fn(FaultyFiles) -> Arc<dyn Fi
     let mut sim = Simulation::<W, _>::new(seed, wrap);
     for _ in 0..2 + sim.random.below(6) {
         // A process dies far more often than a disk fails.
-        let fault = match sim.random.below(6) {
-            0 => Fault::Full,
-            1 => Fault::Error,
-            _ => Fault::Crash,
-        };
+        let kind = sim.random.below(2 * W::FAULTS.len() as u64);
+        let fault = usize::try_from(kind).ok().and_then(|kind| W::FAULTS.get(kind)).copied().unwrap_or(Fault::Crash);
         sim.disk.inject(fault, sim.random.below(30));
         let steps = sim.random.below(STEPS_MAX);
         let opened = sim.live(steps)?;
@@ -79,6 +76,8 @@ pub fn run_over<W: Workload>(seed: u64, wrap: impl Fn(FaultyFiles) -> Arc<dyn Fi
         let doubtful = !opened && fault != Fault::Crash;
         if sim.disk.is_crashed() || doubtful || sim.random.below(2) == 0 {
             sim.lose_power();
+        } else {
+            sim.disk = sim.disk.reopen();
         }
     }
     sim.finish()
@@ -98,7 +97,7 @@ pub fn fault_everywhere_over<W: Workload>(
     undisturbed.live(STEPS_OF_SHORT_WORK)?;
     let operations = undisturbed.disk.operations();
     let mut summary = undisturbed.finish()?;
-    for fault in [Fault::Crash, Fault::Full, Fault::Error] {
+    for fault in W::FAULTS.iter().copied() {
         for at in 0..operations {
             let mut sim = Simulation::<W, _>::new(seed, wrap);
             sim.disk.inject(fault, at);

@@ -75,12 +75,12 @@ fn key_rings_everywhere() {
 
 #[test]
 fn fact_stores() {
-    holds::<FactStores>(200);
+    holds::<FactStores>(120);
 }
 
 #[test]
 fn fact_stores_everywhere() {
-    holds_everywhere::<FactStores>(8);
+    holds_everywhere::<FactStores>(5);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Environment, Scope};
-use creta_platform::{Files, Platform, SeededRandom};
+use creta_platform::{Fault, Files, Platform, SeededRandom};
 
 /// One part of the system, together with a model of what it has promised.
 ///
@@ -16,6 +16,9 @@ pub trait Workload: Sized {
 
     /// Whether it goes on in the same process after an error, as long as that has not crashed.
     const OUTLIVES_ERRORS: bool = false;
+
+    /// The kinds of fault it has to live through.
+    const FAULTS: &'static [Fault] = &[Fault::Crash, Fault::Full, Fault::Error, Fault::Unflushed];
 
     /// A model in which nothing was promised yet.
     fn new(random: Arc<SeededRandom>) -> Self;

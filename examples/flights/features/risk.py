@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,11 @@ import pyarrow.compute as pc
 from creta import Now, Nulls, days, hours, named_query, resolver
 from features.flights import Flight
 from features.weather import Sky
+
+if TYPE_CHECKING:
+    Floats = pa.Array[pa.Scalar[Any]]
+else:  # At run time the class takes no arguments.
+    Floats = pa.Array
 
 WEIGHTS = (0.5, 0.3, 0.2)
 """Of carrier, airport and plane."""
@@ -42,16 +47,17 @@ def sky(
 
 @resolver(frame="arrow")
 def expected_delay(
-    carrier: Annotated[pa.Array, Flight.operator.delay_mean[hours(6)], Nulls],
-    airport: Annotated[pa.Array, Flight.departs_from.delay_mean[hours(6)], Nulls],
-    plane: Annotated[pa.Array, Flight.plane.delay_mean[days(7)], Nulls],
-) -> Annotated[pa.Array, Flight.expected_delay]:
+    carrier: Annotated[Floats, Flight.operator.delay_mean[hours(6)], Nulls],
+    airport: Annotated[Floats, Flight.departs_from.delay_mean[hours(6)], Nulls],
+    plane: Annotated[Floats, Flight.plane.delay_mean[days(7)], Nulls],
+) -> Annotated[Floats, Flight.expected_delay]:
     """One call for all rows: the weighted mean, where an unknown part counts as on time."""
-    parts = [
-        pc.multiply(pc.fill_null(part, 0.0), w)
-        for part, w in zip((carrier, airport, plane), WEIGHTS, strict=True)
-    ]
-    return pc.add(pc.add(parts[0], parts[1]), parts[2])
+    return pc.add(pc.add(share(carrier, WEIGHTS[0]), share(airport, WEIGHTS[1])), share(plane, WEIGHTS[2]))
+
+
+def share(part: Floats, weight: float) -> Floats:
+    """What a part contributes."""
+    return pc.multiply(part.fill_null(0.0), pa.scalar(weight))
 
 
 @resolver

@@ -163,7 +163,7 @@ def _literal(value: Any) -> str | None:
     if type(value) in _ATOMS:
         return repr(value)
     if isinstance(value, re.Pattern):
-        pattern = untyped(value)
+        pattern = untyped(value)  # pyright: ignore[reportUnknownArgumentType]
         return f"re.compile({pattern.pattern!r}, {pattern.flags})"
     if is_tuple(value):
         items = [_literal(item) for item in value]

@@ -158,7 +158,7 @@ def _json(value: Any, path: str) -> Any:
     if is_dataclass(value):
         return {inner.name: _json(getattr(value, inner.name), path) for inner in fields(value)}
     if hasattr(value, "model_fields"):
-        model = untyped(type(value))
+        model = untyped(type(value))  # pyright: ignore[reportUnknownArgumentType]
         return {name: _json(getattr(value, name), path) for name in model.model_fields}
     if isinstance(value, Sequence) or hasattr(value, "tolist"):
         return [_json(item, path) for item in _listed(value)]

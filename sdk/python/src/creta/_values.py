@@ -33,7 +33,7 @@ def checked(spec: TypeSpec, value: Any) -> Any:
 
     `None` is the caller's question. An int passes for a float; a bool never for an int.
     """
-    kind = untyped(type(value))
+    kind = untyped(type(value))  # pyright: ignore[reportUnknownArgumentType]
     name = spec.kind
     if name == "float":
         if kind is float:

@@ -225,7 +225,10 @@ impl FactStore {
         let mut view = self.view.write().expect("no code panics while it holds the view");
         let mut next = View::clone(&view);
         change(&mut next);
-        *view = Arc::new(next);
+        let old = std::mem::replace(&mut *view, Arc::new(next));
+        drop(view);
+        // Files of obsolete segments may go with it, which readers need not wait for.
+        drop(old);
     }
 
     fn lock_log(&self) -> MutexGuard<'_, LogState> {

@@ -60,11 +60,11 @@ impl FactStore {
             queue.led = true;
             let group = std::mem::take(&mut queue.waiting);
             drop(queue);
+            let lead = Lead(self);
             let answers = self.write(group);
+            self.queue.lock().expect("no code panics while it holds the queue").answers.extend(answers);
+            drop(lead);
             queue = self.queue.lock().expect("no code panics while it holds the queue");
-            queue.answers.extend(answers);
-            queue.led = false;
-            self.answered.notify_all();
         }
     }
 
@@ -168,6 +168,18 @@ impl FactStore {
 
     fn unencodable(&self, error: arrow::error::ArrowError) -> StoreError {
         StoreError::Decode { store: self.prefix.clone(), source: Box::new(error) }
+    }
+}
+
+/// Writing for all who wait. It ends when this is dropped, after a panic too, so that nobody waits forever.
+struct Lead<'a>(&'a FactStore);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut queue) = self.0.queue.lock() {
+            queue.led = false;
+        }
+        self.0.answered.notify_all();
     }
 }
 

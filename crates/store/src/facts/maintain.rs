@@ -44,16 +44,15 @@ impl FactStore {
         let chain = self.chain_at(base);
         manifest.advance(generation, base, chain);
         let oldest = maintenance.manifest.generation;
-        self.replace_manifest(&mut maintenance, manifest, Vec::new())?;
-        let added = fresh.keep();
+        let (certainty, added) = self.replace_manifest(&mut maintenance, manifest, Vec::new(), fresh)?;
         self.publish(|view| {
             view.segments = Arc::new(view.segments.iter().cloned().chain(added).collect());
             view.frozen.retain(|tail| tail.generation >= generation);
         });
         self.lock_log().anchors.retain(|anchor| anchor.position >= base);
         self.remember(&maintenance.manifest.anchors);
-        for generation in oldest..generation {
-            self.delete_log(generation);
+        if certainty == Certainty::Durable {
+            (oldest..generation).for_each(|generation| self.delete_log(generation));
         }
         Ok(())
     }
@@ -78,8 +77,7 @@ impl FactStore {
         manifest.segments.retain(|meta| !group.iter().any(|segment| segment.meta.name == meta.name));
         let mut fresh = Fresh { store: self, segments: Vec::new() };
         fresh.write(&mut manifest, entity, &parts)?;
-        self.replace_manifest(maintenance, manifest, group.to_vec())?;
-        let added = fresh.keep();
+        let (_, added) = self.replace_manifest(maintenance, manifest, group.to_vec(), fresh)?;
         self.publish(|view| {
             let kept = view.segments.iter().filter(|segment| !group.iter().any(|old| Arc::ptr_eq(old, segment)));
             view.segments = Arc::new(kept.cloned().chain(added).collect());
@@ -100,36 +98,44 @@ impl FactStore {
         Ok(kinds.into_iter().map(|(entity, _, segments)| (entity, segments)).collect())
     }
 
-    /// Makes `manifest` the durable one. `replaced` are the segments that it no longer names.
+    /// Makes `manifest` the durable one and returns the segments that are new in it. `replaced` are those that it no longer
+    /// names.
     ///
-    /// When writing fails it may have taken effect all the same, so the file is asked. What the other manifest names stays
-    /// until a later one is durable for certain.
+    /// When writing fails it may have taken effect all the same, so the file is asked. What either manifest names stays
+    /// until a later one is durable for certain, or the store is opened again.
     fn replace_manifest(
         &self,
         maintenance: &mut Maintenance,
         manifest: Manifest,
         replaced: Vec<Arc<Segment>>,
-    ) -> Result<(), StoreError> {
+        fresh: Fresh<'_>,
+    ) -> Result<(Certainty, Vec<Arc<Segment>>), StoreError> {
         let path = manifest_path(&self.prefix);
         let version = maintenance.version + 1;
-        maintenance.in_doubt = true;
-        match self.manifests.replace(&path, &manifest.encode()) {
+        let certainty = match self.manifests.replace(&path, &manifest.encode()) {
             Ok(_) => {
                 maintenance.kept.drain(..).chain(replaced).for_each(|segment| segment.retire());
+                Certainty::Durable
             }
             Err(error) => {
-                let there = self.manifests.version(&path).map_err(|error| sealed_failed(&self.prefix, error))?;
-                if there != version {
-                    maintenance.in_doubt = false;
-                    return Err(sealed_failed(&self.prefix, error));
+                let failed = || sealed_failed(&self.prefix, error);
+                match self.manifests.version(&path) {
+                    Ok(there) if there == version => {}
+                    Ok(_) => return Err(failed()),
+                    Err(_) => {
+                        maintenance.in_doubt = true;
+                        drop(fresh.keep());
+                        return Err(failed());
+                    }
                 }
                 maintenance.kept.extend(replaced);
+                Certainty::Visible
             }
-        }
-        (maintenance.manifest, maintenance.version, maintenance.in_doubt) = (manifest, version, false);
+        };
+        (maintenance.manifest, maintenance.version) = (manifest, version);
         let mut log = self.lock_log();
         (log.manifest, log.manifest_unnamed) = (version, true);
-        Ok(())
+        Ok((certainty, fresh.keep()))
     }
 
     fn lock_maintenance(&self) -> Result<MutexGuard<'_, Maintenance>, StoreError> {
@@ -158,6 +164,15 @@ impl FactStore {
             Err(error) => tracing::warn!(path, error = %error, "an old log stays until the store is opened again"),
         }
     }
+}
+
+/// How much is known about a manifest that is in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Certainty {
+    /// It survives a crash.
+    Durable,
+    /// It is what readers find, and after a crash it may be the one before.
+    Visible,
 }
 
 /// Segments that no durable manifest names yet. Dropping them removes their files.

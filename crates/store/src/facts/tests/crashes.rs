@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use creta_model::EntityId;
-use creta_platform::{Fault, FaultyFiles, Files, MemoryFiles, Platform, SeededRandom};
+use creta_platform::{AppendFile, Fault, FaultyFiles, FileError, Files, MemoryFiles, Platform, SeededRandom};
 
 use crate::testing::{Fact, batch, facts, key};
 use crate::{FactStore, Position, StoreError};
@@ -205,6 +205,65 @@ fn a_full_disk_is_reported_as_such_and_nothing_is_half_written() {
     assert!(matches!(store.flush(), Err(StoreError::Full { .. })));
     store.flush().expect("space again");
     assert_eq!(units(&store), [1, 3]);
+}
+
+/// Files that take a new manifest, then report that they could not.
+struct AnswerLost(Arc<MemoryFiles>);
+
+impl Files for AnswerLost {
+    fn create(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.0.create(path, bytes)
+    }
+    fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.0.replace(path, bytes)?;
+        Err(FileError::Io { action: "make durable", path: path.to_owned(), source: std::io::Error::other("simulated") })
+    }
+    fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        self.0.read(path)
+    }
+    fn read_range(&self, path: &str, offset: u64, len: usize) -> Result<Vec<u8>, FileError> {
+        self.0.read_range(path, offset, len)
+    }
+    fn size(&self, path: &str) -> Result<u64, FileError> {
+        self.0.size(path)
+    }
+    fn append(&self, path: &str) -> Result<Box<dyn AppendFile>, FileError> {
+        self.0.append(path)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, FileError> {
+        self.0.list(prefix)
+    }
+    fn delete(&self, path: &str) -> Result<(), FileError> {
+        self.0.delete(path)
+    }
+}
+
+#[test]
+fn a_manifest_of_unknown_durability_may_turn_out_either_way() {
+    for steps in [vec![Flush], vec![Flush, Append, Flush], vec![Flush, Append, Flush, Compact]] {
+        for survives in [true, false] {
+            let files = Arc::new(MemoryFiles::new());
+            let open = |files: Arc<dyn Files>| FactStore::open(&platform(files), key("acme"), PREFIX).expect("it opens");
+            let store = open(Arc::new(AnswerLost(files.clone())));
+            store.append(unit(1)).expect("space");
+            let manifest = format!("{PREFIX}/manifest");
+            let mut before = Vec::new();
+            for step in &steps {
+                before = files.read(&manifest).expect("there");
+                match step {
+                    Flush => store.flush().expect("the new manifest is in place"),
+                    Compact => store.compact().expect("the new manifest is in place"),
+                    Append | Reopen => drop(store.append(unit(2)).expect("space")),
+                }
+            }
+            let expected = units(&store);
+            drop(store);
+            if !survives {
+                files.replace(&manifest, &before).expect("space");
+            }
+            assert_eq!(units(&open(files)), expected);
+        }
+    }
 }
 
 #[test]

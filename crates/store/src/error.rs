@@ -9,7 +9,9 @@ use crate::Position;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A batch does not follow the [layout](crate::layout).
-    #[error("the column `{column}` breaks the layout of facts: {rule}; see `creta_store::layout` for the columns and types")]
+    #[error(
+        "the column `{column}` breaks the layout of facts: {rule}; see `creta_store::layout` for the columns and types"
+    )]
     Layout {
         /// The column, or `batch`.
         column: String,
@@ -55,7 +57,9 @@ pub enum StoreError {
         format: String,
     },
     /// The document changed since it was read.
-    #[error("the `{kind}` document is at version {present:?}, not at {expected:?}; read it again and repeat the change")]
+    #[error(
+        "the `{kind}` document is at version {present:?}, not at {expected:?}; read it again and repeat the change"
+    )]
     Conflict {
         /// Kind of document.
         kind: String,

@@ -207,7 +207,9 @@ fn is_feature_type(ty: &DataType) -> bool {
         DataType::Decimal128(38, scale) => (0..=38).contains(scale),
         DataType::Timestamp(..) => *ty == instant_type(),
         DataType::List(item) => item.name() == "item" && item.is_nullable() && is_feature_type(item.data_type()),
-        DataType::Struct(fields) => fields.iter().all(|field| field.is_nullable() && is_feature_type(field.data_type())),
+        DataType::Struct(fields) => {
+            fields.iter().all(|field| field.is_nullable() && is_feature_type(field.data_type()))
+        }
         DataType::FixedSizeList(item, _) => *item.data_type() == DataType::Float32 && !item.is_nullable(),
         _ => false,
     }
@@ -224,7 +226,9 @@ mod tests {
         Arc::new(TimestampMicrosecondArray::from(values.into()).with_timezone("UTC"))
     }
 
-    fn columns() -> Vec<(&'static str, ArrayRef)> {
+    type Columns = Vec<(&'static str, ArrayRef)>;
+
+    fn columns() -> Columns {
         vec![
             ("f12", Arc::new(Float64Array::from(vec![Some(1.5), None])) as ArrayRef),
             (RETRACTED, Arc::new(BooleanArray::from(vec![false, true]))),
@@ -237,7 +241,7 @@ mod tests {
         ]
     }
 
-    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    fn batch(columns: Columns) -> RecordBatch {
         RecordBatch::try_from_iter(columns).expect("equal lengths")
     }
 
@@ -255,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_breaks_the_layout_is_refused_by_name() {
-        let refuse = |change: &dyn Fn(&mut Vec<(&'static str, ArrayRef)>), expected: &str| {
+        let refuse = |change: &dyn Fn(&mut Columns), expected: &str| {
             let mut columns = columns();
             change(&mut columns);
             let error = FactBatch::new(EntityId(7), batch(columns)).expect_err(expected);

@@ -5,9 +5,9 @@ use crate::StoreError;
 
 mod index;
 mod memory;
+mod sqlite;
 #[cfg(test)]
 mod tests;
-mod sqlite;
 
 pub use memory::MemoryMetadata;
 pub use sqlite::{MetadataEpoch, SqliteStore};

@@ -44,11 +44,11 @@ pub(crate) fn sealed_failed(store: &str, error: KeyError) -> StoreError {
         KeyError::File(error) => files_failed(store, error),
         KeyError::Foreign { .. } => StoreError::Foreign { store: name },
         KeyError::Truncated { .. } => tampered("it is cut short"),
-        KeyError::Record { record, .. } => {
-            tampered(&format!("its record {record} was changed or belongs elsewhere"))
-        }
+        KeyError::Record { record, .. } => tampered(&format!("its record {record} was changed or belongs elsewhere")),
         KeyError::OtherVersion { .. } => tampered("an older or newer copy was put in its place"),
-        KeyError::UnknownFormat { format, .. } => StoreError::Format { store: name, format: format!("sealed/{format}") },
+        KeyError::UnknownFormat { format, .. } => {
+            StoreError::Format { store: name, format: format!("sealed/{format}") }
+        }
         KeyError::TooLarge { bytes, .. } => {
             StoreError::TooLarge { store: name, bytes: bytes as u64, bytes_max: u64::from(u32::MAX) }
         }

@@ -54,7 +54,7 @@ impl Fact {
             arrival: event + 10,
             source: format!("source-{}", sequence % 3),
             sequence,
-            event_id: (sequence % 2 == 0).then(|| sequence.to_be_bytes().to_vec()),
+            event_id: sequence.is_multiple_of(2).then(|| sequence.to_be_bytes().to_vec()),
             retracted: sequence % 5 == 4,
             values: vec![(FeatureId(1), Some(sequence as f64)), (FeatureId(2), None)],
         }

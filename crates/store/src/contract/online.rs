@@ -57,7 +57,10 @@ fn a_failed_merge_changes_nothing() {
         };
         let outcome = store.update_many(&keys(&["a", "b"]), &mut fail_second, Position(2));
         assert!(matches!(outcome, Err(StoreError::Stopped { .. })));
-        assert_eq!((get(store, &["a", "b"]), store.position().expect("readable")), (vec![Some(b"1".to_vec()), None], Position(1)));
+        assert_eq!(
+            (get(store, &["a", "b"]), store.position().expect("readable")),
+            (vec![Some(b"1".to_vec()), None], Position(1))
+        );
     });
 }
 

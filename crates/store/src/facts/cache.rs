@@ -77,9 +77,10 @@ impl ColumnCache {
 
 impl State {
     fn drop_oldest(&mut self) {
-        let entries = self.segments.iter().flat_map(|(segment, columns)| {
-            columns.iter().map(move |(index, entry)| (entry.used, segment, *index))
-        });
+        let entries = self
+            .segments
+            .iter()
+            .flat_map(|(segment, columns)| columns.iter().map(move |(index, entry)| (entry.used, segment, *index)));
         let (_, segment, index) = entries.min().expect("bytes are held by some column");
         let segment = segment.clone();
         let columns = self.segments.get_mut(&segment).expect("found just now");

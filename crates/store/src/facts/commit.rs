@@ -184,8 +184,8 @@ impl Drop for Lead<'_> {
 }
 
 fn begin_log(store: &FactStore, path: &str, opened: &Opened) -> Result<SealedLog, StoreError> {
-    let (mut log, _) = SealedLog::open(&store.files, &store.key, STORE, path)
-        .map_err(|error| sealed_failed(&store.prefix, error))?;
+    let (mut log, _) =
+        SealedLog::open(&store.files, &store.key, STORE, path).map_err(|error| sealed_failed(&store.prefix, error))?;
     log.append(&[&opened.encode()]).map_err(|error| sealed_failed(&store.prefix, error))?;
     Ok(log)
 }

@@ -19,6 +19,9 @@ const LOG_BYTES_DUE: u64 = 64 << 20;
 /// So many small segments of one kind are due for compaction.
 const SEGMENTS_DUE: usize = 8;
 
+/// What concerns one entity and one set of features.
+type OfOneKind<T> = (EntityId, Vec<Arc<T>>);
+
 impl FactStore {
     pub(super) fn maintain_if_due(&self) -> Result<(), StoreError> {
         let due: u64 = self.view().tails().map(|tail| tail.bytes).sum();
@@ -86,7 +89,7 @@ impl FactStore {
     }
 
     /// Segments that could share one file, by entity and features, in order of their numbers.
-    fn small_segments(&self) -> Result<Vec<(EntityId, Vec<Arc<Segment>>)>, StoreError> {
+    fn small_segments(&self) -> Result<Vec<OfOneKind<Segment>>, StoreError> {
         let mut kinds: Vec<(EntityId, SchemaRef, Vec<Arc<Segment>>)> = Vec::new();
         for segment in self.view().segments.iter().filter(|segment| is_small(&segment.meta)) {
             let (entity, schema) = (segment.meta.entity, segment.schema()?);
@@ -133,8 +136,10 @@ impl FactStore {
             }
         };
         (maintenance.manifest, maintenance.version) = (manifest, version);
-        let mut log = self.lock_log();
-        (log.manifest, log.manifest_unnamed) = (version, true);
+        if certainty == Certainty::Durable {
+            let mut log = self.lock_log();
+            (log.manifest, log.manifest_unnamed) = (version, true);
+        }
         Ok((certainty, fresh.keep()))
     }
 
@@ -207,8 +212,8 @@ impl Drop for Fresh<'_> {
 }
 
 /// The tables of several tails, those of one entity and schema together.
-fn tables(tails: &[Arc<Tail>]) -> Vec<(EntityId, Vec<Arc<Table>>)> {
-    let mut kinds: Vec<(EntityId, Vec<Arc<Table>>)> = Vec::new();
+fn tables(tails: &[Arc<Tail>]) -> Vec<OfOneKind<Table>> {
+    let mut kinds: Vec<OfOneKind<Table>> = Vec::new();
     for table in tails.iter().flat_map(|tail| &tail.tables) {
         match kinds.iter_mut().find(|kind| kind.0 == table.entity && kind.1[0].schema == table.schema) {
             Some(kind) => kind.1.push(Arc::clone(table)),

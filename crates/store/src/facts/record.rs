@@ -125,7 +125,8 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Option<LogRecord> {
                 parts.push((entity, at, len));
             }
             let whole = Buffer::from_vec(bytes);
-            let batches = parts.into_iter().map(|(entity, at, len)| decode_batch(entity, whole.slice_with_length(at, len)));
+            let batches =
+                parts.into_iter().map(|(entity, at, len)| decode_batch(entity, whole.slice_with_length(at, len)));
             Some(LogRecord::Unit { position, id, batches: batches.collect::<Option<_>>()? })
         }
         MANIFEST => Some(LogRecord::Manifest { version: rest.u64()? }),

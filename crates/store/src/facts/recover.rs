@@ -11,9 +11,7 @@ use super::manifest::{Anchor, Manifest};
 use super::record::{LogRecord, Opened, decode};
 use super::segment::{Segment, SegmentFolder};
 use super::tail::Tail;
-use super::{
-    CACHE_BYTES_MAX, FactStore, LogState, Maintenance, STORE, View, log_path, manifest_path, next_chain,
-};
+use super::{CACHE_BYTES_MAX, FactStore, LogState, Maintenance, STORE, View, log_path, manifest_path, next_chain};
 use crate::sealing::{files_failed, sealed_failed};
 use crate::{Position, StoreError};
 
@@ -29,12 +27,8 @@ pub(super) fn open(platform: &Platform, key: ScopeKey, prefix: &str) -> Result<F
         prefix: format!("{prefix}/segment/"),
         cache: ColumnCache::new(CACHE_BYTES_MAX),
     });
-    let mut history = History {
-        end: manifest.base,
-        chain: manifest.chain,
-        anchors: manifest.anchors.clone(),
-        named_manifest: 0,
-    };
+    let mut history =
+        History { end: manifest.base, chain: manifest.chain, anchors: manifest.anchors.clone(), named_manifest: 0 };
     history.anchors.push(Anchor { position: manifest.base, chain: manifest.chain });
     let replayed = opening.replay(&found, &manifest, version, &mut history)?;
     let segments: Vec<_> =
@@ -163,7 +157,8 @@ impl Opening<'_> {
         }
         let manifest = Manifest::first();
         let opened = Opened { generation: 0, base: manifest.base, chain: manifest.chain, manifest: 0 };
-        let (mut first, _) = SealedLog::open(&self.platform.files, self.key, STORE, &log).map_err(|e| self.failed(e))?;
+        let (mut first, _) =
+            SealedLog::open(&self.platform.files, self.key, STORE, &log).map_err(|e| self.failed(e))?;
         first.append(&[&opened.encode()]).map_err(|error| self.failed(error))?;
         let version = self.manifests.create(&path, &manifest.encode()).map_err(|error| self.failed(error))?;
         found.logs.insert(0);
@@ -196,7 +191,9 @@ impl Opening<'_> {
                 return Err(self.tampered("its log does not go on from its manifest"));
             }
             if opened.manifest.max(history.named_manifest) > version {
-                return Err(self.tampered("its manifest is older than its log says: an older copy was put in its place"));
+                return Err(
+                    self.tampered("its manifest is older than its log says: an older copy was put in its place")
+                );
             }
             tails.push(read.tail);
             match read.closed {
@@ -245,7 +242,8 @@ impl Opening<'_> {
     /// After the last log there may be one more, which was begun when a crash kept the last one from being closed.
     fn check_later_logs(&self, found: &Found, replayed: &Replayed) -> Result<(), StoreError> {
         for generation in found.logs.iter().filter(|generation| **generation > replayed.last()) {
-            let unused = *generation == replayed.last() + 1 && self.read_log(*generation, &mut History::new())?.is_unused();
+            let unused =
+                *generation == replayed.last() + 1 && self.read_log(*generation, &mut History::new())?.is_unused();
             if !unused {
                 return Err(self.tampered("a log is there that the one before does not name"));
             }

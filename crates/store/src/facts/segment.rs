@@ -178,7 +178,8 @@ impl Segment {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source.clone(), footer.metadata.clone());
             let mask = ProjectionMask::roots(builder.parquet_schema(), missing.iter().copied());
             let schema = Arc::new(footer.facts.project(&missing).expect("the columns come from this schema"));
-            let rows = self.collect(builder.with_projection(mask), &schema).map_err(|error| source.cause(self, error))?;
+            let rows =
+                self.collect(builder.with_projection(mask), &schema).map_err(|error| source.cause(self, error))?;
             let mut decoded = missing.iter().zip(rows.columns());
             for (index, slot) in wanted.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
                 let (decoded_index, column) = decoded.next().expect("one column for each that was missing");

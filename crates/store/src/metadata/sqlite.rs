@@ -114,7 +114,10 @@ impl SqliteStore {
     }
 
     /// Runs `read` on one state of the file that agrees with its summary.
-    fn reading<T>(&self, read: impl FnOnce(&Transaction<'_>, &Index) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn reading<T>(
+        &self,
+        read: impl FnOnce(&Transaction<'_>, &Index) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut state = self.lock();
         let State { connection, index, seen } = &mut *state;
         let txn = connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(failed)?;
@@ -195,7 +198,11 @@ impl SqliteStore {
     fn open_row(&self, kind: &str, row: &Row) -> Result<Opened, StoreError> {
         let plain = self.sealer.open(&hex::encode(row.key), row.version, &row.sealed)?;
         let opened = decode(&plain, row.version).ok_or_else(|| tampered("a row does not decode"))?;
-        if self.key(kind, &opened.id) == row.key { Ok(opened) } else { Err(tampered("a row stands in another's place")) }
+        if self.key(kind, &opened.id) == row.key {
+            Ok(opened)
+        } else {
+            Err(tampered("a row stands in another's place"))
+        }
     }
 
     fn seal(&self, key: &Key, document: &Opened) -> Vec<u8> {
@@ -306,8 +313,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 fn create_if_new(connection: &mut Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let tables: i64 =
-        txn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let tables: i64 = txn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     let format: i64 = txn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     match (tables, format) {
         (0, 0) => {

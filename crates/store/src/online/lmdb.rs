@@ -160,9 +160,9 @@ fn failed(error: heed::Error) -> StoreError {
     match error {
         heed::Error::Mdb(MdbError::MapFull) => StoreError::Full { store: STORE.into() },
         heed::Error::Io(io) if io.kind() == io::ErrorKind::StorageFull => StoreError::Full { store: STORE.into() },
-        heed::Error::Mdb(MdbError::Invalid | MdbError::Corrupted | MdbError::PageNotFound | MdbError::VersionMismatch) => {
-            tampered("its file is not a whole LMDB database")
-        }
+        heed::Error::Mdb(
+            MdbError::Invalid | MdbError::Corrupted | MdbError::PageNotFound | MdbError::VersionMismatch,
+        ) => tampered("its file is not a whole LMDB database"),
         heed::Error::EnvAlreadyOpened => StoreError::InUse { store: STORE.into() },
         other => database(other),
     }

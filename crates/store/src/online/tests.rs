@@ -46,7 +46,8 @@ fn child_that_writes_until_it_is_killed() {
         write(&store, position);
         // The harness captures `println!`; the parent reads this through the pipe.
         #[allow(clippy::explicit_write, reason = "print! would be captured by the test harness")]
-        std::io::Write::write_all(&mut std::io::stdout(), format!("\nat {position}\n").as_bytes()).expect("the parent reads");
+        std::io::Write::write_all(&mut std::io::stdout(), format!("\nat {position}\n").as_bytes())
+            .expect("the parent reads");
     }
 }
 

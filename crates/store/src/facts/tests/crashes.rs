@@ -20,8 +20,7 @@ enum Step {
 
 use Step::{Append, Compact, Flush, Reopen};
 
-const SCENARIO: [Step; 11] =
-    [Append, Flush, Append, Append, Flush, Append, Reopen, Compact, Append, Flush, Append];
+const SCENARIO: [Step; 11] = [Append, Flush, Append, Append, Flush, Append, Reopen, Compact, Append, Flush, Append];
 
 fn platform(files: Arc<dyn Files>) -> Platform {
     Platform { files, random: Arc::new(SeededRandom::new(3)), ..Platform::in_memory() }
@@ -72,7 +71,11 @@ impl Told {
                 let n = self.next;
                 self.next += 1;
                 let outcome = store.append(unit(n));
-                if outcome.is_ok() { self.answered.push(n) } else { self.failed.push(n) }
+                if outcome.is_ok() {
+                    self.answered.push(n)
+                } else {
+                    self.failed.push(n)
+                }
                 (Some(store), outcome.is_ok())
             }
             Flush => {
@@ -94,7 +97,11 @@ impl Told {
 
     fn check(&self, found: &[u64]) {
         assert!(found.is_sorted_by(|a, b| a < b), "{found:?} are out of order");
-        assert!(self.answered.iter().all(|n| found.contains(n)), "{:?} were answered, {found:?} are there", self.answered);
+        assert!(
+            self.answered.iter().all(|n| found.contains(n)),
+            "{:?} were answered, {found:?} are there",
+            self.answered
+        );
         let known = |n: &u64| self.answered.contains(n) || self.failed.contains(n);
         assert!(found.iter().all(known), "{found:?} holds what nobody appended");
     }
@@ -240,16 +247,19 @@ impl Files for AnswerLost {
 
 #[test]
 fn a_manifest_of_unknown_durability_may_turn_out_either_way() {
-    for steps in [vec![Flush], vec![Flush, Append, Flush], vec![Flush, Append, Flush, Compact]] {
+    for steps in [vec![Flush], vec![Flush, Append], vec![Flush, Append, Flush], vec![Flush, Append, Flush, Compact]] {
         for survives in [true, false] {
             let files = Arc::new(MemoryFiles::new());
-            let open = |files: Arc<dyn Files>| FactStore::open(&platform(files), key("acme"), PREFIX).expect("it opens");
+            let open =
+                |files: Arc<dyn Files>| FactStore::open(&platform(files), key("acme"), PREFIX).expect("it opens");
             let store = open(Arc::new(AnswerLost(files.clone())));
             store.append(unit(1)).expect("space");
             let manifest = format!("{PREFIX}/manifest");
             let mut before = Vec::new();
             for step in &steps {
-                before = files.read(&manifest).expect("there");
+                if !matches!(step, Append) {
+                    before = files.read(&manifest).expect("there");
+                }
                 match step {
                     Flush => store.flush().expect("the new manifest is in place"),
                     Compact => store.compact().expect("the new manifest is in place"),

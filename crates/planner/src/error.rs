@@ -132,8 +132,7 @@ impl Failure {
                 format!("add \"{environment}\" to its environments, or pass `{path}` in `inputs=`")
             }
             PlanError::MissingKey { path, missing } => {
-                let them = if missing.len() == 1 { "it" } else { "them" };
-                format!("give {them}, or give `{path}` itself")
+                format!("give {}, or give `{path}` itself", listed(missing, "and"))
             }
             PlanError::KeyNotGiven { path } => format!("give `{path}`"),
             PlanError::Ambiguous { choices, .. } => format!("ask for {}", listed(choices, "or")),

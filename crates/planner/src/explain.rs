@@ -35,7 +35,7 @@ pub struct Explained {
     pub location: Option<Location>,
     /// Whether it is explained further up, and its inputs with it.
     pub above: bool,
-    /// What it is computed from, or found by.
+    /// What it is computed from, or found by; given keys stand in `from`.
     pub inputs: Vec<Explained>,
 }
 
@@ -56,7 +56,7 @@ impl Teller<'_> {
     fn tell(&mut self, id: SlotId) -> Explained {
         let slot = &self.plan.slots[id.0];
         let (from, inputs, location) = self.source(id);
-        // Repeating one line is clearer than pointing at it.
+        // Repeating a single line is clearer than pointing at it.
         let above = !self.told.insert(id) && !inputs.is_empty();
         Explained {
             path: slot.path.clone(),
@@ -85,7 +85,7 @@ impl Teller<'_> {
                 let age = column.max_age.map_or_else(String::new, |age| format!(", at most {age} old"));
                 let by = self.equal(key, key_slots);
                 let from = format!("latest fact of {entity_name} where {by}{age}{}", default(&column.default));
-                Some((from, key_slots.clone(), None))
+                Some((from, self.not_given(key_slots), None))
             }
             Step::Windows { entity_name, key, key_slots, aggregations, .. } => {
                 let aggregation = aggregations.iter().find(|aggregation| aggregation.slot == id)?;
@@ -102,7 +102,7 @@ impl Teller<'_> {
                     filter.unwrap_or_default(),
                     default(&aggregation.default),
                 );
-                Some((from, key_slots.clone(), self.definition(id)))
+                Some((from, self.not_given(key_slots), self.definition(id)))
             }
             Step::Expression { slot, default: value, .. } => {
                 if *slot != id {
@@ -133,8 +133,17 @@ impl Teller<'_> {
 
     /// `carrier = Flight.carrier and ...`: features of facts beside the slots they must equal.
     fn equal(&self, key: &[KeyColumn], slots: &[SlotId]) -> String {
-        let pairs = key.iter().zip(slots).map(|(column, slot)| format!("{} = {}", column.name, self.plan.slots[slot.0].path));
+        let pairs = key.iter().zip(slots).map(|(column, id)| {
+            let slot = &self.plan.slots[id.0];
+            let given = if slot.origin == Origin::Given { " (given)" } else { "" };
+            format!("{} = {}{given}", column.name, slot.path)
+        });
         pairs.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Keys that need a line of their own.
+    fn not_given(&self, keys: &[SlotId]) -> Vec<SlotId> {
+        keys.iter().copied().filter(|id| self.plan.slots[id.0].origin != Origin::Given).collect()
     }
 }
 

@@ -54,12 +54,14 @@ pub(crate) struct DraftSlot {
 /// A step whose inputs stand in earlier steps of the draft.
 #[derive(Debug)]
 pub(crate) enum DraftStep<'r> {
+    /// Facts of one node.
     Lookup {
         node: Node,
         entity: &'r Entity,
         key_slots: Vec<usize>,
         columns: Vec<(&'r Feature, Option<Span>, usize)>,
     },
+    /// Windows over one relation of one node.
     Windows {
         node: Node,
         relation: &'r creta_model::Relation,
@@ -67,6 +69,7 @@ pub(crate) enum DraftStep<'r> {
         key_slots: Vec<usize>,
         aggregations: Vec<(&'r Feature, &'r Window, Span, usize)>,
     },
+    /// `reads` by the paths of the expression.
     Expression {
         path: FeaturePath,
         feature: &'r Feature,
@@ -74,6 +77,7 @@ pub(crate) enum DraftStep<'r> {
         reads: BTreeMap<FeaturePath, usize>,
         slot: usize,
     },
+    /// A call at one node; an input without a slot is the row's instant.
     Resolve {
         node: Node,
         resolver: &'r Resolver,
@@ -113,8 +117,10 @@ pub(crate) fn resolve<'r>(registry: &'r Registry, shape: &'r Shape) -> Result<Dr
         let slot = resolution.slot(&path)?;
         resolution.draft.outputs.push(slot);
     }
-    if let Some(path) = resolution.max_age.keys().find(|path| !resolution.known.contains_key(*path)) {
-        return Err(PlanError::UnusedMaxAge { path: path.clone() }.into());
+    for path in shape.max_age.keys() {
+        if !resolution.known.contains_key(&resolution.from_given(path)?) {
+            return Err(PlanError::UnusedMaxAge { path: path.clone() }.into());
+        }
     }
     Ok(resolution.draft)
 }
@@ -150,12 +156,12 @@ impl<'r> Resolution<'r> {
 
     fn max_age(&mut self) -> Result<(), Failure> {
         for (path, asked) in &self.shape.max_age {
-            let path = self.from_given(path)?;
-            let target = self.catalog.follow(&path).map_err(PlanError::Path)?;
+            let seen = self.from_given(path)?;
+            let target = self.catalog.follow(path).map_err(PlanError::Path)?;
             if let Some(declared) = target.feature.max_age.filter(|declared| asked > declared) {
-                return Err(PlanError::NotTighter { path, declared, asked: *asked }.into());
+                return Err(PlanError::NotTighter { path: path.clone(), declared, asked: *asked }.into());
             }
-            self.max_age.insert(path, *asked);
+            self.max_age.insert(seen, *asked);
         }
         Ok(())
     }
@@ -173,6 +179,7 @@ impl<'r> Resolution<'r> {
             let mut chain = vec![root];
             self.chains(root, &mut chain, &mut Vec::new(), path, &mut choices);
         }
+        choices.sort();
         match &choices[..] {
             [] => Ok(path.clone()),
             [only] => Ok(only.clone()),

@@ -1,17 +1,18 @@
 //! What a change of definitions changes, for the person who is about to deploy it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use creta_model::{Entity, Environment, Name, NamedQuery, Resolver};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::FeatureRef;
 use crate::properties::{self, Properties};
 use crate::registry::Registry;
 
 /// What happened to a definition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happened {
     /// It is new.
@@ -23,36 +24,36 @@ pub enum Happened {
 }
 
 /// One property that changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PropertyChange {
     /// `type`, `max_age`, `code`, ...
     pub property: String,
     /// What it was; absent when it was not set.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// What it is; absent when it is no longer set.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 
 /// One definition that was added, removed or changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What happened.
     pub happened: Happened,
     /// `entity`, `feature`, `relation`, `resolver`, `source`, `query` or `packages`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Its name; for what was removed, the name it had.
     pub name: String,
     /// The name it had before, when it was renamed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<String>,
     /// Sorted by name. Empty for what was added or removed.
     pub properties: Vec<PropertyChange>,
 }
 
 /// All changes between two registries. `Display` writes one line for each.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diff {
     /// Entities with their features and relations first, then resolvers, sources, queries and packages.
     pub changes: Vec<Change>,
@@ -179,6 +180,7 @@ fn compare(
     is: Option<(String, Properties)>,
     changes: &mut Vec<Change>,
 ) {
+    let kind = Cow::Borrowed(kind);
     let change = match (was, is) {
         (None, None) => return,
         (None, Some((name, _))) => {

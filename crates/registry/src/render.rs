@@ -8,9 +8,12 @@ pub fn render_expr(expr: &Expr) -> String {
     write(expr, 0)
 }
 
-/// The aggregation as a sentence part: `mean of Flight.dep_delay`, `number of facts`.
+/// The aggregation as a sentence part: `mean of Flight.dep_delay`. Without a value it is the
+/// count of rows.
 pub fn render_aggregate(aggregate: Aggregate, value: Option<&str>) -> String {
-    let value = value.unwrap_or("facts");
+    let Some(value) = value else {
+        return "count".to_owned();
+    };
     match aggregate {
         Aggregate::Count => format!("count of {value}"),
         Aggregate::Sum => format!("sum of {value}"),

@@ -42,7 +42,7 @@ fn facts(round: u64) -> Result<FactBatch, Box<dyn Error>> {
     Ok(FactBatch::new(EntityId(1), RecordBatch::try_from_iter(columns)?)?)
 }
 
-fn timed(work: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
+fn timed<T>(work: impl FnOnce() -> Result<T, Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed())
@@ -63,10 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for round in 0..ROUNDS {
         let batch = facts(round)?;
         let before = platform.files.size(log)?;
-        durable += timed(|| {
-            store.append(vec![batch])?;
-            Ok(())
-        })?;
+        durable += timed(|| Ok(store.append(vec![batch])?))?;
         let noise = vec![round as u8; usize::try_from(platform.files.size(log)? - before)?];
         bytes += noise.len();
         written += timed(|| {
@@ -75,8 +72,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         })?;
     }
     let flush = timed(|| Ok(store.flush()?))?;
-    let cold = timed(|| Ok(drop(store.scan(EntityId(1), None, ..)?)))?;
-    let warm = timed(|| Ok(drop(store.scan(EntityId(1), None, ..)?)))?;
+    let cold = timed(|| Ok(store.scan(EntityId(1), None, ..)?))?;
+    let warm = timed(|| Ok(store.scan(EntityId(1), None, ..)?))?;
     let rows = ROWS as f64 * ROUNDS as f64;
     println!("{rows} rows of {FEATURES} features, {} MB in the log", bytes / 1_000_000);
     println!("durable append  {durable:>10.1?}  {:>10.0} rows/s", rows / durable.as_secs_f64());

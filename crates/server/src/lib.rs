@@ -1,1 +1,49 @@
-//! creta-server
+//! The server: HTTP over TLS in front of the engine, and the control plane of one environment.
+//!
+//! One request, in the order of the modules: the listener speaks TLS only (`tls`, `server`); limits apply before anything
+//! is read (`http`, `limits`); the bearer token says who asks (`tokens`, `accounts`); the policies decide, the audit log
+//! records, and only then does a handler get a permit and an engine (`context`, `routes`); what goes wrong is one
+//! `Problem` (`problem`). Python that is not compiled runs in worker processes of its tenant (`workers`).
+//!
+//! The scope of a request comes from its token. Headers, bodies and query strings name no tenant, except where an
+//! administrator manages the tenants of the own environment.
+//!
+//! ```no_run
+//! use creta_model::Environment;
+//! use creta_server::{InitOptions, ServeOptions, init, serve};
+//!
+//! let folder = std::path::Path::new("/var/lib/creta");
+//! let report = init(folder, &Environment::parse("prod")?, &InitOptions::default())?;
+//! let options = ServeOptions { folder: report.folder, listen: None };
+//! serve(&options, |server| eprintln!("{}", server.url()))?; // Until SIGTERM.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod accounts;
+mod arrow_body;
+mod config;
+mod context;
+mod control_plane;
+mod data_folder;
+mod error;
+mod failures;
+mod http;
+pub mod limits;
+mod logging;
+mod metrics;
+mod openapi;
+mod problem;
+mod routes;
+mod scopes;
+mod server;
+mod tls;
+mod tokens;
+mod workers;
+
+pub use config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WorkerConfig};
+pub use data_folder::{Credential, InitOptions, InitReport, init};
+pub use error::ServerError;
+pub use logging::init_logging;
+pub use openapi::document_text as openapi_document;
+pub use server::{RunningServer, ServeOptions, serve, start};
+pub use tls::{CIPHER_SUITES, provider as tls_provider};

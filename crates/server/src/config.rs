@@ -1,0 +1,146 @@
+//! `config.toml`: the few things about a server that differ from place to place.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use creta_model::Environment;
+use serde::{Deserialize, Serialize};
+
+use crate::ServerError;
+
+/// The version that [`Config::format`] must carry.
+pub const CONFIG_FORMAT: &str = "creta.server/1";
+
+/// Where a server listens when nothing else is asked for: this machine only.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:7443";
+
+/// Contents of `config.toml`. Relative paths are relative to the data folder. Unknown fields are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// [`CONFIG_FORMAT`].
+    pub format: String,
+    /// The one environment this server serves.
+    pub environment: Environment,
+    /// Random name of this environment, made by `init`. Tokens are bound to it.
+    pub environment_id: String,
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Names and addresses that clients use for this server besides `localhost`, `127.0.0.1` and `::1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The file that holds the root key. Without it nothing in the data folder can be read.
+    pub root_key: PathBuf,
+    /// Worker processes.
+    #[serde(default)]
+    pub workers: WorkerConfig,
+}
+
+/// How resolvers that are not compiled are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerConfig {
+    /// The Python interpreter; by default `$CRETA_PYTHON`, and without that `python3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<PathBuf>,
+    /// Folders that the interpreter finds packages in, besides its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub python_path: Vec<PathBuf>,
+    /// Workers of each tenant.
+    pub processes: usize,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self { python: None, python_path: Vec::new(), processes: 2 }
+    }
+}
+
+impl WorkerConfig {
+    /// The interpreter to start.
+    pub fn interpreter(&self) -> PathBuf {
+        let from_environment = || std::env::var_os("CRETA_PYTHON").map(PathBuf::from);
+        self.python.clone().or_else(from_environment).unwrap_or_else(|| PathBuf::from("python3"))
+    }
+}
+
+impl Config {
+    /// Name of the file in a data folder.
+    pub const FILE: &'static str = "config.toml";
+
+    /// Reads and checks `config.toml` of a data folder.
+    pub fn load(folder: &Path) -> Result<Self, ServerError> {
+        let file = folder.join(Self::FILE);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ServerError::NotADataFolder { folder: folder.to_owned() });
+            }
+            Err(source) => return Err(ServerError::Io { action: "read", path: file, source }),
+        };
+        Self::parse(&text).map_err(|reason| ServerError::Config { file, reason })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        if config.format != CONFIG_FORMAT {
+            return Err(format!("its format is `{}`, and this build reads `{CONFIG_FORMAT}`", config.format));
+        }
+        if !(1..=64).contains(&config.workers.processes) {
+            return Err("`workers.processes` must be 1 to 64".to_owned());
+        }
+        Ok(config)
+    }
+
+    pub(crate) fn to_toml(&self) -> String {
+        let body = toml::to_string(self).expect("a configuration has a TOML form");
+        format!("# Configuration of a Creta server. Paths are relative to this folder.\n{body}")
+    }
+
+    /// The root key's file, given the data folder.
+    pub fn root_key_file(&self, folder: &Path) -> PathBuf {
+        folder.join(&self.root_key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            format: CONFIG_FORMAT.to_owned(),
+            environment: Environment::parse("prod").expect("valid"),
+            environment_id: "prod-00".to_owned(),
+            listen: LISTEN_DEFAULT.parse().expect("valid"),
+            names: Vec::new(),
+            root_key: "root.key".into(),
+            workers: WorkerConfig::default(),
+        }
+    }
+
+    #[test]
+    fn a_configuration_survives_writing_and_reading() {
+        let mut config = config();
+        assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
+        config.names = vec!["creta.internal".to_owned()];
+        config.workers.python = Some("/usr/bin/python3".into());
+        assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
+    }
+
+    #[test]
+    fn another_version_an_unknown_field_and_no_workers_are_refused() {
+        let good = config().to_toml();
+        for (from, to, says) in [
+            ("creta.server/1", "creta.server/2", "this build reads `creta.server/1`"),
+            ("environment =", "plaintext = true\nenvironment =", "plaintext"),
+            ("processes = 2", "processes = 0", "1 to 64"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "`{from}` stands in the file");
+            let reason = Config::parse(&bad).expect_err(to);
+            assert!(reason.contains(says), "{reason}");
+        }
+    }
+}

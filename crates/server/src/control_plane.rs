@@ -1,0 +1,340 @@
+//! What the server knows about its environment: keys, the audit log, tenants and accounts.
+//!
+//! Everything here belongs to a scope of its own, whose name no tenant can have. The server asks first
+//! (`guard` in `context.rs`); functions that change something take the permit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use creta_audit::{Details, Event, Log, Permit};
+use creta_engine::ScopeEngine;
+use creta_iam::{
+    Action, ClientSecret, Decision, DecisionCache, Place, Policies, Principal, PrincipalId, Resource, Role,
+    control_plane, is_reserved,
+};
+use creta_keys::{KeyRing, RootKey, ScopeKey};
+use creta_model::{Environment, Instant, Problem, Scope, TenantId};
+use creta_platform::Platform;
+use creta_store::{MetadataStore, SqliteStore};
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
+use crate::config::Config;
+use crate::problem::{from_audit, from_keys, from_store, internal};
+use crate::scopes::Scopes;
+use crate::tokens::{Claims, TokenError, Tokens};
+
+/// Names of the settings kept among the control plane's documents.
+pub(crate) mod setting {
+    pub(crate) const KIND: &str = "setting";
+    /// Signs tokens (PKCS #8).
+    pub(crate) const TOKEN_KEY: &str = "token-key";
+    /// The certificate authority's private key (PKCS #8).
+    pub(crate) const AUTHORITY_KEY: &str = "authority-key";
+    /// The policy epoch, as a decimal number.
+    pub(crate) const EPOCH: &str = "policy-epoch";
+}
+
+const TENANT_KIND: &str = "tenant";
+const DECISIONS_MAX: usize = 10_000;
+
+/// A tenant of the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tenant {
+    pub(crate) tenant: TenantId,
+    pub(crate) created: Instant,
+}
+
+/// The open control plane of one environment.
+pub(crate) struct ControlPlane {
+    environment: Environment,
+    platform: Platform,
+    ring: KeyRing,
+    key: ScopeKey,
+    log: Log,
+    metadata: Arc<dyn MetadataStore>,
+    policies: Policies,
+    decisions: DecisionCache,
+    tokens: Tokens,
+    scopes: Scopes,
+    state: RwLock<State>,
+}
+
+/// What is asked at every request, kept in memory.
+#[derive(Default)]
+struct State {
+    tenants: BTreeMap<TenantId, Tenant>,
+    accounts: BTreeMap<String, Stored>,
+    epoch: u64,
+    epoch_version: Option<u64>,
+}
+
+struct Stored {
+    account: Account,
+    version: u64,
+}
+
+impl ControlPlane {
+    /// Opens the control plane of a data folder. `root` unlocks it.
+    pub(crate) fn open(folder: &Path, config: &Config, platform: Platform, root: RootKey) -> Result<Self, Problem> {
+        let environment = config.environment.clone();
+        let ring = KeyRing::open(root, environment.clone(), platform.clone()).map_err(|e| from_keys(&e))?;
+        let key = ring.scope(&control_plane(&environment)).map_err(|e| from_keys(&e))?;
+        let log = Log::open(&platform, key.clone(), environment.clone()).map_err(|e| from_audit(&e))?;
+        let metadata = SqliteStore::open(folder.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
+        let metadata: Arc<dyn MetadataStore> = Arc::new(metadata);
+        let policies = Policies::load().map_err(|error| crate::problem::logged("the policies do not load", &error))?;
+        let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;
+        let (clock, random) = (Arc::clone(&platform.clock), Arc::clone(&platform.random));
+        let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
+        let state = RwLock::new(State::load(&*metadata)?);
+        Ok(Self {
+            scopes: Scopes::new(folder, platform.clone(), config.workers.clone()),
+            tokens: tokens.ok_or_else(internal)?,
+            decisions: DecisionCache::new(DECISIONS_MAX),
+            environment,
+            platform,
+            ring,
+            key,
+            log,
+            metadata,
+            policies,
+            state,
+        })
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The certificate authority's private key.
+    pub(crate) fn authority_key(&self) -> Result<Vec<u8>, Problem> {
+        require_setting(&*self.metadata, setting::AUTHORITY_KEY)
+    }
+
+    // Who asks.
+
+    /// A token for whoever knows the secret of a living account. `None` says no more than that it is not given.
+    pub(crate) fn authenticate(&self, client_id: &str, secret: &str) -> Option<Account> {
+        // An ill-formed secret is compared too, as one that nobody has.
+        let secret = ClientSecret::parse(secret).unwrap_or_else(|_| ClientSecret::from_bytes([0; 32]));
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let account = state.accounts.get(client_id).map(|stored| &stored.account);
+        if is_secret_of(&self.key, account, client_id, &secret) { account.cloned() } else { None }
+    }
+
+    /// A token for an account. The permit is that of `token.issue`.
+    pub(crate) fn issue_token(&self, account: &Account, _permit: &Permit) -> String {
+        let epoch = self.state.read().unwrap_or_else(PoisonError::into_inner).epoch;
+        self.tokens.issue(&account.client_id, account.principal.scope().map(|scope| scope.tenant.clone()), epoch)
+    }
+
+    /// Who bears a token. The account is looked up, so that a revoked one ends its tokens at once.
+    pub(crate) fn principal_of(&self, token: &str) -> Result<Principal, TokenError> {
+        let claims = self.tokens.check(token)?;
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let account = state.accounts.get(&claims.sub).map(|stored| &stored.account).ok_or(TokenError::Invalid)?;
+        if is_current(&claims, account, state.epoch) { Ok(account.principal.clone()) } else { Err(TokenError::Invalid) }
+    }
+
+    /// The decision of the policies, remembered until something is revoked.
+    pub(crate) fn decide(&self, principal: &Principal, action: Action, resource: &Resource) -> Decision {
+        self.decisions.decide(&self.policies, principal, action, resource)
+    }
+
+    /// Records a decision and gives leave to act.
+    pub(crate) fn admit(&self, decision: Decision, details: Details) -> Result<Permit, Problem> {
+        self.log.admit(decision, details).map_err(|error| from_audit(&error))
+    }
+
+    // Tenants.
+
+    /// Makes a tenant: its key first, then its document. Repeating after a crash completes it.
+    pub(crate) fn create_tenant(&self, tenant: &TenantId, permit: &Permit) -> Result<Tenant, Problem> {
+        if is_reserved(tenant) {
+            let message = format!("`{tenant}` is the name of the control plane and cannot be a tenant's");
+            return Err(Problem::new("conflict/reserved", message).with_help("choose another name"));
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.tenants.contains_key(tenant) {
+            return Err(Problem::new("conflict/tenant", format!("there is already a tenant `{tenant}`")));
+        }
+        let scope = Scope::new(tenant.clone(), self.environment.clone());
+        self.ring.scope_or_create(&scope).map_err(|e| from_keys(&e))?;
+        let document = Tenant { tenant: tenant.clone(), created: self.platform.clock.now() };
+        let body = serde_json::to_vec(&document).expect("a tenant has a JSON form");
+        self.metadata.write(TENANT_KIND, tenant.as_str(), None, &body).map_err(|e| from_store(&e))?;
+        state.tenants.insert(tenant.clone(), document.clone());
+        self.record_done(permit, "tenant.created");
+        Ok(document)
+    }
+
+    /// All tenants by name.
+    pub(crate) fn tenants(&self) -> Vec<Tenant> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).tenants.values().cloned().collect()
+    }
+
+    /// The scope of a tenant here, if there is such a tenant.
+    pub(crate) fn require_tenant(&self, tenant: &TenantId) -> Result<Scope, Problem> {
+        let known = self.state.read().unwrap_or_else(PoisonError::into_inner).tenants.contains_key(tenant);
+        let missing = || {
+            Problem::new("not-found/tenant", format!("there is no tenant `{tenant}`"))
+                .with_help("`GET /v1/tenants` lists them")
+        };
+        known.then(|| Scope::new(tenant.clone(), self.environment.clone())).ok_or_else(missing)
+    }
+
+    /// The engine of a scope that a permit is for.
+    pub(crate) fn engine(&self, scope: &Scope) -> Result<Arc<ScopeEngine>, Problem> {
+        let scope = self.require_tenant(&scope.tenant).map(|_| scope)?;
+        self.scopes.open(scope, || self.ring.scope(scope).map_err(|e| from_keys(&e)))
+    }
+
+    // Accounts.
+
+    /// Makes a service account of the permit's scope. Its secret is in the answer and nowhere else.
+    pub(crate) fn create_service_account(
+        &self,
+        name: &PrincipalId,
+        role: Role,
+        permit: &Permit,
+    ) -> Result<(Account, ClientSecret), Problem> {
+        let scope = permit.scope().cloned().ok_or_else(internal)?;
+        self.require_tenant(&scope.tenant)?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let id = client_id(name.as_str(), &scope.tenant);
+        if state.accounts.contains_key(&id) {
+            return Err(Problem::new("conflict/service-account", format!("there is or was a service account `{id}`"))
+                .with_help("choose another name: names are not used twice, so that the log stays unambiguous"));
+        }
+        let tenant = scope.tenant.clone();
+        let principal = Principal::service_account(name.clone(), scope, role);
+        let (now, random) = (self.platform.clock.now(), &*self.platform.random);
+        let (account, secret) = Account::make(&self.key, random, principal, &tenant, now, state.epoch);
+        let version = self.metadata.write(ACCOUNT_KIND, &id, None, &account.to_bytes()).map_err(|e| from_store(&e))?;
+        state.accounts.insert(id, Stored { account: account.clone(), version });
+        drop(state);
+        self.record_done(permit, "service-account.created");
+        Ok((account, secret))
+    }
+
+    /// The service accounts of a tenant by client id, revoked ones included.
+    pub(crate) fn service_accounts(&self, tenant: &TenantId) -> Vec<Account> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let own = |account: &&Account| account.principal.scope().is_some_and(|scope| scope.tenant == *tenant);
+        state.accounts.values().map(|stored| &stored.account).filter(own).cloned().collect()
+    }
+
+    /// The scope of a service account; `None` for an unknown id and for administrators.
+    pub(crate) fn scope_of_account(&self, client_id: &str) -> Option<Scope> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.accounts.get(client_id)?.account.principal.scope().cloned()
+    }
+
+    /// Ends a service account of the permit's scope, and all its tokens with the next request. Harmless when repeated.
+    pub(crate) fn revoke_service_account(&self, client_id: &str, permit: &Permit) -> Result<Account, Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let stored = state.accounts.get(client_id).filter(|stored| stored.account.principal.scope() == permit.scope());
+        let Some(stored) = stored.filter(|_| permit.scope().is_some()) else {
+            return Err(no_account(client_id));
+        };
+        if stored.account.revoked.is_some() {
+            return Ok(stored.account.clone());
+        }
+        let mut account = stored.account.clone();
+        account.revoked = Some(self.platform.clock.now());
+        let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
+        let version = written.map_err(|e| from_store(&e))?;
+        state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
+        self.policies.start_epoch();
+        let epoch = state.epoch + 1;
+        let text = epoch.to_string();
+        let written = self.metadata.write(setting::KIND, setting::EPOCH, state.epoch_version, text.as_bytes());
+        (state.epoch, state.epoch_version) = (epoch, Some(written.map_err(|e| from_store(&e))?));
+        drop(state);
+        self.record_done(permit, "service-account.revoked");
+        Ok(account)
+    }
+
+    /// Records that a permitted action came to its end. The action stands in the log already, so a failure here is not
+    /// the caller's.
+    pub(crate) fn record_done(&self, permit: &Permit, name: &'static str) {
+        self.record(Event::of(permit, name));
+    }
+
+    /// Records something that happened; a failure is logged.
+    pub(crate) fn record(&self, event: Event) {
+        if let Err(error) = self.log.record(event) {
+            tracing::error!(%error, "an event could not be recorded");
+        }
+    }
+
+    /// The place of the whole environment.
+    pub(crate) fn place(&self) -> Place {
+        Place::Environment(self.environment.clone())
+    }
+
+    /// Writes what waits: scopes, counted reads, the last checkpoint.
+    pub(crate) fn close(&self) -> Result<(), Problem> {
+        let scopes = self.scopes.close();
+        self.record(Event::new("server.stop", self.place()));
+        self.log.close().map_err(|error| from_audit(&error))?;
+        scopes
+    }
+}
+
+pub(crate) fn no_account(client_id: &str) -> Problem {
+    Problem::new("not-found/service-account", format!("there is no service account `{client_id}`"))
+        .with_help("`GET /v1/service-accounts?tenant=...` lists them")
+}
+
+/// A token is its account's while that lives, in the tenant it was issued for, and not from an epoch that is not.
+fn is_current(claims: &Claims, account: &Account, epoch: u64) -> bool {
+    account.revoked.is_none()
+        && claims.tenant.as_ref() == account.principal.scope().map(|scope| &scope.tenant)
+        && claims.environment == *account.principal.environment()
+        && (account.epoch..=epoch).contains(&claims.epoch)
+}
+
+fn require_setting(metadata: &dyn MetadataStore, name: &str) -> Result<Vec<u8>, Problem> {
+    let document = metadata.read(setting::KIND, name).map_err(|e| from_store(&e))?;
+    document.map(|document| document.body).ok_or_else(|| {
+        tracing::error!(setting = name, "a setting of the control plane is missing; restore `metadata.sqlite` from a copy");
+        internal()
+    })
+}
+
+impl State {
+    fn load(metadata: &dyn MetadataStore) -> Result<Self, Problem> {
+        let mut state = Self::default();
+        let unreadable = |kind: &str| {
+            tracing::error!(kind, "a document of the control plane cannot be read; restore `metadata.sqlite` from a copy");
+            internal()
+        };
+        for document in metadata.list(TENANT_KIND).map_err(|e| from_store(&e))? {
+            let tenant: Tenant = serde_json::from_slice(&document.body).map_err(|_| unreadable(TENANT_KIND))?;
+            state.tenants.insert(tenant.tenant.clone(), tenant);
+        }
+        for document in metadata.list(ACCOUNT_KIND).map_err(|e| from_store(&e))? {
+            let account = Account::parse(&document.body).filter(|account| account.client_id == document.id);
+            let account = account.ok_or_else(|| unreadable(ACCOUNT_KIND))?;
+            state.accounts.insert(document.id, Stored { account, version: document.version });
+        }
+        if let Some(document) = metadata.read(setting::KIND, setting::EPOCH).map_err(|e| from_store(&e))? {
+            let epoch = std::str::from_utf8(&document.body).ok().and_then(|text| text.parse().ok());
+            state.epoch = epoch.ok_or_else(|| unreadable(setting::EPOCH))?;
+            state.epoch_version = Some(document.version);
+        }
+        Ok(state)
+    }
+}

@@ -1,0 +1,227 @@
+//! The listener, and what happens to every request whatever its route.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts as _, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, on};
+use bytes::{Bytes, BytesMut};
+use creta_model::Problem;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+
+use crate::context::{Guarded, Input, authenticate};
+use crate::control_plane::ControlPlane;
+use crate::failures::Failures;
+use crate::limits::{
+    BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX, REQUESTS_MAX,
+};
+use crate::metrics::Metrics;
+use crate::problem::{Refusal, internal};
+use crate::routes::{Access, ROUTES, Route, Weight};
+
+/// Everything that requests share.
+pub(crate) struct App {
+    pub(crate) control: ControlPlane,
+    pub(crate) failures: Failures,
+    pub(crate) metrics: Metrics,
+    pub(crate) openapi: String,
+    /// False from the moment the server begins to stop.
+    pub(crate) ready: AtomicBool,
+    turns: Arc<Semaphore>,
+    bulk_turns: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(control: ControlPlane) -> Self {
+        Self {
+            control,
+            failures: Failures::default(),
+            metrics: Metrics::new(),
+            openapi: crate::openapi::document_text(),
+            ready: AtomicBool::new(true),
+            turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            bulk_turns: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
+        }
+    }
+
+    /// A place among the requests at work; the caller is told to come back when there is none.
+    fn turn(&self, weight: Weight) -> Result<OwnedSemaphorePermit, Problem> {
+        let turns = if weight == Weight::Bulk { &self.bulk_turns } else { &self.turns };
+        Arc::clone(turns).try_acquire_owned().map_err(|_| {
+            Problem::new("busy/requests", "the server is working on as many requests as it takes at a time")
+                .with_help("try again after the time in the header `retry-after`")
+        })
+    }
+
+    pub(crate) fn stopping(&self) {
+        self.ready.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
+
+/// All routes, and one answer for what is none.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let handler = move |State(app): State<Arc<App>>, request: Request| answer(app, route, request);
+        router = router.route(route.path, on(filter(&route.method), handler));
+    }
+    router
+        .method_not_allowed_fallback(async || {
+            let problem = Problem::new("request/method", "this path does not take this method");
+            finish(Refusal::from(problem.with_help("the header `allow` names those it takes")).into_response(), &request_id())
+        })
+        .fallback(async || {
+            let problem = Problem::new("not-found/path", "there is nothing at this path");
+            let problem = problem.with_help("every path stands in `/openapi.json`");
+            finish(Refusal::from(problem).into_response(), &request_id())
+        })
+        .layer(CatchPanicLayer::custom(|_| {
+            tracing::error!("a handler panicked");
+            finish(Refusal::from(internal()).into_response(), &request_id())
+        }))
+        .with_state(app)
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).expect("routes use plain methods")
+}
+
+/// One request from its head to its answer, measured and logged. The log line holds no part of what came in.
+async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Response {
+    let start = Instant::now();
+    let id = request_id();
+    let span = tracing::info_span!("request", id, method = %route.method, route = route.path);
+    let limit = if route.weight == Weight::Bulk { BULK_REQUEST_TIME_MAX } else { REQUEST_TIME_MAX };
+    let work = tokio::time::timeout(limit, dispatch(Arc::clone(&app), route, request));
+    let response = match work.instrument(span.clone()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) => refusal.into_response(),
+        Err(_) => {
+            let problem = Problem::new("busy/timeout", format!("this took longer than {} s", limit.as_secs()));
+            Refusal::from(problem.with_help("ask for less at a time")).into_response()
+        }
+    };
+    let (status, elapsed) = (response.status().as_u16(), start.elapsed());
+    app.metrics.request(method_name(&route.method), route.path, status, elapsed);
+    span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_millis() as u64, "answered"));
+    finish(response, &id)
+}
+
+async fn dispatch(app: Arc<App>, route: &'static Route, request: Request) -> Result<Response, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    match &route.access {
+        Access::Public(handler) => {
+            let turn = app.turn(route.weight)?;
+            let input = read_input(route, &mut parts, body).await?;
+            let response = handler(Arc::clone(&app), input).await;
+            drop(turn);
+            response
+        }
+        Access::Guarded { action, place, handler } => {
+            let principal = {
+                let (app, headers) = (Arc::clone(&app), std::mem::take(&mut parts.headers));
+                parts.headers = headers.clone();
+                authenticate_blocking(app, headers, *action, *place).await?
+            };
+            let turn = app.turn(route.weight)?;
+            let input = read_input(route, &mut parts, body).await?;
+            handler(Guarded::new(app, principal, *action, *place, turn), input).await
+        }
+    }
+}
+
+async fn authenticate_blocking(
+    app: Arc<App>,
+    headers: HeaderMap,
+    action: creta_iam::Action,
+    place: crate::context::PlaceOf,
+) -> Result<creta_iam::Principal, Refusal> {
+    let principal = authenticate(&app.control, &headers)?;
+    // A decision that was made before is remembered; a denial waits for the log.
+    let asked = tokio::task::spawn_blocking(move || {
+        Guarded::ask_first(&app, &principal, action, place).map(|()| principal)
+    });
+    Ok(asked.await.map_err(|_| internal())??)
+}
+
+async fn read_input(route: &Route, parts: &mut Parts, body: Body) -> Result<Input, Refusal> {
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    if query.len() > QUERY_BYTES_MAX {
+        return Err(Problem::new("too-large/query-string", format!("a query string has at most {QUERY_BYTES_MAX} bytes")).into());
+    }
+    let path = if route.path.contains('{') {
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, &()).await;
+        path.map(|Path(path)| path).map_err(|_| Problem::new("request/malformed", "the path is not valid UTF-8"))?
+    } else {
+        HashMap::new()
+    };
+    let address = ConnectInfo::<SocketAddr>::from_request_parts(parts, &()).await;
+    let address = address.map(|ConnectInfo(address)| address.ip()).map_err(|_| internal())?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let body = read_body(&parts.headers, body, route.body_bytes_max).await?;
+    Ok(Input { address, path, query, content_type, body })
+}
+
+/// Reads a body up to a limit. Memory grows with what arrives.
+async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    use axum::body::HttpBody as _;
+    let too_large = || {
+        Problem::new("too-large/body", format!("the body has more than the {limit} bytes that this route takes"))
+            .with_help("send it in parts")
+    };
+    let claimed = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if claimed.is_some_and(|claimed| claimed > limit as u64) {
+        return Err(too_large());
+    }
+    let mut body = std::pin::pin!(body);
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let cut_short = |_| Problem::new("request/cut-short", "the connection ended before the body did");
+        if let Ok(data) = frame.map_err(cut_short)?.into_data() {
+            if bytes.len() + data.len() > limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// Headers of every answer.
+fn finish(mut response: Response, id: &str) -> Response {
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", HeaderValue::from_str(id).expect("hexadecimal digits make a header"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    response
+}
+
+/// Made here, never taken from a header, so that nobody writes into the log.
+fn request_id() -> String {
+    use creta_platform::Random as _;
+    let mut id = [0; 8];
+    creta_platform::SystemRandom.fill(&mut id);
+    hex::encode(id)
+}
+
+fn method_name(method: &Method) -> &'static str {
+    if *method == Method::GET { "GET" } else { "POST" }
+}
+
+/// How long requests at work may take to end when the server stops.
+pub(crate) const GRACE: Duration = Duration::from_secs(20);

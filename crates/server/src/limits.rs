@@ -1,0 +1,54 @@
+//! Bounds on everything that comes in. Constants in code rather than options: a server without them is not on offer.
+
+use std::time::Duration;
+
+/// Largest JSON body, except bundles.
+pub const JSON_BYTES_MAX: usize = 4 << 20;
+/// Largest bundle.
+pub const BUNDLE_BYTES_MAX: usize = 32 << 20;
+/// Largest Arrow body.
+pub const ARROW_BYTES_MAX: usize = 256 << 20;
+/// Most rows of a JSON query or of single facts.
+pub const JSON_ROWS_MAX: usize = 10_000;
+/// Most rows of one Arrow body.
+pub const ARROW_ROWS_MAX: usize = 20_000_000;
+/// Most columns of one Arrow body, nested ones included.
+pub const ARROW_COLUMNS_MAX: usize = 4_096;
+/// Deepest nesting of an Arrow type.
+pub const ARROW_DEPTH_MAX: usize = 16;
+/// Longest query string.
+pub const QUERY_BYTES_MAX: usize = 64 << 10;
+/// Entries of the audit log in one answer.
+pub const AUDIT_ENTRIES_MAX: u64 = 1_000;
+
+/// Requests at work at the same time, bulk requests apart; more are told to come back.
+pub const REQUESTS_MAX: usize = 64;
+/// Bulk requests (Arrow in or out, deploy, verify) at work at the same time.
+pub const BULK_REQUESTS_MAX: usize = 4;
+
+/// Longest time for an ordinary request, from the first byte of its body.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longest time for a bulk request.
+pub const BULK_REQUEST_TIME_MAX: Duration = Duration::from_secs(900);
+/// Longest time for a TLS handshake, and again for the first request's head.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a token is valid.
+pub const TOKEN_SECONDS: u64 = 900;
+/// Failed attempts of one client id from one address before it has to wait.
+pub const FAILURES_MAX: u32 = 10;
+/// How long failed attempts count.
+pub const FAILURE_MEMORY: Duration = Duration::from_secs(60);
+/// Failed attempts of anybody that are written to the log within that time; more are counted in the metrics only.
+pub const FAILURES_RECORDED_MAX: u32 = 100;
+/// How many pairs of client id and address failed attempts are counted for.
+pub const FAILURE_ENTRIES_MAX: usize = 10_000;
+
+/// Largest frame between the server and a worker.
+pub const FRAME_BYTES_MAX: usize = 256 << 20;
+/// Rows of one worker call; larger inputs are split and run on several workers.
+pub const WORKER_CHUNK_ROWS: usize = 16_384;
+/// Longest time of one worker call, unless its resolver says otherwise.
+pub const WORKER_CALL_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest time for a worker to import the project and be ready.
+pub const WORKER_START_TIME_MAX: Duration = Duration::from_secs(60);

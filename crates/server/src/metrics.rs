@@ -1,0 +1,65 @@
+//! Counts and times for Prometheus. Labels hold routes, methods, statuses and scopes; never anything that came in.
+
+use std::time::Duration;
+
+use creta_model::Scope;
+use metrics::{counter, histogram, with_local_recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Bounds of the latency histogram in seconds.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0, 100.0];
+
+/// A server's own registry, so that several servers in one process do not mix.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+/// The only way to a label that names a tenant.
+struct ScopeLabel(String);
+
+impl ScopeLabel {
+    fn of(scope: &Scope) -> Self {
+        Self(scope.path())
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS).expect("there are bounds");
+        let recorder = builder.build_recorder();
+        Self { handle: recorder.handle(), recorder }
+    }
+
+    /// One answered request.
+    pub(crate) fn request(&self, method: &'static str, route: &'static str, status: u16, time: Duration) {
+        with_local_recorder(&self.recorder, || {
+            let status = status.to_string();
+            counter!("creta_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
+            histogram!("creta_request_seconds", "method" => method, "route" => route).record(time.as_secs_f64());
+        });
+    }
+
+    /// Rows that a scope was asked about.
+    pub(crate) fn rows_asked(&self, scope: &Scope, rows: u64) {
+        let ScopeLabel(scope) = ScopeLabel::of(scope);
+        with_local_recorder(&self.recorder, || counter!("creta_query_rows_total", "scope" => scope).increment(rows));
+    }
+
+    /// Rows of facts that a scope took in.
+    pub(crate) fn rows_ingested(&self, scope: &Scope, rows: u64) {
+        let ScopeLabel(scope) = ScopeLabel::of(scope);
+        with_local_recorder(&self.recorder, || counter!("creta_ingested_rows_total", "scope" => scope).increment(rows));
+    }
+
+    /// An attempt to get a token, by outcome: `issued`, `refused` or `waiting`.
+    pub(crate) fn token(&self, outcome: &'static str) {
+        with_local_recorder(&self.recorder, || counter!("creta_tokens_total", "outcome" => outcome).increment(1));
+    }
+
+    /// The exposition format, version 0.0.4.
+    pub(crate) fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}

@@ -1,0 +1,199 @@
+//! The audit log: entries to read, tiles and proofs to verify it with.
+
+use axum::response::Response;
+use creta_audit::{AuditError, Details, Hash};
+use creta_model::Problem;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::context::{Guarded, Input};
+use crate::limits::AUDIT_ENTRIES_MAX;
+use crate::problem::{Refusal, from_audit};
+use crate::routes::{json as answer, typed};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntriesQuery {
+    /// Index of the first entry to look at.
+    #[serde(default)]
+    start: u64,
+    /// How many entries to look at.
+    #[serde(default = "entries_max")]
+    limit: u64,
+}
+
+fn entries_max() -> u64 {
+    AUDIT_ENTRIES_MAX
+}
+
+/// Entries in order, each with its index. An administrator sees all of them, a developer those of the own scope.
+pub(super) async fn entries(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let EntriesQuery { start, limit } = input.query()?;
+    if !(1..=AUDIT_ENTRIES_MAX).contains(&limit) {
+        let problem = Problem::new("request/limit", format!("`limit` must be 1 to {AUDIT_ENTRIES_MAX}"));
+        return Err(problem.into());
+    }
+    let found = guarded
+        .act(Details::none(), move |admitted| {
+            let log = admitted.control.log();
+            let size = log.size();
+            let (start, end) = (start.min(size), start.saturating_add(limit).min(size));
+            let seen = log.read(&admitted.permit, start..end).map_err(|e| from_audit(&e))?;
+            let entries: Vec<_> = seen.iter().map(|(index, entry)| json!({"index": index, "entry": entry})).collect();
+            Ok(json!({"entries": entries, "next": end, "size": size}))
+        })
+        .await?;
+    answer(&found)
+}
+
+/// The newest signed checkpoint, as a signed note of C2SP tlog-checkpoint.
+pub(super) async fn checkpoint(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let note = guarded
+        .act(Details::none(), |admitted| {
+            Ok(admitted.control.log().checkpoint().map_err(|e| from_audit(&e))?.as_str().to_owned())
+        })
+        .await?;
+    Ok(typed("text/plain; charset=utf-8", note))
+}
+
+/// A hash tile or an entry bundle of C2SP tlog-tiles.
+pub(super) async fn tile(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let missing = || Problem::new("not-found/tile", "the log has no such tile");
+    let (level, index) = (input.path("level").to_owned(), parse_index(input.path("index")));
+    let bytes = guarded
+        .act(Details::none(), move |admitted| {
+            let (index, width) = index.ok_or_else(missing)?;
+            let log = admitted.control.log();
+            let tile = match level.as_str() {
+                "entries" => log.entries_tile(index, width),
+                level => level.parse().ok().and_then(|level| log.tile(level, index, width)),
+            };
+            Ok(tile.ok_or_else(missing)?)
+        })
+        .await?;
+    Ok(typed("application/octet-stream", bytes))
+}
+
+/// Reads `x001/x234/067` or `067.p/17`: the index of a tile and how many hashes it has.
+fn parse_index(path: &str) -> Option<(u64, u64)> {
+    let (path, width) = match path.split_once(".p/") {
+        Some((path, width)) => (path, width.parse().ok().filter(|width| (1..256).contains(width))?),
+        None => (path, 256),
+    };
+    let mut index = 0_u64;
+    let mut parts = path.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let digits = if parts.peek().is_some() { part.strip_prefix('x')? } else { part };
+        if digits.len() != 3 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        index = index.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+    }
+    Some((index, width))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InclusionQuery {
+    index: u64,
+    /// Size of the tree to prove it in; by default that of the newest checkpoint.
+    #[serde(default)]
+    size: Option<u64>,
+}
+
+/// What shows that an entry is in the log.
+pub(super) async fn prove_inclusion(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let InclusionQuery { index, size } = input.query()?;
+    let proof = guarded
+        .act(Details::none(), move |admitted| {
+            let log = admitted.control.log();
+            let prove = || {
+                let checkpoint = log.checkpoint()?;
+                let size = size.unwrap_or(checkpoint.claimed().size);
+                let (proof, root) = (log.prove_inclusion(index, size)?, log.root(size)?);
+                let entry = String::from_utf8_lossy(&log.entry_bytes(index)?).into_owned();
+                Ok::<_, AuditError>(json!({
+                    "index": index, "size": size, "entry": entry, "proof": texts(&proof),
+                    "root": root.to_base64(), "checkpoint": checkpoint.as_str(),
+                }))
+            };
+            Ok(prove().map_err(|e| from_audit(&e))?)
+        })
+        .await?;
+    answer(&proof)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsistencyQuery {
+    old: u64,
+    new: u64,
+}
+
+/// What shows that the log of `old` entries is the beginning of that of `new`.
+pub(super) async fn prove_consistency(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let ConsistencyQuery { old, new } = input.query()?;
+    let proof = guarded
+        .act(Details::none(), move |admitted| {
+            let log = admitted.control.log();
+            let prove = || {
+                let (proof, old_root, new_root) = (log.prove_consistency(old, new)?, log.root(old)?, log.root(new)?);
+                Ok::<_, AuditError>(json!({
+                    "old": old, "new": new, "proof": texts(&proof),
+                    "old_root": old_root.to_base64(), "new_root": new_root.to_base64(),
+                }))
+            };
+            Ok(prove().map_err(|e| from_audit(&e))?)
+        })
+        .await?;
+    answer(&proof)
+}
+
+/// Reads the whole log from disk and checks it against its signed checkpoint.
+pub(super) async fn verify(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let report = guarded
+        .act(Details::none(), |admitted| {
+            let log = admitted.control.log();
+            let report = log.checkpoint().and_then(|_| log.verify()).map_err(|e| from_audit(&e))?;
+            Ok(json!({
+                "verified": true,
+                "verifier_key": report.verifier_key,
+                "entries": report.entries,
+                "checkpoint_size": report.checkpoint.size,
+                "root": report.root.to_base64(),
+                "first_time": report.first_time,
+                "last_time": report.last_time,
+                "clock_set_back": report.clock_set_back,
+            }))
+        })
+        .await?;
+    answer(&report)
+}
+
+fn texts(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(Hash::to_base64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use creta_audit::tile_path;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn tile_paths_are_read_as_they_are_written(index in 0..10_000_000_000_u64, width in 1..=256_u64) {
+            let path = tile_path(0, index, width);
+            prop_assert_eq!(parse_index(path.strip_prefix("tile/0/").expect("level")), Some((index, width)));
+        }
+    }
+
+    #[test]
+    fn other_paths_are_no_tiles() {
+        for bad in ["", "1", "0001", "x001", "001/002", "001.p/0", "001.p/256", "001.p/", ".p/3", "x1/002", "../001"] {
+            assert_eq!(parse_index(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Tokens, tenants and service accounts.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use creta_audit::{Details, Event};
+use creta_iam::{Action, FeatureSet, PrincipalId, Role};
+use creta_model::{Problem, TenantId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::accounts::Account;
+use crate::context::{Guarded, Input, resource};
+use crate::control_plane::no_account;
+use crate::http::App;
+use crate::limits::TOKEN_SECONDS;
+use crate::problem::{Refusal, from_audit, internal};
+use crate::routes::json as answer;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenRequest {
+    /// RFC 6749 asks for it in a form; in JSON it may be left out.
+    #[serde(default)]
+    grant_type: Option<String>,
+    client_id: String,
+    #[serde(deserialize_with = "secret")]
+    client_secret: Zeroizing<String>,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
+}
+
+/// Client credentials for a token (RFC 6749 section 4.4), as a form or as JSON.
+pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let request: TokenRequest = if input.require_content_type("application/x-www-form-urlencoded").is_ok() {
+        let form = String::from_utf8(input.body.to_vec()).map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
+        Input { query: form, ..input_of(&input) }.query()?
+    } else {
+        input.json()?
+    };
+    if request.grant_type.is_some_and(|grant| grant != "client_credentials") {
+        let problem = Problem::new("request/grant-type", "the only grant is `client_credentials`");
+        return Err(problem.into());
+    }
+    let address = input.address;
+    let work = tokio::task::spawn_blocking(move || {
+        let now = app.control.platform().clock.monotonic();
+        if let Some(wait) = app.failures.wait(&request.client_id, address, now) {
+            app.metrics.token("waiting");
+            let seconds = wait.as_secs() + 1;
+            let problem = Problem::new("auth/too-many-failures", format!("too many failed attempts; wait {seconds} s"));
+            return Err(Refusal::from(problem));
+        }
+        let Some(account) = app.control.authenticate(&request.client_id, &request.client_secret) else {
+            if app.failures.count(&request.client_id, address, now) {
+                let details = Details::none().keyed("client", request.client_id.as_bytes()).map_err(|e| from_audit(&e))?;
+                app.control.record(Event::new("token.refused", app.control.place()).with(details).for_commitment("CH-33"));
+            }
+            app.metrics.token("refused");
+            let problem = Problem::new("auth/bad-credentials", "the client id or the client secret is wrong");
+            return Err(problem.with_help("check both, and that the account was not revoked").into());
+        };
+        let token = token_for(&app, &account)?;
+        app.metrics.token("issued");
+        Ok(token)
+    });
+    let token = work.await.map_err(|_| internal())??;
+    answer(&json!({"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}))
+}
+
+fn input_of(input: &Input) -> Input {
+    Input {
+        address: input.address,
+        path: input.path.clone(),
+        query: String::new(),
+        content_type: input.content_type.clone(),
+        body: input.body.clone(),
+    }
+}
+
+fn token_for(app: &App, account: &Account) -> Result<String, Refusal> {
+    let place = match account.principal.scope() {
+        Some(scope) => creta_iam::Place::Scope(scope.clone()),
+        None => app.control.place(),
+    };
+    let decision = app.control.decide(&account.principal, Action::TokenIssue, &resource(&place, FeatureSet::none()));
+    let permit = app.control.admit(decision, Details::none())?;
+    Ok(app.control.issue_token(account, &permit))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantRequest {
+    tenant: TenantId,
+}
+
+/// Makes a tenant.
+pub(super) async fn create_tenant(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let TenantRequest { tenant } = input.json()?;
+    let details = Details::none().name("tenant", tenant.as_str()).map_err(|e| from_audit(&e))?;
+    let made = guarded.act(details, move |admitted| Ok(admitted.control.create_tenant(&tenant, &admitted.permit)?)).await?;
+    Ok((StatusCode::CREATED, answer(&made)?).into_response())
+}
+
+/// Lists the tenants.
+pub(super) async fn list_tenants(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let tenants = guarded.act(Details::none(), |admitted| Ok(admitted.control.tenants())).await?;
+    answer(&json!({ "tenants": tenants }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceAccountRequest {
+    tenant: TenantId,
+    name: String,
+    role: Role,
+}
+
+/// What everybody who may list accounts sees of one.
+#[derive(Serialize)]
+struct ServiceAccountView {
+    client_id: String,
+    tenant: Option<TenantId>,
+    name: String,
+    role: Option<Role>,
+    created: creta_model::Instant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<creta_model::Instant>,
+}
+
+impl From<&Account> for ServiceAccountView {
+    fn from(account: &Account) -> Self {
+        Self {
+            client_id: account.client_id.clone(),
+            tenant: account.principal.scope().map(|scope| scope.tenant.clone()),
+            name: account.principal.id().to_string(),
+            role: account.principal.role(),
+            created: account.created,
+            revoked: account.revoked,
+        }
+    }
+}
+
+/// Makes a service account. The answer holds its secret, which nobody can see again.
+pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let ServiceAccountRequest { tenant, name, role } = input.json()?;
+    let name = account_name(&name)?;
+    let details = Details::none()
+        .name("service-account", name.as_str())
+        .and_then(|details| details.name("role", role.as_str()))
+        .map_err(|e| from_audit(&e))?;
+    let made = guarded
+        .act_on_tenant(
+            move |_| Ok(tenant),
+            details,
+            move |admitted| Ok(admitted.control.create_service_account(&name, role, &admitted.permit)?),
+        )
+        .await?;
+    let (account, secret) = made;
+    let mut view = serde_json::to_value(ServiceAccountView::from(&account)).expect("an account has a JSON form");
+    view["client_secret"] = secret.expose().as_str().into();
+    Ok((StatusCode::CREATED, answer(&view)?).into_response())
+}
+
+/// Names of service accounts are stricter than ids of principals: an `@` stands between name and tenant, and dots are
+/// left for later.
+fn account_name(name: &str) -> Result<PrincipalId, Problem> {
+    let refused = || {
+        Problem::new("request/name", "this is not a name for a service account")
+            .with_help("use 1 to 40 lowercase letters, digits, `-` and `_`, starting with a letter or digit")
+    };
+    if name.len() > 40 || name.contains(['@', '.']) {
+        return Err(refused());
+    }
+    PrincipalId::parse(name).map_err(|_| refused())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantQuery {
+    tenant: TenantId,
+}
+
+/// Lists the service accounts of a tenant.
+pub(super) async fn list_service_accounts(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let TenantQuery { tenant } = input.query()?;
+    let accounts = guarded
+        .act_on_tenant(
+            move |_| Ok(tenant),
+            Details::none(),
+            |admitted| {
+                let accounts = admitted.control.service_accounts(&admitted.scope()?.tenant);
+                Ok(accounts.iter().map(ServiceAccountView::from).collect::<Vec<_>>())
+            },
+        )
+        .await?;
+    answer(&json!({ "service_accounts": accounts }))
+}
+
+/// Ends a service account and its tokens.
+pub(super) async fn revoke_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let known = id.clone();
+    let revoked = guarded
+        .act_on_tenant(
+            move |control| control.scope_of_account(&known).map(|scope| scope.tenant).ok_or_else(|| no_account(&known)),
+            Details::none().keyed("client", id.as_bytes()).map_err(|e| from_audit(&e))?,
+            move |admitted| Ok(admitted.control.revoke_service_account(&id, &admitted.permit)?),
+        )
+        .await?;
+    answer(&ServiceAccountView::from(&revoked))
+}

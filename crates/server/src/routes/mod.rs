@@ -1,0 +1,124 @@
+//! Every route of the server, in one table: the router, the API's description and the coverage test are made from it.
+
+mod audit;
+mod control;
+mod facts;
+mod project;
+mod queries;
+mod system;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse as _, Response};
+use creta_iam::Action;
+use serde::Serialize;
+
+use crate::context::{Guarded, Input, PlaceOf};
+use crate::http::App;
+use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, JSON_BYTES_MAX};
+use crate::problem::Refusal;
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
+
+/// One method of one path.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    pub(crate) weight: Weight,
+    pub(crate) body_bytes_max: usize,
+}
+
+/// Who may use a route. A handler that needs a permit cannot stand on a public one.
+pub(crate) enum Access {
+    /// Anybody.
+    Public(fn(Arc<App>, Input) -> Answering),
+    /// Principals to whom the policies allow the action on the place.
+    Guarded { action: Action, place: PlaceOf, handler: fn(Guarded, Input) -> Answering },
+}
+
+/// Which limits of time and number a route has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Light,
+    Bulk,
+}
+
+/// A body that is read to its end and must be empty or nearly so.
+const NO_BODY: usize = 1 << 10;
+
+macro_rules! public {
+    ($method:ident, $path:literal, $bytes:expr, $handler:path) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            access: Access::Public(|app, input| Box::pin($handler(app, input))),
+            weight: Weight::Light,
+            body_bytes_max: $bytes,
+        }
+    };
+}
+
+macro_rules! guarded {
+    ($method:ident, $path:literal, $action:ident on $place:ident, $weight:ident, $bytes:expr, $handler:path) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            access: Access::Guarded {
+                action: Action::$action,
+                place: PlaceOf::$place,
+                handler: |guarded, input| Box::pin($handler(guarded, input)),
+            },
+            weight: Weight::$weight,
+            body_bytes_max: $bytes,
+        }
+    };
+}
+
+/// The routes.
+pub(crate) static ROUTES: &[Route] = &[
+    public!(GET, "/health", NO_BODY, system::health),
+    public!(GET, "/ready", NO_BODY, system::ready),
+    public!(GET, "/openapi.json", NO_BODY, system::openapi),
+    public!(POST, "/v1/token", NO_BODY, control::issue_token),
+    // Metrics name tenants, so whoever may list tenants may read them.
+    guarded!(GET, "/metrics", TenantList on Environment, Light, NO_BODY, system::metrics),
+    guarded!(POST, "/v1/tenants", TenantCreate on Environment, Light, JSON_BYTES_MAX, control::create_tenant),
+    guarded!(GET, "/v1/tenants", TenantList on Environment, Light, NO_BODY, control::list_tenants),
+    guarded!(POST, "/v1/service-accounts", ServiceAccountCreate on NamedTenant, Light, JSON_BYTES_MAX, control::create_service_account),
+    guarded!(GET, "/v1/service-accounts", ServiceAccountList on NamedTenant, Light, NO_BODY, control::list_service_accounts),
+    guarded!(POST, "/v1/service-accounts/{id}/revoke", ServiceAccountRevoke on NamedTenant, Light, NO_BODY, control::revoke_service_account),
+    guarded!(POST, "/v1/check", Check on Own, Bulk, BUNDLE_BYTES_MAX, project::check),
+    guarded!(POST, "/v1/deploy", Deploy on Own, Bulk, BUNDLE_BYTES_MAX, project::deploy),
+    guarded!(GET, "/v1/catalogue", CatalogueRead on Own, Light, NO_BODY, project::catalogue),
+    guarded!(GET, "/v1/status", CatalogueRead on Own, Light, NO_BODY, project::status),
+    guarded!(POST, "/v1/verify", Verify on Own, Bulk, JSON_BYTES_MAX, project::verify),
+    guarded!(POST, "/v1/explain", Plan on Own, Light, JSON_BYTES_MAX, queries::explain),
+    guarded!(POST, "/v1/query", Query on Own, Light, JSON_BYTES_MAX, queries::query),
+    guarded!(POST, "/v1/query/arrow", Query on Own, Bulk, ARROW_BYTES_MAX, queries::query_arrow),
+    guarded!(POST, "/v1/training-sets", Train on Own, Bulk, ARROW_BYTES_MAX, queries::training_set),
+    guarded!(POST, "/v1/ingest", Ingest on Own, Bulk, ARROW_BYTES_MAX, facts::ingest),
+    guarded!(POST, "/v1/facts", Ingest on Own, Light, JSON_BYTES_MAX, facts::single),
+    guarded!(GET, "/v1/audit/entries", AuditRead on Own, Light, NO_BODY, audit::entries),
+    guarded!(GET, "/v1/audit/checkpoint", AuditRead on Environment, Light, NO_BODY, audit::checkpoint),
+    guarded!(GET, "/v1/audit/tile/{level}/{*index}", AuditRead on Environment, Light, NO_BODY, audit::tile),
+    guarded!(GET, "/v1/audit/proof/inclusion", AuditRead on Environment, Light, NO_BODY, audit::prove_inclusion),
+    guarded!(GET, "/v1/audit/proof/consistency", AuditRead on Environment, Light, NO_BODY, audit::prove_consistency),
+    guarded!(POST, "/v1/audit/verify", AuditRead on Environment, Bulk, NO_BODY, audit::verify),
+];
+
+/// A JSON answer.
+fn json(body: &impl Serialize) -> Result<Response, Refusal> {
+    let text = serde_json::to_vec(body).expect("an answer has a JSON form");
+    Ok(typed("application/json", text))
+}
+
+/// An answer of some content type.
+fn typed(content_type: &'static str, body: impl Into<axum::body::Body>) -> Response {
+    let mut response = body.into().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

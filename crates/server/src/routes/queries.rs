@@ -1,0 +1,168 @@
+//! Questions: a few rows as JSON, many as Arrow, training sets, and how a query would be answered.
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use creta_audit::Details;
+use creta_engine::{FeatureAccess, Instants, KnownAsOf, KnownAsOfColumn, QueryRequest, TrainingSetRequest};
+use creta_iam::FeatureSet;
+use creta_model::{FeaturePath, Problem, Span};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::arrow_body::{ARROW_STREAM, encode};
+use crate::context::{Admitted, Guarded, Input};
+use crate::limits::JSON_ROWS_MAX;
+use crate::problem::{Refusal, from_audit, json_problem, logged};
+use crate::routes::{json as answer, typed};
+
+/// Answers a query of up to 10,000 rows from the online store.
+pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let request = query_request(&input)?;
+    let asked = request.clone();
+    let result = guarded
+        .act_on_features(
+            Details::none(),
+            move |engine| Ok(feature_set(engine.features_of(&asked)?)),
+            move |admitted| {
+                let result = admitted.engine()?.query(&request, &admitted.permit)?;
+                admitted.app.metrics.rows_asked(admitted.scope()?, result.rows as u64);
+                Ok(result)
+            },
+        )
+        .await?;
+    answer(&result)
+}
+
+/// Shows how a query would be answered. Reads no data.
+pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let request = query_request(&input)?;
+    let explanation = guarded
+        .act(Details::none(), move |admitted| Ok(admitted.engine()?.explain(&request, &admitted.permit)?))
+        .await?;
+    answer(&explanation)
+}
+
+fn query_request(input: &Input) -> Result<QueryRequest, Problem> {
+    let request: QueryRequest = input.json()?;
+    let instants = |instants: &Instants| match instants {
+        Instants::One(_) => 1,
+        Instants::Each(list) => list.len(),
+    };
+    let known = request.known_as_of.as_ref().map_or(0, |known| match known {
+        KnownAsOf::Latest => 0,
+        KnownAsOf::At(at) => instants(at),
+    });
+    let columns = request.inputs.values().map(Vec::len);
+    let rows = columns.chain(request.as_of.as_ref().map(instants)).chain([known]).max().unwrap_or(0);
+    if rows > JSON_ROWS_MAX {
+        let problem = Problem::new("too-large/rows", format!("a query in JSON has at most {JSON_ROWS_MAX} rows"));
+        return Err(problem.with_help("send larger ones as Arrow to `/v1/query/arrow`"));
+    }
+    Ok(request)
+}
+
+fn feature_set(features: Vec<FeatureAccess>) -> FeatureSet {
+    FeatureSet::new(features.into_iter().map(|feature| (feature.name, feature.tags)))
+}
+
+/// The query string of bulk questions; the body is the spine.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpineQuery {
+    /// Paths, separated by commas.
+    features: String,
+    /// Column of the instants.
+    as_of: String,
+    /// `latest`, or a column.
+    #[serde(default)]
+    known_as_of: Option<String>,
+    /// JSON object of path to column.
+    #[serde(default)]
+    inputs: Option<String>,
+    /// Whether to add a column of states beside each feature.
+    #[serde(default)]
+    states: bool,
+    /// JSON object of path to span.
+    #[serde(default)]
+    max_age: Option<String>,
+}
+
+impl SpineQuery {
+    fn into_request(self) -> Result<TrainingSetRequest, Problem> {
+        let features = self.features.split(',').map(|text| FeaturePath::parse(text.trim()));
+        let features = features.collect::<Result<Vec<_>, _>>();
+        Ok(TrainingSetRequest {
+            features: features.map_err(|error| Problem::new("request/query-string", format!("in `features`: {error}")))?,
+            as_of: self.as_of,
+            known_as_of: self.known_as_of.map(|text| match text.as_str() {
+                "latest" => KnownAsOfColumn::Latest,
+                _ => KnownAsOfColumn::Column(text),
+            }),
+            inputs: json_parameter::<BTreeMap<FeaturePath, String>>("inputs", self.inputs)?,
+            states: self.states,
+            max_age: json_parameter::<BTreeMap<FeaturePath, Span>>("max_age", self.max_age)?,
+        })
+    }
+}
+
+/// A parameter of the query string that holds JSON; left out it is empty.
+pub(super) fn json_parameter<T: DeserializeOwned + Default>(name: &str, text: Option<String>) -> Result<T, Problem> {
+    let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
+    let problem = |error: serde_json::Error| json_problem("request/query-string", &format!("the parameter `{name}`"), &error);
+    parsed.map(Option::unwrap_or_default).map_err(problem)
+}
+
+/// Answers many rows from the online store: an Arrow stream with the spine's columns and the features.
+pub(super) async fn query_arrow(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    beside_spine(guarded, input, |admitted, request, spine| {
+        let batches = admitted.engine()?.query_batch(request, spine, &admitted.permit)?;
+        admitted.app.metrics.rows_asked(admitted.scope()?, batches.iter().map(|batch| batch.num_rows() as u64).sum());
+        Ok(batches)
+    })
+    .await
+}
+
+/// Builds a training set: as above, out of the facts themselves, point-in-time correct.
+pub(super) async fn training_set(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    beside_spine(guarded, input, |admitted, request, spine| {
+        Ok(admitted.engine()?.training_set(request, spine, &admitted.permit)?)
+    })
+    .await
+}
+
+type Batches = Vec<arrow::array::RecordBatch>;
+
+async fn beside_spine(
+    guarded: Guarded,
+    input: Input,
+    ask: fn(&Admitted<'_>, &TrainingSetRequest, &Batches) -> Result<Batches, Refusal>,
+) -> Result<Response, Refusal> {
+    let request = input.query::<SpineQuery>()?.into_request()?;
+    let (schema, mut spine) = decode_blocking(input).await?;
+    if spine.is_empty() {
+        spine.push(arrow::array::RecordBatch::new_empty(schema));
+    }
+    let rows = spine.iter().map(|batch| batch.num_rows() as u64).sum();
+    let details = Details::none().count("rows", rows).map_err(|e| from_audit(&e))?;
+    let (asked, asked_spine) = (request.clone(), spine.clone());
+    let bytes = guarded
+        .act_on_features(
+            details,
+            move |engine| Ok(feature_set(engine.features_of_training_set(&asked, &asked_spine)?)),
+            move |admitted| {
+                let batches = ask(admitted, &request, &spine)?;
+                let schema = batches.first().map(arrow::array::RecordBatch::schema);
+                let schema = schema.unwrap_or_else(|| spine[0].schema());
+                Ok(encode(&schema, &batches).map_err(|error| logged("an answer could not be encoded", &error))?)
+            },
+        )
+        .await?;
+    Ok(typed(ARROW_STREAM, bytes))
+}
+
+/// Decodes an Arrow body on a thread that may take its time.
+pub(super) async fn decode_blocking(input: Input) -> Result<(arrow::datatypes::SchemaRef, Batches), Refusal> {
+    let decoded = tokio::task::spawn_blocking(move || input.arrow()).await;
+    Ok(decoded.map_err(|_| crate::problem::internal())??)
+}

@@ -1,0 +1,207 @@
+//! A running server: start, stop, and what it does every second.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use creta_audit::{Details, Event};
+use creta_keys::RootKey;
+use creta_model::Problem;
+use creta_platform::Platform;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::control_plane::ControlPlane;
+use crate::data_folder::{file_failed, lock, url_of};
+use crate::http::{App, GRACE, router};
+use crate::limits::HANDSHAKE_TIME_MAX;
+use crate::problem::from_audit;
+use crate::tls::{self, CERTIFICATE_RENEWAL};
+use crate::{ServerError, logging};
+
+/// How often counted reads are written to the log.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How many of those between two signed checkpoints.
+const CHECKPOINT_EVERY: u32 = 10;
+
+/// What to serve.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The data folder.
+    pub folder: PathBuf,
+    /// Where to listen instead of what `config.toml` says; port 0 takes a free one.
+    pub listen: Option<SocketAddr>,
+}
+
+/// A server at work. Dropping it stops it without grace; see [`RunningServer::stop`].
+pub struct RunningServer {
+    address: SocketAddr,
+    environment_id: String,
+    app: Arc<App>,
+    handle: Handle<SocketAddr>,
+    runtime: Option<Runtime>,
+    _lock: File,
+}
+
+/// Serves a data folder until SIGTERM or SIGINT, then finishes the requests at work and closes the stores. `on_ready` gets
+/// the address once connections are taken. Writes logs to stderr and nothing to stdout.
+pub fn serve(options: &ServeOptions, on_ready: impl FnOnce(&RunningServer)) -> Result<(), ServerError> {
+    logging::init_logging();
+    let server = start(options)?;
+    on_ready(&server);
+    server.runtime().block_on(async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            tracing::error!("signals cannot be received; the server stops");
+            return;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    });
+    server.stop()
+}
+
+/// Starts a server on threads of its own.
+pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
+    // Explicit, since other crates of the graph bring a second provider; the first to install one wins.
+    let _ = tls::provider().install_default();
+    let folder = std::path::absolute(&options.folder)
+        .map_err(|source| ServerError::Io { action: "find", path: options.folder.clone(), source })?;
+    let config = Config::load(&folder)?;
+    let lock = lock(&folder)?;
+    let app = Arc::new(App::new(open_control_plane(&folder, &config)?));
+
+    let listen = options.listen.unwrap_or(config.listen);
+    let not_free = |source| ServerError::Listen { address: listen.to_string(), source };
+    let listener = TcpListener::bind(listen).map_err(not_free)?;
+    listener.set_nonblocking(true).map_err(not_free)?;
+    let address = listener.local_addr().map_err(not_free)?;
+
+    let tls = RustlsConfig::from_config(fresh_certificate(&app, &config)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("creta").build();
+    let runtime = runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder.clone(), source })?;
+    let handle = Handle::new();
+    let guard = runtime.enter();
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(not_free)?
+        .acceptor(RustlsAcceptor::new(tls.clone()).handshake_timeout(HANDSHAKE_TIME_MAX))
+        .handle(handle.clone())
+        .first_request_timeout(HANDSHAKE_TIME_MAX)
+        .accept_error_handler(|_, error| tracing::debug!(%error, "a connection was refused"));
+    limit(&mut server);
+    let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+    runtime.spawn(async move {
+        if let Err(error) = server.serve(service).await {
+            tracing::error!(%error, "the listener failed");
+        }
+    });
+    runtime.spawn(every_second(Arc::clone(&app)));
+    runtime.spawn(renew_certificate(Arc::clone(&app), config.clone(), tls));
+    drop(guard);
+
+    tracing::info!(%address, environment = %config.environment, "serving");
+    Ok(RunningServer { address, environment_id: config.environment_id, app, handle, runtime: Some(runtime), _lock: lock })
+}
+
+fn open_control_plane(folder: &Path, config: &Config) -> Result<ControlPlane, ServerError> {
+    let platform = Platform::system(folder).map_err(|error| file_failed(folder, error))?;
+    let root_key = config.root_key_file(folder);
+    let root = RootKey::load_file(&root_key, &config.environment).map_err(|error| {
+        Problem::new("server/root-key", error.to_string()).with_note("file", root_key.display().to_string(), None)
+    })?;
+    let control = ControlPlane::open(folder, config, platform, root)?;
+    let details = Details::none().name("environment-id", config.environment_id.clone()).map_err(|e| from_audit(&e))?;
+    let started = Event::new("server.start", control.place()).with(details);
+    control.log().record(started).map_err(|e| from_audit(&e))?;
+    Ok(control)
+}
+
+fn fresh_certificate(app: &App, config: &Config) -> Result<Arc<rustls::ServerConfig>, ServerError> {
+    let authority_key = app.control.authority_key()?;
+    tls::server_config(&config.environment_id, &authority_key, &config.names, app.control.platform().clock.now())
+}
+
+/// Bounds on what one connection may hold.
+fn limit<A>(server: &mut axum_server::Server<SocketAddr, A>) {
+    let builder = server.http_builder();
+    builder.http1().header_read_timeout(HANDSHAKE_TIME_MAX).max_buf_size(128 << 10);
+    builder
+        .http2()
+        .max_concurrent_streams(64)
+        .max_header_list_size(64 << 10)
+        .keep_alive_interval(Duration::from_secs(30));
+}
+
+async fn every_second(app: Arc<App>) {
+    let mut interval = tokio::time::interval(FLUSH_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut round = 0_u32;
+    loop {
+        interval.tick().await;
+        round = round.wrapping_add(1);
+        let app = Arc::clone(&app);
+        let work = tokio::task::spawn_blocking(move || {
+            app.control.log().flush_reads()?;
+            if round.is_multiple_of(CHECKPOINT_EVERY) { app.control.log().checkpoint().map(drop) } else { Ok(()) }
+        });
+        if let Ok(Err(error)) = work.await {
+            tracing::error!(%error, "the audit log cannot be written");
+        }
+    }
+}
+
+async fn renew_certificate(app: Arc<App>, config: Config, tls: RustlsConfig) {
+    let mut interval = tokio::time::interval(CERTIFICATE_RENEWAL);
+    interval.tick().await; // The first comes at once, and the certificate is fresh.
+    loop {
+        interval.tick().await;
+        match fresh_certificate(&app, &config) {
+            Ok(config) => tls.reload_from_config(config),
+            Err(error) => tracing::error!(%error, "the server's certificate could not be renewed"),
+        }
+    }
+}
+
+impl RunningServer {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients on this machine find it.
+    pub fn url(&self) -> String {
+        url_of(self.address)
+    }
+
+    /// The random name of its environment.
+    pub fn environment_id(&self) -> &str {
+        &self.environment_id
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("a server has its runtime until it stops")
+    }
+
+    /// Takes no more connections, lets the requests at work finish, writes what waits, and closes the stores.
+    pub fn stop(mut self) -> Result<(), ServerError> {
+        tracing::info!("stopping");
+        self.app.stopping();
+        self.handle.graceful_shutdown(Some(GRACE));
+        if let Some(runtime) = self.runtime.take() {
+            runtime.block_on(async {
+                let deadline = tokio::time::Instant::now() + GRACE;
+                while self.handle.connection_count() > 0 && tokio::time::Instant::now() < deadline {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+            runtime.shutdown_timeout(GRACE);
+        }
+        Ok(self.app.control.close()?)
+    }
+}

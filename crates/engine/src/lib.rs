@@ -17,6 +17,9 @@ mod host;
 mod ingest;
 mod key_set;
 mod point_in_time;
+#[cfg(test)]
+mod properties;
+pub mod reference;
 mod request;
 mod resolve;
 mod run;
@@ -24,6 +27,8 @@ mod scan;
 mod scope_engine;
 mod sources;
 mod spine;
+#[cfg(test)]
+mod testing;
 mod timeline;
 mod value;
 mod verify;

@@ -12,7 +12,7 @@ use arrow::compute::{concat_batches, take, take_record_batch};
 use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use creta_audit::Permit;
 use creta_iam::Action;
-use creta_model::{CellState, EntityId, FeaturePath, Problem, Role};
+use creta_model::{CellState, Entity, EntityId, Feature, FeaturePath, Name, Problem, RelationKind, Role};
 use creta_planner::{Plan, Shape};
 use creta_registry::Registry;
 use creta_store::{FactBatch, MemoryStore, Position, layout};
@@ -24,6 +24,9 @@ use crate::run::Rows;
 use crate::scan::SnapshotReader;
 use crate::scope_engine::{Deployment, ScopeEngine, index_specs, store_problem, stored_types};
 use crate::value::read_value;
+
+/// How long before a stop the online path is asked, in microseconds.
+const BEFORE_STOP: [i64; 5] = [0, 1, 3_599_999_999, 86_400_000_000, 7 * 86_400_000_000 - 1];
 
 /// How often the online path is asked on the way.
 const STOPS: usize = 20;
@@ -94,7 +97,7 @@ impl ScopeEngine {
         for stop in &history.stops {
             let mut units = Vec::new();
             for (unit, done) in history.facts.iter().zip(&mut done) {
-                let end = unit.times.partition_point(|arrival| arrival <= stop);
+                let end = unit.known_at(*stop);
                 if end > *done {
                     units.push(FactBatch::new(unit.entity, unit.batch.slice(*done, end - *done)).map_err(problem)?);
                     *done = end;
@@ -196,7 +199,7 @@ impl History {
         Ok(Self { facts, stops: stops.into_iter().collect() })
     }
 
-    /// Rows to ask about: for each stop and entity keys of facts that had arrived, evenly drawn from the whole past.
+    /// Rows to ask about: at each stop keys that the facts hold, evenly drawn from the whole past.
     fn probes(
         &self,
         engine: &ScopeEngine,
@@ -204,67 +207,82 @@ impl History {
         options: &VerifyOptions,
     ) -> Result<Vec<Probe>, Problem> {
         let registry = &deployment.registry;
-        let mut plans: Vec<(EntityId, Arc<Plan>)> = Vec::new();
+        let mut plans: Vec<(&Entity, Arc<Plan>)> = Vec::new();
         for entity in &registry.graph().entities {
-            if let (Some(id), Some(plan)) =
-                (registry.entity_id(&entity.name), plan_everything(engine, registry, entity))
+            let (holder, _) = key_holder(self, registry, entity);
+            if self.facts.iter().any(|unit| unit.entity == holder)
+                && let Some(plan) = plan_everything(engine, registry, entity)
             {
-                plans.push((id, Arc::new(plan)));
+                plans.push((entity, Arc::new(plan)));
             }
         }
         let per_row: usize = plans.iter().map(|(_, plan)| plan.outputs.len()).sum::<usize>().max(1);
+        // Keys of the first stops may not be known yet, so a few rows more than needed are asked.
         let asked = self.stops.len().max(1) * per_row;
-        let rows_per_stop = (options.samples as usize).div_ceil(asked).max(1);
+        let rows_per_stop = (options.samples as usize).div_ceil(asked) + 1;
         let mut probes = Vec::new();
         for (number, stop) in self.stops.iter().enumerate() {
             for (entity, plan) in &plans {
                 let seed = options.seed.wrapping_add(number as u64);
-                if let Some(rows) = self.rows(registry, *entity, plan, *stop, rows_per_stop, seed)? {
-                    probes.push(Probe { entity: *entity, stop: *stop, plan: Arc::clone(plan), rows });
+                if let Some(rows) = self.rows(registry, entity, plan, *stop, rows_per_stop, seed)? {
+                    let entity = registry.entity_id(&entity.name).expect("every entity of the graph has a number");
+                    probes.push(Probe { entity, stop: *stop, plan: Arc::clone(plan), rows });
                 }
             }
         }
         Ok(probes)
     }
 
+    /// Keys of `entity` that the facts known at `stop` hold, with instants up to there; `None` when there are none.
     fn rows(
         &self,
         registry: &Registry,
-        entity: EntityId,
+        entity: &Entity,
         plan: &Plan,
         stop: i64,
         wanted: usize,
         seed: u64,
     ) -> Result<Option<Rows>, Problem> {
-        let units: Vec<&Unit> = self.facts.iter().filter(|unit| unit.entity == entity).collect();
-        let known: usize = units.iter().map(|unit| unit.times.partition_point(|arrival| *arrival <= stop)).sum();
+        let internal = |error: arrow::error::ArrowError| Problem::new("internal/engine", error.to_string());
+        let (holder, columns) = key_holder(self, registry, entity);
+        let holds = |unit: &&Unit| {
+            unit.entity == holder && columns.iter().all(|name| unit.batch.column_by_name(name).is_some())
+        };
+        let units: Vec<&Unit> = self.facts.iter().filter(holds).collect();
+        let known: usize = units.iter().map(|unit| unit.known_at(stop)).sum();
         if known == 0 {
             return Ok(None);
         }
-        let keys = key_columns(registry, plan);
-        let mut given: Vec<Vec<ArrayRef>> = vec![Vec::new(); keys.len()];
-        let mut rows = 0;
+        let mut given: Vec<Vec<ArrayRef>> = vec![Vec::new(); columns.len()];
         for unit in units {
-            let end = unit.times.partition_point(|arrival| *arrival <= stop);
-            let share = (wanted * end).div_ceil(known).min(end);
-            let picks: UInt32Array =
-                (0..share).map(|n| ((n * end / share) as u64 + seed) % end as u64).map(|n| n as u32).collect();
-            for (column, name) in given.iter_mut().zip(&keys) {
-                let Some(values) = unit.batch.column_by_name(name) else { continue };
-                column.push(
-                    take(values, &picks, None).map_err(|error| Problem::new("internal/engine", error.to_string()))?,
-                );
+            let end = unit.known_at(stop);
+            let share = (wanted * end).div_ceil(known);
+            let usable = |row: &u32| {
+                columns
+                    .iter()
+                    .all(|name| unit.batch.column_by_name(name).is_some_and(|key| key.is_valid(*row as usize)))
+            };
+            let picks: UInt32Array = (0..share)
+                .map(|n| (((n * end / share) as u64).wrapping_add(seed) % end as u64) as u32)
+                .filter(usable)
+                .collect();
+            for (parts, name) in given.iter_mut().zip(&columns) {
+                let key = unit.batch.column_by_name(name).expect("units were chosen by their columns");
+                parts.push(take(key, &picks, None).map_err(internal)?);
             }
-            rows += share;
         }
         let given = given
             .into_iter()
-            .map(|parts| {
-                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-                arrow::compute::concat(&parts).map_err(|error| Problem::new("internal/engine", error.to_string()))
-            })
+            .map(|parts| arrow::compute::concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(internal))
             .collect::<Result<Vec<_>, _>>()?;
-        let as_of = TimestampMicrosecondArray::from_value(stop, rows).with_timezone("UTC");
+        let rows = given.first().map_or(0, |column| column.len());
+        if rows == 0 {
+            return Ok(None);
+        }
+        // The stop itself, one microsecond before it, and instants in its past.
+        let as_of = (0..rows).map(|row| stop - BEFORE_STOP[row % BEFORE_STOP.len()]);
+        let as_of = TimestampMicrosecondArray::from_iter_values(as_of).with_timezone("UTC");
+        debug_assert_eq!(given.len(), plan.given.len(), "the plan is given the key");
         Ok(Some(Rows::new(given, as_of)))
     }
 
@@ -311,21 +329,30 @@ fn probe_keys(probe: &Probe, batch: &RecordBatch) -> Option<Vec<ArrayRef>> {
         .collect()
 }
 
-/// Names of the fact columns that hold the plan's given keys, in the plan's order.
-fn key_columns(registry: &Registry, plan: &Plan) -> Vec<String> {
-    plan.given
-        .iter()
-        .map(|slot| {
-            let path = &plan.slots[slot.0].path;
-            let id = registry.feature_id(&path.root, &path.feature).expect("keys are features of their entity");
-            layout::feature_column(id)
-        })
-        .collect()
+/// Whose facts hold keys of `entity`, and in which columns: its own, or else those of a `many` relation from its key.
+fn key_holder(history: &History, registry: &Registry, entity: &Entity) -> (EntityId, Vec<String>) {
+    let column = |owner: &Entity, name: &Name| {
+        let id = registry.feature_id(&owner.name, name).expect("every feature of the graph has a number");
+        layout::feature_column(id)
+    };
+    let id = |entity: &Entity| registry.entity_id(&entity.name).expect("every entity of the graph has a number");
+    let own = (id(entity), entity.keys().map(|key| column(entity, &key.name)).collect());
+    if history.facts.iter().any(|unit| unit.entity == own.0) {
+        return own;
+    }
+    let from_key =
+        entity.relations.iter().filter(|relation| relation.kind == RelationKind::Many).find_map(|relation| {
+            let target = registry.graph().find_entity(&relation.target)?;
+            let there = |key: &Feature| relation.on.iter().find(|(here, _)| *here == key.name).map(|(_, there)| there);
+            let columns = entity.keys().map(|key| Some(column(target, there(key)?))).collect::<Option<Vec<_>>>()?;
+            Some((id(target), columns))
+        });
+    from_key.unwrap_or(own)
 }
 
 /// A plan from an entity's key to every one of its features, and every window of each, that the key suffices for.
-fn plan_everything(engine: &ScopeEngine, registry: &Registry, entity: &creta_model::Entity) -> Option<Plan> {
-    let path = |name: &creta_model::Name| FeaturePath::direct(entity.name.clone(), name.clone());
+fn plan_everything(engine: &ScopeEngine, registry: &Registry, entity: &Entity) -> Option<Plan> {
+    let path = |name: &Name| FeaturePath::direct(entity.name.clone(), name.clone());
     let given: Vec<FeaturePath> = entity.keys().map(|feature| path(&feature.name)).collect();
     let shape = |outputs: Vec<FeaturePath>| Shape {
         environment: engine.scope().environment.clone(),
@@ -349,6 +376,11 @@ fn plan_everything(engine: &ScopeEngine, registry: &Registry, entity: &creta_mod
 }
 
 impl Unit {
+    /// How many of its facts had arrived.
+    fn known_at(&self, instant: i64) -> usize {
+        self.times.partition_point(|arrival| *arrival <= instant)
+    }
+
     fn sorted(entity: EntityId, batches: &[RecordBatch]) -> Result<Self, Problem> {
         let internal = |error: arrow::error::ArrowError| Problem::new("internal/engine", error.to_string());
         let schema: Arc<Schema> = batches[0].schema();
@@ -388,7 +420,7 @@ fn compare(probe: &Probe, online: &Answer, offline: &Answer, report: &mut Verify
             if !same {
                 report.differences += 1;
                 if report.examples.len() < EXAMPLES_MAX {
-                    let at = creta_model::Instant::from_micros(probe.stop)
+                    let at = creta_model::Instant::from_micros(probe.rows.as_of.value(row))
                         .map_or_else(|_| String::new(), |at| at.to_string());
                     report.examples.push(format!(
                         "`{}` as of {at}, row {row}: {} online, {} offline",

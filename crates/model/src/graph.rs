@@ -241,7 +241,7 @@ pub enum RelationKind {
 ///
 /// Half open: facts with `as_of - span <= event_time < as_of` count (rules S3, S4).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "wire::Window")]
 pub struct Window {
     /// A `many` relation of the same entity.
     pub relation: Name,
@@ -394,7 +394,7 @@ pub enum EventTime {
 
 /// A place that facts of one entity are loaded from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "wire::Source")]
 pub struct Source {
     /// Unique in the project.
     pub name: Name,
@@ -489,5 +489,111 @@ impl Graph {
     /// The entity of that name.
     pub fn find_entity(&self, name: &Name) -> Option<&Entity> {
         self.entities.iter().find(|e| &e.name == name)
+    }
+}
+
+/// How windows and sources are read: flat, and without accepting members they do not have.
+mod wire {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::{Aggregate, Arrival, EventTime, Location, SourceFormat};
+    use crate::{Expr, Name, Span};
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Window {
+        relation: Name,
+        aggregate: String,
+        n: Option<u32>,
+        value: Option<Expr>,
+        #[serde(rename = "where")]
+        filter: Option<Expr>,
+        last: Vec<Span>,
+        #[serde(default)]
+        include_now: bool,
+    }
+
+    impl TryFrom<Window> for super::Window {
+        type Error = String;
+
+        fn try_from(window: Window) -> Result<Self, String> {
+            let aggregate = match (window.aggregate.as_str(), window.n) {
+                ("last_n", Some(n)) => Aggregate::LastN { n },
+                ("last_n", None) => return Err("a window of `last_n` needs `n`".into()),
+                (_, Some(_)) => return Err(format!("a window of `{}` has no `n`", window.aggregate)),
+                ("count", None) => Aggregate::Count,
+                ("sum", None) => Aggregate::Sum,
+                ("mean", None) => Aggregate::Mean,
+                ("min", None) => Aggregate::Min,
+                ("max", None) => Aggregate::Max,
+                ("std", None) => Aggregate::Std,
+                ("var", None) => Aggregate::Var,
+                ("first", None) => Aggregate::First,
+                ("last", None) => Aggregate::Last,
+                ("distinct", None) => Aggregate::Distinct,
+                (unknown, None) => return Err(format!("there is no aggregate `{unknown}`")),
+            };
+            let Window { relation, value, filter, last, include_now, .. } = window;
+            Ok(Self { relation, aggregate, value, filter, last, include_now })
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Source {
+        name: Name,
+        entity: Name,
+        format: String,
+        path: String,
+        sql: Option<String>,
+        #[serde(default)]
+        columns: BTreeMap<Name, String>,
+        event_time: EventTime,
+        arrival: Option<Arrival>,
+        zone: Option<String>,
+        location: Location,
+    }
+
+    impl TryFrom<Source> for super::Source {
+        type Error = String;
+
+        fn try_from(source: Source) -> Result<Self, String> {
+            let Source { name, entity, format, path, sql, columns, event_time, arrival, zone, location } = source;
+            let format = match (format.as_str(), sql) {
+                ("sqlite", Some(sql)) => SourceFormat::Sqlite { path, sql },
+                ("sqlite", None) => return Err("a source of format `sqlite` needs `sql`".into()),
+                (_, Some(_)) => return Err(format!("a source of format `{format}` has no `sql`")),
+                ("parquet", None) => SourceFormat::Parquet { path },
+                ("csv", None) => SourceFormat::Csv { path },
+                ("arrow", None) => SourceFormat::Arrow { path },
+                (unknown, None) => return Err(format!("there is no source format `{unknown}`")),
+            };
+            Ok(Self { name, entity, format, columns, event_time, arrival, zone, location })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_sources_survive_json_and_refuse_strangers() {
+        let window = r#"{"relation":"flights","aggregate":"last_n","n":3,"last":["1d"]}"#;
+        let read: Window = serde_json::from_str(window).expect("a window");
+        assert_eq!(read.aggregate, Aggregate::LastN { n: 3 });
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), window);
+        let source = r#"{"name":"s","entity":"E","format":"sqlite","path":"a.db","sql":"select 1","event_time":{"column":"at"},"location":{"file":"f.py","line":1}}"#;
+        let read: Source = serde_json::from_str(source).expect("a source");
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), source);
+        for bad in [
+            r#"{"relation":"r","aggregate":"count","n":3,"last":[]}"#,
+            r#"{"relation":"r","aggregate":"count","last":[],"x":1}"#,
+        ] {
+            assert!(serde_json::from_str::<Window>(bad).is_err(), "{bad}");
+        }
+        assert!(serde_json::from_str::<Source>(&source.replace(r#""sql""#, r#""query""#)).is_err());
     }
 }

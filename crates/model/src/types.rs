@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 
-use crate::Instant;
+use crate::{Instant, TimeError};
 
 /// The type of one feature value. In JSON `{"kind":"list","item":{"kind":"int"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -235,10 +235,13 @@ impl Value {
                     .map_err(|_| mismatch("a string that is not YYYY-MM-DD"))?;
                 Self::Date(day.num_days_from_ce() - 719_163)
             }
-            (Type::Datetime, Json::String(s)) => Self::Datetime(
-                Instant::parse(s)
-                    .map_err(|error| TypeMismatch { expected: ty.python_name(), got: error.to_string() })?,
-            ),
+            (Type::Datetime, Json::String(s)) => Self::Datetime(Instant::parse(s).map_err(|error| {
+                mismatch(match error {
+                    TimeError::Naive { .. } => "a datetime without a time zone; write UTC as `2013-07-01T12:00:00Z`",
+                    TimeError::OutOfRange { .. } => "a datetime outside the years 0001 to 9999",
+                    _ => "a string that is no datetime; write UTC as `2013-07-01T12:00:00Z`",
+                })
+            })?),
             (Type::Timedelta, Json::Number(n)) => Self::Timedelta(n.as_i64().ok_or_else(wrong)?),
             (Type::List { item, optional }, Json::Array(items)) => {
                 let items = items.iter().map(|json| Self::from_json(item, json)).collect::<Result<Vec<_>, _>>()?;

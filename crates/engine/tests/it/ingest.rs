@@ -1,0 +1,161 @@
+//! What bad loads get: a message that says what, where and what to do, and nothing stored.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use creta_model::Span;
+use creta_platform::Clock as _;
+use serde_json::{Value, json};
+
+use crate::support::{Airline, Departure, MIDNIGHT, MINUTE, departure, instants, load, table};
+
+fn refused(airline: &Airline, request: Value, table: RecordBatch, code: &str) -> String {
+    let before = airline.engine.statistics();
+    let problem = airline.ingest(request, table).expect_err(code);
+    assert_eq!(problem.code, code, "{problem}");
+    assert!(problem.help.is_some(), "says what to do: {problem}");
+    assert_eq!(airline.engine.statistics(), before, "nothing is stored");
+    problem.to_string()
+}
+
+fn with_column(name: &str, column: ArrayRef) -> RecordBatch {
+    let base = table(&[departure(1, "UA", 0, 5.0), departure(2, "AA", 1, 6.0)]);
+    let columns = base.schema_ref().fields().iter().zip(base.columns()).map(|(field, old)| {
+        (field.name().clone(), if field.name() == name { Arc::clone(&column) } else { Arc::clone(old) })
+    });
+    RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).expect("one length")
+}
+
+#[test]
+fn s1_history_without_arrival_times_is_refused_with_both_remedies() {
+    let airline = Airline::new();
+    let request = json!({ "entity": "Flight", "event_time": { "column": "departed" } });
+    let text = refused(&airline, request, table(&[departure(1, "UA", 0, 5.0)]), "ingest/history-without-arrival");
+    assert!(text.contains("arrival=\"received_at\"") && text.contains("arrival=hours(6)"), "{text}");
+}
+
+#[test]
+fn s15_a_naive_time_is_refused_and_a_declared_zone_is_used() {
+    let airline = Airline::new();
+    let naive: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![MIDNIGHT, MIDNIGHT + 1]));
+    let request = json!({ "entity": "Flight", "event_time": { "column": "departed" }, "arrival": { "delay": "0s" } });
+    refused(&airline, request.clone(), with_column("departed", Arc::clone(&naive)), "time/naive");
+    let mut zoned = request;
+    zoned["zone"] = json!("America/New_York");
+    airline.ingest(zoned, with_column("departed", naive)).expect("a zone is declared");
+    let answer =
+        airline.query(json!({ "inputs": { "Flight.id": [1] }, "outputs": ["Flight.departed"] })).expect("answers");
+    assert_eq!(answer.columns[0].values, [json!("2013-07-01T04:00:00Z")], "midnight in New York, four hours behind");
+}
+
+#[test]
+fn s20_s14_wrong_types_null_keys_and_strangers_are_refused() {
+    let airline = Airline::new();
+    let words: ArrayRef = Arc::new(StringArray::from(vec!["1", "2"]));
+    refused(&airline, load(), with_column("id", words), "value/wrong-type");
+    let gap: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+    refused(&airline, load(), with_column("id", gap), "ingest/null-key");
+    let gap: ArrayRef = Arc::new(StringArray::from(vec![Some("UA"), None]));
+    refused(&airline, load(), with_column("carrier", gap), "ingest/unexpected-null");
+    let gap: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(MIDNIGHT), None]).with_timezone("UTC"));
+    refused(&airline, load(), with_column("departed", gap), "ingest/no-time");
+    let low = Departure { delay: Some(-1000.0), ..departure(1, "UA", 0, 0.0) };
+    let text = refused(&airline, load(), table(&[low]), "value/out-of-bounds");
+    assert!(!text.contains("1000"), "a message never holds a value: {text}");
+    let mut unknown = load();
+    unknown["entity"] = json!("Fligth");
+    refused(&airline, unknown, table(&[departure(1, "UA", 0, 5.0)]), "not-found/entity");
+    let mut missing = load();
+    missing["event_time"] = json!({ "column": "when" });
+    refused(&airline, missing, table(&[departure(1, "UA", 0, 5.0)]), "ingest/no-column");
+}
+
+#[test]
+fn a_computed_feature_cannot_be_loaded_and_other_columns_are_reported() {
+    let airline = Airline::new();
+    let mut request = load();
+    request["columns"] = json!({ "late": "gone" });
+    refused(&airline, request, table(&[departure(1, "UA", 0, 5.0)]), "ingest/computed-feature");
+    let mut request = load();
+    request.as_object_mut().expect("an object").remove("retract");
+    let report = airline.ingest(request, table(&[departure(1, "UA", 0, 5.0)])).expect("a load");
+    assert_eq!(report.ignored_columns, ["gone"]);
+}
+
+#[test]
+fn s18_a_fact_from_the_future_is_kept_apart_counted_and_never_served() {
+    let airline = Airline::new();
+    let early = Departure { known_after: -30, ..departure(1, "UA", 60, 5.0) };
+    let report = airline.ingest(load(), table(&[early, departure(2, "UA", 61, 6.0)])).expect("a load");
+    assert_eq!((report.rows, report.accepted, report.quarantined), (2, 1, 1));
+    let answer =
+        airline.query(json!({ "inputs": { "Flight.id": [1, 2] }, "outputs": ["Flight.delay"] })).expect("answers");
+    assert_eq!(answer.columns[0].values, [json!(null), json!(6.0)]);
+    assert_eq!(airline.engine.statistics()["quarantined"], json!({ "Flight": 1 }));
+}
+
+#[test]
+fn s1_an_arrival_in_the_future_is_refused() {
+    let airline = Airline::new();
+    let late = Departure { known_after: 24 * 60, ..departure(1, "UA", 0, 5.0) };
+    refused(&airline, load(), table(&[late]), "ingest/arrival-in-the-future");
+}
+
+#[test]
+fn s17_finer_times_are_floored_with_a_warning() {
+    let airline = Airline::new();
+    let fine: ArrayRef = Arc::new(
+        arrow::array::TimestampNanosecondArray::from(vec![MIDNIGHT * 1000 + 999, (MIDNIGHT + MINUTE) * 1000])
+            .with_timezone("UTC"),
+    );
+    let report = airline.ingest(load(), with_column("departed", fine)).expect("a load");
+    assert_eq!((report.floored, report.warnings.len()), (1, 1));
+}
+
+#[test]
+fn s8_a_later_version_replaces_an_event_and_s22_a_retraction_removes_it() {
+    let airline = Airline::new();
+    let mean = |airline: &Airline| {
+        let query = json!({ "inputs": { "Carrier.code": ["UA"] }, "outputs": ["Carrier.delay_mean[1d]"] });
+        airline.query(query).expect("answers").columns[0].values[0].clone()
+    };
+    airline.ingest(load(), table(&[departure(1, "UA", 60, 10.0), departure(2, "UA", 61, 20.0)])).expect("a load");
+    assert_eq!(mean(&airline), json!(15.0));
+    let correction = Departure { known_after: 5, ..departure(1, "UA", 60, 40.0) };
+    airline.ingest(load(), table(&[correction])).expect("a correction");
+    assert_eq!(mean(&airline), json!(30.0), "the correction counts, once");
+    let retraction = Departure { known_after: 9, retracted: true, ..departure(1, "UA", 60, 0.0) };
+    airline.ingest(load(), table(&[retraction])).expect("a retraction");
+    assert_eq!(mean(&airline), json!(20.0));
+    let anonymous = json!({ "entity": "Flight", "event_time": { "column": "departed" }, "arrival": { "delay": "0s" },
+        "retract": "gone", "event_id": "delay" });
+    refused(&airline, anonymous, table(&[departure(3, "UA", 62, 1.0)]), "ingest/bad-event-id");
+}
+
+#[test]
+fn an_empty_load_is_accepted_and_stores_nothing() {
+    let airline = Airline::new();
+    let report = airline.ingest(load(), table(&[])).expect("an empty load");
+    assert_eq!((report.rows, report.accepted, report.position), (0, 0, 0));
+}
+
+#[test]
+fn the_clock_of_a_scope_never_goes_back() {
+    let airline = Airline::new();
+    let request = json!({ "entity": "Flight", "event_time": { "column": "departed" } });
+    let now = || instants([airline.clock.now().micros()]);
+    let mut last = airline.engine.now();
+    for id in 0..3 {
+        let mut row = departure(id, "UA", 720, 1.0);
+        row.known_after = 0;
+        let batch = table(&[row]);
+        let columns =
+            [("id", Arc::clone(batch.column(0))), ("carrier", Arc::clone(batch.column(1))), ("departed", now())];
+        airline.ingest(request.clone(), RecordBatch::try_from_iter(columns).expect("one length")).expect("a load");
+        let after = airline.engine.now();
+        assert!(after > last, "a later load has a later present");
+        last = after;
+    }
+    airline.clock.advance(Span::hours(1));
+    assert!(airline.engine.now() > last);
+}

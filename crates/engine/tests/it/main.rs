@@ -1,0 +1,8 @@
+//! A scope as a whole: what goes in, what comes out, and that online and offline agree.
+
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+
+mod agreement;
+mod ingest;
+mod queries;
+mod support;

@@ -1,0 +1,263 @@
+//! One scope in memory with a small airline in it.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use creta_audit::{Details, Log, Permit};
+use creta_engine::{
+    IngestReport, IngestRequest, NoResolvers, QueryAnswer, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine,
+    ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
+};
+use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, decide};
+use creta_keys::{KeyRing, RootKey, ScopeKey};
+use creta_model::{Bundle, Environment, Instant, Problem, Scope};
+use creta_platform::{ManualClock, MemoryFiles, Platform, SeededRandom};
+use creta_store::{MemoryMetadata, MemoryStore, MetadataStore, OnlineStore};
+use serde_json::json;
+
+/// The present of every test: noon of 1 July 2013.
+pub(crate) const NOW: &str = "2013-07-01T12:00:00Z";
+
+struct NoHosts;
+
+impl ResolverHosts for NoHosts {
+    fn host(&self, _scope: &Scope, _bundle: &Bundle) -> Result<Arc<dyn ResolverHost>, Problem> {
+        Ok(Arc::new(NoResolvers))
+    }
+}
+
+/// A scope and somebody who may do everything in it.
+pub(crate) struct Airline {
+    pub(crate) engine: ScopeEngine,
+    pub(crate) clock: Arc<ManualClock>,
+    platform: Platform,
+    key: ScopeKey,
+    online: Arc<dyn OnlineStore>,
+    metadata: Arc<dyn MetadataStore>,
+    log: Log,
+    policies: Policies,
+    principal: Principal,
+}
+
+pub(crate) fn at(text: &str) -> Instant {
+    Instant::parse(text).expect("a valid instant")
+}
+
+fn scope() -> Scope {
+    Scope::parse("acme", "dev").expect("a valid scope")
+}
+
+impl Airline {
+    /// Deployed, without facts.
+    pub(crate) fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(at(NOW)));
+        let platform = Platform {
+            clock: Arc::clone(&clock) as Arc<_>,
+            random: Arc::new(SeededRandom::new(7)),
+            files: Arc::new(MemoryFiles::new()),
+        };
+        let environment = Environment::parse("dev").expect("valid");
+        let root = RootKey::generate(&environment, platform.random.as_ref());
+        let ring = KeyRing::open(root, environment.clone(), platform.clone()).expect("opens");
+        let key = ring.create_scope(&scope()).expect("a new scope");
+        let online: Arc<dyn OnlineStore> = Arc::new(MemoryStore::new());
+        let metadata: Arc<dyn MetadataStore> = Arc::new(MemoryMetadata::new());
+        let engine = open(&platform, &key, &online, &metadata).expect("opens");
+        let principal = Principal::ServiceAccount {
+            id: PrincipalId::parse("tester").expect("valid"),
+            scope: scope(),
+            role: Role::Developer,
+        };
+        let log = Log::in_memory(environment).expect("a log");
+        let policies = Policies::load().expect("valid policies");
+        let airline = Self { engine, clock, platform, key, online, metadata, log, policies, principal };
+        airline.engine.deploy(bundle(), &airline.permit(Action::Deploy, &[])).expect("a valid project");
+        airline
+    }
+
+    /// The same stores, opened anew; `lose_online` as if the derived store had been lost.
+    pub(crate) fn reopened(self, lose_online: LoseOnline) -> Self {
+        let Self { engine, clock, platform, key, online, metadata, log, policies, principal } = self;
+        drop(engine);
+        let online = match lose_online {
+            LoseOnline::No => online,
+            LoseOnline::Yes => Arc::new(MemoryStore::new()),
+        };
+        let engine = open(&platform, &key, &online, &metadata).expect("opens again");
+        Self { engine, clock, platform, key, online, metadata, log, policies, principal }
+    }
+
+    pub(crate) fn permit(&self, action: Action, features: &[&str]) -> Permit {
+        let set = FeatureSet::untagged(features.iter().copied());
+        let resource = Resource::features(scope(), set);
+        let decision = decide(&self.policies, &self.principal, action, &resource);
+        self.log.admit(decision, Details::none()).expect("a developer may")
+    }
+
+    pub(crate) fn ingest(&self, request: serde_json::Value, table: RecordBatch) -> Result<IngestReport, Problem> {
+        let request: IngestRequest = serde_json::from_value(request).expect("a request");
+        self.engine.ingest(&request, &[table], &self.permit(Action::Ingest, &[]))
+    }
+
+    pub(crate) fn query(&self, request: serde_json::Value) -> Result<QueryAnswer, Problem> {
+        let request: QueryRequest = serde_json::from_value(request).expect("a request");
+        let features = self.engine.features_of(&request)?;
+        let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+        self.engine.query(&request, &self.permit(Action::Query, &names))
+    }
+
+    pub(crate) fn training_set(
+        &self,
+        request: &TrainingSetRequest,
+        spine: RecordBatch,
+    ) -> Result<RecordBatch, Problem> {
+        let spine = [spine];
+        let features = self.engine.features_of_training_set(request, &spine)?;
+        let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+        let permit = self.permit(Action::Train, &names);
+        self.engine.training_set(request, &spine, &permit).map(|mut batches| batches.remove(0))
+    }
+
+    pub(crate) fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Problem> {
+        self.engine.verify(options, &self.permit(Action::Verify, &[]), &|_, _| {})
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoseOnline {
+    Yes,
+    No,
+}
+
+fn open(
+    platform: &Platform,
+    key: &ScopeKey,
+    online: &Arc<dyn OnlineStore>,
+    metadata: &Arc<dyn MetadataStore>,
+) -> Result<ScopeEngine, Problem> {
+    let stores = ScopeStores {
+        platform: platform.clone(),
+        key: key.clone(),
+        online: Arc::clone(online),
+        metadata: Arc::clone(metadata),
+        prefix: "tenants/acme/facts".into(),
+    };
+    ScopeEngine::open(scope(), stores, Arc::new(NoHosts))
+}
+
+/// Flights, with windows over them by carrier.
+pub(crate) fn bundle() -> Bundle {
+    let here = json!({ "file": "features.py", "line": 1 });
+    let feature = |name: &str, kind: &str| json!({ "name": name, "type": { "kind": kind }, "location": here });
+    let with = |mut base: serde_json::Value, extra: serde_json::Value| {
+        base.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        base
+    };
+    let delay = json!({ "op": "feature", "path": "Flight.delay" });
+    let window = |name: &str, kind: &str, aggregate: &str, value: bool| {
+        let mut window = json!({ "relation": "flights", "aggregate": aggregate, "last": ["1h", "1d", "7d"] });
+        if value {
+            window["value"] = delay.clone();
+        }
+        with(feature(name, kind), json!({ "window": window }))
+    };
+    let bundle = json!({
+        "format": "creta.bundle/1",
+        "modules": {},
+        "lock": { "python": "3.11" },
+        "graph": {
+            "format": "creta.graph/1",
+            "project": "airline",
+            "entities": [
+                {
+                    "name": "Carrier",
+                    "location": here,
+                    "features": [
+                        with(feature("code", "str"), json!({ "role": "key" })),
+                        window("flights_n", "int", "count", false),
+                        window("delay_sum", "float", "sum", true),
+                        window("delay_mean", "float", "mean", true),
+                        window("delay_max", "float", "max", true),
+                        window("delay_std", "float", "std", true),
+                        window("delay_last", "float", "last", true),
+                    ],
+                    "relations": [
+                        { "name": "flights", "kind": "many", "target": "Flight", "on": [["code", "carrier"]], "location": here }
+                    ],
+                },
+                {
+                    "name": "Flight",
+                    "location": here,
+                    "features": [
+                        with(feature("id", "int"), json!({ "role": "key", "event_id": true })),
+                        feature("carrier", "str"),
+                        with(feature("departed", "datetime"), json!({ "role": "event_time" })),
+                        with(feature("delay", "float"), json!({
+                            "optional": true, "max_age": "2d", "validation": { "min": -100.0 }
+                        })),
+                        with(feature("late", "bool"), json!({
+                            "optional": true,
+                            "expression": { "op": "call", "function": "gt", "args": [
+                                delay, { "op": "literal", "type": { "kind": "float" }, "value": 15.0 }
+                            ] },
+                        })),
+                    ],
+                    "relations": [
+                        { "name": "operator", "kind": "one", "target": "Carrier", "on": [["carrier", "code"]], "location": here }
+                    ],
+                },
+            ],
+            "resolvers": [],
+            "sources": [],
+            "queries": [{
+                "name": "lateness", "version": 1, "inputs": ["Flight.id"],
+                "outputs": ["Flight.late", "Flight.operator.delay_mean[1d]"], "location": here
+            }],
+        },
+    });
+    serde_json::from_value(bundle).expect("a bundle")
+}
+
+/// One departure: id, carrier, minutes after 1 July 2013 00:00 UTC, delay, minutes until it was known.
+#[derive(Debug, Clone)]
+pub(crate) struct Departure {
+    pub(crate) id: i64,
+    pub(crate) carrier: String,
+    pub(crate) minute: i64,
+    pub(crate) delay: Option<f64>,
+    pub(crate) known_after: i64,
+    pub(crate) retracted: bool,
+}
+
+pub(crate) const MIDNIGHT: i64 = 1_372_636_800_000_000;
+pub(crate) const MINUTE: i64 = 60_000_000;
+
+pub(crate) fn instants(micros: impl IntoIterator<Item = i64>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
+}
+
+pub(crate) fn table(rows: &[Departure]) -> RecordBatch {
+    let event = |row: &Departure| MIDNIGHT + row.minute * MINUTE;
+    RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id))) as ArrayRef),
+        ("carrier", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.carrier.as_str())))),
+        ("delay", Arc::new(rows.iter().map(|row| row.delay).collect::<Float64Array>())),
+        ("departed", instants(rows.iter().map(event))),
+        ("known", instants(rows.iter().map(|row| event(row) + row.known_after * MINUTE))),
+        ("gone", Arc::new(rows.iter().map(|row| Some(row.retracted)).collect::<BooleanArray>())),
+    ])
+    .expect("columns of one length")
+}
+
+/// How [`table`] is ingested.
+pub(crate) fn load() -> serde_json::Value {
+    json!({
+        "entity": "Flight", "event_time": { "column": "departed" }, "arrival": { "column": "known" }, "retract": "gone"
+    })
+}
+
+pub(crate) fn departure(id: i64, carrier: &str, minute: i64, delay: f64) -> Departure {
+    Departure { id, carrier: carrier.into(), minute, delay: Some(delay), known_after: 0, retracted: false }
+}

@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, overload
 
 from creta import _requests
 from creta._answers import Dataset, Explanation, IngestReport, Row, Rows, VerifyReport, read_answer
 from creta._feature import Feature
 from creta._frames import Frame
-from creta._requests import Inputs, Instants, MaxAge, Outputs, Which
+from creta._requests import Instants, MaxAge, Outputs, Which, WhichT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,8 +26,7 @@ class Struct(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-Scalar = bool | int | float | str | bytes | Decimal | date | timedelta | enum.Enum | Struct | None
-Single = Mapping[Feature[Any], Scalar] | Mapping[str, Scalar] | Mapping[Which, Scalar]
+Scalar: TypeAlias = bool | int | float | str | bytes | Decimal | date | timedelta | enum.Enum | Struct | None
 """What is known about a single row."""
 
 
@@ -52,7 +51,7 @@ class Queries(ABC):
     @overload
     def query(  # pyright: ignore[reportOverlappingOverload]
         self,
-        inputs: Single,
+        inputs: Mapping[WhichT, Scalar],
         outputs: Outputs,
         *,
         as_of: datetime | str | None = None,
@@ -62,7 +61,7 @@ class Queries(ABC):
     @overload
     def query(
         self,
-        inputs: Inputs,
+        inputs: Mapping[WhichT, Any],
         outputs: Outputs,
         *,
         as_of: Instants | None = None,
@@ -71,7 +70,7 @@ class Queries(ABC):
     ) -> Rows: ...
     def query(
         self,
-        inputs: Inputs,
+        inputs: Mapping[WhichT, Any],
         outputs: Outputs,
         *,
         as_of: Instants | None = None,
@@ -91,7 +90,7 @@ class Queries(ABC):
 
     def explain(
         self,
-        inputs: Inputs,
+        inputs: Mapping[WhichT, Any],
         outputs: Outputs,
         *,
         as_of: Instants | None = None,
@@ -171,7 +170,7 @@ class AsyncQueries(ABC):
     @overload
     async def query(
         self,
-        inputs: Single,
+        inputs: Mapping[WhichT, Scalar],
         outputs: Outputs,
         *,
         as_of: datetime | str | None = None,
@@ -181,7 +180,7 @@ class AsyncQueries(ABC):
     @overload
     async def query(
         self,
-        inputs: Inputs,
+        inputs: Mapping[WhichT, Any],
         outputs: Outputs,
         *,
         as_of: Instants | None = None,
@@ -190,7 +189,7 @@ class AsyncQueries(ABC):
     ) -> Rows: ...
     async def query(
         self,
-        inputs: Inputs,
+        inputs: Mapping[WhichT, Any],
         outputs: Outputs,
         *,
         as_of: Instants | None = None,
@@ -204,7 +203,7 @@ class AsyncQueries(ABC):
 
     async def explain(
         self,
-        inputs: Inputs,
+        inputs: Mapping[WhichT, Any],
         outputs: Outputs,
         *,
         as_of: Instants | None = None,

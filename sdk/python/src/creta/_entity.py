@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin, overload
 from weakref import WeakSet
 
-from creta._errors import Location, caller, problem_here
+from creta._errors import CretaError, Location, caller, problem_here
 from creta._feature import UNSET, Feature, Member, Options, Path, Unset, Windowed
 from creta._guards import is_feature, is_items
 from creta._options import Check, Meta
@@ -102,7 +102,7 @@ class EntityPath:
         if member is not None:
             raise problem_here(
                 "definition/many-in-path",
-                f"`{self}.{name}` leads to many `{self._target.__name__}`, so it has no single value",
+                f"`{self}.{name}` leads to many `{member._relation.target().__name__}`, so it has no single value",
                 "aggregate it in a window of the entity, and read that window over the `one` relations",
             )
         raise no_such_member(self._target, name)
@@ -300,7 +300,7 @@ def annotation_of(cls: type, name: str, location: Location) -> Any:
     except Exception as error:
         raise problem_here(
             "definition/bad-annotation",
-            f"the annotation `{annotation}` of `{cls.__name__}.{name}` cannot be evaluated: {type(error).__name__}",
+            f"the annotation `{annotation}` of `{cls.__name__}.{name}` cannot be evaluated: {reason_of(error)}",
             "import every name it uses when the module runs, not only under `if TYPE_CHECKING`",
             location,
         ) from error
@@ -335,7 +335,22 @@ def called_late(function: Any) -> Any:
     return FunctionType(function.__code__, names, function.__name__, None, function.__closure__)()
 
 
-def no_such_member(cls: type, name: str) -> Exception:
+def reason_of(error: Exception) -> str:
+    """Why definitions cannot be evaluated: the text where Python's own exceptions speak of names, else the kind."""
+    return str(error) if isinstance(error, NameError | AttributeError | TypeError) else type(error).__name__
+
+
+def misspelled(error: BaseException, at: Location) -> CretaError | None:
+    """The error for `User.emial`, when that is what an exception is about."""
+    if isinstance(error, AttributeError) and entity_info(error.obj) is not None:
+        owner: Any = error.obj
+        problem = no_such_member(owner, error.name or "")
+        problem.location = at
+        return problem
+    return None
+
+
+def no_such_member(cls: type, name: str) -> CretaError:
     """The error for a feature that is not declared, naming the closest one."""
     from difflib import get_close_matches
 

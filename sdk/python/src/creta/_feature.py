@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Moment = TypeVar("Moment", datetime, date, timedelta, "datetime | None", "date | None", "timedelta | None")
-Text = TypeVar("Text", str, "str | None")
 Item = TypeVar("Item")
 
 Date: TypeAlias = date
@@ -109,7 +108,7 @@ class Reference:
 class Feature(Reference, Generic[T_co]):
     """A typed reference to a feature, or an expression over features.
 
-    References are equal by name: `Flight.origin == Flight.origin` is true as a condition of Python, so features work as
+    References to one declaration are equal: `Flight.origin == Flight.origin` is true as a condition of Python, so features work as
     keys of a dictionary. Compared with anything else, `==` builds an expression.
     """
 
@@ -129,7 +128,9 @@ class Feature(Reference, Generic[T_co]):
         return f"<Feature {self}>"
 
     def __hash__(self) -> int:
-        return id(self) if self._text() is None else hash(str(self))
+        # `typing` keeps `Annotated[str, User.email]` by hash and equality: a class declared anew, as in a notebook, must
+        # not get the features of its predecessor.
+        return id(self) if self._text() is None else hash((str(self), id(self._member.entity)))
 
     def __bool__(self) -> bool:
         node = self._member.expression
@@ -539,23 +540,45 @@ class Feature(Reference, Generic[T_co]):
         """Whether there is no value; itself never null."""
         return call("is_none", self)
 
-    def lower(self: Feature[Text]) -> Feature[Text]:
+    @overload
+    def lower(self: Feature[str]) -> Feature[str]: ...
+    @overload
+    def lower(self: Feature[str | None]) -> Feature[str | None]: ...
+    def lower(self) -> Feature[Any]:
         """`str.lower`."""
         return call("lower", self)
 
-    def upper(self: Feature[Text]) -> Feature[Text]:
+    @overload
+    def upper(self: Feature[str]) -> Feature[str]: ...
+    @overload
+    def upper(self: Feature[str | None]) -> Feature[str | None]: ...
+    def upper(self) -> Feature[Any]:
         """`str.upper`."""
         return call("upper", self)
 
-    def strip(self: Feature[Text]) -> Feature[Text]:
+    @overload
+    def strip(self: Feature[str]) -> Feature[str]: ...
+    @overload
+    def strip(self: Feature[str | None]) -> Feature[str | None]: ...
+    def strip(self) -> Feature[Any]:
         """`str.strip`."""
         return call("strip", self)
 
-    def replace(self: Feature[Text], old: str, new: str) -> Feature[Text]:
+    @overload
+    def replace(self: Feature[str], old: str, new: str) -> Feature[str]: ...
+    @overload
+    def replace(self: Feature[str | None], old: str, new: str) -> Feature[str | None]: ...
+    def replace(self, old: str, new: str) -> Feature[Any]:
         """`str.replace`."""
         return call("replace", self, old, new)
 
-    def slice(self: Feature[Text], start: int | None = None, stop: int | None = None) -> Feature[Text]:
+    @overload
+    def slice(self: Feature[str], start: int | None = None, stop: int | None = None) -> Feature[str]: ...
+    @overload
+    def slice(
+        self: Feature[str | None], start: int | None = None, stop: int | None = None
+    ) -> Feature[str | None]: ...
+    def slice(self, start: int | None = None, stop: int | None = None) -> Feature[Any]:
         """`text[start:stop]` over characters; `None` bounds are open, negative ones count from the end."""
         return call("slice", self, start, stop)
 
@@ -683,6 +706,21 @@ class Windowed(Reference, Generic[T_co]):
             )
         return Feature(self._member, self._path, window)
 
+    if not TYPE_CHECKING:  # Type checkers know that a windowed feature is no operand.
+
+        def _no_operand(self, *_: object) -> Any:
+            raise problem_here(
+                "definition/no-window", f"`{self}` is one value per window", f"choose one: `{self}[days(1)]`"
+            )
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = (
+            _no_operand
+        )
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __neg__ = __abs__ = (
+            _no_operand
+        )
+        __lt__ = __le__ = __gt__ = __ge__ = __and__ = __or__ = __invert__ = __bool__ = _no_operand
+
     def __str__(self) -> str:
         return self._text() or "a windowed feature"
 
@@ -715,9 +753,11 @@ def call(function: str, *args: Any) -> Feature[Any]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    both = isinstance(left, Feature) and isinstance(right, Feature)
-    return both and (left is right or (_is_named(left) and str(left) == str(right)))  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(left, Feature) or not isinstance(right, Feature):
+        return False
+    return left is right or _same_name(left, right)  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _is_named(reference: Any) -> bool:
-    return reference._text() is not None
+def _same_name(left: Any, right: Any) -> bool:
+    named = left._text() is not None
+    return named and str(left) == str(right) and left._member.entity is right._member.entity

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from creta._entity import misspelled
 from creta._errors import CretaError, Location
 from creta._guards import is_items, is_table
 from creta._source_text import source_of
@@ -230,7 +231,9 @@ class _Importing:
     def load(self, name: str) -> ModuleType:
         try:
             module = importlib.import_module(name)
-        except CretaError:
+        except CretaError as error:
+            if error.location is not None:
+                error.location = Location(_short(error.location.file, self._root), error.location.line)
             raise
         except Exception as error:
             raise self._failed(name, error) from error
@@ -250,6 +253,8 @@ class _Importing:
         for frame in traceback.extract_tb(error.__traceback__):
             if Path(frame.filename).resolve().is_relative_to(self._root):
                 at = Location(_short(frame.filename, self._root), frame.lineno or 1)
+        if (problem := misspelled(error, at)) is not None:
+            return problem
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         return CretaError(
             "project/import-failed",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from creta._answers import Explanation
 from creta._entity import entity_info
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Which = Feature[Any] | str
 """A feature, or its path as text."""
 
-Inputs = Mapping[Feature[Any], Any] | Mapping[str, Any] | Mapping[Which, Any]
+WhichT = TypeVar("WhichT", bound="Feature[Any] | str")
 Outputs = Sequence[Which] | NamedQuery | str
 """Features, a named query, or the name of one."""
 
@@ -61,7 +61,7 @@ class Query:
 
 
 def query(
-    inputs: Inputs,
+    inputs: Mapping[Any, Any],
     outputs: Outputs,
     as_of: Instants | None,
     known_as_of: Instants | None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, get_args, get_origin
 
-from creta._entity import later_entities
+from creta._entity import later_entities, misspelled, reason_of
 from creta._errors import CretaError, Location
 from creta._expression import member_type
 from creta._feature import UNSET, Feature
@@ -115,12 +115,11 @@ def _evaluated(info: ResolverInfo, annotation: Any, what: str, at: Location) -> 
         error.location = at
         raise
     except Exception as error:
-        reason = (
-            str(error) if isinstance(error, NameError | AttributeError | TypeError) else type(error).__name__
-        )
+        if (problem := misspelled(error, at)) is not None:
+            raise problem from None
         raise CretaError(
             "resolver/bad-annotation",
-            f"the annotation of {what} cannot be evaluated: {reason}",
+            f"the annotation of {what} cannot be evaluated: {reason_of(error)}",
             help="import every name it uses when the module runs, not only under `if TYPE_CHECKING`",
             location=at,
         ) from error

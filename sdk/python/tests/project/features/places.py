@@ -1,0 +1,10 @@
+"""In a module of its own, which needs the other one."""
+
+from creta import Feature, entity, feature, key
+
+
+@entity
+class Place:
+    user: Feature[int] = key()
+    name: Feature[str] = key()
+    city: Feature[str | None] = feature()

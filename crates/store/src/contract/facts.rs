@@ -65,11 +65,17 @@ fn a_scan_keeps_to_its_columns_and_event_times() {
         store.append(vec![batch(1, &all[..50])]).expect("space");
         store.flush().expect("space");
         store.append(vec![batch(1, &all[50..])]).expect("space");
-        let found = sorted(&store.scan(E, Some(&[FeatureId(2), FeatureId(9)]), at(100)..at(600)).expect("readable"));
-        let mut expected: Vec<_> = all.into_iter().filter(|fact| (100..600).contains(&fact.event)).collect();
-        expected.iter_mut().for_each(|fact| fact.values = vec![(FeatureId(2), None)]);
-        expected.sort_by(|a, b| a.partial_cmp(b).expect("no NaN"));
-        assert_eq!(found, expected);
+        // Both ends are event times that are there, in the segment and in the tail.
+        for (first, last) in [(all[3].event, all[70].event), (all[60].event, all[7].event)] {
+            let (first, last) = (first.min(last), first.max(last));
+            let wanted = [FeatureId(2), FeatureId(9)];
+            let mut expected = all.clone();
+            expected.retain(|fact| (first..last).contains(&fact.event));
+            expected.iter_mut().for_each(|fact| fact.values = vec![(FeatureId(2), None)]);
+            expected.sort_by(|a, b| a.partial_cmp(b).expect("no NaN"));
+            let found = store.scan(E, Some(&wanted), at(first)..at(last)).expect("readable");
+            assert_eq!(sorted(&found), expected);
+        }
         assert!(store.scan(E, None, at(1000)..).expect("readable").is_empty());
         assert!(store.scan(EntityId(9), None, ..).expect("readable").is_empty());
     });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use creta_model::EntityId;
-use creta_platform::{Files, MemoryFiles, Platform, SystemRandom};
+use creta_platform::{Files, MemoryFiles, Platform, SeededRandom, SystemRandom};
 
 use crate::testing::{Fact, batch, key};
 use crate::{FactStore, StoreError};
@@ -247,4 +247,64 @@ fn attack_ci12_yesterdays_folder_is_noticed_by_a_kept_epoch() {
         store.flush().expect("space");
         store.append(vec![batch(1, &[Fact::at(10, 10)])]).expect("space");
     }
+}
+
+#[test]
+fn attack_ci12_a_log_of_another_history_is_refused() {
+    let disk = Disk::new();
+    drop(disk.filled("acme"));
+    let yesterday = disk.copy();
+    let went_on = || {
+        disk.put_back(&yesterday);
+        let store = disk.open("acme").expect("the files agree with each other");
+        store.append(vec![batch(1, &[Fact::at(9, 9)])]).expect("space");
+        store.flush().expect("space");
+        let log = disk.paths("/log/").remove(0);
+        (log.clone(), disk.bytes(&log))
+    };
+    let (_, other) = went_on();
+    let (log, own) = went_on();
+    disk.files.replace(&log, &other).expect("space");
+    disk.refused("its log does not go on from its manifest");
+    disk.files.replace(&log, &own).expect("space");
+    disk.open("acme").expect("the files as they were");
+}
+
+#[test]
+fn attack_ci12_a_log_that_the_one_before_does_not_name_is_refused() {
+    let disk = Disk::new();
+    let store = disk.filled("acme");
+    let before = disk.copy();
+    store.flush().expect("space");
+    store.append(vec![batch(1, &[Fact::at(9, 9)])]).expect("space");
+    drop(store);
+    // Everything goes back to before the flush, and the log after it stays.
+    let log = disk.paths("/log/").remove(0);
+    disk.put_back(&[before, vec![(log.clone(), disk.bytes(&log))]].concat());
+    disk.refused("log");
+}
+
+#[test]
+fn attack_ci12_a_segment_of_another_history_under_the_same_name_fails_its_digest() {
+    let disk = Disk::new();
+    drop(disk.filled("acme"));
+    let yesterday = disk.copy();
+    // The same random names in both histories, which only a broken random source would give.
+    let went_on = |value| {
+        disk.put_back(&yesterday);
+        let platform = Platform { random: Arc::new(SeededRandom::new(5)), ..disk.platform.clone() };
+        let store = FactStore::open(&platform, key("acme"), "dev/acme/facts").expect("the files agree");
+        let mut fact = Fact::at(9, 9);
+        fact.values[0].1 = Some(value);
+        store.append(vec![batch(1, &[fact])]).expect("space");
+        store.flush().expect("space");
+        let segment = disk.paths("/segment/").pop().expect("there");
+        (segment.clone(), disk.bytes(&segment))
+    };
+    let (other_name, other) = went_on(1.234_567_890_123);
+    let (segment, own) = went_on(1.345_678_901_234);
+    assert_eq!((&other_name, other.len()), (&segment, own.len()));
+    disk.files.replace(&segment, &other).expect("space");
+    let store = disk.open("acme").expect("the length is the same");
+    assert!(matches!(store.verify(), Err(StoreError::Tampered { .. })));
 }

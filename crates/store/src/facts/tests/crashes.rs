@@ -1,6 +1,7 @@
 //! Whatever fails, wherever it fails: what was answered is there, everything else is there whole or not at all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use creta_model::EntityId;
 use creta_platform::{AppendFile, Fault, FaultyFiles, FileError, Files, MemoryFiles, Platform, SeededRandom};
@@ -217,13 +218,113 @@ fn a_full_disk_is_reported_as_such_and_nothing_is_half_written() {
 /// Files that take a new manifest, then report that they could not.
 struct AnswerLost(Arc<MemoryFiles>);
 
+/// Files whose logs, once `stuck`, take bytes but can neither make them durable nor cut them off.
+struct StuckLog {
+    files: Arc<MemoryFiles>,
+    stuck: Arc<AtomicBool>,
+}
+
+struct StuckAppend {
+    file: Box<dyn AppendFile>,
+    stuck: Arc<AtomicBool>,
+}
+
+fn simulated(path: &str) -> FileError {
+    FileError::Io { action: "make durable", path: path.to_owned(), source: std::io::Error::other("simulated") }
+}
+
+impl StuckAppend {
+    fn check(&self) -> Result<(), FileError> {
+        if self.stuck.load(Ordering::Relaxed) { Err(simulated("log")) } else { Ok(()) }
+    }
+}
+
+impl AppendFile for StuckAppend {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.file.append(bytes)
+    }
+    fn sync(&mut self) -> Result<(), FileError> {
+        self.check().and_then(|()| self.file.sync())
+    }
+    fn truncate(&mut self, len: u64) -> Result<(), FileError> {
+        self.check().and_then(|()| self.file.truncate(len))
+    }
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+}
+
+impl Files for StuckLog {
+    fn create(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.files.create(path, bytes)
+    }
+    fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.files.replace(path, bytes)
+    }
+    fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        self.files.read(path)
+    }
+    fn read_range(&self, path: &str, offset: u64, len: usize) -> Result<Vec<u8>, FileError> {
+        self.files.read_range(path, offset, len)
+    }
+    fn size(&self, path: &str) -> Result<u64, FileError> {
+        self.files.size(path)
+    }
+    fn append(&self, path: &str) -> Result<Box<dyn AppendFile>, FileError> {
+        let file = self.files.append(path)?;
+        Ok(Box::new(StuckAppend { file, stuck: Arc::clone(&self.stuck) }))
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, FileError> {
+        self.files.list(prefix)
+    }
+    fn delete(&self, path: &str) -> Result<(), FileError> {
+        self.files.delete(path)
+    }
+}
+
+#[test]
+fn a_log_whose_end_is_in_doubt_stops_appends_until_the_store_is_opened_again() {
+    let files = Arc::new(MemoryFiles::new());
+    let stuck = Arc::new(AtomicBool::new(false));
+    let broken = Arc::new(StuckLog { files: files.clone(), stuck: stuck.clone() });
+    let store = FactStore::open(&platform(broken), key("acme"), PREFIX).expect("a new store");
+    store.append(unit(1)).expect("space");
+    stuck.store(true, Ordering::Relaxed);
+    assert!(store.append(unit(2)).is_err());
+    stuck.store(false, Ordering::Relaxed);
+    assert!(matches!(store.append(unit(3)), Err(StoreError::Stopped { .. })));
+    assert!(matches!(store.flush(), Err(StoreError::Stopped { .. })));
+    assert_eq!(units(&store), [1]);
+    drop(store);
+    let store = FactStore::open(&platform(files), key("acme"), PREFIX).expect("it opens");
+    assert_eq!(units(&store), [1, 2], "the failed append was whole, and nothing came after it");
+}
+
+#[test]
+fn a_failed_flush_leaves_no_segments_behind() {
+    let mut failures = 0;
+    for at in 0..30 {
+        let files = FaultyFiles::new(at);
+        let store = open(&files).expect("a new store");
+        store.append(unit(1)).expect("space");
+        files.inject(Fault::Full, at);
+        if store.flush().is_ok() {
+            continue;
+        }
+        failures += 1;
+        let segments = files.list(&format!("{PREFIX}/segment/")).expect("readable");
+        assert!(segments.is_empty(), "{segments:?} after a full disk at {at}");
+    }
+    assert!(failures > 5);
+}
+
 impl Files for AnswerLost {
     fn create(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
         self.0.create(path, bytes)
     }
     fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
         self.0.replace(path, bytes)?;
-        Err(FileError::Io { action: "make durable", path: path.to_owned(), source: std::io::Error::other("simulated") })
+        Err(simulated(path))
     }
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
         self.0.read(path)

@@ -177,7 +177,7 @@ fn segments_are_sorted_by_s7() {
     let platform = Platform::in_memory();
     let store = open(&platform);
     for n in 0..40u64 {
-        let facts: Vec<_> = (0..5).map(|i| Fact::at((n * 7 + i) as i64 % 6, n * 5 + i)).collect();
+        let facts: Vec<_> = (0..5).map(|i| Fact::at((n * 7 + i) as i64 % 6, 1000 - n * 5 - i)).collect();
         store.append(vec![batch(1, &facts)]).expect("space");
     }
     store.flush().expect("space");

@@ -46,10 +46,6 @@ impl<'a> Terminal<'a> {
         self.json = json;
     }
 
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
     pub(crate) fn set_project(&mut self, folder: &Path) {
         self.project = Some(folder.to_owned());
     }
@@ -77,13 +73,6 @@ impl<'a> Terminal<'a> {
     /// A wrong command line, in the words of the parser.
     pub(crate) fn complain(&mut self, text: &str) {
         write(self.err, text);
-    }
-
-    /// Tells a person what is going on; silent for scripts.
-    pub(crate) fn say(&mut self, text: &str) {
-        if !self.json {
-            write(self.err, &format!("{text}\n"));
-        }
     }
 
     /// Shows what did not hinder the command.
@@ -274,7 +263,7 @@ error[plan/no-resolver]: nothing produces `Fraud.value`
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut terminal = Terminal::new(&mut out, &mut err);
         terminal.set_json(true);
-        terminal.say("working");
+        terminal.warn(&[Problem::new("a/careful", "not worth a line of JSON")]);
         terminal.fail(&Failure::new(Exit::Failed, Problem::new("a/b", "no")));
         assert!(err.is_empty());
         let value: serde_json::Value = serde_json::from_slice(&out).expect("json");

@@ -34,7 +34,12 @@ const SHOP_TEST: &str = include_str!("init/test_shop.py.txt");
 
 pub(crate) fn run(init: &Init, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let name = project_name(&init.folder)?;
-    let mut files = vec![NewFile::text("creta.toml", project_file(&name)), NewFile::text(".gitignore", GITIGNORE)];
+    let mut files = vec![
+        NewFile::text("creta.toml", project_file(&name)),
+        NewFile::text(".gitignore", GITIGNORE),
+        // Tests import `features`: with this, `pytest` finds it from the project's folder.
+        NewFile::text("conftest.py", ""),
+    ];
     let mut left_out = Vec::new();
     match &init.from {
         None => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use creta_engine::QueryRequest;
 use creta_model::{Bundle, Environment, FeaturePath, Problem};
 use creta_planner::{Explanation, Shape};
-use creta_registry::Registry;
+use creta_registry::{Diff, Registry};
 use serde::{Deserialize, Serialize};
 
 use super::connect;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use creta_engine::{AnswerColumn, Instants, QueryAnswer, QueryRequest};
+use creta_engine::{QueryColumn, Instants, QueryAnswer, QueryRequest};
 use creta_model::{CellState, FeaturePath};
 
 use super::connect;
@@ -56,7 +56,7 @@ fn text(answer: &QueryAnswer) -> String {
 }
 
 /// The value, or why there is none.
-fn cell(column: &AnswerColumn, row: usize) -> String {
+fn cell(column: &QueryColumn, row: usize) -> String {
     match column.states.get(&row) {
         None | Some(CellState::Value) => match &column.values[row] {
             serde_json::Value::String(text) => text.clone(),
@@ -70,7 +70,7 @@ fn cell(column: &AnswerColumn, row: usize) -> String {
     }
 }
 
-fn cell_age(column: &AnswerColumn, row: usize) -> String {
+fn cell_age(column: &QueryColumn, row: usize) -> String {
     let micros = column.ages_us.as_ref().and_then(|ages| *ages.get(row)?);
     micros.map(age).unwrap_or_default()
 }

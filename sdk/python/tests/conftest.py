@@ -13,7 +13,8 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """Compares with a file in `golden/`; `CRETA_GOLDEN_UPDATE=1` writes it, and the author reads the difference."""
+    """Compares with a file in `golden/`; `CRETA_GOLDEN_UPDATE=1` writes it, and the author reads the
+    difference."""
 
     def compare(name: str, text: str) -> None:
         file = HERE / "golden" / name

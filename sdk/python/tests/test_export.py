@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from creta import CretaError
@@ -30,11 +31,24 @@ def test_the_flights_example(golden: Callable[[str, str], None]) -> None:
     golden("flights.json", json.dumps(bundle, indent=1, ensure_ascii=False) + "\n")
 
 
+@pytest.mark.parametrize("project", [HERE / "project", EXAMPLE], ids=["shop", "flights"])
+def test_bundles_follow_the_published_schema(project: Path) -> None:
+    schema = json.loads((HERE.parents[2] / "docs" / "reference" / "graph.schema.json").read_text())
+    bundle = export_project(project)
+    jsonschema.validate(bundle, schema)
+    bundle["graph"]["entities"][0]["feature"] = []
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(bundle, schema)
+
+
 def test_exporting_twice_gives_the_same_bytes() -> None:
     command = [sys.executable, "-m", "creta._export", str(EXAMPLE)]
     outputs = {
         subprocess.run(
-            command, capture_output=True, check=True, env={"PYTHONPATH": str(HERE.parent / "src"), "PYTHONHASHSEED": s}
+            command,
+            capture_output=True,
+            check=True,
+            env={"PYTHONPATH": str(HERE.parent / "src"), "PYTHONHASHSEED": s},
         ).stdout
         for s in ("1", "2")
     }
@@ -230,7 +244,9 @@ MISTAKES = {
     """,
     "results of two entities": """
         @resolver
-        def score(email: Annotated[str, User.email]) -> tuple[Annotated[float, User.score], Annotated[int, Order.user]]:
+        def score(
+            email: Annotated[str, User.email],
+        ) -> tuple[Annotated[float, User.score], Annotated[int, Order.user]]:
             return 1.0, 1
     """,
     "an input of another entity": """
@@ -288,7 +304,9 @@ def _refusal(folder: Path, code: str, name: str = "bad") -> CretaError:
     raise AssertionError(f"{name} is accepted")
 
 
-def test_every_mistake_says_what_where_and_what_to_do(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
+def test_every_mistake_says_what_where_and_what_to_do(
+    tmp_path: Path, golden: Callable[[str, str], None]
+) -> None:
     shown: list[str] = []
     for name, code in MISTAKES.items():
         folder = tmp_path / name.replace(" ", "-")
@@ -337,9 +355,12 @@ def test_two_projects_with_the_same_module_names_do_not_mix(tmp_path: Path) -> N
         (tmp_path / name / "features").mkdir(parents=True)
         (tmp_path / name / "creta.toml").write_text(f'[project]\nname = "{name}"\n')
         (tmp_path / name / "features" / "shop.py").write_text(
-            f"from creta import Feature, entity, key\n@entity\nclass {name.title()}:\n    id: Feature[int] = key()\n"
+            "from creta import Feature, entity, key\n@entity\n"
+            f"class {name.title()}:\n    id: Feature[int] = key()\n"
         )
-    names = [export_project(tmp_path / name)["graph"]["entities"][0]["name"] for name in ("one", "two", "one")]
+    names = [
+        export_project(tmp_path / name)["graph"]["entities"][0]["name"] for name in ("one", "two", "one")
+    ]
     assert names == ["One", "Two", "One"]
 
 

@@ -21,7 +21,9 @@ def _mypy(*paths: Path, cwd: Path = SDK) -> list[str]:
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *map(str, paths)]
     environment = {"MYPYPATH": f"{SDK / 'src'}:{EXAMPLE}", "PATH": "/usr/bin:/bin"}
     out = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment).stdout
-    return [f"{Path(m[1]).name}:{m[2]}" for m in re.finditer(r"^(.+?):(\d+):(?:\d+:)? error", out, flags=re.M)]
+    return [
+        f"{Path(m[1]).name}:{m[2]}" for m in re.finditer(r"^(.+?):(\d+):(?:\d+:)? error", out, flags=re.M)
+    ]
 
 
 def _pyright(folder: Path, files: list[Path]) -> list[str]:
@@ -36,7 +38,16 @@ def _pyright(folder: Path, files: list[Path]) -> list[str]:
         target = folder / file.name
         target.write_text(file.read_text())
     (folder / "pyrightconfig.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pyright",
+        "--outputjson",
+        "--pythonpath",
+        sys.executable,
+        "-p",
+        str(folder),
+    ]
     report = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
     errors = [one for one in report["generalDiagnostics"] if one["severity"] == "error"]
     return [f"{Path(one['file']).name}:{one['range']['start']['line'] + 1}" for one in errors]
@@ -67,6 +78,10 @@ def test_the_package_and_the_example_are_strict(where: Path) -> None:
 
 
 def test_importing_is_light() -> None:
-    code = "import sys, creta; print([m for m in ('pyarrow', 'httpx', 'pandas', 'polars') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(SDK / "src")})
+    code = (
+        "import sys, creta; print([m for m in ('pyarrow', 'httpx', 'pandas', 'polars') if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(SDK / "src")}
+    )
     assert out.stdout.strip() == "[]", out.stderr

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ PLACE = {
 
 MODULES = {
     "features/__init__.py": "",
-    "features/user.py": '''
+    "features/user.py": """
 from __future__ import annotations
 import asyncio, os, sys
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ async def slow(x: Annotated[float, User.x]) -> Annotated[float, User.y]:
     if x == 0:
         raise RuntimeError("secret")
     return x + 1
-''',
+""",
 }
 
 
@@ -132,7 +132,9 @@ class Worker:
     channel: socket.socket
     process: subprocess.Popen[bytes]
 
-    def hello(self, modules: dict[str, str], resolvers: list[dict[str, Any]], protocol: str = PROTOCOL) -> tuple[int, Any]:
+    def hello(
+        self, modules: dict[str, str], resolvers: list[dict[str, Any]], protocol: str = PROTOCOL
+    ) -> tuple[int, Any]:
         body = {"protocol": protocol, "modules": modules, "resolvers": resolvers}
         send(self.channel, HELLO, json.dumps(body).encode())
         kind, answer = receive(self.channel)
@@ -185,13 +187,16 @@ def fresh() -> Iterator[Worker]:
 def worker() -> Iterator[Worker]:
     started = _start()
     kind, ready = started.hello(MODULES, RESOLVERS)
-    assert (kind, ready) == (READY, {"python": "%d.%d" % sys.version_info[:2], "pid": started.process.pid})
+    assert (kind, ready) == (
+        READY,
+        {"python": ".".join(map(str, sys.version_info[:2])), "pid": started.process.pid},
+    )
     yield started
     assert started.end() == 0
 
 
 def _at(*years: int) -> Any:
-    return pa.array([datetime(year, 1, 1, tzinfo=timezone.utc) for year in years], pa.timestamp("us", tz="UTC"))
+    return pa.array([datetime(year, 1, 1, tzinfo=UTC) for year in years], pa.timestamp("us", tz="UTC"))
 
 
 def test_rows_fail_one_by_one_with_a_code_and_without_the_text(worker: Worker) -> None:
@@ -205,7 +210,12 @@ def test_rows_fail_one_by_one_with_a_code_and_without_the_text(worker: Worker) -
 
 
 def test_enums_and_structs_are_the_users_own_classes(worker: Worker) -> None:
-    place = pa.array([{"city": "Rome", "since": datetime(2000, 1, 1, tzinfo=timezone.utc)}, {"city": "Oslo", "since": None}])
+    place = pa.array(
+        [
+            {"city": "Rome", "since": datetime(2000, 1, 1, tzinfo=UTC)},
+            {"city": "Oslo", "since": None},
+        ]
+    )
     kind, table = worker.call("level", {"level": ["low", "high"], "place": place})
     assert kind == ANSWER
     assert table["o0"].to_pylist() == ["high", "high"]

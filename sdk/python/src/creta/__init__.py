@@ -39,10 +39,13 @@ if TYPE_CHECKING:
     from creta._local import Local, check, local
 
 __all__ = [
-    "AsyncClient", "Cell", "Check", "Client", "Credentials", "CretaError", "Dataset", "Feature", "IngestReport", "Local", "Location", "Many", "Meta", "Note", "Now", "Nulls", "One", "Row", "Rows", "Scale",
-    "Vector", "VerifyReport", "Windowed", "and_", "arrow", "check", "coalesce", "connect", "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time",
-    "feature", "first", "hours", "key", "last", "last_n", "local", "many", "max_", "mean", "min_", "minutes", "named_query",
-    "not_", "one", "or_", "parquet", "resolver", "seconds", "source", "sqlite", "std", "sum_", "var", "when",
+    "AsyncClient", "Cell", "Check", "Client", "Credentials", "CretaError", "Dataset", "Feature",
+    "IngestReport", "Local", "Location", "Many", "Meta", "Note", "Now", "Nulls", "One", "Row", "Rows",
+    "Scale", "Vector", "VerifyReport", "Windowed", "and_", "arrow", "check", "coalesce", "connect",
+    "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time", "feature",
+    "first", "hours", "key", "last", "last_n", "local", "many", "max_", "mean", "min_", "minutes",
+    "named_query", "not_", "one", "or_", "parquet", "resolver", "seconds", "source", "sqlite", "std",
+    "sum_", "var", "when",
 ]  # fmt: skip
 
 _LAZY = {

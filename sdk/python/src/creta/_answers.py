@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -185,7 +186,8 @@ class Rows:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(name)}</th>" for name in ("as_of", *self.features))
         body = "".join(
-            f"<tr><td>{row.as_of.isoformat()}</td>{''.join(_cell_html(row[name]) for name in self.features)}</tr>"
+            f"<tr><td>{row.as_of.isoformat()}</td>"
+            f"{''.join(_cell_html(row[name]) for name in self.features)}</tr>"
             for row in list(self)[:20]
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -241,7 +243,8 @@ class Row:
 
 def _cell_html(cell: Cell[Any]) -> str:
     if cell.state == "value":
-        return f"<td>{escape(str(cell.raw))}</td>"
+        shown = cell.raw.value if isinstance(cell.raw, enum.Enum) else cell.raw
+        return f"<td>{escape(str(shown))}</td>"
     why = cell.error.message if cell.error else _ABSENT.get(cell.state, "null was observed")
     return f'<td title="{escape(why)}"><em>{escape(cell.state)}</em></td>'
 

@@ -49,9 +49,12 @@ def arrow_type(spec: TypeSpec) -> Any:
 def from_arrow(spec: TypeSpec, column: Any) -> list[Any]:
     """Plain Python values of a column; datetimes are aware, in UTC."""
     # Instants travel as integers: Arrow's own conversion would need a time zone database.
-    values: list[Any] = column.cast(_zoneless(arrow_type(spec))).to_pylist()
     convert = _from_integers(spec)
-    return values if convert is None else [None if value is None else convert(value) for value in values]
+    if convert is None:
+        plain: list[Any] = column.to_pylist()
+        return plain
+    integers = column.cast(_zoneless(arrow_type(spec)))
+    return [None if value is None else convert(value) for value in integers.to_pylist()]
 
 
 def _zoneless(kind: Any) -> Any:
@@ -133,7 +136,7 @@ def call(resolver: Bound, batch: Any) -> Outcome:
     if batch.num_columns != len(resolver.inputs):
         raise CretaError(
             "resolver/wrong-arguments",
-            f"resolver `{resolver.name}` takes {len(resolver.inputs)} columns and was given {batch.num_columns}",
+            f"resolver `{resolver.name}` takes {len(resolver.inputs)} columns, not {batch.num_columns}",
         )
     if resolver.mode == "scalar":
         return _call_rows(resolver, batch)
@@ -207,7 +210,8 @@ def _frame_column(mode: str, parameter: Value, column: Any) -> Any:
         return series.alias(parameter.name)
     import pandas as pd
 
-    # With nulls an int column would silently become floats: parameters that take nulls get pandas' nullable types.
+    # With nulls an int column would silently become floats: parameters that take nulls get pandas'
+    # nullable types.
     nullable: dict[Any, Any] = (
         {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()} if parameter.optional else {}
     )

@@ -102,7 +102,8 @@ class EntityPath:
         if member is not None:
             raise problem_here(
                 "definition/many-in-path",
-                f"`{self}.{name}` leads to many `{member._relation.target().__name__}`, so it has no single value",
+                f"`{self}.{name}` leads to many `{member._relation.target().__name__}`, "
+                "so it has no single value",
                 "aggregate it in a window of the entity, and read that window over the `one` relations",
             )
         raise no_such_member(self._target, name)
@@ -300,7 +301,8 @@ def annotation_of(cls: type, name: str, location: Location) -> Any:
     except Exception as error:
         raise problem_here(
             "definition/bad-annotation",
-            f"the annotation `{annotation}` of `{cls.__name__}.{name}` cannot be evaluated: {reason_of(error)}",
+            f"the annotation `{annotation}` of `{cls.__name__}.{name}` cannot be evaluated: "
+            f"{reason_of(error)}",
             "import every name it uses when the module runs, not only under `if TYPE_CHECKING`",
             location,
         ) from error
@@ -336,7 +338,8 @@ def called_late(function: Any) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """Why definitions cannot be evaluated: the text where Python's own exceptions speak of names, else the kind."""
+    """Why definitions cannot be evaluated: the text where Python's own exceptions speak of names, else the
+    kind."""
     return str(error) if isinstance(error, NameError | AttributeError | TypeError) else type(error).__name__
 
 

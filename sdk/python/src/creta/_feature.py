@@ -108,8 +108,8 @@ class Reference:
 class Feature(Reference, Generic[T_co]):
     """A typed reference to a feature, or an expression over features.
 
-    References to one declaration are equal: `Flight.origin == Flight.origin` is true as a condition of Python, so features work as
-    keys of a dictionary. Compared with anything else, `==` builds an expression.
+    References to one declaration are equal: `Flight.origin == Flight.origin` is true as a condition of Python,
+    so features work as keys of a dictionary. Compared with anything else, `==` builds an expression.
     """
 
     __slots__ = ("_window",)
@@ -128,7 +128,8 @@ class Feature(Reference, Generic[T_co]):
         return f"<Feature {self}>"
 
     def __hash__(self) -> int:
-        # `typing` keeps `Annotated[str, User.email]` by hash and equality: a class declared anew, as in a notebook, must
+        # `typing` keeps `Annotated[str, User.email]` by hash and equality: a class declared anew,
+        # as in a notebook, must
         # not get the features of its predecessor.
         return id(self) if self._text() is None else hash((str(self), id(self._member.entity)))
 

@@ -26,7 +26,7 @@ Frame = ArrowStream | Mapping[str, Any]
 
 
 def to_table(frame: Frame) -> pa.Table:
-    """A frame as an Arrow table, without copying where that is possible. The index of pandas is left behind."""
+    """A frame as an Arrow table, without copying where possible. The index of pandas is left behind."""
     arrow = pyarrow()
     given: Any = frame
     table: pa.Table

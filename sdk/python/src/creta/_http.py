@@ -224,43 +224,23 @@ def _arrow_body(table: pa.Table) -> bytes:
     return body
 
 
-def _training_request(request: dict[str, Any], spine: pa.Table) -> tuple[dict[str, Any], dict[str, str]]:
-    """The HTTP request of a training set, whose inputs are columns named by path; and how to name them
-    back."""
-    paths = {column: path for path, column in request.get("inputs", {}).items()}
-    # The same column may be the instant too: then it is sent under both names.
-    renamed = spine.rename_columns([paths.get(name, name) for name in spine.column_names])
+def _training_request(request: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
     known: Any = request.get("known_as_of")
-    names: set[str] = {request["as_of"], known["column"] if is_table(known) else request["as_of"]}
-    for name in names:
-        if name in paths:
-            renamed = renamed.append_column(name, renamed.column(paths[name]))
     params = {"features": ",".join(request["features"]), "as_of": request["as_of"]}
     if known is not None:
         params["known_as_of"] = known["column"] if is_table(known) else str(known)
+    if "inputs" in request:
+        params["inputs"] = json.dumps(request["inputs"])
     if request.get("states"):
         params["states"] = "true"
-    http = {"method": "POST", "url": "/v1/training-sets", "params": params, "content": _arrow_body(renamed)}
-    return http | {"headers": {"content-type": ARROW, "accept": ARROW}}, {
-        path: name for name, path in paths.items()
-    }
+    http = {"method": "POST", "url": "/v1/training-sets", "params": params, "content": _arrow_body(spine)}
+    return http | {"headers": {"content-type": ARROW, "accept": ARROW}}
 
 
-def _training_answer(
-    response: httpx.Response, spine: pa.Table, names: dict[str, str], features: list[str]
-) -> pa.Table:
-    arrow = pyarrow()
-
+def _training_answer(response: httpx.Response) -> pa.Table:
     raise_problem(response)
-    table = arrow.ipc.open_stream(io.BytesIO(response.content)).read_all()
-    width = len(spine.column_names)
-    added = [name for name in table.column_names if name.removesuffix("__state") in features]
-    back = {
-        names.get(name, name): table.column(name) for name in table.column_names[: len(table.column_names)]
-    }
-    kept = {name: back[name] for name in spine.column_names[:width]}
-    made: pa.Table = arrow.table(kept | {name: table.column(name) for name in added})
-    return made
+    table: pa.Table = pyarrow().ipc.open_stream(io.BytesIO(response.content)).read_all()
+    return table
 
 
 def _ingest_request(entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
@@ -354,8 +334,7 @@ class Client(Queries):
         return read_json(self._send(_json_request("/v1/explain", request)))
 
     def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        http, names = _training_request(request, spine)
-        return _training_answer(self._send(http), spine, names, request["features"])
+        return _training_answer(self._send(_training_request(request, spine)))
 
     def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
         return read_json(self._send(_ingest_request(entity, request, table)))
@@ -423,8 +402,7 @@ class AsyncClient(AsyncQueries):
         return read_json(await self._send(_json_request("/v1/explain", request)))
 
     async def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        http, names = _training_request(request, spine)
-        return _training_answer(await self._send(http), spine, names, request["features"])
+        return _training_answer(await self._send(_training_request(request, spine)))
 
     async def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
         return read_json(await self._send(_ingest_request(entity, request, table)))

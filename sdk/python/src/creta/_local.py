@@ -86,8 +86,10 @@ def local(project: Definitions, *, facts: Mapping[type, Frame] | None = None) ->
     """Opens the engine inside this process, with the definitions of a project folder, of modules, or single
     ones.
 
-    `facts` are known from the moment they are true on; those of an entity without `event_time()` are known since ever,
-    unless the frame has a column `event_time`. Without `facts`, a folder's declared sources are loaded.
+    `facts` are known from the moment they are true on; those of an entity without `event_time()` are known
+    since ever, unless the frame has a column `event_time`. Without `facts`, a folder's declared sources are
+    loaded.
+
     It is a scope of its own that lives in memory: no server's keys or data come here.
     """
     opened = Local(project)

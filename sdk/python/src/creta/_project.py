@@ -186,7 +186,8 @@ def _lock(config: dict[str, Any]) -> dict[str, Any]:
         raise _config_error('`[python]` in `creta.toml` needs `requires = "3.11"` and a table `packages`')
     for name, package in packages.items():
         hashes = package.get("hashes") if is_table(package) else None
-        if not is_table(package) or set(package) != {"version", "hashes"} or not hashes:
+        locked = is_items(hashes) and all(re.fullmatch(r"sha256:[0-9a-f]{64}", str(one)) for one in hashes)
+        if not is_table(package) or set(package) != {"version", "hashes"} or not hashes or not locked:
             raise _config_error(
                 f"package `{name}` in `creta.toml` is not locked",
                 help='write `{ version = "1.2.3", hashes = ["sha256:..."] }`',

@@ -1,12 +1,13 @@
 """A worker process: imports a project's modules from memory and calls its resolvers for a server.
 
-`python -m creta._worker --socket-fd N`, where N is an inherited, connected Unix socket. Protocol `creta.worker/1`: frames
-of a length (u32, little-endian, of what follows), one byte of kind, a body.
+`python -m creta._worker --socket-fd N`, where N is an inherited, connected Unix socket. Protocol
+`creta.worker/1`: frames of a length (u32, little-endian, of what follows), one byte of kind, a body.
 
 - `Hello` (1, from the server, JSON): protocol, modules by path, resolvers with their types.
 - `Ready` (2, JSON): python, pid. `Failed` (3, JSON): code, message, and for a call its id under `call`.
 - `Call` (4): u32 resolver, u32 call id, Arrow IPC stream of one batch with one column per parameter.
-- `Answer` (5): u32 call id, Arrow IPC stream with `o0`, `o1`, ... and the error codes of failed rows in `e0`, `e1`, ...
+- `Answer` (5): u32 call id, Arrow IPC stream with `o0`, `o1`, ... and the error codes of failed rows in `e0`,
+`e1`, ...
 """
 
 from __future__ import annotations

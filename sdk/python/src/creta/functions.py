@@ -15,8 +15,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 __all__ = [
-    "and_", "ceil", "coalesce", "exp", "floor", "log", "max_", "min_", "not_", "or_", "sqrt", "to_float", "to_int",
-    "to_str", "when",
+    "and_", "ceil", "coalesce", "exp", "floor", "log", "max_", "min_", "not_", "or_", "sqrt",
+    "to_float", "to_int", "to_str", "when",
 ]  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """Windows: aggregates over the facts of a `many` relation, one value per length of time.
 
-A window is half open: facts with `as_of - last <= event_time < as_of` count (rules S3, S4); `include_now=True` closes the
-upper end. Nulls are skipped. An empty window counts 0 and has no other value unless `default` says one (rule S13).
+A window is half open: facts with `as_of - last <= event_time < as_of` count (rules S3, S4);
+`include_now=True` closes the upper end. Nulls are skipped. An empty window counts 0 and has no other value
+unless `default` says one (rule S13).
 
-Names that would hide a builtin carry the underscore of PEP 8: `sum_`, `min_`, `max_`. All are also in `creta` itself.
+Names that would hide a builtin carry the underscore of PEP 8: `sum_`, `min_`, `max_`. All are also in `creta`
+itself.
 """
 
 from __future__ import annotations

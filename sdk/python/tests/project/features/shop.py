@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
@@ -87,7 +87,9 @@ class User:
     id: Feature[int] = key()
     born: Feature[date] = feature(max_age=days(30))
     email: Feature[str] = feature(tags=("pii",), check=Check(max_length=200, pattern=r".+@.+"))
-    level: Feature[Level] = feature(default=Level.PLAIN, meta=Meta(owner="care", version=2, renamed_from="tier"))
+    level: Feature[Level] = feature(
+        default=Level.PLAIN, meta=Meta(owner="care", version=2, renamed_from="tier")
+    )
     taste: Feature[Annotated[list[float], Vector(3)]] = feature()
     score: Feature[float | None] = feature(meta=Meta(deprecated="User.risk"))
     risk: Feature[float] = feature()
@@ -141,5 +143,7 @@ old_orders = source(
     columns={Order.user: "customer"},
     zone="Europe/Paris",
 )
-people = source(User, csv("data/people.csv"), event_time=datetime(2020, 1, 1, tzinfo=timezone.utc), arrival=days(1))
-profile = named_query(inputs=[User.id], outputs=[User.risk, User.spent[days(7)]], doc="For the desk.", version=3)
+people = source(User, csv("data/people.csv"), event_time=datetime(2020, 1, 1, tzinfo=UTC), arrival=days(1))
+profile = named_query(
+    inputs=[User.id], outputs=[User.risk, User.spent[days(7)]], doc="For the desk.", version=3
+)

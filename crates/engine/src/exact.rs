@@ -268,3 +268,116 @@ pub(crate) fn ratio_to_f64(unscaled: i128, scale: u8) -> f64 {
     let limbs = [magnitude as u64, (magnitude >> 64) as u64];
     round_quotient(unscaled < 0, &limbs, 0, &powers_of_ten(scale.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use num_bigint::BigInt;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::properties::floats;
+    use crate::reference::nearest_double;
+
+    const UNIT: i32 = 1074;
+
+    /// A two's complement number in units of 2^-1074.
+    fn big(limbs: &[u64], exponent: i32) -> BigInt {
+        let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
+        let number = BigInt::from_signed_bytes_le(&bytes);
+        if exponent + UNIT >= 0 { number << (exponent + UNIT) } else { number >> -(exponent + UNIT) }
+    }
+
+    fn same(a: f64, b: f64) -> bool {
+        a.to_bits() == b.to_bits()
+    }
+
+    #[test]
+    fn s26_halves_round_to_even_at_every_size() {
+        // One more bit than a double keeps: 2^53 + 1 goes down, 2^53 + 3 goes up.
+        assert!(same(round_quotient(false, &[(1 << 53) + 1], 0, &[]), 9_007_199_254_740_992.0));
+        assert!(same(round_quotient(false, &[(1 << 53) + 3], 0, &[]), 9_007_199_254_740_996.0));
+        // Half of the smallest double is nothing, a little more is the smallest double.
+        assert!(same(round_quotient(false, &[1], -1075, &[]), 0.0));
+        assert!(same(round_quotient(true, &[3], -1076, &[]), -5e-324));
+        // Half a step above the largest double is infinite, a little less is not.
+        assert!(same(round_quotient(false, &[0, (1 << 54) - 1], 1024 - 64 - 54, &[]), f64::INFINITY));
+        assert!(same(round_quotient(false, &[u64::MAX, (1 << 54) - 2], 1024 - 64 - 54, &[]), f64::MAX));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn s26_quotients_are_the_nearest_doubles(
+            limbs in prop::collection::vec(prop_oneof![Just(0), Just(u64::MAX), Just(1 << 53), any::<u64>()], 1..5),
+            exponent in -1074i32..700, shift in 0u32..64, divisors in prop::collection::vec(1u64.., 0..3),
+        ) {
+            let mut limbs = limbs;
+            if let Some(top) = limbs.last_mut() {
+                *top >>= shift;
+            }
+            let mut signed = limbs.clone();
+            signed.push(0);
+            let denominator: BigInt = divisors.iter().map(|divisor| BigInt::from(*divisor)).product();
+            let expected = nearest_double(&big(&signed, exponent), &denominator);
+            let got = round_quotient(false, &limbs, exponent, &divisors);
+            prop_assert!(same(got, expected), "{got:e} is not {expected:e}");
+            let negated = round_quotient(true, &limbs, exponent, &divisors);
+            prop_assert!(same(negated, -expected) || expected == 0.0);
+        }
+
+        #[test]
+        fn s26_ints_divide_as_in_python(a in any::<i64>(), b in any::<i64>(), near in -3i64..4) {
+            for (a, b) in [(a, b), (a, near), (near, b), ((1 << 53) + near, near + 4)] {
+                if b != 0 {
+                    let expected = nearest_double(&(BigInt::from(a) << UNIT), &BigInt::from(b));
+                    prop_assert_eq!(divide_ints(a, b), expected);
+                }
+            }
+        }
+
+        #[test]
+        fn decimals_become_the_nearest_double(unscaled in any::<i128>(), scale in 0u8..=38) {
+            let unscaled = unscaled % 10i128.pow(38);
+            let expected = nearest_double(&(BigInt::from(unscaled) << UNIT), &BigInt::from(10).pow(scale.into()));
+            prop_assert!(same(ratio_to_f64(unscaled, scale), expected) || unscaled == 0);
+        }
+
+        #[test]
+        fn s26_grids_hold_sums_and_sums_of_squares_exactly(
+            values in prop::collection::vec(floats().prop_filter("finite", |x| x.is_finite()), 0..40),
+            taken in any::<prop::sample::Index>(),
+        ) {
+            for power in [Power::One, Power::Two] {
+                let parts = || values.iter().filter_map(|value| Parts::of_float(*value));
+                let grid = Grid::of(parts(), power);
+                let mut sum = vec![0; grid.limbs];
+                let mut prefix = sum.clone();
+                let cut = taken.index(values.len() + 1);
+                for (index, part) in parts().enumerate() {
+                    grid.add(&mut sum, part, power);
+                    if index < cut {
+                        grid.add(&mut prefix, part, power);
+                    }
+                }
+                // What is left after taking a prefix away is the sum of the rest, limb by limb.
+                let mut rest = vec![0; grid.limbs];
+                parts().skip(cut).for_each(|part| grid.add(&mut rest, part, power));
+                let mut difference = sum.clone();
+                sub_assign(&mut difference, &prefix);
+                prop_assert_eq!(&difference, &rest);
+                add_assign(&mut prefix, &rest);
+                prop_assert_eq!(&prefix, &sum);
+                let negative = make_magnitude(&mut sum);
+                let exact: BigInt = parts().map(|part| {
+                    let unit = (part.exponent + UNIT) as u32;
+                    let value = BigInt::from(part.mantissa) << unit;
+                    let value = if part.negative { -value } else { value };
+                    if power == Power::One { value } else { &value * &value }
+                }).sum();
+                let denominator = if power == Power::One { BigInt::from(1) } else { BigInt::from(1) << UNIT };
+                prop_assert!(same(round_quotient(negative, &sum, grid.exponent, &[]), nearest_double(&exact, &denominator)));
+            }
+        }
+    }
+}

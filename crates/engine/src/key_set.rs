@@ -258,3 +258,98 @@ impl KeySet {
         (id, true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Float64Array, Int64Array};
+    use creta_model::Value;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::build_array;
+
+    fn encode(types: &[Type], values: &[Value]) -> (Encoded, Vec<u8>) {
+        let columns: Vec<ArrayRef> = types
+            .iter()
+            .zip(values)
+            .map(|(ty, value)| build_array(ty, std::slice::from_ref(value)).expect("typed"))
+            .collect();
+        let mut bytes = Vec::new();
+        let found = KeyEncoder::new(types, &columns).expect("key types").encode(0, &mut bytes);
+        (found, bytes)
+    }
+
+    #[test]
+    fn s14_minus_zero_is_zero_and_nan_is_refused_in_keys() {
+        let keys: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), None, Some(5e-324)]));
+        let (set, rows) = KeySet::collect(&[Type::Float], &[keys], 5).expect("floats");
+        assert_eq!(rows, [RowKey::Id(0), RowKey::Id(0), RowKey::Nan, RowKey::Absent, RowKey::Id(1)]);
+        assert_eq!(set.len(), 2);
+    }
+
+    #[test]
+    fn s19_a_refused_part_leaves_no_bytes_behind() {
+        let types = [Type::Int, Type::Float];
+        let (found, bytes) = encode(&types, &[Value::Int(7), Value::Float(f64::NAN)]);
+        assert_eq!((found, bytes.len()), (Encoded::Nan, 0));
+        let (found, bytes) = encode(&types, &[Value::Int(7), Value::Null]);
+        assert_eq!((found, bytes.len()), (Encoded::Null, 0));
+    }
+
+    #[test]
+    fn s20_a_key_column_of_another_type_is_an_error_and_not_a_miss() {
+        let texts = build_array(&Type::Str, &[Value::Str("7".into())]).expect("text");
+        assert!(KeySet::collect(&[Type::Int], &[texts], 1).is_err());
+        let list = Type::List { item: Box::new(Type::Int), optional: false };
+        let lists = build_array(&list, &[Value::List(vec![])]).expect("list");
+        assert!(matches!(KeySet::collect(&[list], &[lists], 1), Err(EngineError::KeyType { .. })));
+    }
+
+    #[test]
+    fn s19_a_thousand_keys_are_found_again_and_strangers_are_not() {
+        let ints: ArrayRef = Arc::new(Int64Array::from_iter_values((0..3000).map(|row| row % 1000)));
+        let (set, rows) = KeySet::collect(&[Type::Int], std::slice::from_ref(&ints), 3000).expect("ints");
+        assert_eq!(set.len(), 1000);
+        for row in 0..3000 {
+            assert_eq!(rows[row], RowKey::Id((row % 1000) as u32));
+        }
+        for id in 0..1000 {
+            assert_eq!(set.find(set.encoded(id)), Some(id));
+        }
+        let (_, stranger) = encode(&[Type::Int], &[Value::Int(1000)]);
+        assert_eq!(set.find(&stranger), None);
+    }
+
+    /// Values that look alike across types and when glued together.
+    fn part() -> impl Strategy<Value = (Type, Value)> {
+        prop_oneof![
+            prop::sample::select(vec!["", "1", "12", "23", "3", "123", "\0", "1\0"])
+                .prop_map(|text| (Type::Str, Value::Str(text.into()))),
+            prop::sample::select(vec!["", "1", "12", "3"])
+                .prop_map(|text| (Type::Bytes, Value::Bytes(text.into()))),
+            (-2i64..3).prop_map(|int| (Type::Int, Value::Int(int))),
+            (-2i64..3).prop_map(|int| (Type::Timedelta, Value::Timedelta(int))),
+            (-2i32..3).prop_map(|day| (Type::Date, Value::Date(day))),
+            any::<bool>().prop_map(|bool| (Type::Bool, Value::Bool(bool))),
+            prop::sample::select(vec![0.0, -0.0, 1.0, -1.0]).prop_map(|float| (Type::Float, Value::Float(float))),
+            ((0u8..3), -2i128..3).prop_map(|(scale, digits)| (Type::Decimal { scale }, Value::Decimal(digits))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn s19_encodings_are_equal_exactly_when_keys_are(
+            a in prop::collection::vec(part(), 0..4), b in prop::collection::vec(part(), 0..4),
+        ) {
+            let encoded = |parts: &[(Type, Value)]| {
+                let (types, values): (Vec<Type>, Vec<Value>) = parts.iter().cloned().unzip();
+                encode(&types, &values)
+            };
+            prop_assert_eq!(encoded(&a).0, Encoded::Complete);
+            // `Value` compares floats by value, so -0 is 0 here too.
+            prop_assert_eq!(encoded(&a).1 == encoded(&b).1, a == b);
+        }
+    }
+}

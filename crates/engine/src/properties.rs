@@ -299,3 +299,134 @@ proptest! {
         assert_same(&got, &expected_windows(&history, &rows, &all), &names(&all))?;
     }
 }
+
+/// One key with so many facts and rows that sums and trees are precomputed.
+fn long_history() -> impl Strategy<Value = (Vec<Fact>, Vec<Row>)> {
+    let values = prop_oneof![
+        3 => (-40i32..40).prop_map(|tenths| f64::from(tenths) / 10.0).boxed(),
+        1 => floats().boxed(),
+        1 => (-300i32..300).prop_map(|exponent| 1.5 * 10f64.powi(exponent)).boxed(),
+    ];
+    let facts = prop::collection::vec((facts(values.boxed()), prop::bool::weighted(0.1)), 70..140);
+    let rows = prop::collection::vec((-5i64..80, prop_oneof![3 => Just(0i64), 1 => -20i64..20]), 4..7);
+    (facts, rows).prop_map(|(facts, rows)| {
+        let history = facts.into_iter().enumerate().map(|(index, (mut fact, has_versions))| {
+            fact.values.insert(FeatureId(1), Value::Str("1".into()));
+            fact.values.insert(FeatureId(2), Value::Str("23".into()));
+            fact.sequence = index as u64;
+            if !has_versions {
+                fact.event_id = None;
+            }
+            fact
+        });
+        let row = |(as_of, later): (i64, i64)| Row { key: ("1", "23"), as_of, known_as_of: as_of + later };
+        (history.collect(), rows.into_iter().map(row).collect())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn s3_s4_s8_s26_precomputed_windows_agree_with_the_reference((history, rows) in long_history()) {
+        let (plan, all) = window_plan();
+        let got = answers(&plan, &rows, &history, &[], 1);
+        assert_same(&got, &expected_windows(&history, &rows, &all), &names(&all))?;
+        let lookups = answers(&lookup_plan(&ASKED), &rows, &history, &[], 1);
+        assert_same(&lookups, &expected_lookups(&history, &rows), &ASKED.map(|asked| format!("{asked:?}")))?;
+    }
+}
+
+/// Exact types: decimals, lengths of time and days.
+mod exact_types {
+    use super::*;
+
+    const DECIMAL: u32 = 20;
+    const LENGTH: u32 = 21;
+    const DAY: u32 = 22;
+
+    fn typed() -> BTreeMap<FeatureId, Type> {
+        [(1, Type::Int), (DECIMAL, Type::Decimal { scale: 2 }), (LENGTH, Type::Timedelta), (DAY, Type::Date)]
+            .into_iter()
+            .map(|(id, ty)| (FeatureId(id), ty))
+            .collect()
+    }
+
+    fn plan() -> (Plan, Vec<Aggregation>) {
+        let mut plan = PlanOf::given(&[Type::Int]);
+        let values = [(0, Type::Decimal { scale: 2 }), (1, Type::Timedelta), (2, Type::Date)];
+        let mut all = Vec::new();
+        for (index, ty) in values {
+            for aggregate in [Aggregate::Sum, Aggregate::Mean, Aggregate::Min, Aggregate::Max, Aggregate::Distinct] {
+                if ty == Type::Date && matches!(aggregate, Aggregate::Sum | Aggregate::Mean) {
+                    continue;
+                }
+                let slot = if aggregate == Aggregate::Distinct { Type::Int } else { ty.clone() };
+                all.push(Aggregation {
+                    aggregate,
+                    value: Some(input(index, ty.clone())),
+                    filter: None,
+                    span: Span::from_micros(30).expect("not negative"),
+                    include_now: false,
+                    slot: plan.output(slot, Origin::Window),
+                    default: None,
+                });
+            }
+        }
+        let columns: Vec<KeyColumn> =
+            [DECIMAL, LENGTH, DAY].map(|id| column(id, typed()[&FeatureId(id)].clone())).to_vec();
+        let key_slots = plan.0.given.clone();
+        let step = Step::Windows {
+            entity: EntityId(1),
+            entity_name: name("Thing"),
+            key: vec![column(1, Type::Int)],
+            key_slots,
+            columns,
+            aggregations: all.clone(),
+        };
+        (plan.step(step), all)
+    }
+
+    fn decimals() -> impl Strategy<Value = i128> {
+        let most = 10i128.pow(38) - 1;
+        prop_oneof![3 => -500i128..500, 1 => select(vec![most, -most, most / 2 + 1])]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn s26_decimals_and_lengths_of_time_stay_exact(
+            facts in prop::collection::vec((times(), decimals(), ints(), -3i32..3), 0..50),
+            instants_of_rows in prop::collection::vec(times(), 1..8),
+        ) {
+            let history: Vec<Fact> = facts.iter().enumerate().map(|(index, (time, decimal, length, day))| Fact {
+                event_time: at(*time),
+                arrival_time: at(*time),
+                source: "s".into(),
+                sequence: index as u64,
+                event_id: None,
+                retracted: false,
+                values: BTreeMap::from([
+                    (FeatureId(1), Value::Int(7)),
+                    (FeatureId(DECIMAL), Value::Decimal(*decimal)),
+                    (FeatureId(LENGTH), Value::Timedelta(*length)),
+                    (FeatureId(DAY), Value::Date(*day)),
+                ]),
+            }).collect();
+            let (plan, all) = plan();
+            let given = build_array(&Type::Int, &vec![Value::Int(7); instants_of_rows.len()]).expect("ints");
+            let rows = Rows::new(vec![given], instants(&instants_of_rows));
+            let facts = MemoryFacts::new(&history, &typed(), &[]);
+            let got = cells(&run_plan(&plan, &rows, &facts, &NoResolvers, 2));
+            let columns: Vec<KeyColumn> =
+                [DECIMAL, LENGTH, DAY].map(|id| column(id, typed()[&FeatureId(id)].clone())).to_vec();
+            let expected: Vec<Vec<Cell>> = instants_of_rows.iter().map(|time| {
+                let when = At { as_of: at(*time), known_as_of: at(*time) };
+                let key = [(FeatureId(1), Value::Int(7))];
+                all.iter().map(|one| reference::window(&history, &key, &columns, one, when)).collect()
+            }).collect();
+            assert_same(&got, &expected, &names(&all))?;
+        }
+    }
+}

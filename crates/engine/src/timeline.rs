@@ -314,3 +314,61 @@ impl MaxTree {
         (index < to).then_some(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn timelines(facts: &[(i64, i64, i64)]) -> Timelines {
+        Timelines {
+            starts: vec![0, 0, facts.len()],
+            event: facts.iter().map(|fact| fact.0).collect(),
+            arrival: facts.iter().map(|fact| fact.1).collect(),
+            superseded: facts.iter().map(|fact| fact.2).collect(),
+            places: vec![(0, 0); facts.len()],
+        }
+    }
+
+    fn stamps() -> impl Strategy<Value = Vec<(i64, i64, i64)>> {
+        let superseded = prop_oneof![4 => Just(i64::MAX), 1 => 0i64..100];
+        // Mostly in order, sometimes very late.
+        let delay = prop_oneof![8 => 0i64..3, 1 => 0i64..300];
+        prop::collection::vec((delay, superseded), 0..300).prop_map(|delays| {
+            let stamped = |(event, (delay, superseded)): (usize, (i64, i64))| {
+                (event as i64 / 2, event as i64 / 2 + delay, superseded)
+            };
+            delays.into_iter().enumerate().map(stamped).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_number_above_a_bound_is_found(
+            values in prop::collection::vec(-5i64..6, 0..70), from in 0usize..70, to in 0usize..71, bound in -6i64..7,
+        ) {
+            let (from, to) = (from.min(values.len()), to.min(values.len()));
+            let expected = (from..to.max(from)).find(|index| values[*index] > bound);
+            prop_assert_eq!(MaxTree::new(values.iter().copied()).next_above(from, to, bound), expected);
+        }
+
+        #[test]
+        fn s7_s8_trees_find_what_a_scan_finds(facts in stamps(), from in 0usize..300, to in 0usize..301, known in -1i64..200) {
+            let all = timelines(&facts);
+            let timeline = all.of_key(1);
+            let visible = |position: &usize| facts[*position].1 <= known && known < facts[*position].2;
+            let to = to.min(facts.len());
+            let from = from.min(to);
+            let mut seen = Vec::new();
+            let mut runs = Vec::new();
+            timeline.for_each_run(from..to, known, &mut |run| {
+                seen.extend(run.clone());
+                runs.push(run);
+            });
+            prop_assert_eq!(seen, (from..to).filter(visible).collect::<Vec<_>>());
+            prop_assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start), "runs are maximal");
+            prop_assert_eq!(timeline.last_visible(to, known), (0..to).rev().find(visible));
+        }
+    }
+}

@@ -9,6 +9,8 @@ mod decimal;
 mod failure;
 mod logic;
 mod numbers;
+#[cfg(test)]
+mod properties;
 mod rounding;
 mod text;
 mod times;

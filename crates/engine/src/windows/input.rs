@@ -100,7 +100,7 @@ impl Input {
         match aggregate {
             Aggregate::Sum | Aggregate::Mean | Aggregate::Var | Aggregate::Std => {
                 if self.numbers.is_none() {
-                    self.numbers = Numbers::of(&ty, &values);
+                    self.numbers = Numbers::of(&ty, &values, &self.counted);
                 }
                 let numbers = self.numbers.as_ref().ok_or_else(|| undefined(aggregate, &ty))?;
                 expect_type(aggregate, numbers.gives(aggregate, &ty, slot))
@@ -214,7 +214,7 @@ pub(super) enum Numbers {
     Decimals(Vec<i128>),
 }
 
-/// Number of positions before each one with NaN, with +inf and with -inf.
+/// Number of positions before each one that count and hold NaN, +inf and -inf.
 pub(super) struct Specials {
     pub(super) nan: Vec<u32>,
     pub(super) up: Vec<u32>,
@@ -222,14 +222,15 @@ pub(super) struct Specials {
 }
 
 impl Specials {
-    fn of(values: &[f64]) -> Option<Self> {
-        if values.iter().all(|value| value.is_finite()) {
+    fn of(values: &[f64], counted: &[u32]) -> Option<Self> {
+        let counting = || values.iter().zip(counted.windows(2)).map(|(value, pair)| (*value, pair[0] != pair[1]));
+        if counting().all(|(value, counts)| value.is_finite() || !counts) {
             return None;
         }
         let prefix = |is: &dyn Fn(f64) -> bool| {
             let mut count = 0;
-            let counts = values.iter().map(|value| {
-                count += u32::from(is(*value));
+            let counts = counting().map(|(value, counts)| {
+                count += u32::from(counts && is(value));
                 count
             });
             std::iter::once(0).chain(counts).collect()
@@ -254,13 +255,13 @@ impl Specials {
 }
 
 impl Numbers {
-    /// Where a position does not count its number is 0.
-    fn of(ty: &Type, values: &ArrayRef) -> Option<Self> {
+    /// `counted` is the number of positions before each one that count.
+    fn of(ty: &Type, values: &ArrayRef, counted: &[u32]) -> Option<Self> {
         Some(match ty {
             Type::Float => {
                 let floats = values.as_primitive::<Float64Type>().iter().map(Option::unwrap_or_default);
                 let values: Vec<f64> = floats.collect();
-                Self::Floats { specials: Specials::of(&values), values }
+                Self::Floats { specials: Specials::of(&values, counted), values }
             }
             Type::Int => Self::Ints(values.as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect()),
             Type::Timedelta => {

@@ -125,7 +125,7 @@ mod tests {
         let project = folder.path().join("Shop Äpfel");
         init(&project).expect("nothing is in the way");
         let config = std::fs::read_to_string(project.join("creta.toml")).expect("written");
-        assert!(config.contains("name = \"Shopfel\""), "{config}");
+        assert!(config.contains("name = \"Shoppfel\""), "{config}");
         std::fs::write(project.join("features/shop.py"), "mine").expect("write");
         std::fs::remove_file(project.join("creta.toml")).expect("remove");
         let refused = init(&project).expect_err("a file is in the way");

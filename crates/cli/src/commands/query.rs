@@ -118,11 +118,11 @@ mod tests {
         assert_eq!(
             text(&answer),
             "as of 2013-07-01T12:00:00Z\n\n\
-             feature            value                                                     age  source\n\
-             Flight.risk        0.25                                                           resolver:risk\n\
-             Flight.plane.year  missing                                                        facts\n\
-             Flight.dest        SFO                                                     1h 2m  facts\n\
-             Flight.bad         error: division by zero (arithmetic/division-by-zero)          expression"
+             feature            value                                                    age  source\n\
+             Flight.risk        0.25                                                          resolver:risk\n\
+             Flight.plane.year  missing                                                       facts\n\
+             Flight.dest        SFO                                                    1h 2m  facts\n\
+             Flight.bad         error: division by zero (arithmetic/division-by-zero)         expression"
         );
     }
 }

@@ -108,7 +108,7 @@ class Reference:
 class Feature(Reference, Generic[T_co]):
     """A typed reference to a feature, or an expression over features.
 
-    References to one declaration are equal: `Flight.origin == Flight.origin` is true as a condition of Python,
+    References to one declaration are equal: `Flight.origin == Flight.origin` is true as a condition,
     so features work as keys of a dictionary. Compared with anything else, `==` builds an expression.
     """
 

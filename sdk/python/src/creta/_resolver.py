@@ -59,9 +59,10 @@ def resolver(
     """Declares a function as a resolver. The function itself is returned: call it, test it, as before.
 
     Parameters say where values come from, `email: Annotated[str, User.email]`, the result says where they
-    go, `-> Annotated[str, User.email_domain]`, or a `tuple` of such. Without `frame` it is called once per row
-    with plain values, with one it is called once per batch with a pandas `Series`, polars `Series` or pyarrow
-    `Array` per parameter. It may be `async def`. `environments` limits where it is enabled; `timeout` is per call.
+    go, `-> Annotated[str, User.email_domain]`, or a `tuple` of such. Without `frame` it is called once per
+    row with plain values, with one it is called once per batch with a pandas `Series`, polars `Series` or
+    pyarrow `Array` per parameter. It may be `async def`. `environments` limits where it is enabled;
+    `timeout` is per call.
     """
     names = dict(inspect.currentframe().f_back.f_locals)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
 

@@ -8,7 +8,7 @@ use arrow::array::{TimestampMicrosecondArray, UInt64Array};
 use arrow::datatypes::{Int64Type, UInt64Type};
 use creta_keys::ScopeKey;
 use creta_model::{EntityId, FeatureId, Instant};
-use creta_platform::{Fault, Files, ManualClock, Platform, Random, SeededRandom};
+use creta_platform::{Files, ManualClock, Platform, Random, SeededRandom};
 use creta_store::layout::{ARRIVAL_TIME, EVENT_ID, EVENT_TIME, RETRACTED, SEQUENCE, SOURCE, feature_column};
 use creta_store::{Epoch, FactBatch, FactSnapshot, FactStore, Position, StoreError};
 
@@ -179,8 +179,6 @@ impl FactStores {
 impl Workload for FactStores {
     const NAME: &'static str = "fact_stores";
     const OUTLIVES_ERRORS: bool = true;
-    // A manifest that is visible but may be undone is taken for durable by the store, which then deletes the old log.
-    const FAULTS: &'static [Fault] = &[Fault::Crash, Fault::Full, Fault::Error];
 
     fn new(random: Arc<SeededRandom>) -> Self {
         let key = scope_key(&random);

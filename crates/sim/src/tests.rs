@@ -75,7 +75,7 @@ fn key_rings_everywhere() {
 
 #[test]
 fn fact_stores() {
-    holds::<FactStores>(120);
+    holds::<FactStores>(500);
 }
 
 #[test]

@@ -128,10 +128,7 @@ class Feature(Reference, Generic[T_co]):
         return f"<Feature {self}>"
 
     def __hash__(self) -> int:
-        # `typing` keeps `Annotated[str, User.email]` by hash and equality: a class declared anew,
-        # as in a notebook, must
-        # not get the features of its predecessor.
-        return id(self) if self._text() is None else hash((str(self), id(self._member.entity)))
+        return id(self) if self._text() is None else hash(str(self))
 
     def __bool__(self) -> bool:
         node = self._member.expression
@@ -760,5 +757,7 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _same_name(left: Any, right: Any) -> bool:
+    # `typing` keeps each `Annotated[str, User.email]` by equality: a class declared anew, as in a notebook, must not
+    # get the features of its predecessor.
     named = left._text() is not None
     return named and str(left) == str(right) and left._member.entity is right._member.entity

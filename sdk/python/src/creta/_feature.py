@@ -757,7 +757,7 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _same_name(left: Any, right: Any) -> bool:
-    # `typing` keeps each `Annotated[str, User.email]` by equality: a class declared anew, as in a notebook, must not
-    # get the features of its predecessor.
+    # `typing` keeps each `Annotated[str, User.email]` by equality: a class declared anew, as in a notebook,
+    # must not get the features of its predecessor.
     named = left._text() is not None
     return named and str(left) == str(right) and left._member.entity is right._member.entity

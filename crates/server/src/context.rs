@@ -95,6 +95,17 @@ pub(crate) enum PlaceOf {
     NamedTenant,
 }
 
+impl PlaceOf {
+    /// The word in the API's description.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Environment => "environment",
+            Self::NamedTenant => "named-tenant",
+        }
+    }
+}
+
 /// A permit and what it is good for.
 pub(crate) struct Admitted<'a> {
     pub(crate) control: &'a ControlPlane,
@@ -139,8 +150,7 @@ impl Guarded {
             (PlaceOf::Environment, _) => Place::Environment(principal.environment().clone()),
             (_, Some(own)) => Place::Scope(own.clone()),
             (PlaceOf::Own, None) => Place::Environment(principal.environment().clone()),
-            // Which tenant is not known yet; whether an administrator may for one of them is.
-            (PlaceOf::NamedTenant, None) => Place::Scope(creta_iam::control_plane(principal.environment())),
+            (PlaceOf::NamedTenant, None) => return Ok(()), // Which tenant stands in the request; it is asked then.
         };
         let decision = app.control.decide(principal, action, &resource(&place, FeatureSet::none()));
         if decision.is_allowed() { Ok(()) } else { app.control.admit(decision, Details::none()).map(drop) }

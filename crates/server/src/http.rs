@@ -2,27 +2,30 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequestParts as _, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use bytes::{Bytes, BytesMut};
+use creta_iam::{Action, Principal};
 use creta_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use crate::context::{Guarded, Input, authenticate};
+use crate::context::{Guarded, Input, PlaceOf, authenticate};
 use crate::control_plane::ControlPlane;
 use crate::failures::Failures;
 use crate::limits::{
-    BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX, REQUESTS_MAX,
+    BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX,
+    REQUESTS_MAX,
 };
 use crate::metrics::Metrics;
 use crate::problem::{Refusal, internal};
@@ -105,7 +108,8 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Respo
     let id = request_id();
     let span = tracing::info_span!("request", id, method = %route.method, route = route.path);
     let limit = if route.weight == Weight::Bulk { BULK_REQUEST_TIME_MAX } else { REQUEST_TIME_MAX };
-    let work = tokio::time::timeout(limit, dispatch(Arc::clone(&app), route, request));
+    let (mut parts, mut body) = request.into_parts();
+    let work = tokio::time::timeout(limit, dispatch(Arc::clone(&app), route, &mut parts, &mut body));
     let response = match work.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refusal.into_response(),
@@ -114,42 +118,44 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Respo
             Refusal::from(problem.with_help("ask for less at a time")).into_response()
         }
     };
+    drain(body).await;
     let (status, elapsed) = (response.status().as_u16(), start.elapsed());
     app.metrics.request(method_name(&route.method), route.path, status, elapsed);
     span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_millis() as u64, "answered"));
     finish(response, &id)
 }
 
-async fn dispatch(app: Arc<App>, route: &'static Route, request: Request) -> Result<Response, Refusal> {
-    let (mut parts, body) = request.into_parts();
+async fn dispatch(
+    app: Arc<App>,
+    route: &'static Route,
+    parts: &mut Parts,
+    body: &mut Body,
+) -> Result<Response, Refusal> {
     match &route.access {
         Access::Public(handler) => {
             let turn = app.turn(route.weight)?;
-            let input = read_input(route, &mut parts, body).await?;
+            let input = read_input(route, parts, body).await?;
             let response = handler(Arc::clone(&app), input).await;
             drop(turn);
             response
         }
         Access::Guarded { action, place, handler } => {
-            let principal = {
-                let (app, headers) = (Arc::clone(&app), std::mem::take(&mut parts.headers));
-                parts.headers = headers.clone();
-                authenticate_blocking(app, headers, *action, *place).await?
-            };
+            let principal = authenticate_first(Arc::clone(&app), &parts.headers, *action, *place).await?;
             let turn = app.turn(route.weight)?;
-            let input = read_input(route, &mut parts, body).await?;
+            let input = read_input(route, parts, body).await?;
             handler(Guarded::new(app, principal, *action, *place, turn), input).await
         }
     }
 }
 
-async fn authenticate_blocking(
+/// Who asks, if they may use the route at all.
+async fn authenticate_first(
     app: Arc<App>,
-    headers: HeaderMap,
-    action: creta_iam::Action,
-    place: crate::context::PlaceOf,
-) -> Result<creta_iam::Principal, Refusal> {
-    let principal = authenticate(&app.control, &headers)?;
+    headers: &HeaderMap,
+    action: Action,
+    place: PlaceOf,
+) -> Result<Principal, Refusal> {
+    let principal = authenticate(&app.control, headers)?;
     // A decision that was made before is remembered; a denial waits for the log.
     let asked = tokio::task::spawn_blocking(move || {
         Guarded::ask_first(&app, &principal, action, place).map(|()| principal)
@@ -157,7 +163,7 @@ async fn authenticate_blocking(
     Ok(asked.await.map_err(|_| internal())??)
 }
 
-async fn read_input(route: &Route, parts: &mut Parts, body: Body) -> Result<Input, Refusal> {
+async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result<Input, Refusal> {
     let query = parts.uri.query().unwrap_or_default().to_owned();
     if query.len() > QUERY_BYTES_MAX {
         return Err(Problem::new("too-large/query-string", format!("a query string has at most {QUERY_BYTES_MAX} bytes")).into());
@@ -177,8 +183,7 @@ async fn read_input(route: &Route, parts: &mut Parts, body: Body) -> Result<Inpu
 }
 
 /// Reads a body up to a limit. Memory grows with what arrives.
-async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    use axum::body::HttpBody as _;
+async fn read_body(headers: &HeaderMap, body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new("too-large/body", format!("the body has more than the {limit} bytes that this route takes"))
             .with_help("send it in parts")
@@ -187,18 +192,34 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Byte
     if claimed.is_some_and(|claimed| claimed > limit as u64) {
         return Err(too_large());
     }
-    let mut body = std::pin::pin!(body);
     let mut bytes = BytesMut::new();
-    while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let cut_short = |_| Problem::new("request/cut-short", "the connection ended before the body did");
-        if let Ok(data) = frame.map_err(cut_short)?.into_data() {
-            if bytes.len() + data.len() > limit {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&data);
+    while let Some(part) = next_part(body).await {
+        let part = part.map_err(|_| Problem::new("request/cut-short", "the connection ended before the body did"))?;
+        if bytes.len() + part.len() > limit {
+            return Err(too_large());
         }
+        bytes.extend_from_slice(&part);
     }
     Ok(bytes.freeze())
+}
+
+/// The next part of a body; trailers count as an empty one.
+async fn next_part(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
+    let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?;
+    Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+}
+
+/// Takes what is left of a body whose request was refused early. Many clients look for an answer only when they have sent
+/// everything, and would see a broken connection instead of the reason.
+async fn drain(mut body: Body) {
+    let rest = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while let Some(Ok(part)) = next_part(&mut body).await {
+            let Some(rest) = left.checked_sub(part.len()) else { break };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME_MAX, rest).await; // Late or not, the answer follows.
 }
 
 /// Headers of every answer.

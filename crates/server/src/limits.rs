@@ -30,6 +30,10 @@ pub const BULK_REQUESTS_MAX: usize = 4;
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest time for a bulk request.
 pub const BULK_REQUEST_TIME_MAX: Duration = Duration::from_secs(900);
+/// Most bytes that are taken of a body after its request was refused, so that the client reads why.
+pub const DRAIN_BYTES_MAX: usize = 64 << 20;
+/// Longest time for that.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest time for a TLS handshake, and again for the first request's head.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 

@@ -13,7 +13,7 @@ use rcgen::{
 };
 use rustls::crypto::aws_lc_rs::{self, cipher_suite as suite, kx_group as group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -87,6 +87,10 @@ pub(crate) fn server_config(
     let issuer = Issuer::new(authority_params(environment_id, now)?, authority_key);
 
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(refused)?;
+    if let Some(bad) = names.iter().find(|name| ServerName::try_from(name.as_str()).is_err()) {
+        let reason = format!("`{bad}` is neither a host name nor an address; correct `names` in `config.toml`");
+        return Err(ServerError::Certificate { reason });
+    }
     let names: Vec<String> = LOCAL_NAMES.iter().map(ToString::to_string).chain(names.iter().cloned()).collect();
     let mut params = CertificateParams::new(names).map_err(refused)?;
     params.distinguished_name = named(&format!("Creta server of {environment_id}"));
@@ -145,6 +149,8 @@ mod tests {
         let (_, key) = make_authority("prod-1", now).expect("made");
         assert!(server_config("prod-1", &key, &["creta.internal".to_owned()], now).is_ok());
         assert!(server_config("prod-1", &key[1..], &[], now).is_err());
-        assert!(server_config("prod-1", &key, &["not a name\0".to_owned()], now).is_err());
+        for bad in ["", "not a name", "a\0b", "https://creta", "creta:7443"] {
+            assert!(server_config("prod-1", &key, &[bad.to_owned()], now).is_err(), "{bad:?}");
+        }
     }
 }

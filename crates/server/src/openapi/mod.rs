@@ -102,8 +102,9 @@ fn describe(route: &Route) -> Value {
         "security": if guarded { json!([{"token": []}]) } else { json!([]) },
         "responses": responses(operation, guarded),
     });
-    if let Access::Guarded { action, .. } = &route.access {
+    if let Access::Guarded { action, place, .. } = &route.access {
         described["x-creta-action"] = action.as_str().into();
+        described["x-creta-place"] = place.as_str().into();
     }
     if !operation.parameters.is_empty() {
         described["parameters"] = operation.parameters.iter().map(parameter).collect();

@@ -1,0 +1,77 @@
+//! Too much, too deep, cut short, or of another type: refused with a problem, and nothing is stored.
+
+use serde_json::json;
+
+use crate::support::{ARROW, INGEST, JSON, Server, facts, stream};
+
+#[test]
+fn attack_arrow_that_is_cut_short_or_lies_stores_nothing() {
+    let server = Server::new();
+    let token = server.shop("acme").token;
+    let whole = stream(&facts());
+    let mut lying = whole.clone();
+    lying[4..8].copy_from_slice(&i32::MAX.to_le_bytes());
+    let mut longer = whole.clone();
+    longer.extend_from_slice(b"trailing");
+    let cuts = [0, 1, 4, 100, whole.len() / 2, whole.len() - 8, whole.len() - 1].map(|len| whole[..len].to_vec());
+    for bad in cuts.into_iter().chain([lying, longer, b"not arrow at all".to_vec(), vec![0xff; 4096]]) {
+        let reply = server.send("POST", INGEST, Some(&token), Some((ARROW, &bad)));
+        assert_eq!(reply.problem(422), "ingest/bad-arrow", "{} bytes", bad.len());
+    }
+    assert_eq!(server.get("/v1/status", &token).ok()["position"], 0);
+    server.send("POST", INGEST, Some(&token), Some((ARROW, &whole))).ok();
+}
+
+#[test]
+fn attack_bodies_beyond_the_limit_are_refused_whether_or_not_they_say_so() {
+    let server = Server::new();
+    let token = server.shop("acme").token;
+    let large = vec![b' '; creta_server::limits::JSON_BYTES_MAX + 1];
+    let reply = server.send("POST", "/v1/query", Some(&token), Some((JSON, &large)));
+    assert_eq!(reply.problem(413), "too-large/body");
+    let reply = server.send("POST", "/v1/token", None, Some((JSON, &large[..4096])));
+    assert_eq!(reply.problem(413), "too-large/body");
+    let long = format!("/v1/audit/entries?start={}", "1".repeat(60_000));
+    assert_eq!(server.get(&long, &token).problem(400), "request/query-string");
+}
+
+#[test]
+fn attack_rows_beyond_the_limit_and_deep_json_are_refused() {
+    let server = Server::new();
+    let token = server.shop("acme").token;
+    let question = json!({"inputs": {"User.id": vec![7; 10_001]}, "outputs": ["User.city"]});
+    assert_eq!(server.post("/v1/query", &token, &question).problem(413), "too-large/rows");
+    let depth = 100_000;
+    let deep = format!(r#"{{"inputs":{{"User.id":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth));
+    let reply = server.send("POST", "/v1/query", Some(&token), Some((JSON, deep.as_bytes())));
+    assert_eq!(reply.problem(400), "request/malformed");
+    assert_eq!(server.send("GET", "/health", None, None).status, 200);
+}
+
+#[test]
+fn other_content_types_and_bad_json_are_problems_without_the_values() {
+    let server = Server::new();
+    let token = server.shop("acme").token;
+    let question = br#"{"outputs":["User.city"]}"#;
+    for media in ["text/plain", "application/xml", ARROW, "", "application/jsonp"] {
+        let reply = server.send("POST", "/v1/query", Some(&token), Some((media, question)));
+        assert_eq!(reply.problem(415), "request/content-type", "{media}");
+    }
+    let reply = server.send("POST", "/v1/query", Some(&token), Some(("Application/JSON; charset=utf-8", question)));
+    assert_ne!(reply.status, 415);
+    for bad in [r#"{"outputs":"hunter2"}"#, r#"{"inputs":["hunter2"]}"#, "", "[]", "nul", r#"{"as_of":"2025-01-01T00:00:00"}"#] {
+        let reply = server.send("POST", "/v1/query", Some(&token), Some((JSON, bad.as_bytes())));
+        assert_eq!(reply.problem(400), "request/malformed", "{bad}");
+        assert!(!reply.text().contains("hunter2"), "{}", reply.text());
+    }
+    let reply = server.post("/v1/deploy", &token, &json!({"format": "creta.bundle/1"}));
+    assert_eq!(reply.problem(400), "request/malformed");
+}
+
+#[test]
+fn a_request_id_is_made_by_the_server_and_never_taken_over() {
+    let server = Server::new();
+    let reply = server.send_with("GET", "/health", None, &[("x-request-id", "forged")], None);
+    let id = reply.headers.get("x-request-id").expect("an id").to_str().expect("text").to_owned();
+    assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+}

@@ -1,0 +1,11 @@
+//! A real server on a free port, over TLS, with a data folder of its own: the whole path, and attacks on it.
+
+mod coverage;
+mod limits;
+mod lifecycle;
+mod path;
+mod resolvers;
+mod support;
+mod tenants;
+mod tls;
+mod tokens;

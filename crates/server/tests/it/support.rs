@@ -1,0 +1,280 @@
+//! A server for one test, and a client that shows everything of an answer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use creta_model::{Environment, Instant};
+use creta_server::{Credential, InitOptions, InitReport, RunningServer, ServeOptions, WorkerConfig, init, start};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+pub(crate) const ARROW: &str = "application/vnd.apache.arrow.stream";
+pub(crate) const JSON: &str = "application/json";
+
+pub(crate) struct Server {
+    pub(crate) report: InitReport,
+    pub(crate) admin: Credential,
+    running: Option<RunningServer>,
+    agent: Agent,
+    folder: TempDir,
+}
+
+/// A client id, its secret and a token.
+pub(crate) struct Account {
+    pub(crate) client_id: String,
+    pub(crate) secret: String,
+    pub(crate) token: String,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The JSON of a success.
+    pub(crate) fn ok(&self) -> Value {
+        assert!((200..300).contains(&self.status), "{} {}", self.status, self.text());
+        self.json()
+    }
+
+    /// The code of a problem, whose form is checked.
+    pub(crate) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.content_type, "application/problem+json");
+        assert!(self.headers.contains_key("x-request-id"));
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert!(problem["message"].as_str().is_some_and(|message| !message.is_empty()));
+        problem["code"].as_str().expect("a code").to_owned()
+    }
+
+    pub(crate) fn batch(&self) -> RecordBatch {
+        assert_eq!(self.status, 200, "{}", self.text());
+        assert_eq!(self.content_type, ARROW);
+        let reader = StreamReader::try_new(self.body.as_slice(), None).expect("a stream");
+        let schema = reader.schema();
+        let batches: Vec<RecordBatch> = reader.map(|batch| batch.expect("a batch")).collect();
+        arrow::compute::concat_batches(&schema, &batches).expect("of one schema")
+    }
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        Self::with_workers(WorkerConfig::default())
+    }
+
+    pub(crate) fn with_workers(workers: WorkerConfig) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = InitOptions { listen: "127.0.0.1:0".parse().expect("valid"), workers, ..InitOptions::default() };
+        let data = folder.path().join("data");
+        let report = init(&data, &Environment::parse("prod").expect("valid"), &options).expect("made");
+        let admin = std::fs::read_to_string(&report.admin).expect("written");
+        let admin = serde_json::from_str(&admin).expect("a credential");
+        let agent = agent(&report.ca);
+        let mut server = Self { report, admin, running: None, agent, folder };
+        server.start();
+        server
+    }
+
+    pub(crate) fn start(&mut self) {
+        let options = ServeOptions { folder: self.data(), listen: None };
+        self.running = Some(start(&options).unwrap_or_else(|error| panic!("{}", error.to_problem())));
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.running.take().expect("running").stop().expect("stopped");
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn running(&self) -> &RunningServer {
+        self.running.as_ref().expect("running")
+    }
+
+    pub(crate) fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<(&str, &[u8])>) -> Reply {
+        let headers: Vec<(&str, &str)> = body.iter().map(|(media, _)| ("content-type", *media)).collect();
+        self.send_with(method, path, token, &headers, body.map(|(_, bytes)| bytes))
+    }
+
+    pub(crate) fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Reply {
+        let url = format!("{}{path}", self.running().url());
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = match body {
+            Some(body) => self.agent.run(request.body(body).expect("a request")),
+            None if ["POST", "PUT", "PATCH"].contains(&method) => {
+                self.agent.run(request.body([0_u8; 0].as_slice()).expect("a request"))
+            }
+            None => self.agent.run(request.body(()).expect("a request")),
+        };
+        let mut response = response.expect("an answer");
+        let content_type = response.headers().get("content-type").map(|value| value.to_str().expect("text").to_owned());
+        Reply {
+            status: response.status().as_u16(),
+            content_type: content_type.unwrap_or_default(),
+            headers: response.headers().clone(),
+            body: response.body_mut().read_to_vec().expect("a body"),
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str, token: &str) -> Reply {
+        self.send("GET", path, Some(token), None)
+    }
+
+    pub(crate) fn post(&self, path: &str, token: &str, body: &Value) -> Reply {
+        self.send("POST", path, Some(token), Some((JSON, body.to_string().as_bytes())))
+    }
+
+    pub(crate) fn post_arrow(&self, path: &str, token: &str, batch: &RecordBatch) -> Reply {
+        self.send("POST", path, Some(token), Some((ARROW, &stream(batch))))
+    }
+
+    pub(crate) fn ask_token(&self, client_id: &str, secret: &str) -> Reply {
+        let body = json!({"client_id": client_id, "client_secret": secret}).to_string();
+        self.send("POST", "/v1/token", None, Some((JSON, body.as_bytes())))
+    }
+
+    pub(crate) fn token(&self, client_id: &str, secret: &str) -> String {
+        self.ask_token(client_id, secret).ok()["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    pub(crate) fn admin_token(&self) -> String {
+        self.token(&self.admin.client_id, &self.admin.client_secret)
+    }
+
+    pub(crate) fn tenant(&self, tenant: &str) {
+        let reply = self.post("/v1/tenants", &self.admin_token(), &json!({"tenant": tenant}));
+        assert_eq!(reply.status, 201, "{}", reply.text());
+    }
+
+    pub(crate) fn account(&self, tenant: &str, name: &str, role: &str) -> Account {
+        let body = json!({"tenant": tenant, "name": name, "role": role});
+        let made = self.post("/v1/service-accounts", &self.admin_token(), &body).ok();
+        let text = |name: &str| made[name].as_str().expect("text").to_owned();
+        let (client_id, secret) = (text("client_id"), text("client_secret"));
+        let token = self.token(&client_id, &secret);
+        Account { client_id, secret, token }
+    }
+
+    /// A tenant with a deployed project and a developer.
+    pub(crate) fn shop(&self, tenant: &str) -> Account {
+        self.tenant(tenant);
+        let developer = self.account(tenant, "etl", "developer");
+        self.post("/v1/deploy", &developer.token, &bundle()).ok();
+        developer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().expect("stopped");
+        }
+    }
+}
+
+/// A client that trusts one authority only.
+pub(crate) fn agent(ca: &std::path::Path) -> Agent {
+    let pem = std::fs::read(ca).expect("written");
+    let root = Certificate::from_pem(&pem).expect("a certificate");
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&[root]))
+        .unversioned_rustls_crypto_provider(Arc::new(creta_server::tls_provider()))
+        .build();
+    Agent::config_builder().tls_config(tls).https_only(true).http_status_as_error(false).build().new_agent()
+}
+
+pub(crate) fn stream(batch: &RecordBatch) -> Vec<u8> {
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).expect("a schema");
+    writer.write(batch).expect("written");
+    writer.into_inner().expect("finished")
+}
+
+pub(crate) fn instant(text: &str) -> i64 {
+    Instant::parse(text).expect("an instant").micros()
+}
+
+fn feature(name: &str, ty: &str, role: &str) -> Value {
+    json!({"name": name, "type": {"kind": ty}, "role": role, "location": {"file": "shop.py", "line": 1}})
+}
+
+/// One entity with a key, an event time and two features; `doubled` is an expression.
+pub(crate) fn bundle() -> Value {
+    let mut doubled = feature("doubled", "float", "value");
+    doubled["expression"] = json!({"op": "call", "function": "add", "args": [
+        {"op": "feature", "path": "User.score"}, {"op": "feature", "path": "User.score"}]});
+    json!({
+        "format": "creta.bundle/1",
+        "graph": {
+            "format": "creta.graph/1",
+            "project": "shop",
+            "entities": [{
+                "name": "User",
+                "features": [
+                    feature("id", "int", "key"), feature("seen", "datetime", "event_time"),
+                    feature("city", "str", "value"), feature("score", "float", "value"), doubled,
+                ],
+                "location": {"file": "shop.py", "line": 1},
+            }],
+        },
+        "modules": {},
+        "lock": {"python": "3.11", "packages": {}},
+    })
+}
+
+/// Facts of [`bundle`]'s entity: user 7 moves from Lyon to Turin, user 8 stays in Bern.
+pub(crate) fn facts() -> RecordBatch {
+    let seen = ["2025-03-01T12:00:00Z", "2025-03-02T12:00:00Z", "2025-03-01T00:00:00Z"].map(instant);
+    RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from(vec![7, 7, 8])) as ArrayRef),
+        ("seen", Arc::new(TimestampMicrosecondArray::from(seen.to_vec()).with_timezone("UTC"))),
+        ("city", Arc::new(StringArray::from(vec!["Lyon", "Turin", "Bern"]))),
+        ("score", Arc::new(Float64Array::from(vec![1.5, 2.5, 3.5]))),
+    ])
+    .expect("columns of one length")
+}
+
+/// How [`facts`] are ingested: known the moment they happened.
+pub(crate) const INGEST: &str = "/v1/ingest?entity=User&event_time=seen&arrival_delay=0s";
+
+/// Rows to ask about: user and instant.
+pub(crate) fn spine(rows: &[(i64, &str)]) -> RecordBatch {
+    let at: Vec<i64> = rows.iter().map(|(_, at)| instant(at)).collect();
+    RecordBatch::try_from_iter([
+        ("User.id", Arc::new(rows.iter().map(|(id, _)| *id).collect::<Int64Array>()) as ArrayRef),
+        ("at", Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC"))),
+    ])
+    .expect("columns of one length")
+}

@@ -1,0 +1,117 @@
+//! Tokens and secrets under attack, over the wire.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::Server;
+
+#[test]
+fn attack_token_of_a_revoked_account_ends_at_once() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let other = server.account("acme", "other", "reader");
+    assert_eq!(server.get("/v1/status", &etl.token).status, 200);
+    let admin = server.admin_token();
+    let path = format!("/v1/service-accounts/{}/revoke", etl.client_id);
+    let revoked = server.send("POST", &path, Some(&admin), None).ok();
+    assert!(revoked["revoked"].is_string(), "{revoked}");
+
+    assert_eq!(server.get("/v1/status", &etl.token).problem(401), "auth/bad-token");
+    assert_eq!(server.ask_token(&etl.client_id, &etl.secret).problem(401), "auth/bad-credentials");
+    assert_eq!(server.get("/v1/status", &other.token).status, 200, "others are not concerned");
+    server.send("POST", &path, Some(&admin), None).ok(); // Harmless when repeated.
+    let again = server.post("/v1/service-accounts", &admin, &json!({"tenant": "acme", "name": "etl", "role": "reader"}));
+    assert_eq!(again.problem(409), "conflict/service-account");
+    let listed = server.get("/v1/service-accounts?tenant=acme", &admin).ok();
+    assert_eq!(listed["service_accounts"].as_array().expect("a list").len(), 2);
+    assert!(!listed.to_string().contains("creta_sk_") && !listed.to_string().contains("secret"), "{listed}");
+}
+
+#[test]
+fn attack_token_of_another_environment_is_refused() {
+    let (here, there) = (Server::new(), Server::new());
+    let (etl, foreign) = (here.shop("acme"), there.shop("acme"));
+    assert_eq!(here.get("/v1/status", &etl.token).status, 200);
+    assert_eq!(here.get("/v1/status", &foreign.token).problem(401), "auth/bad-token");
+    assert_eq!(here.ask_token(&foreign.client_id, &foreign.secret).problem(401), "auth/bad-credentials");
+    // The client of one environment does not believe the other's certificate.
+    let url = format!("{}/health", there.running().url());
+    let refused = crate::support::agent(&here.report.ca).get(&url).call().expect_err("not trusted");
+    assert!(refused.to_string().to_lowercase().contains("cert"), "{refused}");
+}
+
+#[test]
+fn attack_unsigned_token_over_the_wire_is_refused() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let mut parts = etl.token.split('.');
+    let (_, payload) = (parts.next(), parts.next().expect("three parts"));
+    for head in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOb25lIiwidHlwIjoiSldUIn0", "eyJhbGciOiJIUzI1NiJ9"] {
+        for signature in ["", "AA"] {
+            let forged = format!("{head}.{payload}.{signature}");
+            assert_eq!(server.get("/v1/status", &forged).problem(401), "auth/bad-token", "{forged}");
+        }
+    }
+}
+
+#[test]
+fn attack_wrong_id_and_wrong_secret_are_answered_alike() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let wrong_secret = server.ask_token(&etl.client_id, &server.admin.client_secret);
+    let wrong_id = server.ask_token("nobody@acme", &etl.secret);
+    let no_secret = server.ask_token(&etl.client_id, "hunter2");
+    for reply in [&wrong_secret, &wrong_id, &no_secret] {
+        assert_eq!(reply.problem(401), "auth/bad-credentials");
+        assert_eq!(reply.text(), wrong_secret.text());
+    }
+}
+
+#[test]
+fn attack_time_does_not_tell_whether_an_id_exists() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let other = server.account("acme", "other", "reader");
+    // Interleaved, so that a slow moment of the machine hits both; fewer than the limit of each id.
+    let time = |client_id: &str| {
+        let start = Instant::now();
+        assert_eq!(server.ask_token(client_id, &other.secret).status, 401);
+        start.elapsed()
+    };
+    let (mut known, mut unknown): (Vec<Duration>, Vec<Duration>) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        known.push(time(&etl.client_id));
+        unknown.push(time("nobody@acme"));
+    }
+    known.sort();
+    unknown.sort();
+    let (known, unknown) = (known[4].as_secs_f64(), unknown[4].as_secs_f64());
+    assert!((0.2..5.0).contains(&(known / unknown)), "median {known} s for a known id, {unknown} s for an unknown one");
+}
+
+#[test]
+fn attack_guessing_secrets_is_slowed_down() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let replies: Vec<u16> = (0..12).map(|_| server.ask_token(&etl.client_id, "guess").status).collect();
+    assert_eq!(replies[..10], [401; 10]);
+    assert_eq!(replies[10..], [429; 2]);
+    let waiting = server.ask_token(&etl.client_id, &etl.secret);
+    assert_eq!(waiting.problem(429), "auth/too-many-failures");
+    assert!(waiting.headers.contains_key("retry-after"));
+    assert_eq!(server.ask_token(&server.admin.client_id, &server.admin.client_secret).status, 200, "others do not wait");
+    let entries = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert_eq!(entries.matches("token.refused").count(), 10);
+    assert!(!entries.contains("guess") && !entries.contains(&etl.secret));
+}
+
+#[test]
+fn tokens_and_accounts_outlive_a_restart() {
+    let mut server = Server::new();
+    let etl = server.shop("acme");
+    server.stop();
+    server.start();
+    assert_eq!(server.get("/v1/status", &etl.token).status, 200);
+    assert_eq!(server.ask_token(&etl.client_id, &etl.secret).status, 200);
+}

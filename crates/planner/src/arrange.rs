@@ -10,15 +10,14 @@ use crate::plan::{
     Aggregation, CallInput, CallOutput, KeyColumn, LookupColumn, Plan, ResolverCall, Slot, SlotId, Step,
 };
 use crate::resolve::{Draft, DraftStep, Node};
-use crate::shape::Shape;
 
 /// Independent steps stand in one stage, sorted by kind and path; slots are numbered given first, then in the order of
 /// steps. So nothing depends on the order in which features were resolved.
-pub(crate) fn arrange(registry: &Registry, shape: &Shape, mut draft: Draft<'_>) -> Plan {
+pub(crate) fn arrange(registry: &Registry, mut draft: Draft<'_>) -> Plan {
     sort_columns(&mut draft);
     let order = step_order(&draft);
     let numbers = slot_numbers(&draft, &order);
-    let writer = Writer { registry, shape, numbers: &numbers };
+    let writer = Writer { registry, numbers: &numbers };
     let steps: Vec<Step> = order.iter().map(|position| writer.step(&draft.steps[*position])).collect();
     let given = writer.slots(&draft.given);
     let outputs = writer.slots(&draft.outputs);
@@ -105,7 +104,6 @@ fn slot_numbers(draft: &Draft<'_>, order: &[usize]) -> Vec<usize> {
 
 struct Writer<'a> {
     registry: &'a Registry,
-    shape: &'a Shape,
     numbers: &'a [usize],
 }
 
@@ -178,7 +176,7 @@ impl Writer<'_> {
                     is_async: resolver.is_async,
                     timeout: resolver.timeout,
                     retries: resolver.retries,
-                    fingerprint: self.registry.resolver_fingerprint(resolver, &self.shape.environment),
+                    fingerprint: self.registry.resolver_fingerprint(resolver),
                 },
                 inputs: resolver.inputs.iter().zip(inputs).map(|(input, slot)| self.input(input, *slot)).collect(),
                 outputs: outputs

@@ -2,6 +2,31 @@
 //! row now and a million rows of history alike.
 //!
 //! [`plan`] decides where each feature comes from and in what order; [`explain`] tells a person the same.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use creta_model::{Environment, FeaturePath};
+//! use creta_planner::{Shape, plan};
+//! use creta_registry::Registry;
+//!
+//! let bundle = serde_json::from_str(r#"{
+//!     "format": "creta.bundle/1", "modules": {}, "lock": { "python": "3.11" },
+//!     "graph": { "format": "creta.graph/1", "project": "flights", "entities": [{
+//!         "name": "Flight", "location": { "file": "flights.py", "line": 4 },
+//!         "features": [
+//!             { "name": "id", "type": { "kind": "int" }, "role": "key", "location": { "file": "flights.py", "line": 5 } },
+//!             { "name": "delay", "type": { "kind": "float" }, "location": { "file": "flights.py", "line": 6 } }
+//!         ]
+//!     }] }
+//! }"#)?;
+//! let registry = Registry::apply(None, bundle).expect("valid definitions").registry;
+//! let outputs = vec![FeaturePath::parse("Flight.delay")?];
+//! let environment = Environment::parse("prod")?;
+//! let shape = Shape { environment, given: Vec::new(), outputs, max_age: BTreeMap::new() };
+//! let problem = plan(&registry, &shape).expect_err("no key is given");
+//! assert_eq!(problem.message, "`Flight.delay` comes from facts and needs `Flight.id`");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod arrange;
 mod bind;
@@ -27,5 +52,5 @@ use creta_registry::Registry;
 /// the path through the relations. Time linear in the definitions the outputs are computed from.
 pub fn plan(registry: &Registry, shape: &Shape) -> Result<Plan, Problem> {
     let draft = resolve::resolve(registry, shape).map_err(error::Failure::problem)?;
-    Ok(arrange::arrange(registry, shape, draft))
+    Ok(arrange::arrange(registry, draft))
 }

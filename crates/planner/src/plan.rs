@@ -212,7 +212,7 @@ pub struct ResolverCall {
     pub timeout: Option<Span>,
     /// How often a raising call is tried again.
     pub retries: u32,
-    /// Of its code, package lock and inputs (rule S28).
+    /// Of its code, package lock and parameters (rule S28); what feeds them stands in the plan itself.
     pub fingerprint: String,
 }
 

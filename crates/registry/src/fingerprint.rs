@@ -5,9 +5,9 @@
 //! owner, tags, unit, deprecation), how patient a call is (timeout, retries), and which windows a feature lists: each
 //! window's value is its own, and readers name the window they read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use creta_model::{Entity, Environment, Expr, Feature, FeaturePath, InputSource, Relation, Resolver};
+use creta_model::{Entity, Environment, Expr, Feature, FeaturePath, InputSource, PackageLock, Relation, Resolver};
 use serde_json::{Value, json};
 
 use crate::canonical::digest;
@@ -24,28 +24,38 @@ impl Registry {
         self.fingerprints_in(environment).of(feature)
     }
 
-    /// `sha256:<hex>` of a resolver's code, package lock and inputs in that environment.
-    pub fn resolver_fingerprint(&self, resolver: &Resolver, environment: &Environment) -> String {
-        digest(&self.fingerprints_in(environment).resolver(resolver))
+    /// `sha256:<hex>` of what a call of the resolver runs: its code, package lock, parameters and outputs. What feeds
+    /// the parameters is left out: it may be given, and else stands in the plan and in the features' fingerprints.
+    pub fn resolver_fingerprint(&self, resolver: &Resolver) -> String {
+        digest(&json!({ "semantics": SEMANTICS_VERSION, "call": call(resolver, &lock(&self.bundle().lock)) }))
     }
 
     /// Fingerprints of many features of one environment, each computed once.
     pub fn fingerprints_in<'r>(&'r self, environment: &'r Environment) -> Fingerprints<'r> {
-        let lock = &self.bundle().lock;
-        let packages: BTreeMap<&str, &str> =
-            lock.packages.iter().map(|(name, package)| (name.as_str(), package.version.as_str())).collect();
-        let hashes: BTreeMap<&str, Vec<&String>> = lock
-            .packages
-            .iter()
-            .map(|(name, package)| {
-                let mut hashes: Vec<&String> = package.hashes.iter().collect();
-                hashes.sort();
-                (name.as_str(), hashes)
-            })
-            .collect();
-        let lock = json!({ "python": lock.python, "packages": packages, "hashes": hashes });
+        let lock = lock(&self.bundle().lock);
         Fingerprints { catalog: self.catalog(), environment, lock, known: BTreeMap::new() }
     }
+}
+
+/// The order of hashes means nothing.
+fn lock(lock: &PackageLock) -> Value {
+    let packages: BTreeMap<&String, (&String, BTreeSet<&String>)> = lock
+        .packages
+        .iter()
+        .map(|(name, package)| (name, (&package.version, package.hashes.iter().collect())))
+        .collect();
+    json!({ "python": lock.python, "packages": packages })
+}
+
+fn call(resolver: &Resolver, lock: &Value) -> Value {
+    json!({
+        "mode": resolver.mode,
+        "async": resolver.is_async,
+        "inputs": resolver.inputs,
+        "outputs": resolver.outputs,
+        "code": resolver.code,
+        "lock": lock,
+    })
 }
 
 /// Computes fingerprints for one environment and remembers them.
@@ -111,7 +121,13 @@ impl Fingerprints<'_> {
                 match resolvers.into_iter().find(|resolver| is_enabled(resolver, self.environment)) {
                     Some(resolver) => {
                         let position = resolver.outputs.iter().position(|output| output.feature == feature.name);
-                        json!({ "resolver": self.resolver(resolver), "output": position })
+                        let paths = resolver.inputs.iter().filter_map(|input| match &input.from {
+                            InputSource::Path(path) => Some(path),
+                            InputSource::Now => None,
+                        });
+                        let reads: BTreeMap<String, Value> =
+                            paths.map(|path| (path.to_string(), self.path(path))).collect();
+                        json!({ "resolver": call(resolver, &self.lock), "output": position, "reads": reads })
                     }
                     // Nothing makes it here: it can only be given.
                     None => Value::Null,
@@ -154,25 +170,5 @@ impl Fingerprints<'_> {
         let hops: Vec<Value> = target.hops.iter().map(|hop| self.relation(hop.from, hop.relation)).collect();
         let feature = self.of(&FeatureRef::new(&target.entity.name, &target.feature.name));
         json!({ "hops": hops, "feature": feature, "window": path.window })
-    }
-
-    fn resolver(&mut self, resolver: &Resolver) -> Value {
-        let inputs: Vec<Value> = resolver
-            .inputs
-            .iter()
-            .map(|input| match &input.from {
-                InputSource::Path(path) => json!([input.name, input.optional, path, self.path(path)]),
-                InputSource::Now => json!([input.name, input.optional, "now"]),
-            })
-            .collect();
-        json!({
-            "semantics": SEMANTICS_VERSION,
-            "mode": resolver.mode,
-            "async": resolver.is_async,
-            "inputs": inputs,
-            "outputs": resolver.outputs,
-            "code": resolver.code,
-            "lock": self.lock,
-        })
     }
 }

@@ -2,6 +2,23 @@
 //!
 //! A bundle goes through [`Registry::apply`], which refuses it with every problem at once or gives the next registry.
 //! Stores file facts under the stable numbers of that registry; the planner asks it what produces a feature.
+//!
+//! ```
+//! use creta_registry::Registry;
+//!
+//! let bundle = serde_json::from_str(r#"{
+//!     "format": "creta.bundle/1", "modules": {}, "lock": { "python": "3.11" },
+//!     "graph": { "format": "creta.graph/1", "project": "flights", "entities": [{
+//!         "name": "Flight", "location": { "file": "flights.py", "line": 4 },
+//!         "features": [
+//!             { "name": "id", "type": { "kind": "float" }, "role": "key", "location": { "file": "flights.py", "line": 5 } }
+//!         ]
+//!     }] }
+//! }"#)?;
+//! let problems = Registry::apply(None, bundle).expect_err("floats are not exact");
+//! assert_eq!(problems[0].message, "`Flight.id` is a key and cannot be `float`");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 mod canonical;
 mod catalog;

@@ -159,3 +159,35 @@ fn the_clock_of_a_scope_never_goes_back() {
     airline.clock.advance(Span::hours(1));
     assert!(airline.engine.now() > last);
 }
+
+#[test]
+fn attack_ch22_values_reach_neither_the_metadata_nor_any_message() {
+    const CANARY: &str = "canary-7f3a";
+    let airline = Airline::new();
+    let row = departure(4711, CANARY, 600, 42.0);
+    airline.ingest(load(), table(std::slice::from_ref(&row))).expect("a load");
+    let given = json!({ "inputs": { "Flight.carrier": [CANARY] }, "outputs": ["Flight.operator.flights_n[1d]"] });
+    airline.query(given).expect("answers");
+    // Every way to fail that has the value at hand.
+    let mut texts = vec![airline.engine.catalogue().to_string(), airline.engine.statistics().to_string()];
+    let wrong = json!({ "inputs": { "Flight.id": [CANARY] }, "outputs": ["Flight.delay"] });
+    texts.push(airline.query(wrong).expect_err("a text is no int").to_string());
+    let low = Departure { delay: Some(-4711.0), ..row.clone() };
+    texts.push(airline.ingest(load(), table(&[low])).expect_err("out of bounds").to_string());
+    let typed = with_column("delay", Arc::new(StringArray::from(vec![CANARY, CANARY])));
+    texts.push(airline.ingest(load(), typed).expect_err("a text is no float").to_string());
+    let report = airline.verify(&creta_engine::VerifyOptions { samples: 10, seed: 1 }).expect("a report");
+    texts.push(format!("{report:?}"));
+    for text in texts.into_iter().chain(airline.documents()) {
+        assert!(!text.contains(CANARY) && !text.contains("4711"), "a value got out: {text}");
+    }
+}
+
+#[test]
+fn attack_ch22_a_default_that_does_not_fit_its_type_is_refused_at_deploy() {
+    let mut bundle = crate::support::bundle();
+    let flight = bundle.graph.entities.iter_mut().find(|entity| entity.name.as_str() == "Flight").expect("an entity");
+    flight.features[3].default = Some(json!("sk_live_secret"));
+    let problems = Airline::new().engine.check(bundle).expect_err("a text is no float");
+    assert!(problems.iter().all(|problem| !problem.to_string().contains("sk_live")), "{problems:?}");
+}

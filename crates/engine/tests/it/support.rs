@@ -120,6 +120,13 @@ impl Airline {
         self.engine.training_set(request, &spine, &permit).map(|mut batches| batches.remove(0))
     }
 
+    /// Everything in the metadata store, opened.
+    pub(crate) fn documents(&self) -> Vec<String> {
+        let documents = self.metadata.list("registry").expect("a list");
+        assert!(!documents.is_empty(), "the definitions are there");
+        documents.iter().map(|document| String::from_utf8_lossy(&document.body).into_owned()).collect()
+    }
+
     pub(crate) fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Problem> {
         self.engine.verify(options, &self.permit(Action::Verify, &[]), &|_, _| {})
     }

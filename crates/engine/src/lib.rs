@@ -13,6 +13,8 @@ mod exact;
 mod expression;
 mod fact_index;
 mod facts;
+#[cfg(test)]
+mod golden;
 mod host;
 mod ingest;
 mod key_set;
@@ -22,6 +24,8 @@ mod properties;
 pub mod reference;
 mod request;
 mod resolve;
+#[cfg(test)]
+mod resolve_tests;
 mod run;
 mod scan;
 mod scope_engine;

@@ -242,7 +242,7 @@ fn names(all: &[Aggregation]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn s2_s5_s7_s8_s12_s19_lookups_agree_with_the_reference(
@@ -251,6 +251,11 @@ proptest! {
         let got = answers(&lookup_plan(&ASKED), &rows, &history, &[cut.index(history.len() + 1)], 1);
         assert_same(&got, &expected_lookups(&history, &rows), &ASKED.map(|asked| format!("{asked:?}")))?;
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn s9_s21_s26_order_batches_and_repeats_of_facts_do_not_matter(

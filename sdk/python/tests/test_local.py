@@ -150,7 +150,7 @@ def test_mistakes_say_what_and_what_to_do(local: creta.Local) -> None:
     with pytest.raises(creta.CretaError, match="time zone") as naive:
         local.query({Shop.code: "rome"}, [Shop.sale_count[days(1)]], as_of=datetime(2025, 3, 1))
     assert naive.value.help
-    with pytest.raises(creta.CretaError, match="did you mean `Shop.sale_count`"):
+    with pytest.raises(creta.CretaError, match=r"did you mean `Shop\.sale_count`"):
         local.query({"Shop.code": "rome"}, ["Shop.sale_cuont[1d]"], as_of=NOON)
     history = pa.table(
         {"id": [9], "shop": ["rome"], "amount": [1.0], "at": pa.array([NOON], pa.timestamp("us", "UTC"))}

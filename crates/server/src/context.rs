@@ -37,6 +37,10 @@ impl Input {
     /// The body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         self.require_content_type("application/json")?;
+        // Serde would take a list of a structure's members in order for the structure.
+        if self.body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
+            return Err(Problem::new("request/malformed", "the body is not a JSON object"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| json_problem("request/malformed", "the body", &error))
     }
 

@@ -10,5 +10,7 @@ mod host;
 mod pool;
 mod process;
 mod protocol;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use host::WorkerHosts;

@@ -1,12 +1,12 @@
 //! One worker process.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -21,8 +21,9 @@ use crate::limits::WORKER_START_TIME_MAX;
 /// What every worker of a server is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
-    /// Absolute, so that an empty environment does not change which interpreter it is.
-    python: PathBuf,
+    configured: PathBuf,
+    /// What `configured` stands for; looked up when it is first needed.
+    python: Arc<OnceLock<PathBuf>>,
     python_path: Vec<PathBuf>,
 }
 
@@ -56,8 +57,30 @@ pub(crate) enum CallError {
 
 impl Launch {
     pub(crate) fn new(config: &WorkerConfig) -> Self {
-        let interpreter = config.interpreter();
-        Self { python: absolute(&interpreter).unwrap_or(interpreter), python_path: config.python_path.clone() }
+        Self {
+            configured: config.interpreter(),
+            python: Arc::default(),
+            python_path: config.python_path.clone(),
+        }
+    }
+
+    /// The interpreter itself. What is configured may be a bare name or a script that chooses one by the environment,
+    /// which a worker does not have; so it is asked once, in the server's environment, where it is.
+    fn interpreter(&self) -> Result<&Path, StartError> {
+        if let Some(known) = self.python.get() {
+            return Ok(known);
+        }
+        let mut command = Command::new(&self.configured);
+        command.args(["-I", "-c", "import sys; print(sys.executable)"]).stdin(Stdio::null()).stderr(Stdio::null());
+        let output = {
+            let _alone = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
+            command.output()
+        };
+        let printed = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+        let printed = printed.and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| PathBuf::from(text.trim_end()));
+        let found = printed.filter(|path| path.is_absolute() && path.is_file());
+        let found = found.ok_or_else(|| StartError::NoInterpreter(self.configured.clone()))?;
+        Ok(self.python.get_or_init(|| found))
     }
 }
 
@@ -76,12 +99,10 @@ static SPAWNING: Mutex<()> = Mutex::new(());
 impl Worker {
     /// Starts a process and waits until it has imported the project that `hello` describes.
     pub(crate) fn start(launch: &Launch, hello: &[u8]) -> Result<Self, StartError> {
-        if !launch.python.is_file() {
-            return Err(StartError::NoInterpreter(launch.python.clone()));
-        }
+        let python = launch.interpreter()?;
         let folder = tempfile::Builder::new().prefix("creta-worker-").tempdir().map_err(StartError::Spawn)?;
         let (ours, theirs) = UnixStream::pair().map_err(StartError::Spawn)?;
-        let child = spawn(launch, folder.path(), &theirs).map_err(StartError::Spawn)?;
+        let child = spawn(python, launch, folder.path(), &theirs).map_err(StartError::Spawn)?;
         drop(theirs);
         let mut worker = Self { child, channel: Channel::new(ours), calls: 0, _folder: folder };
         worker.greet(hello, Instant::now() + WORKER_START_TIME_MAX)?;
@@ -136,8 +157,8 @@ impl Drop for Worker {
     }
 }
 
-fn spawn(launch: &Launch, folder: &Path, socket: &UnixStream) -> io::Result<Child> {
-    let mut command = Command::new(&launch.python);
+fn spawn(python: &Path, launch: &Launch, folder: &Path, socket: &UnixStream) -> io::Result<Child> {
+    let mut command = Command::new(python);
     // -P: nothing is imported from the working folder. -s: nor from the home folder. -B: no bytecode is written.
     command.args(["-P", "-s", "-B", "-m", "creta._worker", "--socket-fd", &socket.as_raw_fd().to_string()]);
     command.env_clear().current_dir(folder).process_group(0);
@@ -147,19 +168,27 @@ fn spawn(launch: &Launch, folder: &Path, socket: &UnixStream) -> io::Result<Chil
         command.env("PYTHONPATH", joined);
     }
     let _alone = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
+    close_on_exec_all()?;
     fcntl_setfd(socket, FdFlags::empty())?;
     let child = command.spawn();
     fcntl_setfd(socket, FdFlags::CLOEXEC)?;
     child
 }
 
-/// Looks a bare program name up in the server's own `PATH`.
-fn absolute(program: &Path) -> Option<PathBuf> {
-    if program.components().count() > 1 {
-        return std::path::absolute(program).ok();
+/// Marks every descriptor of this process but the standard ones as not for children. Those opened here are so already; what
+/// the server itself was started with need not be.
+fn close_on_exec_all() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(fd) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if fd > 2 {
+            // SAFETY: nothing is read, written or closed through it. Should another thread have closed it meanwhile, the call
+            // fails, and should the number be in use again, that descriptor is one of ours and marked already.
+            #[allow(unsafe_code, reason = "a listed descriptor has no owner to borrow it from")]
+            let listed = unsafe { BorrowedFd::borrow_raw(fd) };
+            let _ = fcntl_setfd(listed, FdFlags::CLOEXEC);
+        }
     }
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+    Ok(())
 }
 
 /// A code as codes are; anything else that a worker says is replaced.

@@ -1,1 +1,84 @@
+//! A project with a Python resolver, run by the real worker of the Python package.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use creta_server::WorkerConfig;
+use serde_json::json;
+
+use crate::support::{INGEST, Server, bundle, facts};
+
+const MODULE: &str = r#"
+from datetime import datetime
+from typing import Annotated
+
+from creta import Feature, entity, event_time, feature, key, resolver
+
+
+@entity
+class User:
+    id: Feature[int] = key()
+    seen: Feature[datetime] = event_time()
+    city: Feature[str] = feature()
+    score: Feature[float] = feature()
+    shout: Feature[str] = feature()
+
+
+@resolver
+def shout(city: Annotated[str, User.city]) -> Annotated[str, User.shout]:
+    if city == "Bern":
+        raise ValueError(f"no shouting in {city}")
+    return city.upper() + "!"
+"#;
+
+/// An interpreter that has what a worker needs. Where none is found, `CRETA_REQUIRE_PYTHON` makes that an error.
+fn python() -> Option<WorkerConfig> {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/src");
+    let config = WorkerConfig { python_path: vec![sdk.clone()], ..WorkerConfig::default() };
+    let works = |python: &PathBuf| {
+        let probe = Command::new(python).args(["-c", "import pyarrow, creta._worker"]).env("PYTHONPATH", &sdk).output();
+        probe.is_ok_and(|output| output.status.success())
+    };
+    let found = works(&config.interpreter());
+    assert!(found || std::env::var_os("CRETA_REQUIRE_PYTHON").is_none(), "no Python with pyarrow; set CRETA_PYTHON");
+    found.then_some(config)
+}
+
+fn with_resolver() -> serde_json::Value {
+    let mut bundle = bundle();
+    let place = json!({"file": "shop.py", "line": 1});
+    let features = bundle["graph"]["entities"][0]["features"].as_array_mut().expect("a list");
+    features.pop();
+    features.push(json!({"name": "shout", "type": {"kind": "str"}, "location": place}));
+    bundle["graph"]["resolvers"] = json!([{
+        "name": "shout", "module": "shop", "mode": "scalar", "code": "def shout",
+        "inputs": [{"name": "city", "from": {"path": "User.city"}}], "outputs": ["User.shout"], "location": place,
+    }]);
+    bundle["modules"] = json!({"shop.py": MODULE});
+    bundle
+}
+
+#[test]
+fn a_python_resolver_runs_in_a_worker_and_its_values_stay_out_of_errors() {
+    let Some(workers) = python() else {
+        eprintln!("not run: no Python with pyarrow; set CRETA_PYTHON");
+        return;
+    };
+    let server = Server::with_workers(workers);
+    server.tenant("acme");
+    let token = server.account("acme", "etl", "developer").token;
+    server.post("/v1/deploy", &token, &with_resolver()).ok();
+    server.post_arrow(INGEST, &token, &facts()).ok();
+    let question = json!({"inputs": {"User.id": [7, 8]}, "outputs": ["User.shout"]});
+    let reply = server.post("/v1/query", &token, &question);
+    let answer = reply.ok();
+    assert_eq!(answer["columns"][0]["values"], json!(["TURIN!", null]));
+    assert_eq!(answer["columns"][0]["states"], json!({"1": "error"}));
+    assert_eq!(answer["columns"][0]["errors"]["1"]["code"], "resolver/raised");
+    assert!(!reply.text().contains("no shouting"), "Python's message stays in the worker: {}", reply.text());
+
+    let broken = with_resolver().to_string().replace("from creta import", "import nothing_here\\nfrom creta import");
+    let reply = server.send("POST", "/v1/deploy", Some(&token), Some(("application/json", broken.as_bytes())));
+    assert_eq!(reply.problem(422), "project/import-failed");
+    assert_eq!(server.post("/v1/query", &token, &question).ok()["columns"][0]["values"][0], "TURIN!", "the old one stays");
+}

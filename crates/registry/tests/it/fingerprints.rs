@@ -95,6 +95,25 @@ fn s28_options_and_inputs_count() {
 }
 
 #[test]
+fn s28_what_marks_versions_of_one_event_counts_for_lookups_and_windows() {
+    assert_eq!(
+        changed_text("key id: int  event_id", "key id: int"),
+        [
+            "Carrier.delay_mean", "Carrier.flown", "Flight.carrier", "Flight.dep_delay", "Flight.departed",
+            "Flight.foreign", "Flight.high", "Flight.id", "Flight.low", "Flight.origin", "Flight.risk", "Flight.spread",
+        ]
+    );
+}
+
+/// Stored values carry fingerprints. When this one changes, values stored so far are recomputed everywhere: raise
+/// `SEMANTICS_VERSION` with a decision page, or find another way.
+#[test]
+fn s28_fingerprints_stay_what_they_are_from_release_to_release() {
+    let fingerprints = all(dsl::parse(DEFINITIONS), "prod");
+    assert_eq!(fingerprints["Flight.low"], "sha256:9f8a065a304976da4da258f7055eae4c1c1f6c9b9ee0bfedac9e555a846b83e0");
+}
+
+#[test]
 fn s28_each_environment_has_its_own_resolvers() {
     let (prod, staging, dev) = (
         all(dsl::parse(DEFINITIONS), "prod"),
@@ -136,6 +155,9 @@ proptest! {
             entity.doc.clone_from(&doc);
             entity.owner = Some(doc.clone());
             entity.location.line += next(100) as u32;
+            for relation in &mut entity.relations {
+                relation.location.line += next(100) as u32;
+            }
             for feature in &mut entity.features {
                 feature.doc.clone_from(&doc);
                 feature.tags = vec![doc.clone()];

@@ -215,7 +215,8 @@ impl Writer<'_> {
         slot: SlotId,
     ) -> Aggregation {
         let bound = |expr: &Expr| {
-            let expr = typed(expr, &|path| Some(self.type_of(path))).expect("the registry checked every window's types");
+            let expr =
+                typed(expr, &|path| Some(self.type_of(path))).expect("the registry checked every window's types");
             let column = |path: &FeaturePath| columns.iter().position(|name| **name == path.feature);
             bind(&expr, &|path| column(path).expect("the columns are those that the expressions read"))
         };

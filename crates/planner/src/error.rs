@@ -84,19 +84,19 @@ pub(crate) struct Asker {
 /// An error and who asked, the nearest first.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) error: PlanError,
+    pub(crate) error: Box<PlanError>,
     pub(crate) asked_by: Vec<Asker>,
 }
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        Self { error, asked_by: Vec::new() }
+        Self { error: Box::new(error), asked_by: Vec::new() }
     }
 }
 
 impl Failure {
     pub(crate) fn problem(self) -> Problem {
-        let code = match &self.error {
+        let code = match &*self.error {
             PlanError::Path(error) => return self.with_askers(error.problem("plan")),
             PlanError::NothingAsked => "plan/nothing-asked",
             PlanError::GivenTwice { .. } => "plan/given-twice",
@@ -108,7 +108,7 @@ impl Failure {
             PlanError::Cycle { .. } => "plan/cycle",
         };
         let mut problem = self.with_askers(Problem::new(code, self.error.to_string()));
-        if let PlanError::NoResolver { elsewhere, .. } = &self.error {
+        if let PlanError::NoResolver { elsewhere, .. } = &*self.error {
             for (name, location, environments) in elsewhere {
                 let text = format!("resolver `{name}`, only enabled in {}", listed(environments, "and"));
                 problem = problem.with_note("closest", text, Some(location));
@@ -124,7 +124,7 @@ impl Failure {
     }
 
     fn help(&self) -> String {
-        match &self.error {
+        match &*self.error {
             PlanError::Path(_) => String::new(),
             PlanError::NothingAsked => "name at least one feature".to_owned(),
             PlanError::GivenTwice { .. } => "give each feature once".to_owned(),

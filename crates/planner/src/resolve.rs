@@ -55,12 +55,7 @@ pub(crate) struct DraftSlot {
 #[derive(Debug)]
 pub(crate) enum DraftStep<'r> {
     /// Facts of one node.
-    Lookup {
-        node: Node,
-        entity: &'r Entity,
-        key_slots: Vec<usize>,
-        columns: Vec<(&'r Feature, Option<Span>, usize)>,
-    },
+    Lookup { node: Node, entity: &'r Entity, key_slots: Vec<usize>, columns: Vec<(&'r Feature, Option<Span>, usize)> },
     /// Windows over one relation of one node.
     Windows {
         node: Node,
@@ -78,12 +73,7 @@ pub(crate) enum DraftStep<'r> {
         slot: usize,
     },
     /// A call at one node; an input without a slot is the row's instant.
-    Resolve {
-        node: Node,
-        resolver: &'r Resolver,
-        inputs: Vec<Option<usize>>,
-        outputs: Vec<(&'r Feature, usize)>,
-    },
+    Resolve { node: Node, resolver: &'r Resolver, inputs: Vec<Option<usize>>, outputs: Vec<(&'r Feature, usize)> },
 }
 
 /// All decisions of a plan.
@@ -113,12 +103,12 @@ pub(crate) fn resolve<'r>(registry: &'r Registry, shape: &'r Shape) -> Result<Dr
     resolution.given()?;
     resolution.max_age()?;
     for output in &shape.outputs {
-        let path = resolution.from_given(output)?;
+        let path = resolution.as_seen(output)?;
         let slot = resolution.slot(&path)?;
         resolution.draft.outputs.push(slot);
     }
     for path in shape.max_age.keys() {
-        if !resolution.known.contains_key(&resolution.from_given(path)?) {
+        if !resolution.known.contains_key(&resolution.as_seen(path)?) {
             return Err(PlanError::UnusedMaxAge { path: path.clone() }.into());
         }
     }
@@ -156,7 +146,7 @@ impl<'r> Resolution<'r> {
 
     fn max_age(&mut self) -> Result<(), Failure> {
         for (path, asked) in &self.shape.max_age {
-            let seen = self.from_given(path)?;
+            let seen = self.as_seen(path)?;
             let target = self.catalog.follow(path).map_err(PlanError::Path)?;
             if let Some(declared) = target.feature.max_age.filter(|declared| asked > declared) {
                 return Err(PlanError::NotTighter { path: path.clone(), declared, asked: *asked }.into());
@@ -168,7 +158,7 @@ impl<'r> Resolution<'r> {
 
     /// The path as seen from what is given: itself when something of its entity is given, else through the one chain of
     /// `one` relations that leads to its entity, if there is any.
-    fn from_given(&self, path: &FeaturePath) -> Result<FeaturePath, Failure> {
+    fn as_seen(&self, path: &FeaturePath) -> Result<FeaturePath, Failure> {
         self.catalog.follow(path).map_err(PlanError::Path)?;
         let roots: BTreeSet<&Name> = self.shape.given.iter().map(|given| &given.root).collect();
         if roots.contains(&path.root) {
@@ -271,7 +261,7 @@ impl<'r> Resolution<'r> {
     }
 
     fn failure(&self, error: PlanError) -> Failure {
-        Failure { error, asked_by: self.on_the_way.iter().rev().cloned().collect() }
+        Failure { error: Box::new(error), asked_by: self.on_the_way.iter().rev().cloned().collect() }
     }
 
     fn expression(&mut self, path: &FeaturePath, feature: &'r Feature, expr: &Expr) -> Result<usize, Failure> {
@@ -309,8 +299,10 @@ impl<'r> Resolution<'r> {
     ) -> Result<usize, Failure> {
         let node = Node::of(path);
         let span = path.window.expect("following a path checks that it names a window");
-        let relation = entity.find_relation(&window.relation).expect("the registry checked the relation of every window");
-        let target = self.catalog.find_entity(&relation.target).expect("the registry checked the target of every relation");
+        let relation =
+            entity.find_relation(&window.relation).expect("the registry checked the relation of every window");
+        let target =
+            self.catalog.find_entity(&relation.target).expect("the registry checked the target of every relation");
         let position = match self.windows.get(&(node.clone(), relation.name.clone())) {
             Some(position) => *position,
             None => {
@@ -318,7 +310,13 @@ impl<'r> Resolution<'r> {
                     relation.on.iter().map(|(here, _)| this.slot(&node.feature(here))).collect::<Result<Vec<_>, _>>()
                 })?;
                 let key = (node.clone(), relation.name.clone());
-                self.draft.steps.push(DraftStep::Windows { node, relation, target, key_slots, aggregations: Vec::new() });
+                self.draft.steps.push(DraftStep::Windows {
+                    node,
+                    relation,
+                    target,
+                    key_slots,
+                    aggregations: Vec::new(),
+                });
                 let position = self.draft.steps.len() - 1;
                 self.windows.insert(key, position);
                 position
@@ -357,7 +355,8 @@ impl<'r> Resolution<'r> {
         })?;
         let mut outputs = Vec::with_capacity(resolver.outputs.len());
         for output in &resolver.outputs {
-            let feature = entity.find_feature(&output.feature).expect("the registry checked the outputs of every resolver");
+            let feature =
+                entity.find_feature(&output.feature).expect("the registry checked the outputs of every resolver");
             let made = node.feature(&output.feature);
             let slot = self.new_slot(&made, feature, Origin::Resolver(resolver.name.clone()));
             outputs.push((feature, slot));
@@ -378,11 +377,8 @@ impl<'r> Resolution<'r> {
             Some(position) => *position,
             None => {
                 let key: Vec<FeaturePath> = entity.keys().map(|key| node.feature(&key.name)).collect();
-                let missing: Vec<FeaturePath> = key
-                    .iter()
-                    .filter(|key| node.via.is_empty() && !self.known.contains_key(*key))
-                    .cloned()
-                    .collect();
+                let missing: Vec<FeaturePath> =
+                    key.iter().filter(|key| node.via.is_empty() && !self.known.contains_key(*key)).cloned().collect();
                 if !missing.is_empty() {
                     return Err(self.failure(PlanError::MissingKey { path: path.clone(), missing }));
                 }
@@ -406,4 +402,3 @@ impl<'r> Resolution<'r> {
         Ok(slot)
     }
 }
-

@@ -162,26 +162,28 @@ impl<'g> Catalog<'g> {
         let direct = FeatureRef::new(&target.entity.name, &target.feature.name);
         match (&target.feature.window, path.window) {
             (Some(window), None) => {
-                Err(PathError::NeedsWindow { path: path.clone(), declared: window.last.clone() })
+                Err(PathError::NeedsWindow { path: Box::new(path.clone()), declared: window.last.clone() })
             }
-            (Some(window), Some(span)) if !window.last.contains(&span) => {
-                Err(PathError::UnknownWindow { path: path.clone(), feature: direct, declared: window.last.clone() })
-            }
-            (None, Some(_)) => Err(PathError::NotWindowed { path: path.clone() }),
+            (Some(window), Some(span)) if !window.last.contains(&span) => Err(PathError::UnknownWindow {
+                path: Box::new(path.clone()),
+                feature: direct,
+                declared: window.last.clone(),
+            }),
+            (None, Some(_)) => Err(PathError::NotWindowed { path: Box::new(path.clone()) }),
             _ => Ok(target),
         }
     }
 
     fn follow_without_window(&self, path: &FeaturePath) -> Result<Target<'g>, PathError> {
         let mut entity = self.find_entity(&path.root).ok_or_else(|| PathError::UnknownEntity {
-            path: path.clone(),
+            path: Box::new(path.clone()),
             closest: closest(path.root.as_str(), self.graph.entities.iter().map(|e| e.name.as_str()))
                 .map(str::to_owned),
         })?;
         let mut hops = Vec::with_capacity(path.via.len());
         for name in &path.via {
             let relation = entity.find_relation(name).ok_or_else(|| PathError::UnknownRelation {
-                path: path.clone(),
+                path: Box::new(path.clone()),
                 entity: entity.name.clone(),
                 relation: name.clone(),
                 is_feature: entity.find_feature(name).is_some(),
@@ -189,14 +191,14 @@ impl<'g> Catalog<'g> {
             })?;
             if relation.kind == RelationKind::Many {
                 return Err(PathError::ThroughMany {
-                    path: path.clone(),
+                    path: Box::new(path.clone()),
                     entity: entity.name.clone(),
                     relation: name.clone(),
                     target: relation.target.clone(),
                 });
             }
             let to = self.find_entity(&relation.target).ok_or_else(|| PathError::BrokenRelation {
-                path: path.clone(),
+                path: Box::new(path.clone()),
                 entity: entity.name.clone(),
                 relation: name.clone(),
             })?;
@@ -210,7 +212,7 @@ impl<'g> Catalog<'g> {
     fn unknown_feature(&self, path: &FeaturePath, entity: &Entity) -> PathError {
         let names = || entity.features.iter().map(|f| f.name.as_str());
         PathError::UnknownFeature {
-            path: path.clone(),
+            path: Box::new(path.clone()),
             entity: entity.name.clone(),
             leads_to: entity.find_relation(&path.feature).map(|relation| relation.target.clone()),
             closest: closest(path.feature.as_str(), names()).map(str::to_owned),

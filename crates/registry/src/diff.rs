@@ -217,7 +217,9 @@ fn compare(
 fn recomputed(old: &Registry, new: &Registry, entities: &[(Option<&Entity>, Option<&Entity>)]) -> Vec<FeatureRef> {
     let named = |registry: &Registry| -> Vec<Environment> {
         let resolvers = registry.graph().resolvers.iter();
-        resolvers.flat_map(|r| r.environments.iter().filter_map(|name| Environment::parse(name.as_str()).ok())).collect()
+        resolvers
+            .flat_map(|r| r.environments.iter().filter_map(|name| Environment::parse(name.as_str()).ok()))
+            .collect()
     };
     let mut environments: BTreeSet<Environment> = named(old).into_iter().chain(named(new)).collect();
     let other = (0..).map(|n| format!("other-{n}")).filter_map(|name| Environment::parse(name).ok());

@@ -11,7 +11,7 @@ pub enum PathError {
     #[error("there is no entity `{}`", .path.root)]
     UnknownEntity {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
         /// A similar name.
         closest: Option<String>,
     },
@@ -19,7 +19,7 @@ pub enum PathError {
     #[error("`{entity}` has no relation `{relation}`")]
     UnknownRelation {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
         /// The entity reached so far.
         entity: Name,
         /// The missing relation.
@@ -33,7 +33,7 @@ pub enum PathError {
     #[error("`{entity}.{relation}` leads to an entity that does not exist")]
     BrokenRelation {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
         /// The entity of the relation.
         entity: Name,
         /// The relation.
@@ -43,7 +43,7 @@ pub enum PathError {
     #[error("`{path}` has no single value: `{entity}.{relation}` leads to many `{target}`")]
     ThroughMany {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
         /// The entity of the relation.
         entity: Name,
         /// The relation.
@@ -55,7 +55,7 @@ pub enum PathError {
     #[error("`{entity}` has no feature `{}`", .path.feature)]
     UnknownFeature {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
         /// The entity reached.
         entity: Name,
         /// The target, when the name is a relation instead.
@@ -69,7 +69,7 @@ pub enum PathError {
     #[error("`{path}` needs a window")]
     NeedsWindow {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
         /// The windows it has.
         declared: Vec<Span>,
     },
@@ -77,7 +77,7 @@ pub enum PathError {
     #[error("`{feature}` has no window of {}", .path.window.expect("the variant is about a window"))]
     UnknownWindow {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
         /// The feature.
         feature: FeatureRef,
         /// The windows it has.
@@ -87,7 +87,7 @@ pub enum PathError {
     #[error("`{path}` names a window, but the feature has none")]
     NotWindowed {
         /// The path as given.
-        path: FeaturePath,
+        path: Box<FeaturePath>,
     },
 }
 
@@ -114,10 +114,9 @@ impl PathError {
                 "unknown-relation",
                 Some(format!("`{entity}.{relation}` is a feature; only relations can be followed to another entity")),
             ),
-            Self::UnknownRelation { entity, closest, .. } => (
-                "unknown-relation",
-                did_you_mean(closest.as_ref().map(|name| format!("{entity}.{name}")).as_deref()),
-            ),
+            Self::UnknownRelation { entity, closest, .. } => {
+                ("unknown-relation", did_you_mean(closest.as_ref().map(|name| format!("{entity}.{name}")).as_deref()))
+            }
             Self::BrokenRelation { .. } => ("broken-relation", Some("correct the relation first".to_owned())),
             Self::ThroughMany { relation, path, target, .. } => (
                 "through-many",
@@ -128,10 +127,7 @@ impl PathError {
             ),
             Self::UnknownFeature { entity, path, leads_to: Some(target), .. } => (
                 "unknown-feature",
-                Some(format!(
-                    "`{entity}.{}` is a relation; go on to one of the features of `{target}`",
-                    path.feature
-                )),
+                Some(format!("`{entity}.{}` is a relation; go on to one of the features of `{target}`", path.feature)),
             ),
             Self::UnknownFeature { closest: Some(name), entity, .. } => {
                 ("unknown-feature", did_you_mean(Some(&format!("{entity}.{name}"))))
@@ -140,9 +136,10 @@ impl PathError {
             Self::UnknownFeature { features, .. } => {
                 ("unknown-feature", Some(format!("it has {}", listed(features.iter(), "and"))))
             }
-            Self::NeedsWindow { path, declared } => {
-                ("needs-window", Some(format!("write {}", listed(declared.iter().map(|w| format!("{path}[{w}]")), "or"))))
-            }
+            Self::NeedsWindow { path, declared } => (
+                "needs-window",
+                Some(format!("write {}", listed(declared.iter().map(|w| format!("{path}[{w}]")), "or"))),
+            ),
             Self::UnknownWindow { path, declared, .. } => (
                 "unknown-window",
                 Some(format!(
@@ -152,7 +149,7 @@ impl PathError {
                 )),
             ),
             Self::NotWindowed { path } => {
-                ("not-windowed", Some(format!("write `{}`", FeaturePath { window: None, ..path.clone() })))
+                ("not-windowed", Some(format!("write `{}`", FeaturePath { window: None, ..FeaturePath::clone(path) })))
             }
         };
         let problem = Problem::new(format!("{family}/{code}"), self.to_string());

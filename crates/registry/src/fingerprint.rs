@@ -101,12 +101,8 @@ impl Fingerprints<'_> {
             Production::Window(window) => {
                 let relation = entity.find_relation(&window.relation).map(|relation| self.relation(entity, relation));
                 let target = entity.find_relation(&window.relation).and_then(|r| self.catalog.find_entity(&r.target));
-                let reads: BTreeMap<String, Value> = window
-                    .value
-                    .iter()
-                    .chain(&window.filter)
-                    .flat_map(|expr| self.expression_reads(expr))
-                    .collect();
+                let reads: BTreeMap<String, Value> =
+                    window.value.iter().chain(&window.filter).flat_map(|expr| self.expression_reads(expr)).collect();
                 json!({
                     "aggregate": window.aggregate,
                     "value": window.value,

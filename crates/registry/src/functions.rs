@@ -27,7 +27,9 @@ pub(crate) fn apply(function: Function, args: Vec<Typed>) -> Applied {
         Function::Div => divided(args),
         Function::FloorDiv | Function::Mod => whole_division(function, args),
         Function::Pow => power(args),
-        Function::Neg | Function::Abs => same_as_argument(function, args, |ty| ty.is_numeric() || *ty == Type::Timedelta),
+        Function::Neg | Function::Abs => {
+            same_as_argument(function, args, |ty| ty.is_numeric() || *ty == Type::Timedelta)
+        }
         Function::Eq | Function::Ne => equality(function, args),
         Function::Lt | Function::Le | Function::Gt | Function::Ge => ordering(function, args),
         Function::And | Function::Or => logical(function, args),
@@ -406,9 +408,7 @@ fn extreme(function: Function, args: Vec<Typed>) -> Applied {
 fn contains(args: Vec<Typed>) -> Applied {
     match (&args[0].ty, &args[1].ty) {
         (a, b) if is_text(a) && is_text(b) => Ok(call(Function::Contains, args, Type::Bool, None)),
-        (Type::List { item, .. }, needle) if **item == *needle => {
-            Ok(call(Function::Contains, args, Type::Bool, None))
-        }
+        (Type::List { item, .. }, needle) if **item == *needle => Ok(call(Function::Contains, args, Type::Bool, None)),
         (Type::List { item, .. }, Type::Int) if **item == Type::Float => {
             let args = args.into_iter().enumerate().map(|(i, arg)| if i == 1 { to_float(arg) } else { arg }).collect();
             Ok(call(Function::Contains, args, Type::Bool, None))

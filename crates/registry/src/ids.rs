@@ -82,13 +82,15 @@ impl Ids {
         for feature in by_name {
             let stored = catalog.is_stored(entity, feature);
             let former = former(&feature.name, feature.renamed_from.as_ref(), known).map(|(_, former)| former);
-            let fits = former.and_then(|former| former.stored_as.as_ref()).is_none_or(|ty| !stored || keeps(ty, &feature.ty));
+            let fits =
+                former.and_then(|former| former.stored_as.as_ref()).is_none_or(|ty| !stored || keeps(ty, &feature.ty));
             let kept = former.filter(|former| fits || feature.version <= former.version);
             if let (Some(kept), false) = (kept, fits) {
                 changed.push(type_changed(entity, feature, kept.stored_as.as_ref()));
             }
             carried.extend(kept.map(|kept| kept.id));
-            let stored_as = if stored { Some(feature.ty.clone()) } else { kept.and_then(|kept| kept.stored_as.clone()) };
+            let stored_as =
+                if stored { Some(feature.ty.clone()) } else { kept.and_then(|kept| kept.stored_as.clone()) };
             let id = kept.map_or_else(|| FeatureId(take(&mut self.next_feature)), |kept| kept.id);
             features.insert(feature.name.clone(), FeatureIds { id, version: feature.version, stored_as });
         }

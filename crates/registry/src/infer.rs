@@ -76,10 +76,7 @@ impl ExprError {
 
 /// Type of an expression and whether it may be null. `lookup` gives the same for features. Time linear in the
 /// expression's size.
-pub fn infer(
-    expr: &Expr,
-    lookup: &dyn Fn(&FeaturePath) -> Option<(Type, bool)>,
-) -> Result<(Type, bool), ExprError> {
+pub fn infer(expr: &Expr, lookup: &dyn Fn(&FeaturePath) -> Option<(Type, bool)>) -> Result<(Type, bool), ExprError> {
     typed(expr, lookup).map(|typed| (typed.ty, typed.optional))
 }
 

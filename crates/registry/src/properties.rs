@@ -87,7 +87,8 @@ fn members(ty: &creta_model::Type) -> Option<String> {
         creta_model::Type::Decimal { scale } => Some(format!("{scale} places")),
         creta_model::Type::Enum { members, .. } => Some(members.join(", ")),
         creta_model::Type::Struct { fields, .. } => {
-            let fields = fields.iter().map(|field| format!("{}: {}", field.name, render_type(&field.ty, field.optional)));
+            let fields =
+                fields.iter().map(|field| format!("{}: {}", field.name, render_type(&field.ty, field.optional)));
             Some(fields.collect::<Vec<_>>().join(", "))
         }
         creta_model::Type::List { item, .. } => members(item),
@@ -111,7 +112,8 @@ pub(crate) fn of_relation(relation: &Relation) -> Properties {
         RelationKind::One => "one",
         RelationKind::Many => "many",
     };
-    let on: Vec<String> = relation.on.iter().map(|(here, there)| format!("{here} = {}.{there}", relation.target)).collect();
+    let on: Vec<String> =
+        relation.on.iter().map(|(here, there)| format!("{here} = {}.{there}", relation.target)).collect();
     set([("to", Some(format!("{kind} {}", relation.target))), ("on", Some(on.join(" and ")))])
 }
 
@@ -182,7 +184,8 @@ pub(crate) fn of_query(query: &NamedQuery) -> Properties {
 }
 
 pub(crate) fn of_lock(lock: &PackageLock) -> Properties {
-    let packages: Vec<String> = lock.packages.iter().map(|(name, package)| format!("{name} {}", package.version)).collect();
+    let packages: Vec<String> =
+        lock.packages.iter().map(|(name, package)| format!("{name} {}", package.version)).collect();
     let hashes = (!lock.packages.is_empty()).then(|| digest(&lock.packages)[..19].to_owned());
     set([("python", text(&lock.python)), ("packages", text(&packages.join(", "))), ("files", hashes)])
 }

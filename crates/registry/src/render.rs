@@ -148,7 +148,10 @@ fn call(function: Function, args: &[Expr], binds: u8) -> String {
             let left = if binds == 2 { binds + 1 } else { binds };
             format!("{} {name} {}", write(a, left), write(b, binds + 1))
         }
-        (Function::Year | Function::Month | Function::Day | Function::Hour | Function::Minute | Function::Second, [a]) => {
+        (
+            Function::Year | Function::Month | Function::Day | Function::Hour | Function::Minute | Function::Second,
+            [a],
+        ) => {
             format!("{}.{name}", write(a, TIGHTEST))
         }
         (
@@ -207,10 +210,13 @@ mod tests {
         let sum = call(Function::Add, &[a.clone(), b.clone()]);
         assert_eq!(render_expr(&call(Function::Mul, &[sum.clone(), b.clone()])), "(T.a + T.b) * T.b");
         assert_eq!(render_expr(&call(Function::Sub, &[a.clone(), sum.clone()])), "T.a - (T.a + T.b)");
-        assert_eq!(render_expr(&call(Function::Lower, &[sum.clone()])), "(T.a + T.b).lower()");
+        assert_eq!(render_expr(&call(Function::Lower, std::slice::from_ref(&sum))), "(T.a + T.b).lower()");
         let late = call(Function::Gt, &[sum, b.clone()]);
-        assert_eq!(render_expr(&call(Function::Not, &[late.clone()])), "~(T.a + T.b > T.b)");
-        assert_eq!(render_expr(&call(Function::And, &[late.clone(), late.clone()])), "(T.a + T.b > T.b) & (T.a + T.b > T.b)");
+        assert_eq!(render_expr(&call(Function::Not, std::slice::from_ref(&late))), "~(T.a + T.b > T.b)");
+        assert_eq!(
+            render_expr(&call(Function::And, &[late.clone(), late.clone()])),
+            "(T.a + T.b > T.b) & (T.a + T.b > T.b)"
+        );
         assert_eq!(render_expr(&call(Function::If, &[late, a, b])), "when(T.a + T.b > T.b).then(T.a).otherwise(T.b)");
     }
 }

@@ -33,7 +33,8 @@ fn definitions(choices: &mut Choices) -> (String, Vec<FeaturePath>) {
     // What can be read of each entity, without its name.
     let mut readable: Vec<Vec<String>> = Vec::new();
     for entity in 0..=choices.below(4) {
-        writeln!(text, "entity E{entity}\n  key k: str\n  r0: str\n  r1: str\n  lowered: str = lower(r1)").expect("text");
+        writeln!(text, "entity E{entity}\n  key k: str\n  r0: str\n  r1: str\n  lowered: str = lower(r1)")
+            .expect("text");
         let mut numbers: Vec<String> = Vec::new();
         for stored in 0..3 {
             let age = if choices.below(2) == 0 { "  max_age=2h" } else { "" };
@@ -258,5 +259,8 @@ fn most_generated_requests_are_planned_and_some_call_resolvers() {
             windows += usize::from(plan.steps.iter().any(|step| matches!(step, Step::Windows { .. })));
         }
     }
-    assert!(planned > 150 && calls > 30 && windows > 60, "{planned} planned, {calls} with calls, {windows} with windows");
+    assert!(
+        planned > 150 && calls > 30 && windows > 60,
+        "{planned} planned, {calls} with calls, {windows} with windows"
+    );
 }

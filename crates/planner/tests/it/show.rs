@@ -35,7 +35,8 @@ fn step(step: &Step) -> String {
             let mut text = format!("lookup {entity_name}({entity}) by {} = {}", columns(key), slots(key_slots));
             for column in found {
                 let age = column.max_age.map_or_else(String::new, |age| format!(" max_age {age}"));
-                write!(text, "\n    #{} = {}{age}{}", column.slot.0, column.column.name, or_default(&column.default)).expect("text");
+                write!(text, "\n    #{} = {}{age}{}", column.slot.0, column.column.name, or_default(&column.default))
+                    .expect("text");
             }
             text
         }
@@ -48,14 +49,23 @@ fn step(step: &Step) -> String {
             );
             for one in aggregations {
                 let value = one.value.as_ref().map_or_else(String::new, |value| expr(value, '$'));
-                let filter = one.filter.as_ref().map_or_else(String::new, |filter| format!(" where {}", expr(filter, '$')));
+                let filter =
+                    one.filter.as_ref().map_or_else(String::new, |filter| format!(" where {}", expr(filter, '$')));
                 let now = if one.include_now { " now" } else { "" };
                 let (slot, aggregate) = (one.slot.0, one.aggregate);
-                write!(text, "\n    #{slot} = {aggregate:?}({value}){filter} last {}{now}{}", one.span, or_default(&one.default)).expect("text");
+                write!(
+                    text,
+                    "\n    #{slot} = {aggregate:?}({value}){filter} last {}{now}{}",
+                    one.span,
+                    or_default(&one.default)
+                )
+                .expect("text");
             }
             text
         }
-        Step::Expression { expr: bound, slot, default } => format!("expression #{} = {}{}", slot.0, expr(bound, '#'), or_default(default)),
+        Step::Expression { expr: bound, slot, default } => {
+            format!("expression #{} = {}{}", slot.0, expr(bound, '#'), or_default(default))
+        }
         Step::Resolve { resolver, inputs, outputs } => {
             let inputs: Vec<String> = inputs
                 .iter()
@@ -64,7 +74,8 @@ fn step(step: &Step) -> String {
                     format!("{}={from}: {}", input.name, render_type(&input.ty, input.optional))
                 })
                 .collect();
-            let outputs: Vec<String> = outputs.iter().map(|output| format!("#{}{}", output.slot.0, or_default(&output.default))).collect();
+            let outputs: Vec<String> =
+                outputs.iter().map(|output| format!("#{}{}", output.slot.0, or_default(&output.default))).collect();
             format!("resolve {}({}) -> {}", resolver.name, inputs.join(", "), outputs.join(" "))
         }
     }

@@ -25,7 +25,13 @@ impl Checker<'_> {
         environments.insert("");
         let mut reported: BTreeSet<Vec<FeatureRef>> = BTreeSet::new();
         for environment in environments {
-            let mut walk = Walk { catalog: self.catalog, enabled: Enabled::In(environment), marks: BTreeMap::new(), way: Vec::new(), found: Vec::new() };
+            let mut walk = Walk {
+                catalog: self.catalog,
+                enabled: Enabled::In(environment),
+                marks: BTreeMap::new(),
+                way: Vec::new(),
+                found: Vec::new(),
+            };
             for entity in &graph.entities {
                 for feature in &entity.features {
                     walk.visit(&FeatureRef::new(&entity.name, &feature.name));
@@ -47,7 +53,9 @@ impl Checker<'_> {
         for feature in cycle {
             let Some((entity, definition)) = self.catalog.find_feature(feature) else { continue };
             let (how, at) = match self.catalog.production(entity, definition) {
-                Production::Resolvers(resolvers) => (format!("{feature}, by resolver `{}`", resolvers[0].name), &resolvers[0].location),
+                Production::Resolvers(resolvers) => {
+                    (format!("{feature}, by resolver `{}`", resolvers[0].name), &resolvers[0].location)
+                }
                 _ => (feature.to_string(), &definition.location),
             };
             problem = problem.with_note("computed", how, Some(at));
@@ -73,7 +81,8 @@ impl Walk<'_> {
         match self.marks.get(feature) {
             Some(Mark::Done) => return,
             Some(Mark::OnTheWay) => {
-                let start = self.way.iter().position(|on_way| on_way == feature).expect("marked features are on the way");
+                let start =
+                    self.way.iter().position(|on_way| on_way == feature).expect("marked features are on the way");
                 let mut cycle = self.way[start..].to_vec();
                 let smallest = cycle.iter().enumerate().min_by_key(|(_, feature)| *feature).map_or(0, |(i, _)| i);
                 cycle.rotate_left(smallest);

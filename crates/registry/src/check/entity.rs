@@ -93,12 +93,9 @@ impl Checker<'_> {
                 let name = full_name(entity, time);
                 let ty = crate::render::render_type(&time.ty, time.optional);
                 self.problem(
-                    Problem::new(
-                        "feature/event-time-type",
-                        format!("`{name}` is the event time and cannot be `{ty}`"),
-                    )
-                    .at(&time.location)
-                    .with_help("declare it as `Feature[datetime] = event_time()`"),
+                    Problem::new("feature/event-time-type", format!("`{name}` is the event time and cannot be `{ty}`"))
+                        .at(&time.location)
+                        .with_help("declare it as `Feature[datetime] = event_time()`"),
                 );
             }
         }
@@ -130,7 +127,9 @@ impl Checker<'_> {
                 self.problem(
                     Problem::new("feature/event-id-type", format!("`{name}` is an event id and cannot be `{ty}`"))
                         .at(&id.location)
-                        .with_help("event ids are compared exactly: use a required int, str, bytes or another key type"),
+                        .with_help(
+                            "event ids are compared exactly: use a required int, str, bytes or another key type",
+                        ),
                 );
             }
         }

@@ -50,15 +50,17 @@ impl Checker<'_> {
         if path.root == entity.name {
             return true;
         }
-        let chains = entity.relations.iter().filter(|r| r.target == path.root && r.kind == creta_model::RelationKind::One);
+        let chains =
+            entity.relations.iter().filter(|r| r.target == path.root && r.kind == creta_model::RelationKind::One);
         let through: Vec<String> = chains
             .map(|relation| {
                 let via = std::iter::once(relation.name.clone()).chain(path.via.iter().cloned()).collect();
                 FeaturePath { root: entity.name.clone(), via, ..path.clone() }.to_string()
             })
             .collect();
-        let problem = Problem::new("path/other-entity", format!("{reader} is about `{}` and cannot read `{path}`", entity.name))
-            .at(at);
+        let problem =
+            Problem::new("path/other-entity", format!("{reader} is about `{}` and cannot read `{path}`", entity.name))
+                .at(at);
         self.problem(if through.is_empty() {
             problem.with_help(format!("start at `{}` and go through a `one` relation to `{}`", entity.name, path.root))
         } else {
@@ -90,7 +92,9 @@ impl Checker<'_> {
         let problem = match (&feature.ty, ty) {
             (Type::Decimal { scale: declared }, Type::Decimal { scale: computed }) if declared != computed => {
                 Problem::new(code, format!("`{name}` is declared with {declared} decimal places, but gives {computed}"))
-                    .with_help(format!("declare {computed} places, or round to {declared} with `round(..., {declared})`"))
+                    .with_help(format!(
+                        "declare {computed} places, or round to {declared} with `round(..., {declared})`"
+                    ))
             }
             (declared_ty, computed_ty) if declared_ty != computed_ty => {
                 Problem::new(code, format!("`{name}` is declared as `{declared}`, but gives `{computed}`"))

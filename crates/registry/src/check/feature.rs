@@ -80,9 +80,12 @@ impl Checker<'_> {
         for (option, given, fits, meant_for) in given {
             if given && !fits {
                 self.problem(
-                    Problem::new("feature/validation", format!("`{name}` is `{ty}`, which `{option}` does not apply to"))
-                        .at(&feature.location)
-                        .with_help(format!("`{option}` is for {meant_for}; remove it")),
+                    Problem::new(
+                        "feature/validation",
+                        format!("`{name}` is `{ty}`, which `{option}` does not apply to"),
+                    )
+                    .at(&feature.location)
+                    .with_help(format!("`{option}` is for {meant_for}; remove it")),
                 );
             }
         }
@@ -90,12 +93,16 @@ impl Checker<'_> {
         let lengths_crossed = matches!((bounds.min_length, bounds.max_length), (Some(min), Some(max)) if min > max);
         if numbers_crossed || lengths_crossed {
             self.problem(
-                Problem::new("feature/validation", format!("no value of `{name}` can be valid: its min is above its max"))
-                    .at(&feature.location)
-                    .with_help("swap the two bounds"),
+                Problem::new(
+                    "feature/validation",
+                    format!("no value of `{name}` can be valid: its min is above its max"),
+                )
+                .at(&feature.location)
+                .with_help("swap the two bounds"),
             );
         }
-        if let Some(Err(error)) = bounds.pattern.as_ref().map(|pattern| regex::Regex::new(&format!("^(?:{pattern})$"))) {
+        if let Some(Err(error)) = bounds.pattern.as_ref().map(|pattern| regex::Regex::new(&format!("^(?:{pattern})$")))
+        {
             self.problem(
                 Problem::new("feature/pattern", format!("the pattern of `{name}` is not a regular expression"))
                     .at(&feature.location)
@@ -116,9 +123,12 @@ impl Checker<'_> {
             );
         } else if default.is_null() && !feature.optional {
             self.problem(
-                Problem::new("feature/default", format!("the default of `{name}` is None, which its type does not allow"))
-                    .at(&feature.location)
-                    .with_help(format!("declare it as `{} | None`, or remove `default=`", feature.ty.python_name())),
+                Problem::new(
+                    "feature/default",
+                    format!("the default of `{name}` is None, which its type does not allow"),
+                )
+                .at(&feature.location)
+                .with_help(format!("declare it as `{} | None`, or remove `default=`", feature.ty.python_name())),
             );
         }
     }

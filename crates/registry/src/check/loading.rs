@@ -48,12 +48,17 @@ impl Checker<'_> {
                 self.problem(
                     Problem::new(
                         "source/unknown-feature",
-                        format!("the source `{}` names a column for `{}.{name}`, which is not a feature", source.name, entity.name),
+                        format!(
+                            "the source `{}` names a column for `{}.{name}`, which is not a feature",
+                            source.name, entity.name
+                        ),
                     )
                     .at(&source.location)
                     .with_help(match close {
                         Some(close) => format!("did you mean `{}.{close}`?", entity.name),
-                        None => format!("`{}` has {}", entity.name, listed(entity.features.iter().map(|f| &f.name), "and")),
+                        None => {
+                            format!("`{}` has {}", entity.name, listed(entity.features.iter().map(|f| &f.name), "and"))
+                        }
                     }),
                 );
                 continue;
@@ -62,7 +67,11 @@ impl Checker<'_> {
                 self.problem(
                     Problem::new(
                         "source/computed-feature",
-                        format!("the source `{}` names a column for `{}`, which is computed", source.name, full_name(entity, feature)),
+                        format!(
+                            "the source `{}` names a column for `{}`, which is computed",
+                            source.name,
+                            full_name(entity, feature)
+                        ),
                     )
                     .at(&source.location)
                     .with_note("computed", full_name(entity, feature).to_string(), Some(&feature.location))

@@ -54,9 +54,12 @@ impl<'g> Checker<'g> {
         let name = &resolver.name;
         let Some(first) = resolver.outputs.first() else {
             self.problem(
-                Problem::new("resolver/no-output", format!("the resolver `{name}` says of no feature that it makes it"))
-                    .at(&resolver.location)
-                    .with_help("annotate what it returns: `-> Annotated[float, Flight.risk]`"),
+                Problem::new(
+                    "resolver/no-output",
+                    format!("the resolver `{name}` says of no feature that it makes it"),
+                )
+                .at(&resolver.location)
+                .with_help("annotate what it returns: `-> Annotated[float, Flight.risk]`"),
             );
             return None;
         };
@@ -89,12 +92,9 @@ impl<'g> Checker<'g> {
     fn output(&mut self, resolver: &Resolver, output: &FeaturePath) {
         if !output.via.is_empty() || output.window.is_some() {
             self.problem(
-                Problem::new(
-                    "resolver/output",
-                    format!("the resolver `{}` cannot make `{output}`", resolver.name),
-                )
-                .at(&resolver.location)
-                .with_help("a resolver makes features of one entity itself, without relations and windows"),
+                Problem::new("resolver/output", format!("the resolver `{}` cannot make `{output}`", resolver.name))
+                    .at(&resolver.location)
+                    .with_help("a resolver makes features of one entity itself, without relations and windows"),
             );
             return;
         }

@@ -24,7 +24,10 @@ impl<'g> Checker<'g> {
                 let Some(target) = self.window_target(entity, feature, window) else { continue };
                 self.aggregation(entity, target, feature, window);
                 if !target.features.iter().any(|f| f.event_id) {
-                    at_least_once.entry(&target.name).or_default().push((full_name(entity, feature), &feature.location));
+                    at_least_once
+                        .entry(&target.name)
+                        .or_default()
+                        .push((full_name(entity, feature), &feature.location));
                 }
             }
         }
@@ -36,16 +39,19 @@ impl<'g> Checker<'g> {
             )
             .at(location)
             .with_help("mark what identifies an event, with `event_id()` or `key(event_id=True)`");
-            self.warnings.push(readers.into_iter().fold(warning, |warning, (reader, at)| {
-                warning.with_note("counted by", reader.to_string(), Some(at))
-            }));
+            self.warnings.push(
+                readers.into_iter().fold(warning, |warning, (reader, at)| {
+                    warning.with_note("counted by", reader.to_string(), Some(at))
+                }),
+            );
         }
     }
 
     fn spans(&mut self, entity: &Entity, feature: &Feature, window: &Window) {
         let name = full_name(entity, feature);
         let problem = if window.last.is_empty() {
-            Problem::new("window/spans", format!("`{name}` has no window")).with_help("write for example `last=days(7)`")
+            Problem::new("window/spans", format!("`{name}` has no window"))
+                .with_help("write for example `last=days(7)`")
         } else if window.last.contains(&Span::ZERO) {
             Problem::new("window/spans", format!("`{name}` has a window of no length"))
                 .with_help("a window ends before the row's instant, so it needs some length")
@@ -98,9 +104,12 @@ impl<'g> Checker<'g> {
             && ty != Type::Bool
         {
             self.problem(
-                Problem::new("window/filter", format!("`where` of `{name}` has to be a bool, not `{}`", ty.python_name()))
-                    .at(&feature.location)
-                    .with_help("compare: `where=Flight.dep_delay > 0`"),
+                Problem::new(
+                    "window/filter",
+                    format!("`where` of `{name}` has to be a bool, not `{}`", ty.python_name()),
+                )
+                .at(&feature.location)
+                .with_help("compare: `where=Flight.dep_delay > 0`"),
             );
         }
         let value = match &window.value {
@@ -123,7 +132,9 @@ impl<'g> Checker<'g> {
             Ok(ty) => self.result("window/result", entity, feature, &ty, false, None),
             Err((message, help)) => {
                 self.problem(
-                    Problem::new("window/aggregate", format!("`{name}` takes {message}")).at(&feature.location).with_help(help),
+                    Problem::new("window/aggregate", format!("`{name}` takes {message}"))
+                        .at(&feature.location)
+                        .with_help(help),
                 );
             }
         }

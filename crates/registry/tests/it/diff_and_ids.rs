@@ -57,22 +57,27 @@ fn numbers_are_never_given_twice() {
     let carrier = first.entity_id(&dsl::name("Carrier")).expect("a number");
     assert_ne!(third.entity_id(&dsl::name("Carrier")), Some(carrier));
     assert!(third.retired_entities().any(|(id, name)| id == carrier && name.as_str() == "Carrier"));
-    let numbers: Vec<FeatureId> = third.features().map(|(feature, ..)| id(&third, &feature.to_string()).expect("a number")).collect();
-    let all: std::collections::BTreeSet<_> = numbers.iter().copied().chain(third.retired_features().map(|r| r.0)).collect();
+    let numbers: Vec<FeatureId> =
+        third.features().map(|(feature, ..)| id(&third, &feature.to_string()).expect("a number")).collect();
+    let all: std::collections::BTreeSet<_> =
+        numbers.iter().copied().chain(third.retired_features().map(|r| r.0)).collect();
     assert_eq!(all.len(), numbers.len() + third.retired_features().count());
 }
 
 #[test]
 fn numbers_do_not_depend_on_the_order_of_declaration() {
     let first = apply(None, FIRST);
-    let other = apply(None, "
+    let other = apply(
+        None,
+        "
 entity Carrier
   key code: str
 entity Flight
   seats: int
   delay: float
   key id: int
-");
+",
+    );
     for path in ["Flight.id", "Flight.delay", "Flight.seats", "Carrier.code"] {
         assert_eq!(id(&first, path), id(&other, path), "{path}");
     }
@@ -112,7 +117,10 @@ fn revisions_count_changes() {
 #[test]
 fn what_is_stored_is_read_again_byte_for_byte() {
     let first = apply(None, FIRST);
-    let second = apply(Some(&first), "entity Flight\n  key id: int\n  late: bool = id > 9007199254740993\n  half: float = id * 0.1\n");
+    let second = apply(
+        Some(&first),
+        "entity Flight\n  key id: int\n  late: bool = id > 9007199254740993\n  half: float = id * 0.1\n",
+    );
     for registry in [first, second] {
         let bytes = registry.to_json();
         let loaded = Registry::load(&bytes).unwrap_or_else(|error| panic!("{error}"));
@@ -146,9 +154,15 @@ fn everything_is_added_at_first_and_the_form_is_json() {
     assert_eq!(first.changes.len(), 6);
     assert!(first.recomputed.is_empty());
     let json = serde_json::to_value(&first).expect("json");
-    assert_eq!(json["changes"][0], serde_json::json!({ "happened": "added", "kind": "entity", "name": "Carrier", "properties": [] }));
+    assert_eq!(
+        json["changes"][0],
+        serde_json::json!({ "happened": "added", "kind": "entity", "name": "Carrier", "properties": [] })
+    );
     let gone = diff(Some(&registry), &apply(Some(&registry), "entity Carrier\n  key code: str\n"));
-    assert_eq!(gone.to_string(), "- entity Flight\n- feature Flight.delay\n- feature Flight.id\n- feature Flight.seats\n");
+    assert_eq!(
+        gone.to_string(),
+        "- entity Flight\n- feature Flight.delay\n- feature Flight.id\n- feature Flight.seats\n"
+    );
     assert!(registry.feature(&dsl::name("Flight"), &dsl::name("delay")).is_some());
     assert!(registry.is_stored(&dsl::name("Flight"), &dsl::name("delay")));
     assert_eq!(registry.owner(&FeatureRef::new(&dsl::name("Flight"), &dsl::name("delay"))), None);

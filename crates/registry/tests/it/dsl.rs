@@ -15,9 +15,9 @@
 use std::collections::BTreeMap;
 
 use creta_model::{
-    Aggregate, Arrival, BUNDLE_FORMAT, Bundle, Entity, EventTime, Feature, FeaturePath, GRAPH_FORMAT, Graph, InputSource,
-    Location, LockedPackage, Name, NamedQuery, PackageLock, Relation, RelationKind, Resolver, ResolverInput,
-    ResolverMode, Role, Source, SourceFormat, Span, StructField, Type, Validation, Window,
+    Aggregate, Arrival, BUNDLE_FORMAT, Bundle, Entity, EventTime, Feature, FeaturePath, GRAPH_FORMAT, Graph,
+    InputSource, Location, LockedPackage, Name, NamedQuery, PackageLock, Relation, RelationKind, Resolver,
+    ResolverInput, ResolverMode, Role, Source, SourceFormat, Span, StructField, Type, Validation, Window,
 };
 
 use crate::dsl_expr::parse_expr;
@@ -221,7 +221,8 @@ fn feature(
 fn parse_window(entity: &Entity, text: &str, targets: &BTreeMap<(String, String), String>) -> Window {
     let (text, spans) = text.rsplit_once(" last").expect("` last` and spans");
     let include_now = spans.contains("now");
-    let last = spans.split_whitespace().filter(|span| *span != "now").map(|s| Span::parse(s).expect("a span")).collect();
+    let last =
+        spans.split_whitespace().filter(|span| *span != "now").map(|s| Span::parse(s).expect("a span")).collect();
     let (text, filter) = text.split_once(" where ").map_or((text, None), |(text, filter)| (text, Some(filter)));
     let (function, arguments) = text.trim().split_once('(').expect("function(relation)");
     let arguments = arguments.strip_suffix(')').expect("a closing parenthesis");

@@ -142,7 +142,8 @@ impl Parser<'_> {
     }
 
     fn feature(&self, path: &str) -> Expr {
-        let rooted = if path.starts_with(char::is_uppercase) { path.to_owned() } else { format!("{}.{path}", self.entity) };
+        let rooted =
+            if path.starts_with(char::is_uppercase) { path.to_owned() } else { format!("{}.{path}", self.entity) };
         Expr::Feature { path: FeaturePath::parse(&rooted).unwrap_or_else(|error| panic!("{error}")) }
     }
 }

@@ -61,7 +61,11 @@ fn changed_by(change: impl FnOnce(&mut Bundle)) -> Vec<String> {
     let mut bundle = dsl::parse(DEFINITIONS);
     change(&mut bundle);
     let after = all(bundle, "prod");
-    before.into_iter().filter(|(name, fingerprint)| after.get(name) != Some(fingerprint)).map(|(name, _)| name).collect()
+    before
+        .into_iter()
+        .filter(|(name, fingerprint)| after.get(name) != Some(fingerprint))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 fn changed_text(from: &str, to: &str) -> Vec<String> {
@@ -73,7 +77,11 @@ fn changed_text(from: &str, to: &str) -> Vec<String> {
 fn s28_code_changes_what_is_downstream_and_nothing_else() {
     let downstream = ["Flight.high", "Flight.low", "Flight.risk", "Flight.spread"];
     assert_eq!(changed_by(|bundle| bundle.graph.resolvers[0].code.push_str("\n    return 1")), downstream);
-    assert_eq!(changed_by(|bundle| bundle.graph.resolvers[1].code.push_str("\n    return 1")), [""; 0], "of staging only");
+    assert_eq!(
+        changed_by(|bundle| bundle.graph.resolvers[1].code.push_str("\n    return 1")),
+        [""; 0],
+        "of staging only"
+    );
     assert_eq!(changed_by(|bundle| bundle.lock.python = "3.12".into()), downstream);
 }
 
@@ -89,7 +97,10 @@ fn s28_options_and_inputs_count() {
     assert_eq!(changed_text("last 1h 1d", "last 1h 1d now"), mean);
     assert_eq!(changed_text("last 1h 1d", "last 1h 1d 7d"), [""; 0], "each window's value is its own");
     assert_eq!(changed_text("risk > 0.5", "risk > 0.6"), ["Flight.high", "Flight.low"]);
-    assert_eq!(changed_text("delay_mean[1d], wind", "delay_mean[1h], wind"), ["Flight.high", "Flight.low", "Flight.risk", "Flight.spread"]);
+    assert_eq!(
+        changed_text("delay_mean[1d], wind", "delay_mean[1h], wind"),
+        ["Flight.high", "Flight.low", "Flight.risk", "Flight.spread"]
+    );
     let by_origin = changed_text("one operator: Carrier on carrier", "one operator: Carrier on origin");
     assert_eq!(by_origin, ["Flight.foreign", "Flight.high", "Flight.low", "Flight.risk", "Flight.spread"]);
 }
@@ -99,8 +110,18 @@ fn s28_what_marks_versions_of_one_event_counts_for_lookups_and_windows() {
     assert_eq!(
         changed_text("key id: int  event_id", "key id: int"),
         [
-            "Carrier.delay_mean", "Carrier.flown", "Flight.carrier", "Flight.dep_delay", "Flight.departed",
-            "Flight.foreign", "Flight.high", "Flight.id", "Flight.low", "Flight.origin", "Flight.risk", "Flight.spread",
+            "Carrier.delay_mean",
+            "Carrier.flown",
+            "Flight.carrier",
+            "Flight.dep_delay",
+            "Flight.departed",
+            "Flight.foreign",
+            "Flight.high",
+            "Flight.id",
+            "Flight.low",
+            "Flight.origin",
+            "Flight.risk",
+            "Flight.spread",
         ]
     );
 }

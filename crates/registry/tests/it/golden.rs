@@ -28,7 +28,8 @@ pub(crate) fn run(folder: &str, answer: impl Fn(&str) -> String) {
             written.push_str(&format!("{question}----\n{}\n", got.trim_end()));
             if !update && expected.trim_end() != got.trim_end() {
                 let title = question.lines().next().unwrap_or_default();
-                writeln!(failures, "{} {title}\nexpected:\n{expected}\ngot:\n{got}\n", file.display()).expect("a string");
+                writeln!(failures, "{} {title}\nexpected:\n{expected}\ngot:\n{got}\n", file.display())
+                    .expect("a string");
             }
         }
         if update {

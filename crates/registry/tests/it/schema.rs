@@ -139,7 +139,10 @@ fn the_maximal_example_has_every_property_of_the_schema() {
                 }
             }
             Value::Array(items) => {
-                items.iter().enumerate().for_each(|(position, item)| properties(item, &format!("{at}/{position}"), found));
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(position, item)| properties(item, &format!("{at}/{position}"), found));
             }
             _ => {}
         }

@@ -24,7 +24,7 @@ use crate::context::{Guarded, Input, PlaceOf, authenticate};
 use crate::control_plane::ControlPlane;
 use crate::failures::Failures;
 use crate::limits::{
-    BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX,
+    BODY_TIME_MAX, BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX,
     REQUESTS_MAX,
 };
 use crate::metrics::Metrics;
@@ -63,6 +63,12 @@ impl App {
             Problem::new("busy/requests", "the server is working on as many requests as it takes at a time")
                 .with_help("try again after the time in the header `retry-after`")
         })
+    }
+
+    /// Counts and times so far, and how many requests are at work.
+    pub(crate) fn render_metrics(&self) -> String {
+        let light = REQUESTS_MAX - self.turns.available_permits();
+        self.metrics.render(light, BULK_REQUESTS_MAX - self.bulk_turns.available_permits())
     }
 
     pub(crate) fn stopping(&self) {
@@ -178,7 +184,12 @@ async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result
     let address = address.map(|ConnectInfo(address)| address.ip()).map_err(|_| internal())?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_owned();
-    let body = read_body(&parts.headers, body, route.body_bytes_max).await?;
+    let reading = tokio::time::timeout(BODY_TIME_MAX, read_body(&parts.headers, body, route.body_bytes_max));
+    let body = reading.await.map_err(|_| {
+        let seconds = BODY_TIME_MAX.as_secs();
+        Problem::new("request/slow-body", format!("the body did not arrive within {seconds} s"))
+            .with_help("send it in smaller parts")
+    })??;
     Ok(Input { address, path, query, content_type, body })
 }
 

@@ -30,6 +30,8 @@ pub const BULK_REQUESTS_MAX: usize = 4;
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest time for a bulk request.
 pub const BULK_REQUEST_TIME_MAX: Duration = Duration::from_secs(900);
+/// Longest time for a body to arrive, so that nobody keeps a place among the requests at work by sending slowly.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 /// Most bytes that are taken of a body after its request was refused, so that the client reads why.
 pub const DRAIN_BYTES_MAX: usize = 64 << 20;
 /// Longest time for that.

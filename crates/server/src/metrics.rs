@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use creta_model::Scope;
-use metrics::{counter, histogram, with_local_recorder};
+use metrics::{counter, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Bounds of the latency histogram in seconds.
@@ -57,8 +57,12 @@ impl Metrics {
         with_local_recorder(&self.recorder, || counter!("creta_tokens_total", "outcome" => outcome).increment(1));
     }
 
-    /// The exposition format, version 0.0.4.
-    pub(crate) fn render(&self) -> String {
+    /// The exposition format, version 0.0.4, with the numbers of light and bulk requests at work now.
+    pub(crate) fn render(&self, light: usize, bulk: usize) -> String {
+        with_local_recorder(&self.recorder, || {
+            gauge!("creta_requests_at_work", "weight" => "light").set(light as f64);
+            gauge!("creta_requests_at_work", "weight" => "bulk").set(bulk as f64);
+        });
         self.handle.run_upkeep();
         self.handle.render()
     }

@@ -17,6 +17,7 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("request/malformed", StatusCode::BAD_REQUEST),
     ("request/query-string", StatusCode::BAD_REQUEST),
     ("request/cut-short", StatusCode::BAD_REQUEST),
+    ("request/slow-body", StatusCode::REQUEST_TIMEOUT),
     ("auth/too-many-failures", StatusCode::TOO_MANY_REQUESTS),
     ("audit/unavailable", StatusCode::SERVICE_UNAVAILABLE),
     ("store/full", StatusCode::INSUFFICIENT_STORAGE),

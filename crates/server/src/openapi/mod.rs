@@ -163,7 +163,7 @@ fn responses(operation: &Operation, guarded: bool) -> Value {
 }
 
 fn statuses(operation: &Operation, guarded: bool) -> BTreeSet<u16> {
-    let mut statuses = BTreeSet::from([400, 413, 500, 503]);
+    let mut statuses = BTreeSet::from([400, 408, 413, 500, 503]);
     if guarded {
         statuses.extend([401, 403]);
     }
@@ -180,6 +180,7 @@ fn meaning(status: u16) -> &'static str {
         401 => "Who asks is not known: no token, an expired one, or one of elsewhere.",
         403 => "The policies do not allow this. The denial stands in the log.",
         404 => "There is no such thing in this scope.",
+        408 => "The body took too long to arrive.",
         409 => "It is there already, or was changed by somebody else.",
         413 => "Too much at once.",
         415 => "Another content type is expected.",

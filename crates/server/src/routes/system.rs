@@ -33,6 +33,6 @@ pub(super) async fn openapi(app: Arc<App>, _input: Input) -> Result<Response, Re
 
 /// Counts and times in Prometheus' text format.
 pub(super) async fn metrics(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
-    let text = guarded.act(Details::none(), |admitted| Ok(admitted.app.metrics.render())).await?;
+    let text = guarded.act(Details::none(), |admitted| Ok(admitted.app.render_metrics())).await?;
     Ok(typed("text/plain; version=0.0.4; charset=utf-8", text))
 }

@@ -1,15 +1,14 @@
 //! Making, starting and stopping.
 
-use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 
 use creta_model::Environment;
 use creta_server::{InitOptions, ServeOptions, ServerError, init, start};
 use serde_json::json;
 
-use crate::support::{INGEST, Server, facts};
+use crate::support::{INGEST, Server, Slow, facts};
 
 #[test]
 fn init_does_not_overwrite_and_says_what_is_there() {
@@ -83,30 +82,6 @@ fn facts_definitions_and_the_log_outlive_a_restart() {
     assert!(page.contains("server.stop"));
 }
 
-/// A body whose end comes when it is told to. Before it comes so much that it cannot all wait in the client's buffers.
-struct Slow {
-    padding: usize,
-    end: Option<Vec<u8>>,
-    started: Sender<()>,
-    go_on: Receiver<()>,
-}
-
-impl Read for Slow {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.padding > 0 {
-            let bytes = self.padding.min(buffer.len());
-            buffer[..bytes].fill(b' ');
-            self.padding -= bytes;
-            return Ok(bytes);
-        }
-        let Some(end) = self.end.take() else { return Ok(0) };
-        self.started.send(()).expect("the test waits");
-        self.go_on.recv().expect("the test goes on");
-        buffer[..end.len()].copy_from_slice(&end);
-        Ok(end.len())
-    }
-}
-
 #[test]
 fn requests_at_work_are_finished_before_a_server_stops() {
     let mut server = Server::new();
@@ -127,6 +102,7 @@ fn requests_at_work_are_finished_before_a_server_stops() {
         request.send(ureq::SendBody::from_owned_reader(body)).map(|reply| reply.status().as_u16())
     });
     has_started.recv().expect("most of the body is sent");
+    server.wait_for("light", 2);
     let stopping = std::thread::spawn(move || {
         server.stop();
         server

@@ -1,8 +1,10 @@
 //! Too much, too deep, cut short, or of another type: refused with a problem, and nothing is stored.
 
+use std::sync::mpsc::channel;
+
 use serde_json::json;
 
-use crate::support::{ARROW, INGEST, JSON, Server, facts, stream};
+use crate::support::{ARROW, INGEST, JSON, Server, Slow, bundle, facts, stream};
 
 #[test]
 fn attack_arrow_that_is_cut_short_or_lies_stores_nothing() {
@@ -74,4 +76,33 @@ fn a_request_id_is_made_by_the_server_and_never_taken_over() {
     let reply = server.send_with("GET", "/health", None, &[("x-request-id", "forged")], None);
     let id = reply.headers.get("x-request-id").expect("an id").to_str().expect("text").to_owned();
     assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+}
+
+#[test]
+fn requests_beyond_what_the_server_takes_are_told_to_come_back() {
+    let server = Server::new();
+    let token = server.shop("acme").token;
+    let agent = crate::support::agent(&server.report.ca);
+    let (started, has_started) = channel();
+    let mut at_work = Vec::new();
+    for _ in 0..creta_server::limits::BULK_REQUESTS_MAX {
+        let (go_on, may_go_on) = channel();
+        let end = Some(bundle().to_string().into_bytes());
+        let body = Slow { padding: 3 << 20, end, started: started.clone(), go_on: may_go_on };
+        let request = agent.post(format!("{}/v1/check", server.running().url()));
+        let request = request.header("authorization", format!("Bearer {token}")).header("content-type", JSON);
+        let sending = move || request.send(ureq::SendBody::from_owned_reader(body)).map(|reply| reply.status().as_u16());
+        at_work.push((go_on, std::thread::spawn(sending)));
+        has_started.recv().expect("most of the body is sent");
+    }
+    server.wait_for("bulk", creta_server::limits::BULK_REQUESTS_MAX);
+    let refused = server.post("/v1/check", &token, &bundle());
+    assert_eq!(refused.problem(503), "busy/requests");
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(server.get("/v1/status", &token).status, 200, "light requests have places of their own");
+    for (go_on, sending) in at_work {
+        go_on.send(()).expect("the body waits");
+        assert_eq!(sending.join().expect("no panic").expect("answered"), 200);
+    }
+    server.post("/v1/check", &token, &bundle()).ok();
 }

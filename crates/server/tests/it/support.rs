@@ -1,12 +1,15 @@
 //! A server for one test, and a client that shows everything of an answer.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use creta_model::{Environment, Instant};
+use creta_model::Environment;
 use creta_server::{Credential, InitOptions, InitReport, RunningServer, ServeOptions, WorkerConfig, init, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -188,6 +191,15 @@ impl Server {
         Account { client_id, secret, token }
     }
 
+    /// Waits until so many requests of a weight are at work; asking counts as a light one.
+    pub(crate) fn wait_for(&self, weight: &str, requests: usize) {
+        let (line, admin) = (format!("creta_requests_at_work{{weight=\"{weight}\"}} {requests}\n"), self.admin_token());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.get("/metrics", &admin).text().contains(&line) {
+            assert!(Instant::now() < deadline, "{line} did not come");
+        }
+    }
+
     /// A tenant with a deployed project and a developer.
     pub(crate) fn shop(&self, tenant: &str) -> Account {
         self.tenant(tenant);
@@ -223,7 +235,7 @@ pub(crate) fn stream(batch: &RecordBatch) -> Vec<u8> {
 }
 
 pub(crate) fn instant(text: &str) -> i64 {
-    Instant::parse(text).expect("an instant").micros()
+    creta_model::Instant::parse(text).expect("an instant").micros()
 }
 
 fn feature(name: &str, ty: &str, role: &str) -> Value {
@@ -277,4 +289,28 @@ pub(crate) fn spine(rows: &[(i64, &str)]) -> RecordBatch {
         ("at", Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC"))),
     ])
     .expect("columns of one length")
+}
+
+/// A body whose end comes when it is told to. Before it comes so much that it cannot all wait in the client's buffers.
+pub(crate) struct Slow {
+    pub(crate) padding: usize,
+    pub(crate) end: Option<Vec<u8>>,
+    pub(crate) started: Sender<()>,
+    pub(crate) go_on: Receiver<()>,
+}
+
+impl Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.padding > 0 {
+            let bytes = self.padding.min(buffer.len());
+            buffer[..bytes].fill(b' ');
+            self.padding -= bytes;
+            return Ok(bytes);
+        }
+        let Some(end) = self.end.take() else { return Ok(0) };
+        self.started.send(()).expect("the test waits");
+        self.go_on.recv().expect("the test goes on");
+        buffer[..end.len()].copy_from_slice(&end);
+        Ok(end.len())
+    }
 }

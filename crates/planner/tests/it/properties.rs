@@ -46,10 +46,11 @@ fn definitions(choices: &mut Choices) -> (String, Vec<FeaturePath>) {
                 writeln!(text, "  many m{other}: E{other} on k = r0\n  w{other}: float = mean(m{other}: s0) where s1 > 0 last 1h 1d").expect("text");
                 numbers.extend([format!("w{other}[1h]"), format!("w{other}[1d]")]);
             }
-            if other < entity && choices.below(3) > 0 {
+            let earlier = readable.get(other).filter(|_| choices.below(3) > 0);
+            if let Some(features) = earlier {
                 let by = choices.one_of(&["r0", "r1", "lowered"]);
                 writeln!(text, "  one o{other}: E{other} on {by} = k").expect("text");
-                numbers.extend(readable[other].iter().map(|feature| format!("o{other}.{feature}")));
+                numbers.extend(features.iter().map(|feature| format!("o{other}.{feature}")));
             }
         }
         for computed in 0..choices.below(5) {

@@ -99,10 +99,9 @@ fn options_of(text: &str) -> Vec<(&str, &str)> {
         let key = &rest[..end];
         if rest[end..].starts_with('=') {
             let value = &rest[end + 1..];
-            let length = if value.starts_with('"') {
-                value[1..].find('"').expect("a closing quote") + 2
-            } else {
-                value.find(' ').unwrap_or(value.len())
+            let length = match value.strip_prefix('"') {
+                Some(quoted) => quoted.find('"').expect("a closing quote") + 2,
+                None => value.find(' ').unwrap_or(value.len()),
             };
             found.push((key, value[..length].trim_matches('"')));
             rest = value[length..].trim_start();

@@ -277,3 +277,18 @@ fn the_schema_takes_the_definitions_of_every_golden_case() {
     }
     assert!(validated > 10);
 }
+
+#[test]
+fn schema_and_registry_take_what_the_python_package_exports() {
+    for name in ["flights", "shop"] {
+        let mut json = read(&format!("sdk/python/tests/golden/{name}.json"));
+        // The golden files may list the names of modules instead of their text.
+        json["modules"] = json!({});
+        validate(&json).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bundle: Bundle = serde_json::from_value(json).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // The shop shows every declaration once, whether or not they go together.
+        if name != "shop" {
+            Registry::apply(None, bundle).unwrap_or_else(|problems| panic!("{name}: {}", problems[0]));
+        }
+    }
+}

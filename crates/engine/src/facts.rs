@@ -48,6 +48,16 @@ pub enum FactRange {
     },
 }
 
+impl FactRange {
+    /// Whether a fact of this event time can matter to any point; the coarse test for scans.
+    pub fn covers(&self, event_time: i64) -> bool {
+        match *self {
+            Self::Latest { to } => event_time <= to,
+            Self::Window { from, to, .. } => (from..=to).contains(&event_time),
+        }
+    }
+}
+
 /// What a run needs to know about one entity. Fields narrow the answer; a reader may always return more facts.
 #[derive(Debug)]
 pub struct FactRequest<'a> {
@@ -66,18 +76,9 @@ pub struct FactRequest<'a> {
 }
 
 impl FactRequest<'_> {
-    /// The greatest `known_as_of`: facts that arrived later are not needed.
+    /// The greatest `known_as_of`: facts that arrived later are not needed. Looks at every point: ask once, not per fact.
     pub fn known_to(&self) -> i64 {
         self.points.iter().map(|point| point.known_as_of).max().unwrap_or(i64::MIN)
-    }
-
-    /// Whether a fact of these times can matter to any point; the coarse test for scans.
-    pub fn may_matter(&self, event_time: i64, arrival_time: i64) -> bool {
-        let inside = match self.range {
-            FactRange::Latest { to } => event_time <= to,
-            FactRange::Window { from, to, .. } => (from..=to).contains(&event_time),
-        };
-        inside && arrival_time <= self.known_to()
     }
 }
 

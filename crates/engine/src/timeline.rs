@@ -75,7 +75,7 @@ impl Timelines {
                 let (event, arrival) = (stamps.event[row], stamps.arrival[row]);
                 let superseded = superseded.as_ref().map_or(i64::MAX, |column| column(row));
                 let visible_to_some = arrival <= known_to && superseded > known_from.max(arrival);
-                if retracted.value(row) || !visible_to_some || !request.may_matter(event, arrival) {
+                if retracted.value(row) || !visible_to_some || !request.range.covers(event) {
                     continue;
                 }
                 encoded.clear();

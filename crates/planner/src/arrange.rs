@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use creta_model::{Entity, Expr, Feature, FeaturePath, InputSource, Name, Span, Type, Window};
-use creta_registry::{Registry, SEMANTICS_VERSION, digest, typed};
+use creta_model::{Entity, Feature, FeaturePath, InputSource, Name, Span, Type, Window};
+use creta_registry::{Registry, SEMANTICS_VERSION, Typed, digest, typed, typed_value};
 
 use crate::bind::bind;
 use crate::plan::{
@@ -214,16 +214,17 @@ impl Writer<'_> {
         span: Span,
         slot: SlotId,
     ) -> Aggregation {
-        let bound = |expr: &Expr| {
-            let expr =
-                typed(expr, &|path| Some(self.type_of(path))).expect("the registry checked every window's types");
+        let lookup = |path: &FeaturePath| Some(self.type_of(path));
+        let value = typed_value(window, &feature.ty, &lookup);
+        let filter = window.filter.as_ref().map(|filter| typed(filter, &lookup)).transpose();
+        let bound = |expr: Typed| {
             let column = |path: &FeaturePath| columns.iter().position(|name| **name == path.feature);
             bind(&expr, &|path| column(path).expect("the columns are those that the expressions read"))
         };
         Aggregation {
             aggregate: window.aggregate,
-            value: window.value.as_ref().map(bound),
-            filter: window.filter.as_ref().map(bound),
+            value: value.expect("the registry checked the types of every window").map(bound),
+            filter: filter.expect("the registry checked the types of every window").map(bound),
             span,
             include_now: window.include_now,
             slot,

@@ -20,6 +20,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod aggregates;
 mod canonical;
 mod catalog;
 mod check;
@@ -35,6 +36,7 @@ mod properties;
 mod registry;
 mod render;
 
+pub use aggregates::typed_value;
 pub use canonical::{canonical_bytes, digest};
 pub use catalog::{Catalog, FeatureRef, Hop, Production, Target, is_enabled};
 pub use closest::closest;

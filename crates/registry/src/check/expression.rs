@@ -91,10 +91,16 @@ impl Checker<'_> {
         let (declared, computed) = (render_type(&feature.ty, feature.optional), render_type(ty, optional));
         let problem = match (&feature.ty, ty) {
             (Type::Decimal { scale: declared }, Type::Decimal { scale: computed }) if declared != computed => {
-                Problem::new(code, format!("`{name}` is declared with {declared} decimal places, but gives {computed}"))
-                    .with_help(format!(
-                        "declare {computed} places, or round to {declared} with `round(..., {declared})`"
-                    ))
+                Problem::new(
+                    code,
+                    format!("`{name}` is declared with `Scale({declared})`, but gives `Scale({computed})`"),
+                )
+                .with_help(match expr {
+                    Some(_) => format!(
+                        "declare it as `Annotated[Decimal, Scale({computed})]`, or write `round(..., {declared})`"
+                    ),
+                    None => format!("declare it as `Annotated[Decimal, Scale({computed})]`"),
+                })
             }
             (declared_ty, computed_ty) if declared_ty != computed_ty => {
                 Problem::new(code, format!("`{name}` is declared as `{declared}`, but gives `{computed}`"))

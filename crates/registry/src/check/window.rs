@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use creta_model::{Aggregate, Entity, Expr, Feature, Location, Name, Problem, RelationKind, Span, Type, Window};
 
 use super::{Checker, full_name};
+use crate::aggregates::{aggregate_type, typed_value};
 use crate::catalog::FeatureRef;
 use crate::closest::closest;
-use crate::functions::is_ordered;
 use crate::infer::infer;
 
 /// The most values that `last_n` keeps.
@@ -112,13 +112,11 @@ impl<'g> Checker<'g> {
                 .with_help("compare: `where=Flight.dep_delay > 0`"),
             );
         }
-        let value = match &window.value {
-            Some(value) => match self.over_facts(entity, target, feature, value) {
-                Some((ty, _)) => Some(ty),
-                None => return,
-            },
-            None => None,
-        };
+        if window.value.as_ref().is_some_and(|value| self.over_facts(entity, target, feature, value).is_none()) {
+            return;
+        }
+        let value = typed_value(window, &feature.ty, &|path| self.type_of(path));
+        let value = value.expect("the value was found to have a type").map(|value| value.ty);
         if let Aggregate::LastN { n } = window.aggregate
             && !(1..=LAST_N_MAX).contains(&n)
         {
@@ -185,48 +183,4 @@ impl<'g> Checker<'g> {
             }
         }
     }
-}
-
-/// Type of an aggregation's value, or what it cannot take and what to do.
-pub(crate) fn aggregate_type(aggregate: Aggregate, value: Option<&Type>) -> Result<Type, (String, String)> {
-    let what = match aggregate {
-        Aggregate::Count => return Ok(Type::Int),
-        Aggregate::Sum => "the sum",
-        Aggregate::Mean => "the mean",
-        Aggregate::Min => "the smallest",
-        Aggregate::Max => "the largest",
-        Aggregate::Std => "the standard deviation",
-        Aggregate::Var => "the variance",
-        Aggregate::First => "the first",
-        Aggregate::Last | Aggregate::LastN { .. } => "the last",
-        Aggregate::Distinct => "the number of different values",
-    };
-    let Some(value) = value else {
-        return Err((
-            format!("{what} of nothing"),
-            "say of which feature, for example `mean(flights[Flight.dep_delay], last=days(7))`".to_owned(),
-        ));
-    };
-    let allowed = match (aggregate, value) {
-        (Aggregate::Sum | Aggregate::Mean, Type::Decimal { .. } | Type::Timedelta) => Some(value.clone()),
-        (Aggregate::Sum, Type::Int | Type::Float) => Some(value.clone()),
-        (Aggregate::Mean | Aggregate::Std | Aggregate::Var, Type::Int | Type::Float) => Some(Type::Float),
-        (Aggregate::Min | Aggregate::Max, ty) if is_ordered(ty) => Some(value.clone()),
-        (Aggregate::First | Aggregate::Last, _) => Some(value.clone()),
-        (Aggregate::LastN { .. }, _) => Some(Type::List { item: Box::new(value.clone()), optional: false }),
-        (Aggregate::Distinct, Type::List { .. } | Type::Struct { .. } | Type::Vector { .. }) => None,
-        (Aggregate::Distinct, _) => Some(Type::Int),
-        _ => None,
-    };
-    allowed.ok_or_else(|| {
-        let help = match (aggregate, value) {
-            (Aggregate::Sum | Aggregate::Mean, Type::Bool) => {
-                "count the true ones: `count(..., where=...)`; for their share divide two counts"
-            }
-            (Aggregate::Std | Aggregate::Var, Type::Decimal { .. }) => "convert the Decimal with `to_float(...)`",
-            (Aggregate::Min | Aggregate::Max | Aggregate::Distinct, _) => "aggregate a feature with simple values",
-            _ => "aggregate a number",
-        };
-        (format!("{what} of `{}`", value.python_name()), help.to_owned())
-    })
 }

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
-use arrow::util::pretty::pretty_format_batches;
+use arrow::util::display::array_value_to_string;
 use creta_engine::read_parquet;
 use creta_model::{FeaturePath, Problem};
 use parquet::arrow::ArrowWriter;
@@ -19,11 +19,12 @@ use super::{arrow_stream, connect};
 use crate::args::Train;
 use crate::failure::Failure;
 use crate::http::{ARROW_STREAM, query_string};
-use crate::terminal::{Terminal, counted};
+use crate::terminal::{Align, Terminal, counted, grouped, table};
 
 /// Rows and columns shown of a training set; the rest is in the file.
-const PREVIEW_ROWS: usize = 5;
-const PREVIEW_COLUMNS: usize = 8;
+const PREVIEW_ROWS: usize = 4;
+const PREVIEW_COLUMNS: usize = 15;
+const PREVIEW_WIDTH: usize = 20;
 
 pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let start = Instant::now();
@@ -120,16 +121,40 @@ fn write_parquet(
     Ok(written)
 }
 
-/// The first rows, and of wide tables the last columns: those are the features.
+/// A few rows of the first batch, spread over it, one column each: wide tables stay readable that way. Of the columns
+/// the last: those are the features.
 fn preview(batch: &RecordBatch) -> String {
-    let rows = batch.slice(0, batch.num_rows().min(PREVIEW_ROWS));
-    let columns: Vec<usize> = (batch.num_columns().saturating_sub(PREVIEW_COLUMNS)..batch.num_columns()).collect();
-    let shown = rows.project(&columns).and_then(|rows| Ok(pretty_format_batches(&[rows])?.to_string()));
-    let more = match batch.num_columns() - columns.len() {
-        0 => String::new(),
-        more => format!("{} not shown\n", counted(more as u64, "more column", "more columns")),
+    let shown = batch.num_rows().min(PREVIEW_ROWS);
+    let rows: Vec<usize> = (0..shown).map(|n| (2 * n + 1) * batch.num_rows() / (2 * shown)).collect();
+    let skipped = batch.num_columns().saturating_sub(PREVIEW_COLUMNS);
+    let numbers: Vec<String> = rows.iter().map(|row| format!("row {}", grouped(*row as u64))).collect();
+    let mut headings = vec![("column", Align::Left)];
+    headings.extend(numbers.iter().map(|number| (number.as_str(), Align::Right)));
+    let lines = (skipped..batch.num_columns()).map(|column| {
+        let mut line = vec![batch.schema_ref().field(column).name().clone()];
+        line.extend(rows.iter().map(|row| cell(batch.column(column), *row)));
+        line
+    });
+    let mut text = table(&headings, &lines.collect::<Vec<_>>()) + "\n";
+    if skipped > 0 {
+        text.push_str(&format!("and {}\n", counted(skipped as u64, "column before them", "columns before them")));
+    }
+    text + "\n"
+}
+
+/// A value in at most [`PREVIEW_WIDTH`] characters; numbers with a fraction in four places.
+fn cell(column: &ArrayRef, row: usize) -> String {
+    if column.is_null(row) {
+        return String::new();
+    }
+    let text = match column.as_primitive_opt::<Float64Type>() {
+        Some(floats) => format!("{:.4}", floats.value(row)),
+        None => array_value_to_string(column, row).unwrap_or_default(),
     };
-    shown.map_or_else(|_| String::new(), |text| format!("{text}\n{more}"))
+    if text.chars().count() <= PREVIEW_WIDTH {
+        return text;
+    }
+    text.chars().take(PREVIEW_WIDTH - 3).chain("...".chars()).collect()
 }
 
 #[cfg(test)]
@@ -140,6 +165,24 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
+
+    #[test]
+    fn a_preview_shows_rows_from_the_whole_table() {
+        let columns: Vec<(String, ArrayRef)> = vec![
+            ("id".into(), Arc::new(Int64Array::from_iter_values(0..1000))),
+            ("x".into(), Arc::new(arrow::array::Float64Array::from_iter((0..1000).map(|n| (n > 500).then_some(0.5))))),
+            ("t".into(), Arc::new(arrow::array::StringArray::from_iter_values((0..1000).map(|_| "ä".repeat(30))))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+        let cut = format!("{}...", "ä".repeat(17));
+        let text = preview(&batch);
+        assert!(text.starts_with("column               row 125"), "{text}");
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1], ["id", "125", "375", "625", "875"]);
+        assert_eq!(lines[2], ["x", "0.5000", "0.5000"]);
+        assert_eq!(lines[3][1], cut);
+        assert_eq!(preview(&batch.slice(0, 0)).lines().count(), 5, "a table without rows still has its columns");
+    }
 
     #[test]
     fn a_training_set_survives_writing_and_a_failed_one_leaves_the_old_file() {

@@ -1,5 +1,7 @@
 //! `creta verify`: do online and offline answers agree, and would we notice if they did not?
 
+use std::collections::BTreeMap;
+
 use creta_engine::{VerifyOptions, VerifyReport};
 use creta_model::Problem;
 
@@ -20,16 +22,20 @@ pub(crate) fn run(verify: &Verify, terminal: &mut Terminal<'_>) -> Result<(), Fa
 }
 
 fn text(report: &VerifyReport) -> String {
-    let features: Vec<String> = report.features.iter().map(|feature| format!("  {feature}\n")).collect();
+    let mut entities: BTreeMap<&str, usize> = BTreeMap::new();
+    for feature in &report.features {
+        *entities.entry(feature.root.as_str()).or_default() += 1;
+    }
+    let entities: Vec<String> = entities.iter().map(|(entity, features)| format!("{entity} {features}")).collect();
     let examples: Vec<String> = report.examples.iter().map(|example| format!("differs: {example}\n")).collect();
     format!(
-        "replayed {} facts in arrival order, asked {} rows for {} features in {:.1} s\n{}{}\
+        "replayed {} facts in arrival order, asked {} rows for {} features ({}) in {:.1} s\n{}\
          planted fault: {}\nverify: compared {}, differences {}",
         grouped(report.facts),
         grouped(report.rows),
         report.features.len(),
+        entities.join(", "),
         report.seconds,
-        features.concat(),
         examples.concat(),
         if report.planted_fault_seen { "seen" } else { "NOT seen" },
         grouped(report.compared),

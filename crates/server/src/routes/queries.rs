@@ -40,7 +40,9 @@ pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, 
     let explanation = guarded
         .act(Details::none(), move |admitted| Ok(admitted.engine()?.explain(&request, &admitted.permit)?))
         .await?;
-    answer(&explanation)
+    let mut body = serde_json::to_value(&explanation).expect("an explanation has a JSON form");
+    body["text"] = explanation.to_string().into(); // For people, so that no client has to lay it out again.
+    answer(&body)
 }
 
 fn query_request(input: &Input) -> Result<QueryRequest, Problem> {

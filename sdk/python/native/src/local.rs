@@ -115,14 +115,15 @@ impl Local {
         Ok(ArrowStream::new(schema, batches))
     }
 
-    /// How a `QueryRequest` would be answered: JSON with the plan's steps and, under `text`, the form for people.
+    /// How a `QueryRequest` would be answered, as JSON; under `text` the form for people.
     fn explain(&self, py: Python<'_>, request_json: &str) -> PyResult<String> {
         let request: QueryRequest = request(request_json)?;
         answer(py.detach(|| {
             let permit = self.permit(Action::Plan, Vec::new()).map_err(one)?;
             let explanation = self.engine.explain(&request, &permit).map_err(one)?;
-            let text = explanation.to_string();
-            Ok(serde_json::json!({ "explanation": explanation, "text": text }))
+            let mut body = serde_json::to_value(&explanation).expect("an explanation has a JSON form");
+            body["text"] = explanation.to_string().into();
+            Ok(body)
         }))
     }
 

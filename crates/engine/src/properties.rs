@@ -305,6 +305,22 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    #[test]
+    fn s26_the_number_of_threads_does_not_matter(history in history(30, floats().boxed()), rows in rows()) {
+        let (plan, _) = window_plan();
+        // Enough rows for several threads, which then meet in the middle of a key.
+        let many: Vec<Row> = rows.iter().cycle().take(1700).cloned().collect();
+        let one = answers(&plan, &many, &history, &[], 1);
+        prop_assert_eq!(&one[..rows.len()], &answers(&plan, &rows, &history, &[], 1)[..]);
+        for threads in [2, 3, 64] {
+            prop_assert!(one == answers(&plan, &many, &history, &[], threads), "{} threads", threads);
+        }
+    }
+}
+
 /// One key with so many facts and rows that sums and trees are precomputed.
 fn long_history() -> impl Strategy<Value = (Vec<Fact>, Vec<Row>)> {
     let values = prop_oneof![

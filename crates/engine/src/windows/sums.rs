@@ -168,11 +168,17 @@ impl<'a> KeySums<'a> {
         let (sum, exponent) = self.total(runs, Power::One, &mut ones);
         make_magnitude(sum);
         let (sum_of_squares, _) = self.total(runs, Power::Two, &mut squares);
+        let divisors = [count * (count - 1)];
+        // Both products fit into 128 bits, and by Cauchy and Schwarz the difference is not negative.
+        if let ([sum], [sum_of_squares]) = (trim(sum), trim(sum_of_squares)) {
+            let numerator = u128::from(*sum_of_squares) * u128::from(count) - u128::from(*sum) * u128::from(*sum);
+            return round_quotient(false, &[numerator as u64, (numerator >> 64) as u64], 2 * exponent, &divisors);
+        }
         let (mut numerator, mut square) = ([0; 2 * LIMBS_MAX], [0; 2 * LIMBS_MAX]);
         multiply(trim(sum_of_squares), &[count], &mut numerator);
         multiply(trim(sum), trim(sum), &mut square);
         sub_assign(&mut numerator, &square);
-        round_quotient(false, &numerator, 2 * exponent, &[count * (count - 1)])
+        round_quotient(false, &numerator, 2 * exponent, &divisors)
     }
 
     pub(super) fn smallest(&self, runs: &[Range<usize>]) -> Option<usize> {

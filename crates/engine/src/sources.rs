@@ -140,7 +140,7 @@ fn read_sqlite(path: &Path, sql: &str) -> Result<Vec<RecordBatch>, String> {
     if !statement.readonly() {
         return Err("the statement would change the database; write one `select`".into());
     }
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut columns: Vec<SqliteColumn> = names.iter().map(|_| SqliteColumn::Unknown { nulls: 0 }).collect();
     let mut rows = statement.query([]).map_err(words)?;
     while let Some(row) = rows.next().map_err(words)? {

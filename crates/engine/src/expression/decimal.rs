@@ -38,8 +38,11 @@ pub(crate) fn in_38_digits(unscaled: &BigInt) -> Option<i128> {
     unscaled.to_i128().filter(|unscaled| unscaled.unsigned_abs() < 10u128.pow(38))
 }
 
+/// The unscaled integer of a row.
+type Unscaled<'a> = Box<dyn Fn(usize) -> BigInt + 'a>;
+
 /// A decimal or int as unscaled integer and scale.
-fn operand<'a>(call: &Call<'a>, index: usize) -> Option<(Box<dyn Fn(usize) -> BigInt + 'a>, u8)> {
+fn operand<'a>(call: &Call<'a>, index: usize) -> Option<(Unscaled<'a>, u8)> {
     let values = call.values(index);
     match call.types[index] {
         Type::Decimal { scale } => {

@@ -130,7 +130,7 @@ pub fn visible(history: &[Fact], known_as_of: Instant) -> Vec<&Fact> {
         let newer =
             |other: &&Fact| fact.event_id.is_some() && other.event_id == fact.event_id && other.order() > fact.order();
         let repeated = visible.iter().any(|other: &&Fact| other.order() == fact.order());
-        if !fact.retracted && !known.iter().any(|other| newer(other)) && !repeated {
+        if !fact.retracted && !known.iter().any(newer) && !repeated {
             visible.push(*fact);
         }
     }

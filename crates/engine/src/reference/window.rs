@@ -63,7 +63,7 @@ fn aggregate(aggregation: &Aggregation, count: i64, values: &[Value]) -> Cell {
         Aggregate::First => Cell::Value(values[0].clone()),
         Aggregate::Last => Cell::Value(values[values.len() - 1].clone()),
         Aggregate::LastN { n } => Cell::Value(Value::List(values[values.len().saturating_sub(n as usize)..].to_vec())),
-        Aggregate::Min => extreme(values, |new, best| less(new, best)),
+        Aggregate::Min => extreme(values, less),
         Aggregate::Max => extreme(values, |new, best| less(best, new)),
         Aggregate::Sum => sum(ty, values),
         Aggregate::Mean => mean(ty, values),

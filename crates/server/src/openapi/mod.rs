@@ -137,7 +137,7 @@ fn body(body: &Body, bytes_max: usize) -> Option<Value> {
         Body::JsonOrForm(schema) => {
             json!({ "application/json": reference(schema), "application/x-www-form-urlencoded": reference(schema) })
         }
-        Body::Arrow => json!({ crate::arrow_body::ARROW_STREAM: {} }),
+        Body::Arrow => json!({ crate::arrow_body::ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}} }),
     };
     Some(json!({ "required": true, "content": content, "description": format!("At most {bytes_max} bytes.") }))
 }

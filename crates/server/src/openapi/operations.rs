@@ -17,7 +17,7 @@ const fn path(name: &'static str, schema: &'static str, description: &'static st
 }
 
 const TEXT: &str = r#"{"type":"string"}"#;
-const COUNT: &str = r#"{"type":"integer","minimum":0,"maximum":9007199254740991}"#;
+const COUNT: &str = r#"{"type":"integer","minimum":0,"maximum":18446744073709551615}"#;
 const NAME: &str = r##"{"$ref":"#/components/schemas/Name"}"##;
 const INSTANT: &str = r##"{"$ref":"#/components/schemas/Instant"}"##;
 const SPAN: &str = r##"{"$ref":"#/components/schemas/Span"}"##;

@@ -100,6 +100,8 @@ fn a_sound_worker_answers_row_by_row() {
 #[test]
 fn attack_ch02_a_worker_inherits_no_environment_folder_or_descriptor() {
     let outside = std::fs::File::open("/etc/hostname").or_else(|_| std::fs::File::open("/proc/version")).expect("a file");
+    // As if whoever started the server had left it open for children.
+    rustix::io::fcntl_setfd(&outside, rustix::io::FdFlags::empty()).expect("set");
     let answer = ask("looks_around", |_| ());
     drop(outside);
     assert_eq!(answer.map(|answer| values(&answer)), Ok(vec![Some(1), Some(2), Some(3)]));

@@ -22,6 +22,9 @@ struct Member {
     column: Column,
 }
 
+/// What Python's formatters take for a line.
+const LINE_MAX: usize = 88;
+
 const KEYWORDS: [&str; 35] = [
     "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
     "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise",
@@ -198,9 +201,10 @@ impl Written<'_> {
             let relation = snake(&name);
             let taken = self.members.iter().any(|member| member.name == relation);
             let relation = if taken { format!("{relation}_history") } else { relation };
-            text.push_str(&format!(
-                "    {relation}: One[{name}] = one(on=lambda: ({entity}.{}, {name}.code))\n",
-                group.name
+            text.push_str(&declared(
+                &format!("{relation}: One[{name}]"),
+                "one",
+                &format!("on=lambda: ({entity}.{}, {name}.code)", group.name),
             ));
             text.push_str(&self.grouped(group, &name));
         }
@@ -257,13 +261,13 @@ impl Written<'_> {
             group.name
         );
         text.push_str(&format!("    code: Feature[{}] = key()\n", group.column.python));
-        text.push_str(&format!("    {rows}: Many[{entity}] = many(on=lambda: ({name}.code, {entity}.{}))\n", group.name));
-        text.push_str(&format!("    {rows}_count: Windowed[int] = count({rows}, last=(days(1), days(7)))\n"));
+        let on = format!("on=lambda: ({name}.code, {entity}.{})", group.name);
+        text.push_str(&declared(&format!("{rows}: Many[{entity}]"), "many", &on));
+        let last = "last=(days(1), days(7))";
+        text.push_str(&declared(&format!("{rows}_count: Windowed[int]"), "count", &format!("{rows}, {last}")));
         if let Some(number) = self.number() {
-            text.push_str(&format!(
-                "    {number}_mean: Windowed[float] = mean({rows}[{entity}.{number}], last=(days(1), days(7)))\n",
-                number = number.name
-            ));
+            let mean = format!("{rows}[{entity}.{}], {last}", number.name);
+            text.push_str(&declared(&format!("{}_mean: Windowed[float]", number.name), "mean", &mean));
         }
         text
     }
@@ -279,8 +283,9 @@ impl Written<'_> {
         let mut text = format!("\n\n{}_rows = source(\n    {entity},\n", snake(entity));
         text.push_str(&format!("    parquet({}),\n", quoted(&format!("data/{}", self.file))));
         text.push_str(&format!("    event_time={},\n", quoted(self.time)));
-        text.push_str("    # Each row counts as known at its event time. Say a delay or a column where it became known later:\n");
-        text.push_str("    # what was not known yet must not reach a training set.\n    arrival=seconds(0),\n");
+        text.push_str("    # Each row counts as known at its event time. Where it became known later, say\n");
+        text.push_str("    # a delay or a column: what was not known yet must not reach a training set.\n");
+        text.push_str("    arrival=seconds(0),\n");
         if !renamed.is_empty() {
             text.push_str(&format!("    columns={{{}}},\n", renamed.join(", ")));
         }
@@ -295,7 +300,7 @@ impl Written<'_> {
         format!(
             "\"\"\"The definitions in `features/{module}.py` hold together.\"\"\"\n\n\
              from pathlib import Path\n\n\
-             import creta\n\
+             import creta\n\n\
              from features.{module} import {entity}\n\n\
              PROJECT = Path(__file__).parent.parent\n\n\n\
              def test_the_project_checks() -> None:\n    \
@@ -306,6 +311,120 @@ impl Written<'_> {
     }
 }
 
+/// A member of a class, in the form that Python's formatters leave as it is: on one line where it fits.
+fn declared(member: &str, function: &str, arguments: &str) -> String {
+    let line = format!("    {member} = {function}({arguments})\n");
+    if line.len() <= LINE_MAX + 1 { line } else { format!("    {member} = {function}(\n        {arguments}\n    )\n") }
+}
+
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, NullArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    fn written(folder: &Path, columns: Vec<(&str, ArrayRef)>) -> std::path::PathBuf {
+        let file = folder.join("web orders.parquet");
+        let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+        let mut writer = ArrowWriter::try_new(std::fs::File::create(&file).expect("file"), batch.schema(), None).expect("writer");
+        writer.write(&batch).expect("writes");
+        writer.close().expect("closes");
+        file
+    }
+
+    fn init(key: &[&str], event_time: Option<&str>) -> Init {
+        Init {
+            folder: "unused".into(),
+            from: None,
+            entity: None,
+            key: key.iter().map(|key| (*key).to_owned()).collect(),
+            event_time: event_time.map(str::to_owned),
+        }
+    }
+
+    fn times() -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(vec![1, 2]))
+    }
+
+    fn module(made: &Made) -> &str {
+        match &made.files[0].content {
+            Content::Text(text) => text,
+            Content::Link(_) => panic!("the module is a text"),
+        }
+    }
+
+    #[test]
+    fn every_column_becomes_a_member_or_is_named_with_the_reason() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", Arc::new(Int64Array::from(vec![1, 2]))),
+            ("class", Arc::new(StringArray::from(vec![Some("a"), None]))),
+            ("unit price", Arc::new(Float64Array::from(vec![1.5, 2.5]))),
+            ("unit_price", Arc::new(Float64Array::from(vec![1.5, 2.5]))),
+            ("nothing", Arc::new(NullArray::new(2))),
+            ("placed", times()),
+        ];
+        let made = definitions(&written(folder.path(), columns), &init(&[], None)).expect("clear");
+        assert_eq!(made.left_out, [("nothing".to_owned(), "no feature has type Null".to_owned())]);
+        let text = module(&made);
+        for line in [
+            "class WebOrder:",
+            "    id: Feature[int] = key()",
+            "    class_: Feature[str | None] = feature()",
+            "    unit_price: Feature[float] = feature()",
+            "    unit_price_2: Feature[float] = feature()",
+            "    placed: Feature[datetime] = event_time()",
+            "class Class:",
+            "    code: Feature[str] = key()",
+            "    web_orders: Many[WebOrder] = many(on=lambda: (Class.code, WebOrder.class_))",
+            "    unit_price_mean: Windowed[float] = mean(",
+            "    parquet(\"data/web orders.parquet\"),",
+            "    event_time=\"placed\",",
+            "    columns={WebOrder.class_: \"class\", WebOrder.unit_price: \"unit price\", WebOrder.unit_price_2: \"unit_price\"},",
+            "    zone=\"UTC\",",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_clear_is_asked_rather_than_guessed() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let columns = || -> Vec<(&str, ArrayRef)> {
+            vec![
+                ("a", Arc::new(Int64Array::from(vec![1, 2]))),
+                ("x", Arc::new(Float64Array::from(vec![1.0, 2.0]))),
+                ("t", times()),
+                ("u", times()),
+            ]
+        };
+        let file = written(folder.path(), columns());
+        let refused = |key: &[&str], time: Option<&str>| {
+            let failure = definitions(&file, &init(key, time)).err().expect("not clear");
+            (failure.problems[0].code.clone(), failure.problems[0].help.clone().expect("help"))
+        };
+        assert_eq!(refused(&[], Some("t")), ("project/no-key".into(), "add `--key COLUMN`; columns that can be a key are `a`".into()));
+        assert_eq!(refused(&["x"], Some("t")).0, "project/bad-key");
+        let (code, help) = refused(&["a"], None);
+        assert_eq!((code.as_str(), help.ends_with("are `t`, `u`")), ("project/no-event-time", true));
+        assert_eq!(refused(&["a"], Some("x")).0, "project/no-event-time");
+        assert!(definitions(&file, &init(&["a"], Some("t"))).is_ok());
+    }
+
+    #[test]
+    fn names_of_files_become_names_of_entities() {
+        let name = |file: &str| entity_name(Path::new(file));
+        assert_eq!(name("/data/flights.parquet"), "Flight");
+        assert_eq!(name("user_events-2024.parquet"), "UserEvents2024");
+        assert_eq!(name("address.parquet"), "Address");
+        assert_eq!(name("2024.parquet"), "Fact");
+        assert_eq!(name("Äpfel.parquet"), "Pfel");
+    }
 }

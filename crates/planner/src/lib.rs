@@ -50,7 +50,6 @@ use creta_registry::Registry;
 /// An output of an entity that nothing given belongs to is reached through the one chain of `one` relations that leads
 /// there from the entities given: with `Flight.carrier` given, `Carrier.name` means `Flight.operator.name`. Its slot has
 /// the path through the relations. Time linear in the definitions the outputs are computed from.
-#[expect(clippy::result_large_err, reason = "a problem is made once per refused request and shown")]
 pub fn plan(registry: &Registry, shape: &Shape) -> Result<Plan, Problem> {
     let draft = resolve::resolve(registry, shape).map_err(error::Failure::problem)?;
     Ok(arrange::arrange(registry, draft))

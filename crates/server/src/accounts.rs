@@ -111,7 +111,10 @@ mod tests {
         let bytes = account.to_bytes();
         assert_eq!(Account::parse(&bytes), Some(account));
         let text = String::from_utf8(bytes).expect("JSON");
-        assert!(!text.contains(secret.expose().as_str()) && !text.contains(&hex::encode(secret.expose_bytes())), "{text}");
+        assert!(
+            !text.contains(secret.expose().as_str()) && !text.contains(&hex::encode(secret.expose_bytes())),
+            "{text}"
+        );
     }
 
     #[test]

@@ -197,9 +197,8 @@ mod tests {
 
     #[test]
     fn attack_rows_that_no_bytes_stand_for_are_counted() {
-        let nulls = |rows| {
-            RecordBatch::try_from_iter([("nothing", Arc::new(NullArray::new(rows)) as _)]).expect("one column")
-        };
+        let nulls =
+            |rows| RecordBatch::try_from_iter([("nothing", Arc::new(NullArray::new(rows)) as _)]).expect("one column");
         let schema = nulls(1).schema();
         let huge = encode(&schema, &[nulls(ARROW_ROWS_MAX), nulls(1)]).expect("encodes");
         assert!(huge.len() < 2_000);

@@ -52,8 +52,11 @@ impl Input {
         parsed.map(|axum::extract::Query(query)| query).map_err(|rejection| {
             let text = std::error::Error::source(&rejection).map_or_else(String::new, ToString::to_string);
             let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            Problem::new("request/query-string", format!("the query string is not valid: {}", crate::problem::without_values(text)))
-                .with_help("the parameters of every route stand in `/openapi.json`")
+            Problem::new(
+                "request/query-string",
+                format!("the query string is not valid: {}", crate::problem::without_values(text)),
+            )
+            .with_help("the parameters of every route stand in `/openapi.json`")
         })
     }
 
@@ -140,7 +143,8 @@ pub(crate) fn authenticate(control: &ControlPlane, headers: &HeaderMap) -> Resul
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     });
-    let token = token.ok_or_else(|| Problem::new("auth/no-token", "this request needs a bearer token").with_help(help))?;
+    let token =
+        token.ok_or_else(|| Problem::new("auth/no-token", "this request needs a bearer token").with_help(help))?;
     control.principal_of(token).map_err(|error| match error {
         TokenError::Expired => Problem::new("auth/expired-token", "the access token has expired").with_help(help),
         TokenError::Invalid => Problem::new("auth/bad-token", "the access token is not valid here").with_help(help),
@@ -209,7 +213,8 @@ impl Guarded {
             match features(&engine) {
                 Ok(features) => act(&ask.admit(app, &place, features, details)?),
                 Err(problem) => {
-                    let details = details.name("refused", problem.code.clone()).map_err(|e| crate::problem::from_audit(&e))?;
+                    let details =
+                        details.name("refused", problem.code.clone()).map_err(|e| crate::problem::from_audit(&e))?;
                     ask.admit(app, &place, FeatureSet::none(), details)?;
                     Err(problem.into())
                 }
@@ -248,7 +253,13 @@ struct Asking {
 }
 
 impl Asking {
-    fn admit<'a>(&self, app: &'a App, place: &Place, features: FeatureSet, details: Details) -> Result<Admitted<'a>, Problem> {
+    fn admit<'a>(
+        &self,
+        app: &'a App,
+        place: &Place,
+        features: FeatureSet,
+        details: Details,
+    ) -> Result<Admitted<'a>, Problem> {
         let decision = app.control.decide(&self.principal, self.action, &resource(place, features));
         Ok(Admitted { control: &app.control, app, permit: app.control.admit(decision, details)? })
     }

@@ -309,7 +309,10 @@ fn is_current(claims: &Claims, account: &Account, epoch: u64) -> bool {
 fn require_setting(metadata: &dyn MetadataStore, name: &str) -> Result<Vec<u8>, Problem> {
     let document = metadata.read(setting::KIND, name).map_err(|e| from_store(&e))?;
     document.map(|document| document.body).ok_or_else(|| {
-        tracing::error!(setting = name, "a setting of the control plane is missing; restore `metadata.sqlite` from a copy");
+        tracing::error!(
+            setting = name,
+            "a setting of the control plane is missing; restore `metadata.sqlite` from a copy"
+        );
         internal()
     })
 }
@@ -318,7 +321,10 @@ impl State {
     fn load(metadata: &dyn MetadataStore) -> Result<Self, Problem> {
         let mut state = Self::default();
         let unreadable = |kind: &str| {
-            tracing::error!(kind, "a document of the control plane cannot be read; restore `metadata.sqlite` from a copy");
+            tracing::error!(
+                kind,
+                "a document of the control plane cannot be read; restore `metadata.sqlite` from a copy"
+            );
             internal()
         };
         for document in metadata.list(TENANT_KIND).map_err(|e| from_store(&e))? {

@@ -24,8 +24,8 @@ use crate::context::{Guarded, Input, PlaceOf, authenticate};
 use crate::control_plane::ControlPlane;
 use crate::failures::Failures;
 use crate::limits::{
-    BODY_TIME_MAX, BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX,
-    REQUESTS_MAX,
+    BODY_TIME_MAX, BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX,
+    REQUEST_TIME_MAX, REQUESTS_MAX,
 };
 use crate::metrics::Metrics;
 use crate::problem::{Refusal, internal};
@@ -90,7 +90,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .method_not_allowed_fallback(async || {
             let problem = Problem::new("request/method", "this path does not take this method");
-            finish(Refusal::from(problem.with_help("the header `allow` names those it takes")).into_response(), &request_id())
+            finish(
+                Refusal::from(problem.with_help("the header `allow` names those it takes")).into_response(),
+                &request_id(),
+            )
         })
         .fallback(async || {
             let problem = Problem::new("not-found/path", "there is nothing at this path");
@@ -163,16 +166,19 @@ async fn authenticate_first(
 ) -> Result<Principal, Refusal> {
     let principal = authenticate(&app.control, headers)?;
     // A decision that was made before is remembered; a denial waits for the log.
-    let asked = tokio::task::spawn_blocking(move || {
-        Guarded::ask_first(&app, &principal, action, place).map(|()| principal)
-    });
+    let asked =
+        tokio::task::spawn_blocking(move || Guarded::ask_first(&app, &principal, action, place).map(|()| principal));
     Ok(asked.await.map_err(|_| internal())??)
 }
 
 async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result<Input, Refusal> {
     let query = parts.uri.query().unwrap_or_default().to_owned();
     if query.len() > QUERY_BYTES_MAX {
-        return Err(Problem::new("too-large/query-string", format!("a query string has at most {QUERY_BYTES_MAX} bytes")).into());
+        return Err(Problem::new(
+            "too-large/query-string",
+            format!("a query string has at most {QUERY_BYTES_MAX} bytes"),
+        )
+        .into());
     }
     let path = if route.path.contains('{') {
         let path = Path::<HashMap<String, String>>::from_request_parts(parts, &()).await;

@@ -11,6 +11,7 @@ pub fn init_logging() {
     for library in quiet {
         filter = filter.add_directive(format!("{library}=warn").parse().expect("a plain directive"));
     }
-    let writer = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr);
+    let writer =
+        tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr);
     let _ = writer.try_init(); // Already started is fine.
 }

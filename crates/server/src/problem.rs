@@ -42,7 +42,8 @@ const FAMILIES: &[(&str, StatusCode)] = &[
 pub(crate) fn status_of(problem: &Problem) -> StatusCode {
     let exact = EXACT.iter().find(|(code, _)| *code == problem.code);
     let family = problem.code.split('/').next().unwrap_or_default();
-    let unknown_name = problem.code.ends_with("/not-found") || problem.code.split('/').nth(1).is_some_and(|rest| rest.starts_with("unknown-"));
+    let unknown_name = problem.code.ends_with("/not-found")
+        || problem.code.split('/').nth(1).is_some_and(|rest| rest.starts_with("unknown-"));
     match exact.or_else(|| FAMILIES.iter().find(|(name, _)| *name == family)) {
         Some((_, status)) => *status,
         None if unknown_name => StatusCode::NOT_FOUND,

@@ -33,7 +33,11 @@ impl Scopes {
     }
 
     /// The engine of `scope`. The first call opens its stores, which others wait for; other scopes do not.
-    pub(crate) fn open(&self, scope: &Scope, key: impl FnOnce() -> Result<ScopeKey, Problem>) -> Result<Arc<ScopeEngine>, Problem> {
+    pub(crate) fn open(
+        &self,
+        scope: &Scope,
+        key: impl FnOnce() -> Result<ScopeKey, Problem>,
+    ) -> Result<Arc<ScopeEngine>, Problem> {
         let slot = Arc::clone(lock(&self.open).entry(scope.clone()).or_default());
         let mut engine = lock(&slot);
         if let Some(engine) = engine.as_ref() {

@@ -55,7 +55,8 @@ pub fn serve(options: &ServeOptions, on_ready: impl FnOnce(&RunningServer)) -> R
     let server = start(options)?;
     on_ready(&server);
     server.runtime().block_on(async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
             tracing::error!("signals cannot be received; the server stops");
             return;
         };
@@ -71,8 +72,11 @@ pub fn serve(options: &ServeOptions, on_ready: impl FnOnce(&RunningServer)) -> R
 pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     // Explicit, since other crates of the graph bring a second provider; the first to install one wins.
     let _ = tls::provider().install_default();
-    let folder = std::path::absolute(&options.folder)
-        .map_err(|source| ServerError::Io { action: "find", path: options.folder.clone(), source })?;
+    let folder = std::path::absolute(&options.folder).map_err(|source| ServerError::Io {
+        action: "find",
+        path: options.folder.clone(),
+        source,
+    })?;
     let config = Config::load(&folder)?;
     let lock = lock(&folder)?;
     let app = Arc::new(App::new(open_control_plane(&folder, &config)?));
@@ -85,7 +89,8 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
 
     let tls = RustlsConfig::from_config(fresh_certificate(&app, &config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("creta").build();
-    let runtime = runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder.clone(), source })?;
+    let runtime =
+        runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder.clone(), source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
     let mut server = axum_server::from_tcp(listener)
@@ -106,7 +111,14 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     drop(guard);
 
     tracing::info!(%address, environment = %config.environment, "serving");
-    Ok(RunningServer { address, environment_id: config.environment_id, app, handle, runtime: Some(runtime), _lock: lock })
+    Ok(RunningServer {
+        address,
+        environment_id: config.environment_id,
+        app,
+        handle,
+        runtime: Some(runtime),
+        _lock: lock,
+    })
 }
 
 fn open_control_plane(folder: &Path, config: &Config) -> Result<ControlPlane, ServerError> {

@@ -126,7 +126,10 @@ impl Tokens {
             .map_err(|_| TokenError::Invalid)?
             .claims;
         let now = self.seconds();
-        if claims.environment != self.environment || claims.iat > now || claims.exp - claims.iat.min(claims.exp) > TOKEN_SECONDS {
+        if claims.environment != self.environment
+            || claims.iat > now
+            || claims.exp - claims.iat.min(claims.exp) > TOKEN_SECONDS
+        {
             return Err(TokenError::Invalid);
         }
         if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
@@ -203,7 +206,8 @@ mod tests {
         // The public key as a shared secret: the classic confusion of algorithms.
         let public = Ed25519KeyPair::from_pkcs8(&key).expect("own key").public_key().as_ref().to_vec();
         let claims = tokens.check(&token).expect("fresh");
-        let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(&public));
+        let confused =
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(&public));
         assert_eq!(tokens.check(&confused.expect("encodes")), Err(TokenError::Invalid));
     }
 
@@ -226,7 +230,9 @@ mod tests {
         let globex = payload.replace("acme", "globex");
         assert_ne!(globex, payload);
         assert_eq!(tokens.check(&with(&token, 1, globex.as_bytes())), Err(TokenError::Invalid));
-        for bad in ["", ".", "..", "a.b.c", &token[1..], &token[..token.len() - 2], &format!("{token}.x"), &"a".repeat(5_000)] {
+        for bad in
+            ["", ".", "..", "a.b.c", &token[1..], &token[..token.len() - 2], &format!("{token}.x"), &"a".repeat(5_000)]
+        {
             assert_eq!(tokens.check(bad), Err(TokenError::Invalid), "{bad:?}");
         }
     }

@@ -241,6 +241,9 @@ mod tests {
             std::fs::write(GOLDEN, &text).expect("written");
         }
         let committed = std::fs::read_to_string(GOLDEN).unwrap_or_default();
-        assert!(committed == text, "docs/reference/openapi.json is not what the routes say; run this test with CRETA_UPDATE_GOLDEN=1");
+        assert!(
+            committed == text,
+            "docs/reference/openapi.json is not what the routes say; run this test with CRETA_UPDATE_GOLDEN=1"
+        );
     }
 }

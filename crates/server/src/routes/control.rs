@@ -37,7 +37,8 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Zeroizing
 /// Client credentials for a token (RFC 6749 section 4.4), as a form or as JSON.
 pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     let request: TokenRequest = if input.require_content_type("application/x-www-form-urlencoded").is_ok() {
-        let form = String::from_utf8(input.body.to_vec()).map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
+        let form = String::from_utf8(input.body.to_vec())
+            .map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
         Input { query: form, ..input_of(&input) }.query()?
     } else {
         input.json()?
@@ -57,8 +58,10 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
         }
         let Some(account) = app.control.authenticate(&request.client_id, &request.client_secret) else {
             if app.failures.count(&request.client_id, address, now) {
-                let details = Details::none().keyed("client", request.client_id.as_bytes()).map_err(|e| from_audit(&e))?;
-                app.control.record(Event::new("token.refused", app.control.place()).with(details).for_commitment("CH-33"));
+                let details =
+                    Details::none().keyed("client", request.client_id.as_bytes()).map_err(|e| from_audit(&e))?;
+                app.control
+                    .record(Event::new("token.refused", app.control.place()).with(details).for_commitment("CH-33"));
             }
             app.metrics.token("refused");
             let problem = Problem::new("auth/bad-credentials", "the client id or the client secret is wrong");
@@ -102,7 +105,8 @@ struct TenantRequest {
 pub(super) async fn create_tenant(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let TenantRequest { tenant } = input.json()?;
     let details = Details::none().name("tenant", tenant.as_str()).map_err(|e| from_audit(&e))?;
-    let made = guarded.act(details, move |admitted| Ok(admitted.control.create_tenant(&tenant, &admitted.permit)?)).await?;
+    let made =
+        guarded.act(details, move |admitted| Ok(admitted.control.create_tenant(&tenant, &admitted.permit)?)).await?;
     Ok((StatusCode::CREATED, answer(&made)?).into_response())
 }
 

@@ -80,9 +80,7 @@ pub(super) async fn ingest(guarded: Guarded, input: Input) -> Result<Response, R
         batches.push(RecordBatch::new_empty(schema));
     }
     let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-    let report = guarded
-        .act(details(&request, rows)?, move |admitted| store(admitted, &request, &batches))
-        .await?;
+    let report = guarded.act(details(&request, rows)?, move |admitted| store(admitted, &request, &batches)).await?;
     answer(&report)
 }
 
@@ -110,7 +108,8 @@ pub(super) async fn single(guarded: Guarded, input: Input) -> Result<Response, R
 }
 
 fn details(request: &IngestRequest, rows: u64) -> Result<Details, Problem> {
-    let details = Details::none().name("entity", request.entity.as_str()).and_then(|details| details.count("rows", rows));
+    let details =
+        Details::none().name("entity", request.entity.as_str()).and_then(|details| details.count("rows", rows));
     details.map_err(|e| from_audit(&e))
 }
 
@@ -165,12 +164,16 @@ fn to_column(
     let mut values = Vec::with_capacity(rows.len());
     for (row, given) in rows.iter().enumerate() {
         let value = Value::from_json(&ty, given.get(name).unwrap_or(&null)).map_err(|_| {
-            Problem::new("ingest/wrong-type", format!("the column `{name}` is {}, row {row} brings something else", ty.python_name()))
-                .with_help("instants are text like `2013-07-01T12:00:00Z`, dates like `2013-07-01`, decimals are text")
+            Problem::new(
+                "ingest/wrong-type",
+                format!("the column `{name}` is {}, row {row} brings something else", ty.python_name()),
+            )
+            .with_help("instants are text like `2013-07-01T12:00:00Z`, dates like `2013-07-01`, decimals are text")
         })?;
         values.push(value);
     }
-    build_array(&ty, &values).map_err(|_| Problem::new("ingest/wrong-type", format!("the column `{name}` is {}", ty.python_name())))
+    build_array(&ty, &values)
+        .map_err(|_| Problem::new("ingest/wrong-type", format!("the column `{name}` is {}", ty.python_name())))
 }
 
 /// What a column holds: what its feature does, or what the load takes it for.

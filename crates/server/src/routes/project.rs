@@ -53,9 +53,7 @@ pub(super) async fn status(guarded: Guarded, _input: Input) -> Result<Response, 
 pub(super) async fn verify(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let options: VerifyOptions = input.json()?;
     let report = guarded
-        .act(Details::none(), move |admitted| {
-            Ok(admitted.engine()?.verify(&options, &admitted.permit, &|_, _| {})?)
-        })
+        .act(Details::none(), move |admitted| Ok(admitted.engine()?.verify(&options, &admitted.permit, &|_, _| {})?))
         .await?;
     answer(&report)
 }

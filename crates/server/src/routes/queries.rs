@@ -95,7 +95,8 @@ impl SpineQuery {
         let features = self.features.split(',').map(|text| FeaturePath::parse(text.trim()));
         let features = features.collect::<Result<Vec<_>, _>>();
         Ok(TrainingSetRequest {
-            features: features.map_err(|error| Problem::new("request/query-string", format!("in `features`: {error}")))?,
+            features: features
+                .map_err(|error| Problem::new("request/query-string", format!("in `features`: {error}")))?,
             as_of: self.as_of,
             known_as_of: self.known_as_of.map(|text| match text.as_str() {
                 "latest" => KnownAsOfColumn::Latest,
@@ -111,7 +112,8 @@ impl SpineQuery {
 /// A parameter of the query string that holds JSON; left out it is empty.
 pub(super) fn json_parameter<T: DeserializeOwned + Default>(name: &str, text: Option<String>) -> Result<T, Problem> {
     let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
-    let problem = |error: serde_json::Error| json_problem("request/query-string", &format!("the parameter `{name}`"), &error);
+    let problem =
+        |error: serde_json::Error| json_problem("request/query-string", &format!("the parameter `{name}`"), &error);
     parsed.map(Option::unwrap_or_default).map_err(problem)
 }
 

@@ -51,10 +51,11 @@ impl ResolverHosts for WorkerHosts {
 
 fn start_problem(error: &StartError) -> Problem {
     let problem = match error {
-        StartError::Project { code, message } => {
-            Problem::new(code.clone(), "the project's modules cannot be imported by a worker")
-                .with_note("Python says", message.clone(), None)
-        }
+        StartError::Project { code, message } => Problem::new(
+            code.clone(),
+            "the project's modules cannot be imported by a worker",
+        )
+        .with_note("Python says", message.clone(), None),
         other => Problem::new("resolver/worker-start", other.to_string()),
     };
     problem.with_help("resolvers run with the interpreter named by `workers.python` in the server's `config.toml`")
@@ -111,7 +112,8 @@ impl Workers {
     }
 
     fn try_chunk(&self, job: &Job<'_>, inputs: &RecordBatch) -> Result<ResolverAnswer, CellError> {
-        let bytes = arrow_body::encode(&inputs.schema(), std::slice::from_ref(inputs)).expect("a batch has an IPC form");
+        let bytes =
+            arrow_body::encode(&inputs.schema(), std::slice::from_ref(inputs)).expect("a batch has an IPC form");
         let read = |answer| read_answer(job, inputs.num_rows(), answer);
         self.pool.call(job.index, &bytes, job.time, read).map_err(|error| cell_error(job.call, error))
     }
@@ -168,7 +170,11 @@ impl Workers {
 }
 
 /// One answer for all chunks; a chunk that failed is errors for its rows only.
-fn join_chunks(job: &Job<'_>, chunks: &[RecordBatch], answers: Vec<Result<ResolverAnswer, CellError>>) -> ResolverAnswer {
+fn join_chunks(
+    job: &Job<'_>,
+    chunks: &[RecordBatch],
+    answers: Vec<Result<ResolverAnswer, CellError>>,
+) -> ResolverAnswer {
     let mut errors = BTreeMap::new();
     let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); job.signature.outputs.len()];
     let mut start = 0;
@@ -232,7 +238,9 @@ fn cell_error(call: &ResolverCall, error: PoolError) -> CellError {
         PoolError::Start(_) => ("resolver/worker-start".into(), "has no worker: it could not be started"),
         PoolError::Call(CallError::Late) => ("resolver/timeout".into(), "took longer than it may and was ended"),
         PoolError::Call(CallError::Crashed) => ("resolver/crashed".into(), "ended its worker process"),
-        PoolError::Call(CallError::BadAnswer) => ("resolver/bad-answer".into(), "answered with other rows or types than it declares"),
+        PoolError::Call(CallError::BadAnswer) => {
+            ("resolver/bad-answer".into(), "answered with other rows or types than it declares")
+        }
         PoolError::Call(CallError::Failed(code)) => (code, "failed"),
     };
     CellError { code, message: format!("resolver `{}` {text}", call.name) }

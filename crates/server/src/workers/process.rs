@@ -57,11 +57,7 @@ pub(crate) enum CallError {
 
 impl Launch {
     pub(crate) fn new(config: &WorkerConfig) -> Self {
-        Self {
-            configured: config.interpreter(),
-            python: Arc::default(),
-            python_path: config.python_path.clone(),
-        }
+        Self { configured: config.interpreter(), python: Arc::default(), python_path: config.python_path.clone() }
     }
 
     /// The interpreter itself. What is configured may be a bare name or a script that chooses one by the environment,
@@ -77,7 +73,8 @@ impl Launch {
             command.output()
         };
         let printed = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
-        let printed = printed.and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| PathBuf::from(text.trim_end()));
+        let printed =
+            printed.and_then(|bytes| String::from_utf8(bytes).ok()).map(|text| PathBuf::from(text.trim_end()));
         let found = printed.filter(|path| path.is_absolute() && path.is_file());
         let found = found.ok_or_else(|| StartError::NoInterpreter(self.configured.clone()))?;
         Ok(self.python.get_or_init(|| found))
@@ -194,7 +191,11 @@ fn close_on_exec_all() -> io::Result<()> {
 /// A code as codes are; anything else that a worker says is replaced.
 fn plain_code(code: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '/';
-    if (1..=64).contains(&code.len()) && code.chars().all(plain) { code.to_owned() } else { "resolver/failed".to_owned() }
+    if (1..=64).contains(&code.len()) && code.chars().all(plain) {
+        code.to_owned()
+    } else {
+        "resolver/failed".to_owned()
+    }
 }
 
 /// At most 500 characters without control characters.

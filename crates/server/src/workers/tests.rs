@@ -28,7 +28,8 @@ fn config() -> WorkerConfig {
 /// A project whose one resolver takes an int and gives an int.
 fn bundle(resolver: &str, modules: BTreeMap<String, String>) -> Bundle {
     let place = json!({"file": "shop.py", "line": 1});
-    let feature = |name: &str, role: &str| json!({"name": name, "type": {"kind": "int"}, "role": role, "location": place});
+    let feature =
+        |name: &str, role: &str| json!({"name": name, "type": {"kind": "int"}, "role": role, "location": place});
     let graph = json!({
         "format": "creta.graph/1", "project": "shop",
         "entities": [{"name": "User", "features": [feature("id", "key"), feature("next", "value")], "location": place}],
@@ -59,7 +60,8 @@ fn inputs(ids: std::ops::Range<i64>) -> RecordBatch {
 
 /// What a sound worker answers for ids: the next number, and errors in some rows.
 fn answer(ids: std::ops::Range<i64>, raised: &[usize]) -> Vec<u8> {
-    let codes: StringArray = (0..(ids.end - ids.start) as usize).map(|row| raised.contains(&row).then_some("resolver/raised")).collect();
+    let codes: StringArray =
+        (0..(ids.end - ids.start) as usize).map(|row| raised.contains(&row).then_some("resolver/raised")).collect();
     let values = Int64Array::from_iter_values(ids.map(|id| id + 1));
     let batch = RecordBatch::try_from_iter([("o0", Arc::new(values) as ArrayRef), ("e0", Arc::new(codes) as ArrayRef)]);
     let batch = batch.expect("columns of one length");
@@ -99,7 +101,8 @@ fn a_sound_worker_answers_row_by_row() {
 
 #[test]
 fn attack_ch02_a_worker_inherits_no_environment_folder_or_descriptor() {
-    let outside = std::fs::File::open("/etc/hostname").or_else(|_| std::fs::File::open("/proc/version")).expect("a file");
+    let outside =
+        std::fs::File::open("/etc/hostname").or_else(|_| std::fs::File::open("/proc/version")).expect("a file");
     // As if whoever started the server had left it open for children.
     rustix::io::fcntl_setfd(&outside, rustix::io::FdFlags::empty()).expect("set");
     let answer = ask("looks_around", |_| ());

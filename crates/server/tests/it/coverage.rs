@@ -47,7 +47,11 @@ fn attack_ch20_no_guarded_route_answers_without_a_valid_token() {
     let mut guarded = 0;
     for route in routes() {
         if route.action.is_none() {
-            assert!(["/health", "/ready", "/openapi.json", "/v1/token"].contains(&route.path.as_str()), "{}", route.path);
+            assert!(
+                ["/health", "/ready", "/openapi.json", "/v1/token"].contains(&route.path.as_str()),
+                "{}",
+                route.path
+            );
             continue;
         }
         guarded += 1;

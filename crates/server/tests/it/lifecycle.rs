@@ -69,7 +69,8 @@ fn facts_definitions_and_the_log_outlive_a_restart() {
     let mut server = Server::new();
     let developer = server.shop("acme");
     server.post_arrow(INGEST, &developer.token, &facts()).ok();
-    let entries = |server: &Server| server.get("/v1/audit/entries?limit=1", &server.admin_token()).ok()["size"].as_u64();
+    let entries =
+        |server: &Server| server.get("/v1/audit/entries?limit=1", &server.admin_token()).ok()["size"].as_u64();
     let before = entries(&server).expect("a size");
     server.stop();
     server.start();

@@ -61,7 +61,9 @@ fn other_content_types_and_bad_json_are_problems_without_the_values() {
     }
     let reply = server.send("POST", "/v1/query", Some(&token), Some(("Application/JSON; charset=utf-8", question)));
     assert_ne!(reply.status, 415);
-    for bad in [r#"{"outputs":"hunter2"}"#, r#"{"inputs":["hunter2"]}"#, "", "[]", "nul", r#"{"as_of":"2025-01-01T00:00:00"}"#] {
+    for bad in
+        [r#"{"outputs":"hunter2"}"#, r#"{"inputs":["hunter2"]}"#, "", "[]", "nul", r#"{"as_of":"2025-01-01T00:00:00"}"#]
+    {
         let reply = server.send("POST", "/v1/query", Some(&token), Some((JSON, bad.as_bytes())));
         assert_eq!(reply.problem(400), "request/malformed", "{bad}");
         assert!(!reply.text().contains("hunter2"), "{}", reply.text());
@@ -91,7 +93,8 @@ fn requests_beyond_what_the_server_takes_are_told_to_come_back() {
         let body = Slow { padding: 3 << 20, end, started: started.clone(), go_on: may_go_on };
         let request = agent.post(format!("{}/v1/check", server.running().url()));
         let request = request.header("authorization", format!("Bearer {token}")).header("content-type", JSON);
-        let sending = move || request.send(ureq::SendBody::from_owned_reader(body)).map(|reply| reply.status().as_u16());
+        let sending =
+            move || request.send(ureq::SendBody::from_owned_reader(body)).map(|reply| reply.status().as_u16());
         at_work.push((go_on, std::thread::spawn(sending)));
         has_started.recv().expect("most of the body is sent");
     }

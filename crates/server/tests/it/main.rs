@@ -1,8 +1,8 @@
 //! A real server on a free port, over TLS, with a data folder of its own: the whole path, and attacks on it.
 
 mod coverage;
-mod limits;
 mod lifecycle;
+mod limits;
 mod path;
 mod resolvers;
 mod support;

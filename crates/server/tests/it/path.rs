@@ -42,7 +42,11 @@ fn a_project_is_deployed_filled_asked_and_verified() {
     let explained = server.post("/v1/explain", token, &question).ok();
     assert!(explained.is_object());
     let verified = server.post("/v1/verify", token, &json!({"samples": 50, "seed": 4711})).ok();
-    assert_eq!((verified["differences"].as_u64(), verified["planted_fault_seen"].as_bool()), (Some(0), Some(true)), "{verified}");
+    assert_eq!(
+        (verified["differences"].as_u64(), verified["planted_fault_seen"].as_bool()),
+        (Some(0), Some(true)),
+        "{verified}"
+    );
     assert_eq!(server.get("/v1/status", token).ok()["facts"]["User"], 3);
     assert_eq!(server.get("/v1/catalogue", token).ok()["entities"][0]["name"], "User");
     let checked = server.post("/v1/check", token, &bundle()).ok();
@@ -85,7 +89,16 @@ fn what_was_done_stands_in_the_log_and_can_be_proven_from_outside() {
     let page = server.get("/v1/audit/entries?limit=1000", &admin).ok();
     let entries = page["entries"].as_array().expect("a list");
     let actions: Vec<&str> = entries.iter().map(|line| line["entry"]["action"].as_str().expect("text")).collect();
-    for expected in ["environment.init", "server.start", "tenant.create", "service-account.create", "deploy", "deploy.done", "ingest", "ingest.done"] {
+    for expected in [
+        "environment.init",
+        "server.start",
+        "tenant.create",
+        "service-account.create",
+        "deploy",
+        "deploy.done",
+        "ingest",
+        "ingest.done",
+    ] {
         assert!(actions.contains(&expected), "{expected} is missing in {actions:?}");
     }
     for own in server.get("/v1/audit/entries", &developer.token).ok()["entries"].as_array().expect("a list") {
@@ -151,7 +164,8 @@ fn the_description_is_served_and_every_example_of_prometheus_works() {
         admin.client_id.replace('@', "%40"),
         admin.client_secret
     );
-    let answer = server.send("POST", "/v1/token", None, Some(("application/x-www-form-urlencoded", form.as_bytes()))).ok();
+    let answer =
+        server.send("POST", "/v1/token", None, Some(("application/x-www-form-urlencoded", form.as_bytes()))).ok();
     assert_eq!((answer["token_type"].as_str(), answer["expires_in"].as_u64()), (Some("Bearer"), Some(900)));
     let other = server.send("POST", "/v1/token", None, Some((ARROW, b"x")));
     assert_eq!(other.problem(415), "request/content-type");

@@ -80,5 +80,9 @@ fn a_python_resolver_runs_in_a_worker_and_its_values_stay_out_of_errors() {
     let broken = with_resolver().to_string().replace("from creta import", "import nothing_here\\nfrom creta import");
     let reply = server.send("POST", "/v1/deploy", Some(&token), Some(("application/json", broken.as_bytes())));
     assert_eq!(reply.problem(422), "project/import-failed");
-    assert_eq!(server.post("/v1/query", &token, &question).ok()["columns"][0]["values"][0], "TURIN!", "the old one stays");
+    assert_eq!(
+        server.post("/v1/query", &token, &question).ok()["columns"][0]["values"][0],
+        "TURIN!",
+        "the old one stays"
+    );
 }

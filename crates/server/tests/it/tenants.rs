@@ -44,7 +44,10 @@ fn attack_ch03_anothers_feature_is_not_found_like_one_that_does_not_exist() {
         let page = server.get("/v1/audit/entries?limit=1000", &admin).ok();
         let entries = page["entries"].as_array().expect("a list").clone();
         entries.into_iter().any(|line| {
-            line["entry"]["tenant"] == "globex" && line["entry"]["details"]["refused"].as_str().is_some_and(|code| code.contains("unknown") || code.contains("not-found"))
+            line["entry"]["tenant"] == "globex"
+                && line["entry"]["details"]["refused"]
+                    .as_str()
+                    .is_some_and(|code| code.contains("unknown") || code.contains("not-found"))
         })
     };
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
@@ -60,11 +63,22 @@ fn attack_ch20_headers_bodies_and_query_strings_do_not_choose_the_tenant() {
     let question = json!({"inputs": {"User.id": [7]}, "outputs": ["User.city"]});
     assert_eq!(server.post("/v1/query", &acme, &question).ok()["columns"][0]["values"], json!(["Turin"]));
 
-    let names = ["x-tenant", "x-creta-tenant", "tenant", "x-scope", "x-tenant-id", "creta-scope", "x-forwarded-tenant", "host-tenant", "cookie"];
+    let names = [
+        "x-tenant",
+        "x-creta-tenant",
+        "tenant",
+        "x-scope",
+        "x-tenant-id",
+        "creta-scope",
+        "x-forwarded-tenant",
+        "host-tenant",
+        "cookie",
+    ];
     for name in names {
         for value in ["acme", "prod/acme", "tenant=acme"] {
             let headers = [("content-type", JSON), (name, value)];
-            let reply = server.send_with("POST", "/v1/query", Some(&globex), &headers, Some(question.to_string().as_bytes()));
+            let reply =
+                server.send_with("POST", "/v1/query", Some(&globex), &headers, Some(question.to_string().as_bytes()));
             let answer = reply.ok();
             assert_eq!(answer["columns"][0]["values"], json!([null]), "{name}: {value}");
             assert_eq!(answer["columns"][0]["states"], json!({"0": "missing"}));
@@ -102,12 +116,16 @@ fn attack_ch20_look_alike_and_reserved_tenant_names_are_refused() {
     let server = Server::new();
     server.tenant("acme");
     let admin = server.admin_token();
-    for name in ["Acme", "аcme", "acme ", "acme/", "../acme", "acme\u{200b}", "ac--me", "", "a", "acme.prod", "acme%2f"] {
+    for name in ["Acme", "аcme", "acme ", "acme/", "../acme", "acme\u{200b}", "ac--me", "", "a", "acme.prod", "acme%2f"]
+    {
         let reply = server.post("/v1/tenants", &admin, &json!({"tenant": name}));
         assert_eq!(reply.problem(400), "request/malformed", "{name:?}");
     }
     assert_eq!(server.post("/v1/tenants", &admin, &json!({"tenant": "acme"})).problem(409), "conflict/tenant");
-    assert_eq!(server.post("/v1/tenants", &admin, &json!({"tenant": "control-plane"})).problem(409), "conflict/reserved");
+    assert_eq!(
+        server.post("/v1/tenants", &admin, &json!({"tenant": "control-plane"})).problem(409),
+        "conflict/reserved"
+    );
     let tenants = server.get("/v1/tenants", &admin).ok();
     assert_eq!(tenants["tenants"].as_array().expect("a list").len(), 1, "{tenants}");
     for name in ["ETL", "etl@globex", "etl.acme", "", "еtl", &"a".repeat(41)] {
@@ -176,9 +194,15 @@ fn canaries_of_one_tenant_are_in_no_file_in_the_open() {
         files += 1;
         let bytes = std::fs::read(&path).expect("readable");
         let is_admin = path.ends_with("admin.json");
-        for canary in ["Turin", "Bern", acme.secret.as_str(), &server.admin.client_secret, "BEGIN PRIVATE KEY", "BEGIN EC"] {
+        for canary in
+            ["Turin", "Bern", acme.secret.as_str(), &server.admin.client_secret, "BEGIN PRIVATE KEY", "BEGIN EC"]
+        {
             let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
-            assert!(!found || (is_admin && canary == server.admin.client_secret), "`{canary}` stands in {}", path.display());
+            assert!(
+                !found || (is_admin && canary == server.admin.client_secret),
+                "`{canary}` stands in {}",
+                path.display()
+            );
         }
     }
     assert!(files > 10, "{files} files");

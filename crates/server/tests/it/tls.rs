@@ -12,15 +12,16 @@ const HANDSHAKE: u8 = 22;
 /// TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, which a TLS 1.2 client of today offers.
 const MODERN: &[u16] = &[0xc02b];
 /// CBC with ephemeral keys, RSA key exchange, 3DES, RC4, NULL, export: what must be refused.
-const WEAK: &[u16] = &[0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc027, 0x009c, 0x002f, 0x0035, 0x000a, 0x0005, 0x0002, 0x0003];
+const WEAK: &[u16] =
+    &[0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc027, 0x009c, 0x002f, 0x0035, 0x000a, 0x0005, 0x0002, 0x0003];
 
 /// A client hello of `version` (0x0303 is TLS 1.2) that offers `suites` (RFC 5246 section 7.4.1.2).
 fn client_hello(version: u16, suites: &[u16]) -> Vec<u8> {
     let lists = |id: u16, body: &[u8]| [&id.to_be_bytes(), &(body.len() as u16).to_be_bytes(), body].concat();
     let extensions = [
-        lists(10, &[0, 4, 0, 23, 0, 29]),             // supported groups: secp256r1, x25519
-        lists(11, &[1, 0]),                           // point formats: uncompressed
-        lists(13, &[0, 6, 4, 3, 8, 4, 4, 1]),         // signature algorithms
+        lists(10, &[0, 4, 0, 23, 0, 29]),     // supported groups: secp256r1, x25519
+        lists(11, &[1, 0]),                   // point formats: uncompressed
+        lists(13, &[0, 6, 4, 3, 8, 4, 4, 1]), // signature algorithms
     ]
     .concat();
     let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();

@@ -21,7 +21,8 @@ fn attack_token_of_a_revoked_account_ends_at_once() {
     assert_eq!(server.ask_token(&etl.client_id, &etl.secret).problem(401), "auth/bad-credentials");
     assert_eq!(server.get("/v1/status", &other.token).status, 200, "others are not concerned");
     server.send("POST", &path, Some(&admin), None).ok(); // Harmless when repeated.
-    let again = server.post("/v1/service-accounts", &admin, &json!({"tenant": "acme", "name": "etl", "role": "reader"}));
+    let again =
+        server.post("/v1/service-accounts", &admin, &json!({"tenant": "acme", "name": "etl", "role": "reader"}));
     assert_eq!(again.problem(409), "conflict/service-account");
     let listed = server.get("/v1/service-accounts?tenant=acme", &admin).ok();
     assert_eq!(listed["service_accounts"].as_array().expect("a list").len(), 2);
@@ -100,7 +101,11 @@ fn attack_guessing_secrets_is_slowed_down() {
     let waiting = server.ask_token(&etl.client_id, &etl.secret);
     assert_eq!(waiting.problem(429), "auth/too-many-failures");
     assert!(waiting.headers.contains_key("retry-after"));
-    assert_eq!(server.ask_token(&server.admin.client_id, &server.admin.client_secret).status, 200, "others do not wait");
+    assert_eq!(
+        server.ask_token(&server.admin.client_id, &server.admin.client_secret).status,
+        200,
+        "others do not wait"
+    );
     let entries = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
     assert_eq!(entries.matches("token.refused").count(), 10);
     assert!(!entries.contains("guess") && !entries.contains(&etl.secret));

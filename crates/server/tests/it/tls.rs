@@ -80,7 +80,7 @@ fn attack_ch32_weak_suites_are_refused() {
     let mixed = [WEAK, MODERN].concat();
     let (kind, body) = answer(&server, &client_hello(0x0303, &mixed));
     assert_eq!((kind, body[0]), (Some(HANDSHAKE), 2));
-    let session = 2 + 2 + 2 + 32; // handshake head, version and random, of which two bytes are counted above
+    let session = 1 + 3 + 2 + 32; // type, length, version, random
     let at = session + 1 + usize::from(body[session]);
     assert_eq!(body[at..at + 2], MODERN[0].to_be_bytes());
 }

@@ -61,7 +61,11 @@ fn arrow_stream(batches: &[RecordBatch]) -> Result<Vec<u8>, Failure> {
         writer.finish()
     });
     written.map_err(|error| {
-        Failure::usage("file/not-sendable", format!("the table cannot be sent: {error}"), "check the types of its columns")
+        Failure::usage(
+            "file/not-sendable",
+            format!("the table cannot be sent: {error}"),
+            "check the types of its columns",
+        )
     })?;
     Ok(bytes)
 }

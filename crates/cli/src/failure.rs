@@ -46,7 +46,10 @@ impl Failure {
 
     /// A file of the user's that could not be read or written.
     pub(crate) fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new(Exit::Failed, Problem::new("file/failed", format!("could not {action} `{}`: {error}", path.display())))
+        Self::new(
+            Exit::Failed,
+            Problem::new("file/failed", format!("could not {action} `{}`: {error}", path.display())),
+        )
     }
 }
 
@@ -73,7 +76,10 @@ mod tests {
     #[test]
     fn scripts_can_tell_failures_apart() {
         let exit = |code: &str| Failure::from(Problem::new(code, "")).exit as u8;
-        assert_eq!([exit("internal/bug"), exit("graph/cycle"), exit("network/refused"), exit("access/denied")], [1, 2, 3, 4]);
+        assert_eq!(
+            [exit("internal/bug"), exit("graph/cycle"), exit("network/refused"), exit("access/denied")],
+            [1, 2, 3, 4]
+        );
         assert_eq!(exit("auth/expired"), 4);
     }
 }

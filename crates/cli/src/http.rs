@@ -144,7 +144,9 @@ impl Server {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let answer = match body {
-            Some((media, body)) => request.header("content-type", media).body(body).map(|request| self.agent.run(request)),
+            Some((media, body)) => {
+                request.header("content-type", media).body(body).map(|request| self.agent.run(request))
+            }
             None => request.body(()).map(|request| self.agent.run(request)),
         };
         let answer = answer.map_err(|_| {

@@ -68,7 +68,9 @@ fn crashed(python: &Path, stderr: &str) -> Failure {
         );
     }
     let mut problem = Problem::new("project/import-failed", format!("the project could not be imported by `{shown}`"));
-    for line in stderr.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect::<Vec<_>>().into_iter().rev() {
+    for line in
+        stderr.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect::<Vec<_>>().into_iter().rev()
+    {
         problem = problem.with_note("python", line.trim(), None);
     }
     Failure::new(Exit::Usage, problem.with_help("import the modules in Python to see the whole traceback"))

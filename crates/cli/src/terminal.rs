@@ -236,7 +236,8 @@ mod tests {
     #[test]
     fn a_problem_shows_the_users_own_line() {
         let project = tempfile::tempdir().expect("temporary folder");
-        std::fs::write(project.path().join("fraud.py"), "first\n    value: Feature[float] = feature()\n").expect("write");
+        std::fs::write(project.path().join("fraud.py"), "first\n    value: Feature[float] = feature()\n")
+            .expect("write");
         let at = Location { file: "fraud.py".into(), line: 2 };
         let elsewhere = Location { file: "merchant.py".into(), line: 12 };
         let problem = Problem::new("plan/no-resolver", "nothing produces `Fraud.value`")

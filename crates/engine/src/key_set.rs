@@ -283,7 +283,8 @@ mod tests {
 
     #[test]
     fn s14_minus_zero_is_zero_and_nan_is_refused_in_keys() {
-        let keys: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), None, Some(5e-324)]));
+        let keys: ArrayRef =
+            Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), None, Some(5e-324)]));
         let (set, rows) = KeySet::collect(&[Type::Float], &[keys], 5).expect("floats");
         assert_eq!(rows, [RowKey::Id(0), RowKey::Id(0), RowKey::Nan, RowKey::Absent, RowKey::Id(1)]);
         assert_eq!(set.len(), 2);
@@ -327,8 +328,7 @@ mod tests {
         prop_oneof![
             prop::sample::select(vec!["", "1", "12", "23", "3", "123", "\0", "1\0"])
                 .prop_map(|text| (Type::Str, Value::Str(text.into()))),
-            prop::sample::select(vec!["", "1", "12", "3"])
-                .prop_map(|text| (Type::Bytes, Value::Bytes(text.into()))),
+            prop::sample::select(vec!["", "1", "12", "3"]).prop_map(|text| (Type::Bytes, Value::Bytes(text.into()))),
             (-2i64..3).prop_map(|int| (Type::Int, Value::Int(int))),
             (-2i64..3).prop_map(|int| (Type::Timedelta, Value::Timedelta(int))),
             (-2i32..3).prop_map(|day| (Type::Date, Value::Date(day))),

@@ -14,9 +14,7 @@ use crate::reference::Cell;
 use crate::resolve::{Input, resolve};
 use crate::run::execute;
 use crate::testing::{Closures, MemoryFacts, PlanOf, call, cells, column, input, instants, name, run_plan};
-use crate::{
-    EngineError, NoResolvers, ResolverAnswer, ResolverHost, RunOptions, Rows, build_array, violations,
-};
+use crate::{EngineError, NoResolvers, ResolverAnswer, ResolverHost, Rows, RunOptions, build_array, violations};
 
 fn resolver() -> ResolverCall {
     ResolverCall {

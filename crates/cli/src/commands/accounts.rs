@@ -107,7 +107,11 @@ struct Made {
 /// Everything that a client needs, in one file.
 fn credential(profile: &Profile, made: &Made) -> Result<Credential, Failure> {
     let ca = profile.ca_file.clone().ok_or_else(|| {
-        Failure::usage("profile/no-authority", "the profile names no certificate authority", "add one with `creta login --ca FILE`")
+        Failure::usage(
+            "profile/no-authority",
+            "the profile names no certificate authority",
+            "add one with `creta login --ca FILE`",
+        )
     })?;
     Ok(Credential {
         url: profile.url.clone(),
@@ -130,6 +134,7 @@ fn accounts_table(accounts: &[Account]) -> String {
         let state = account.revoked.as_ref().map_or("active".to_owned(), |at| format!("revoked {at}"));
         vec![account.client_id.clone(), account.role.clone().unwrap_or_default(), account.created.clone(), state]
     };
-    let headings = [("client id", Align::Left), ("role", Align::Left), ("created", Align::Left), ("state", Align::Left)];
+    let headings =
+        [("client id", Align::Left), ("role", Align::Left), ("created", Align::Left), ("state", Align::Left)];
     table(&headings, &accounts.iter().map(row).collect::<Vec<_>>())
 }

@@ -57,7 +57,10 @@ fn check(file: &Path, key: &str, terminal: &mut Terminal<'_>) -> Result<(), Fail
     })?;
     let broken = |error: creta_audit::AuditError| {
         let problem = Problem::new("audit/not-proven", error.to_string());
-        Failure::new(Exit::Failed, problem.with_help("do not rely on this entry; ask for a new proof, and keep this one"))
+        Failure::new(
+            Exit::Failed,
+            problem.with_help("do not rely on this entry; ask for a new proof, and keep this one"),
+        )
     };
     let checkpoint = verify::verify_checkpoint(&proof.checkpoint, key).map_err(broken)?;
     let hashes = proof.proof.iter().map(|hash| Hash::from_base64(hash)).collect::<Option<Vec<_>>>();
@@ -69,7 +72,11 @@ fn check(file: &Path, key: &str, terminal: &mut Terminal<'_>) -> Result<(), Fail
     let entry: serde_json::Value = serde_json::from_str(&proof.entry).unwrap_or_default();
     let shown = serde_json::json!({ "proven": true, "index": proof.index, "size": size, "entry": entry });
     terminal.show(&shown, || {
-        format!("proven: entry {} is in the log of {} entries signed by this key\n{entry:#}", proof.index, grouped(size))
+        format!(
+            "proven: entry {} is in the log of {} entries signed by this key\n{entry:#}",
+            proof.index,
+            grouped(size)
+        )
     });
     Ok(())
 }
@@ -101,7 +108,11 @@ impl Report {
         let (first, last) = (self.first_time.as_deref().unwrap_or("-"), self.last_time.as_deref().unwrap_or("-"));
         format!(
             "{}\n  entries  {}   {first} to {last}\n  root     {}\n  log key  {}",
-            if self.verified { "the log checks: every entry, every hash, the signature" } else { "the log does NOT check" },
+            if self.verified {
+                "the log checks: every entry, every hash, the signature"
+            } else {
+                "the log does NOT check"
+            },
             grouped(self.entries),
             self.root,
             self.verifier_key,

@@ -36,13 +36,16 @@ pub(crate) fn run(ingest: &Ingest, terminal: &mut Terminal<'_>) -> Result<(), Fa
     } else {
         let bundle = export(&ingest.project, ingest.python.as_deref(), terminal)?;
         for source in chosen(ingest, &bundle)? {
-            let batches = read_source(&ingest.project, &bundle.graph, source).map_err(|problem| Failure::project(vec![problem]))?;
+            let batches = read_source(&ingest.project, &bundle.graph, source)
+                .map_err(|problem| Failure::project(vec![problem]))?;
             loads.push(load(&server, load_request(source), source.name.as_str(), batches, terminal)?);
         }
     }
     let warnings: Vec<Problem> = loads
         .iter()
-        .flat_map(|load| load.report.warnings.iter().map(|text| Problem::new("ingest/warning", format!("{}: {text}", load.name))))
+        .flat_map(|load| {
+            load.report.warnings.iter().map(|text| Problem::new("ingest/warning", format!("{}: {text}", load.name)))
+        })
         .collect();
     terminal.warn(&warnings);
     terminal.show(&loads, || summary(&loads));
@@ -54,7 +57,10 @@ fn chosen<'a>(ingest: &Ingest, bundle: &'a Bundle) -> Result<Vec<&'a Source>, Fa
     let sources = &bundle.graph.sources;
     let names = || sources.iter().map(|source| format!("`{}`", source.name)).collect::<Vec<_>>().join(", ");
     if !ingest.all && ingest.source.is_empty() {
-        let help = format!("add `--source NAME`, `--all`, or `--file FILE --entity NAME --event-time COLUMN`; sources are {}", names());
+        let help = format!(
+            "add `--source NAME`, `--all`, or `--file FILE --entity NAME --event-time COLUMN`; sources are {}",
+            names()
+        );
         return Err(Failure::usage("ingest/nothing", "nothing to load was named", help));
     }
     if sources.is_empty() {
@@ -135,8 +141,8 @@ fn address(request: &IngestRequest) -> String {
         Some(Arrival::Delay(delay)) => (None, Some(delay.to_string())),
         None => (None, None),
     };
-    let columns = (!request.columns.is_empty())
-        .then(|| serde_json::to_string(&request.columns).expect("names have a JSON form"));
+    let columns =
+        (!request.columns.is_empty()).then(|| serde_json::to_string(&request.columns).expect("names have a JSON form"));
     query_string(
         "/v1/ingest",
         &[
@@ -180,9 +186,7 @@ fn add(total: &mut IngestReport, part: IngestReport) {
     total.quarantined += part.quarantined;
     total.floored += part.floored;
     total.position = part.position;
-    for (kept, new) in
-        [(&mut total.warnings, part.warnings), (&mut total.ignored_columns, part.ignored_columns)]
-    {
+    for (kept, new) in [(&mut total.warnings, part.warnings), (&mut total.ignored_columns, part.ignored_columns)] {
         for text in new {
             if !kept.contains(&text) {
                 kept.push(text);

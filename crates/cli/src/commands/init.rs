@@ -114,8 +114,7 @@ mod tests {
 
     fn init(folder: &Path) -> Result<(), Failure> {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let init =
-            Init { folder: folder.to_owned(), from: None, entity: None, key: Vec::new(), event_time: None };
+        let init = Init { folder: folder.to_owned(), from: None, entity: None, key: Vec::new(), event_time: None };
         run(&init, &mut Terminal::new(&mut out, &mut err))
     }
 

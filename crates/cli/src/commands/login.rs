@@ -38,9 +38,8 @@ pub(crate) fn run(login: Login, terminal: &mut Terminal<'_>) -> Result<(), Failu
     let shown = serde_json::json!({
         "profile": login.name, "file": file, "url": profile.url, "client_id": profile.client_id,
     });
-    terminal.show(&shown, || {
-        format!("logged in to {} as {}; profile `{}`", profile.url, profile.client_id, login.name)
-    });
+    terminal
+        .show(&shown, || format!("logged in to {} as {}; profile `{}`", profile.url, profile.client_id, login.name));
     Ok(())
 }
 

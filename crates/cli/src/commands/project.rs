@@ -66,7 +66,8 @@ pub(crate) fn check(check: &Check, terminal: &mut Terminal<'_>) -> Result<(), Fa
 }
 
 fn environment(name: &str) -> Result<Environment, Failure> {
-    Environment::parse(name).map_err(|error| Failure::usage("project/environment", error.to_string(), "name another one"))
+    Environment::parse(name)
+        .map_err(|error| Failure::usage("project/environment", error.to_string(), "name another one"))
 }
 
 /// A named query that nothing can answer is a mistake of the project.

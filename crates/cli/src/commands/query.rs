@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use creta_engine::{QueryColumn, Instants, QueryAnswer, QueryRequest};
+use creta_engine::{Instants, QueryAnswer, QueryColumn, QueryRequest};
 use creta_model::{CellState, FeaturePath};
 
 use super::connect;
@@ -49,7 +49,12 @@ fn text(answer: &QueryAnswer) -> String {
     let mut rows = Vec::new();
     for row in 0..answer.rows {
         for column in &answer.columns {
-            rows.push(vec![column.feature.to_string(), cell(column, row), cell_age(column, row), column.source.clone()]);
+            rows.push(vec![
+                column.feature.to_string(),
+                cell(column, row),
+                cell_age(column, row),
+                column.source.clone(),
+            ]);
         }
     }
     format!("as of {}\n\n{}", as_of.join(", "), table(&headings, &rows))

@@ -144,7 +144,7 @@ fn apply(function: Function, values: &[Value], types: &[&Type], ty: &Type) -> Re
         (F::Pow, [V::Int(a), V::Int(b)]) if *ty == Type::Int => match b {
             ..0 => Err("arithmetic/negative-exponent"),
             // 0 and 1 stay what they are, -1 alternates, and anything to the power of 0 is 1.
-            _ if a.abs() <= 1 => Ok(V::Int(if *b == 0 || (*a == -1 && b % 2 == 0) { 1 } else { *a })),
+            _ if (-1..=1).contains(a) => Ok(V::Int(if *b == 0 || (*a == -1 && b % 2 == 0) { 1 } else { *a })),
             65.. => Err(OVERFLOW),
             _ => int(BigInt::from(*a).pow(*b as u32)),
         },

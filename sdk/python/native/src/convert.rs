@@ -126,7 +126,8 @@ pub(crate) fn from_python(ty: &Type, value: &Bound<'_, PyAny>) -> Option<Value> 
             value.floor_div(classes.microsecond.bind(py)).ok()?.extract().ok().map(Value::Timedelta)
         }
         Type::List { item, optional } => {
-            let items = value.try_iter().ok()?.map(|found| from_python(item, &found.ok()?)).collect::<Option<Vec<_>>>()?;
+            let items =
+                value.try_iter().ok()?.map(|found| from_python(item, &found.ok()?)).collect::<Option<Vec<_>>>()?;
             (*optional || !items.contains(&Value::Null)).then_some(Value::List(items))
         }
         Type::Struct { fields, .. } => {

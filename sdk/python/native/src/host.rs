@@ -38,8 +38,7 @@ impl ResolverHost for PythonHost {
                 answer.extract().map_err(|_| wrong_type(call))?;
             let (schema, batches) = read_stream(&outputs).map_err(|_| wrong_type(call))?;
             let outputs = arrow::compute::concat_batches(&schema, &batches).map_err(|_| wrong_type(call))?;
-            let errors =
-                errors.into_iter().map(|(row, (code, message))| (row, CellError { code, message })).collect();
+            let errors = errors.into_iter().map(|(row, (code, message))| (row, CellError { code, message })).collect();
             Ok(ResolverAnswer { outputs: outputs.columns().to_vec(), errors })
         })
     }
@@ -58,7 +57,8 @@ impl ResolverHost for PythonHost {
                 .and_then(|values| PyTuple::new(py, values))
                 .map_err(|error| raised(py, call, &error))?;
             let name = PyString::new(py, call.name.as_str());
-            let answer = self.scalar_call.bind(py).call1((name, arguments)).map_err(|error| raised(py, call, &error))?;
+            let answer =
+                self.scalar_call.bind(py).call1((name, arguments)).map_err(|error| raised(py, call, &error))?;
             let answer = answer.cast::<PyTuple>().map_err(|_| wrong_type(call))?;
             if answer.len() != outputs.len() {
                 return Err(wrong_type(call));

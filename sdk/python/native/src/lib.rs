@@ -13,7 +13,12 @@ use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-create_exception!(_native, NativeError, PyException, "What the engine refused; its one argument is a list of problems as JSON.");
+create_exception!(
+    _native,
+    NativeError,
+    PyException,
+    "What the engine refused; its one argument is a list of problems as JSON."
+);
 
 /// The exception for these problems.
 pub(crate) fn native_error(problems: &[Problem]) -> PyErr {

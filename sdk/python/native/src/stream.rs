@@ -15,7 +15,10 @@ use pyo3::types::PyCapsule;
 const CAPSULE: &CStr = c"arrow_array_stream";
 
 /// Takes all batches of an object with `__arrow_c_stream__`: pyarrow, polars, pandas and DuckDB tables have it.
-#[allow(unsafe_code, reason = "a capsule holds a pointer; whose it is and how long it lives is the interface's contract")]
+#[allow(
+    unsafe_code,
+    reason = "a capsule holds a pointer; whose it is and how long it lives is the interface's contract"
+)]
 pub(crate) fn read_stream(table: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
     let capsule = table.call_method0("__arrow_c_stream__").map_err(|error| {
         if error.is_instance_of::<pyo3::exceptions::PyAttributeError>(table.py()) {

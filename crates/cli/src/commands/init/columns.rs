@@ -88,7 +88,9 @@ fn python_type(ty: &DataType) -> Option<(String, bool)> {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => plain("bytes", true),
         DataType::Date32 => plain("date", true),
         DataType::Timestamp(_, _) => plain("datetime", true),
-        DataType::Duration(TimeUnit::Microsecond | TimeUnit::Millisecond | TimeUnit::Second) => plain("timedelta", false),
+        DataType::Duration(TimeUnit::Microsecond | TimeUnit::Millisecond | TimeUnit::Second) => {
+            plain("timedelta", false)
+        }
         DataType::Decimal128(_, scale) if *scale >= 0 => Some((format!("Annotated[Decimal, Scale({scale})]"), false)),
         DataType::Dictionary(_, values) if values.as_ref() == &DataType::Utf8 => plain("str", true),
         _ => None,

@@ -45,7 +45,8 @@ pub(super) fn definitions(file: &Path, init: &Init) -> Result<Made, Failure> {
     let file_name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let target = std::path::absolute(file).map_err(|error| Failure::file("find", file, &error))?;
     let module = snake(&entity);
-    let written = Written { entity: &entity, members: &members, keys: &keys, time: &time, file: &file_name, rows: found.rows };
+    let written =
+        Written { entity: &entity, members: &members, keys: &keys, time: &time, file: &file_name, rows: found.rows };
     Ok(Made {
         files: vec![
             NewFile::text(format!("features/{module}.py"), written.module()),
@@ -190,7 +191,9 @@ impl Written<'_> {
     fn module(&self) -> String {
         let entity = self.entity;
         let (file, rows) = (self.file, self.rows);
-        let mut text = format!("\"\"\"Written from `{file}` ({rows} rows); yours to change.\"\"\"\n\nfrom __future__ import annotations\n\n");
+        let mut text = format!(
+            "\"\"\"Written from `{file}` ({rows} rows); yours to change.\"\"\"\n\nfrom __future__ import annotations\n\n"
+        );
         text.push_str(&self.imports());
         text.push_str(&format!("\n\n@entity\nclass {entity}:\n    \"\"\"One row of `{file}`.\"\"\"\n\n"));
         for member in self.members {
@@ -325,7 +328,9 @@ fn quoted(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, NullArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{
+        ArrayRef, Float64Array, Int64Array, NullArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    };
     use parquet::arrow::ArrowWriter;
 
     use super::*;
@@ -333,7 +338,8 @@ mod tests {
     fn written(folder: &Path, columns: Vec<(&str, ArrayRef)>) -> std::path::PathBuf {
         let file = folder.join("web orders.parquet");
         let batch = RecordBatch::try_from_iter(columns).expect("a batch");
-        let mut writer = ArrowWriter::try_new(std::fs::File::create(&file).expect("file"), batch.schema(), None).expect("writer");
+        let mut writer =
+            ArrowWriter::try_new(std::fs::File::create(&file).expect("file"), batch.schema(), None).expect("writer");
         writer.write(&batch).expect("writes");
         writer.close().expect("closes");
         file
@@ -410,7 +416,10 @@ mod tests {
             let failure = definitions(&file, &init(key, time)).err().expect("not clear");
             (failure.problems[0].code.clone(), failure.problems[0].help.clone().expect("help"))
         };
-        assert_eq!(refused(&[], Some("t")), ("project/no-key".into(), "add `--key COLUMN`; columns that can be a key are `a`".into()));
+        assert_eq!(
+            refused(&[], Some("t")),
+            ("project/no-key".into(), "add `--key COLUMN`; columns that can be a key are `a`".into())
+        );
         assert_eq!(refused(&["x"], Some("t")).0, "project/bad-key");
         let (code, help) = refused(&["a"], None);
         assert_eq!((code.as_str(), help.ends_with("are `t`, `u`")), ("project/no-event-time", true));

@@ -40,7 +40,7 @@ impl Failure {
 
     /// Problems that a server answered with.
     pub(crate) fn answered(problems: Vec<Problem>) -> Self {
-        let exit = problems.first().map_or(Exit::Failed, |problem| exit_of(&problem.code));
+        let exit = problems.first().map_or(Exit::Failed, exit_of);
         Self { exit, problems }
     }
 
@@ -59,12 +59,14 @@ impl From<Problem> for Failure {
     }
 }
 
-/// The part of a code before the slash says who has to do something about it.
-fn exit_of(code: &str) -> Exit {
-    match code.split('/').next().unwrap_or_default() {
+/// The part of a code before the slash says who has to do something about it; a place in the project says that its
+/// author has.
+fn exit_of(problem: &Problem) -> Exit {
+    match problem.code.split('/').next().unwrap_or_default() {
         "auth" | "access" => Exit::NotPermitted,
-        "graph" | "plan" | "project" | "request" => Exit::Usage,
         "network" => Exit::Unreachable,
+        "plan" | "project" | "request" => Exit::Usage,
+        _ if problem.location.is_some() => Exit::Usage,
         _ => Exit::Failed,
     }
 }
@@ -77,9 +79,12 @@ mod tests {
     fn scripts_can_tell_failures_apart() {
         let exit = |code: &str| Failure::from(Problem::new(code, "")).exit as u8;
         assert_eq!(
-            [exit("internal/bug"), exit("graph/cycle"), exit("network/refused"), exit("access/denied")],
+            [exit("internal/bug"), exit("plan/no-resolver"), exit("network/refused"), exit("access/denied")],
             [1, 2, 3, 4]
         );
         assert_eq!(exit("auth/expired"), 4);
+        let placed =
+            Problem::new("feature/bad-default", "").at(&creta_model::Location { file: "a.py".into(), line: 1 });
+        assert_eq!(Failure::from(placed).exit as u8, 2);
     }
 }

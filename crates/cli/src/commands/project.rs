@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use creta_engine::QueryRequest;
-use creta_model::{Bundle, Environment, FeaturePath, Problem};
+use creta_model::{Bundle, Environment, FeaturePath, NamedQuery, Problem};
 use creta_planner::{Explanation, Shape};
 use creta_registry::{Diff, Registry};
 use serde::{Deserialize, Serialize};
@@ -95,10 +95,14 @@ fn shape(environment: &Environment, given: &[FeaturePath], outputs: &[FeaturePat
 
 pub(crate) fn plan(plan: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     if plan.deployed {
-        let inputs = plan.input.iter().map(|path| (path.clone(), Vec::new())).collect();
-        let request =
-            QueryRequest { inputs, outputs: plan.output.clone(), query: plan.query.clone(), ..QueryRequest::default() };
         let (server, _) = connect(&plan.connection)?;
+        let (inputs, outputs) = match &plan.query {
+            Some(name) => named_query(&server.get::<Catalogue>("/v1/catalogue")?.queries, name)?,
+            None => (plan.input.clone(), plan.output.clone()),
+        };
+        // What would be given, without saying what it is.
+        let inputs = inputs.into_iter().map(|path| (path, Vec::new())).collect();
+        let request = QueryRequest { inputs, outputs, ..QueryRequest::default() };
         let explanation: Explanation = server.post("/v1/explain", &request)?;
         terminal.show(&explanation, || explanation.to_string());
         return Ok(());
@@ -108,7 +112,7 @@ pub(crate) fn plan(plan: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failu
     let environment = environment(&plan.environment)?;
     let shape = match &plan.query {
         Some(name) => {
-            let (inputs, outputs) = named_query(&registry, name)?;
+            let (inputs, outputs) = named_query(&registry.graph().queries, name)?;
             shape(&environment, &inputs, &outputs)
         }
         None => shape(&environment, &plan.input, &plan.output),
@@ -119,10 +123,15 @@ pub(crate) fn plan(plan: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failu
     Ok(())
 }
 
+/// What is needed of a server's definitions.
+#[derive(Deserialize)]
+struct Catalogue {
+    queries: Vec<NamedQuery>,
+}
+
 /// `name` is the latest version, `name@2` that one.
-fn named_query(registry: &Registry, text: &str) -> Result<(Vec<FeaturePath>, Vec<FeaturePath>), Failure> {
+fn named_query(queries: &[NamedQuery], text: &str) -> Result<(Vec<FeaturePath>, Vec<FeaturePath>), Failure> {
     let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
-    let queries = &registry.graph().queries;
     let matches = queries.iter().filter(|query| query.name.as_str() == name);
     let found = matches.filter(|query| version.is_none_or(|version| version == query.version.to_string()));
     let found = found.max_by_key(|query| query.version);

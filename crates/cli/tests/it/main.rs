@@ -213,7 +213,7 @@ fn a_team_gets_from_nothing_to_verified_answers() {
     let checked = place.ok(&["check", "project"]);
     assert_eq!((&checked["entities"], &checked["features"], &checked["queries"]), (&json!(2), &json!(7), &json!(1)));
     let plan = place.text(&["plan", "state", "--project", "project"]);
-    assert!(plan.contains("max of Reading.value over the last 7d"), "{plan}");
+    assert!(plan.contains("largest Reading.value over the last 7d"), "{plan}");
 
     assert_eq!(place.ok(&["deploy", "project"])["revision"], 1);
     assert_eq!(place.text(&["diff", "project"]), "nothing changes\n");

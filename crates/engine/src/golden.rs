@@ -148,6 +148,7 @@ fn show(cell: &Cell, ty: &Type) -> String {
 }
 
 /// One `lookup`, `window` or `expression` line.
+#[allow(clippy::large_enum_variant, reason = "a case holds a handful")]
 enum Asked {
     Lookup {
         feature: String,

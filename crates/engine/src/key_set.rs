@@ -313,8 +313,8 @@ mod tests {
         let ints: ArrayRef = Arc::new(Int64Array::from_iter_values((0..3000).map(|row| row % 1000)));
         let (set, rows) = KeySet::collect(&[Type::Int], std::slice::from_ref(&ints), 3000).expect("ints");
         assert_eq!(set.len(), 1000);
-        for row in 0..3000 {
-            assert_eq!(rows[row], RowKey::Id((row % 1000) as u32));
+        for (row, key) in rows.iter().enumerate() {
+            assert_eq!(*key, RowKey::Id((row % 1000) as u32));
         }
         for id in 0..1000 {
             assert_eq!(set.find(set.encoded(id)), Some(id));

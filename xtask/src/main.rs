@@ -38,9 +38,9 @@ fn command(words: &[&str]) -> Option<Command> {
     let tests = |args: &[&str]| run("cargo", &[&["nextest", "run"], args].concat());
     Some(match words {
         ["check"] => run("bash", &[".ci/run"]),
-        ["golden"] => tests(&["--workspace", "golden"]),
+        ["golden"] => tests(&["--workspace"]),
         ["golden", "--update"] => {
-            let mut command = tests(&["--workspace", "golden"]);
+            let mut command = tests(&["--workspace"]);
             command.env("CRETA_UPDATE_GOLDEN", "1");
             command
         }

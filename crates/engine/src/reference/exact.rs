@@ -20,11 +20,15 @@ pub(super) fn units_of_int(value: &BigInt) -> BigInt {
     value << SMALLEST
 }
 
-/// The double nearest to `numerator / denominator` in units of 2^-1074, ties to the even one; zero is 0.
+/// The double nearest to `numerator / denominator` in units of 2^-1074, ties to the even one. Zero is 0, and what is
+/// negative and too small for any double is -0, as IEEE 754 has it.
 ///
 /// Doubles that are not negative sort as their bits do, so the last one that is not above the fraction is found by halving,
 /// and then it or the next one is nearer.
 pub fn nearest_double(numerator: &BigInt, denominator: &BigInt) -> f64 {
+    if numerator.sign() == Sign::NoSign {
+        return 0.0;
+    }
     let negative = (numerator.sign() == Sign::Minus) != (denominator.sign() == Sign::Minus);
     let (numerator, denominator) = (BigInt::from(numerator.magnitude().clone()), denominator.magnitude().clone());
     let denominator = BigInt::from(denominator);
@@ -49,5 +53,5 @@ pub fn nearest_double(numerator: &BigInt, denominator: &BigInt) -> f64 {
         Ordering::Equal => low + low % 2,
     };
     let magnitude = f64::from_bits(bits);
-    if negative && magnitude != 0.0 { -magnitude } else { magnitude }
+    if negative { -magnitude } else { magnitude }
 }

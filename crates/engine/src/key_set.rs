@@ -326,8 +326,10 @@ mod tests {
     /// Values that look alike across types and when glued together.
     fn part() -> impl Strategy<Value = (Type, Value)> {
         prop_oneof![
-            prop::sample::select(vec!["", "1", "12", "23", "3", "123", "\0", "1\0", "\u{3}", "1\u{3}2", "1\u{3}", "\u{3}2"])
-                .prop_map(|text| (Type::Str, Value::Str(text.into()))),
+            prop::sample::select(vec![
+                "", "1", "12", "23", "3", "123", "\0", "1\0", "\u{3}", "1\u{3}2", "1\u{3}", "\u{3}2"
+            ])
+            .prop_map(|text| (Type::Str, Value::Str(text.into()))),
             prop::sample::select(vec!["", "1", "12", "3"]).prop_map(|text| (Type::Bytes, Value::Bytes(text.into()))),
             (-2i64..3).prop_map(|int| (Type::Int, Value::Int(int))),
             (-2i64..3).prop_map(|int| (Type::Timedelta, Value::Timedelta(int))),

@@ -29,7 +29,16 @@ fn key() -> Vec<KeyColumn> {
 
 /// Keys that are equal when glued together, and nearly equal ones.
 fn key_values() -> impl Strategy<Value = (&'static str, &'static str)> {
-    select(vec![("1", "23"), ("12", "3"), ("", "123"), ("1", "2"), ("a\0", "b"), ("a", "\0b"), ("", "\u{3}"), ("\u{3}", "")])
+    select(vec![
+        ("1", "23"),
+        ("12", "3"),
+        ("", "123"),
+        ("1", "2"),
+        ("a\0", "b"),
+        ("a", "\0b"),
+        ("", "\u{3}"),
+        ("\u{3}", ""),
+    ])
 }
 
 /// Few different times, one microsecond apart around multiples of ten, so that equal times and window ends are met often.

@@ -152,8 +152,11 @@ impl CellColumn {
         let picked: Vec<(usize, usize)> =
             states.iter().enumerate().map(|(row, s)| if replaced(*s) { (1, 0) } else { (0, row) }).collect();
         let values = compute::interleave(&[self.values.as_ref(), constant.as_ref()], &picked)?;
+        // No fact stands behind a default, so it has no age.
+        let event_times = self.event_times.map(|times| {
+            times.iter().zip(states.iter()).map(|(time, state)| time.filter(|_| !replaced(*state))).collect()
+        });
         let states = states.iter().map(|s| if replaced(*s) { state } else { *s }).collect();
-        let event_times = self.event_times;
         Ok(Self { event_times, ..Self::new(values, states, self.errors)? })
     }
 }

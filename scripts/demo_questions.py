@@ -12,6 +12,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "flights"))
 
 import creta
+import features.fleet  # noqa: F401  relations of flights lead to it
 from features.flights import Flight
 
 NOON = "2013-07-01T12:00:00Z"

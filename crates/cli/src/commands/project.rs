@@ -5,7 +5,7 @@ use std::path::Path;
 use creta_engine::QueryRequest;
 use creta_model::{Bundle, Environment, FeaturePath, NamedQuery, Problem};
 use creta_planner::{Explanation, Shape};
-use creta_registry::{Diff, Registry};
+use creta_registry::{Diff, Happened, Registry};
 use serde::{Deserialize, Serialize};
 
 use super::connect;
@@ -13,6 +13,9 @@ use crate::args::{Check, Deploy, Plan};
 use crate::failure::Failure;
 use crate::python;
 use crate::terminal::{Terminal, counted};
+
+/// Changes that a deployment lists one by one.
+const CHANGES_SHOWN: usize = 12;
 
 /// Exports the project in a folder; from here on locations are shown with its lines.
 pub(crate) fn export(folder: &Path, python: Option<&Path>, terminal: &mut Terminal<'_>) -> Result<Bundle, Failure> {
@@ -183,7 +186,7 @@ pub(crate) fn deploy(args: &Deploy, terminal: &mut Terminal<'_>) -> Result<(), F
     terminal.show(&deployed, || {
         format!(
             "{}\ndeployed revision {} to {} ({} planned)\n  {}",
-            deployed.diff.to_string().trim_end(),
+            summary(&deployed.diff),
             deployed.revision,
             profile.url,
             counted(deployed.queries as u64, "named query", "named queries"),
@@ -191,4 +194,60 @@ pub(crate) fn deploy(args: &Deploy, terminal: &mut Terminal<'_>) -> Result<(), F
         )
     });
     Ok(())
+}
+
+/// All changes, or where they are many how many of each kind; `creta diff` shows them all beforehand.
+fn summary(diff: &Diff) -> String {
+    if diff.changes.len() <= CHANGES_SHOWN {
+        return diff.to_string().trim_end().to_owned();
+    }
+    let mut lines = Vec::new();
+    for (happened, word) in [(Happened::Added, "added"), (Happened::Changed, "changed"), (Happened::Removed, "removed")]
+    {
+        let mut kinds: Vec<(&str, u64)> = Vec::new();
+        for change in diff.changes.iter().filter(|change| change.happened == happened) {
+            match kinds.iter_mut().find(|(kind, _)| *kind == change.kind) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((&change.kind, 1)),
+            }
+        }
+        let counts: Vec<String> = kinds.iter().map(|(kind, count)| counted(*count, kind, &plural(kind))).collect();
+        if !counts.is_empty() {
+            lines.push(format!("{word} {}", counts.join(", ")));
+        }
+    }
+    if !diff.recomputed.is_empty() {
+        lines.push(format!("recomputed {}", counted(diff.recomputed.len() as u64, "feature", "features")));
+    }
+    lines.join("\n")
+}
+
+fn plural(kind: &str) -> String {
+    match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{}s", kind.trim_end_matches('s')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use creta_registry::Change;
+
+    use super::*;
+
+    fn change(happened: Happened, kind: &'static str, n: usize) -> Change {
+        Change { happened, kind: kind.into(), name: format!("X{n}"), renamed_from: None, properties: Vec::new() }
+    }
+
+    #[test]
+    fn few_changes_are_listed_and_many_are_counted() {
+        let few = Diff { changes: vec![change(Happened::Added, "query", 1)], ..Diff::default() };
+        assert_eq!(summary(&few), "+ query X1");
+        let mut changes: Vec<Change> = (0..20).map(|n| change(Happened::Added, "feature", n)).collect();
+        changes.extend([change(Happened::Added, "entity", 0), change(Happened::Added, "entity", 1)]);
+        changes.push(change(Happened::Removed, "query", 0));
+        let many = Diff { changes, ..Diff::default() };
+        assert_eq!(summary(&many), "added 20 features, 2 entities\nremoved 1 query");
+        assert_eq!(summary(&Diff::default()), "nothing changes");
+    }
 }

@@ -27,19 +27,23 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 CRETA = TARGET / "demo" / "creta"
 WHEELS = DEMO / "wheels"
 
+# How late planes left before, by airline, airport and aircraft, over each window; weather and registers beside it.
+HISTORY = [
+    f"Flight.{relation}.{feature}[{window}]"
+    for relation in ("operator", "departs_from", "plane")
+    for feature in ("departures", "delay_mean", "delay_max", "delay_std")
+    for window in ("1h", "6h", "1d", "7d")
+]
 TRAINING_FEATURES = [
     "Flight.risk",
     "Flight.expected_delay",
     "Flight.plane_age",
     "Flight.sky",
-    "Flight.operator.delay_mean[1d]",
-    "Flight.operator.delay_mean[7d]",
-    "Flight.operator.late_departures[1d]",
-    "Flight.departs_from.delay_mean[6h]",
-    "Flight.departs_from.departures[6h]",
-    "Flight.plane.delay_mean[7d]",
+    "Flight.plane.manufacturer",
+    "Flight.plane.seats",
     "Flight.weather.wind_speed",
     "Flight.weather.visib",
+    *HISTORY,
 ]
 
 
@@ -72,6 +76,9 @@ def shorten(word: str) -> str:
     if word == str(CRETA):
         return "creta"
     word = word.replace(f"{ROOT}/", "")
+    if word.count(",") > 8:
+        parts = word.split(",")
+        word = f"{','.join(parts[:4])},...{len(parts) - 4} more"
     return f"'{word}'" if " " in word else word
 
 

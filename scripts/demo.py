@@ -7,6 +7,7 @@ KEEP=1 leaves the server running; CRETA_PROFILE_FILE and the address to use it a
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / ".demo"
 DATA = DEMO / "data"
+PID_FILE = DEMO / "server.pid"
 VENV = DEMO / "venv"
 FLIGHTS = ROOT / "examples" / "flights"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -129,6 +131,24 @@ def free_port() -> int:
         return port
 
 
+def stop_kept_server() -> None:
+    """Ends what an earlier `KEEP=1` left running on the same data, and nothing else."""
+    try:
+        pid = int(PID_FILE.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return
+    if b"server" not in command or str(DATA).encode() not in command:
+        return
+    say(f"stopping the server of an earlier demo (process {pid})")
+    os.kill(pid, signal.SIGTERM)
+    for _ in range(300):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.1)
+    raise Failed(f"the server of an earlier demo, process {pid}, does not end")
+
+
 class Server:
     """`creta server start` in the background; its log is in `.demo/server.log`."""
 
@@ -140,6 +160,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
+        PID_FILE.write_text(str(self.process.pid))
 
     def wait_until_it_answers(self) -> None:
         """Logs the administrator in, which works as soon as the server takes connections."""
@@ -239,6 +260,12 @@ def main() -> int:
     uv: str = given.uv
     started = time.monotonic()
     DEMO.mkdir(exist_ok=True)
+    lock = (DEMO / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("demo: another one runs in this folder; wait for it")
+        return 1
     server: Server | None = None
     kept = False
     try:
@@ -249,6 +276,7 @@ def main() -> int:
         if given.build_only:
             return 0
         with step(3, "Start a server, make a tenant, deploy the features, load the facts"):
+            stop_kept_server()
             shutil.rmtree(DATA, ignore_errors=True)
             port = free_port()
             server = start(port)

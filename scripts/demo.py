@@ -29,7 +29,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 CRETA = TARGET / "demo" / "creta"
 WHEELS = DEMO / "wheels"
 
-# How late planes left before, by airline, airport and aircraft, over each window; weather and registers beside it.
+# How late planes left before, by airline, airport and aircraft, over each window; weather and registers too.
 HISTORY = [
     f"Flight.{relation}.{feature}[{window}]"
     for relation in ("operator", "departs_from", "plane")

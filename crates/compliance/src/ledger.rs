@@ -1,0 +1,211 @@
+//! The ledger: all evidence that the audit log knows of, by check. It is made from entries of the log and from nothing
+//! else, so what stands in no entry has no effect.
+
+use std::collections::BTreeMap;
+
+use creta_model::{Instant, Span};
+use creta_proof::Hash;
+
+use crate::evidence::{Evidence, EvidenceError, Outcome};
+use crate::state::Seen;
+
+/// What the log says of one run of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// When it looked.
+    pub observed_at: Instant,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// SHA-256 of the evidence.
+    pub evidence: Hash,
+    /// How many subjects it looked at.
+    pub subjects: u64,
+    /// Index of the entry in the log.
+    pub index: u64,
+    /// When the log took it.
+    pub received_at: Instant,
+}
+
+/// An entry of the log, as far as the ledger reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct LogLine<'a> {
+    /// Its index.
+    pub index: u64,
+    /// Its time.
+    pub time: Instant,
+    /// What was asked or what happened.
+    pub action: &'a str,
+    /// Whether it is a refusal.
+    pub refused: bool,
+    /// The commitment it names.
+    pub commitment: Option<&'a str>,
+    /// Its details.
+    pub details: &'a BTreeMap<String, String>,
+}
+
+/// Names of the details of a check's entry in the log.
+pub mod detail {
+    /// The check.
+    pub const CHECK: &str = "check";
+    /// SHA-256 of the evidence.
+    pub const EVIDENCE: &str = "evidence";
+    /// SHA-256 of the population.
+    pub const POPULATION: &str = "population";
+    /// How many subjects.
+    pub const SUBJECTS: &str = "subjects";
+    /// When it looked.
+    pub const OBSERVED_AT: &str = "observed-at";
+    /// Name of the run.
+    pub const RUN: &str = "run";
+}
+
+/// All recorded evidence, oldest first, and the refusals by commitment.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    checks: BTreeMap<String, Vec<Recorded>>,
+    refusals: BTreeMap<String, Vec<Instant>>,
+    lines: u64,
+}
+
+impl Ledger {
+    /// Name of the entry for an outcome: `check.pass`.
+    pub const fn action(outcome: Outcome) -> &'static str {
+        match outcome {
+            Outcome::Pass => "check.pass",
+            Outcome::Fail => "check.fail",
+            Outcome::Unknown => "check.unknown",
+        }
+    }
+
+    /// How many entries of the log it has read.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Takes the next entry of the log. Entries that are neither evidence nor refusals are passed over; evidence that is
+    /// not later than what is known of its check, or later than its entry, does not count.
+    pub fn read(&mut self, line: LogLine<'_>) {
+        self.lines = line.index + 1;
+        if line.refused && let Some(id) = line.commitment {
+            self.refusals.entry(id.to_owned()).or_default().push(line.time);
+        }
+        let outcomes = [Outcome::Pass, Outcome::Fail, Outcome::Unknown];
+        let Some(outcome) = outcomes.into_iter().find(|outcome| Self::action(*outcome) == line.action) else { return };
+        let text = |name: &str| line.details.get(name).map(String::as_str);
+        let digest = |name: &str| Hash::try_from(text(name)?.strip_prefix("sha256:")?.to_owned()).ok();
+        let parsed = || {
+            let observed_at = Instant::parse(text(detail::OBSERVED_AT)?).ok()?;
+            let subjects = text(detail::SUBJECTS)?.parse().ok()?;
+            let evidence = digest(detail::EVIDENCE)?;
+            let (index, received_at) = (line.index, line.time);
+            Some((text(detail::CHECK)?, Recorded { observed_at, outcome, evidence, subjects, index, received_at }))
+        };
+        if let Some((check, recorded)) = parsed()
+            && recorded.observed_at <= recorded.received_at
+            && self.latest(check).is_none_or(|latest| latest.observed_at < recorded.observed_at)
+        {
+            self.checks.entry(check.to_owned()).or_default().push(recorded);
+        }
+    }
+
+    /// Whether new evidence may be recorded: it must be later than all that is known of its check (T15: nothing is sent
+    /// twice).
+    pub fn require_new(&self, evidence: &Evidence) -> Result<(), EvidenceError> {
+        evidence.require_consistent()?;
+        match self.latest(&evidence.check) {
+            Some(latest) if latest.observed_at >= evidence.observed_at => {
+                Err(EvidenceError::Replayed { check: evidence.check.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The latest run of a check.
+    pub fn latest(&self, check: &str) -> Option<&Recorded> {
+        self.runs(check).last()
+    }
+
+    /// All runs of a check, oldest first.
+    pub fn runs(&self, check: &str) -> &[Recorded] {
+        self.checks.get(check).map_or(&[], Vec::as_slice)
+    }
+
+    /// The runs of a check as states need them.
+    pub fn seen(&self, check: &str) -> Vec<Seen> {
+        self.runs(check).iter().map(|run| Seen { at: run.observed_at, outcome: run.outcome }).collect()
+    }
+
+    /// How many refusals named a commitment within `within` before `now` (R5).
+    pub fn refusals(&self, commitment: &str, within: Span, now: Instant) -> u64 {
+        let times = self.refusals.get(commitment).map_or(&[][..], Vec::as_slice);
+        let since = now.minus(within);
+        (times.len() - times.partition_point(|time| *time < since)) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Instant {
+        Instant::from_micros(seconds * 1_000_000).expect("in range")
+    }
+
+    fn details(observed: i64, evidence: u8) -> BTreeMap<String, String> {
+        [
+            (detail::CHECK, "clock".to_owned()),
+            (detail::EVIDENCE, format!("sha256:{}", Hash::from_bytes([evidence; 32]))),
+            (detail::SUBJECTS, "2".to_owned()),
+            (detail::OBSERVED_AT, at(observed).to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn read(ledger: &mut Ledger, index: u64, time: i64, action: &str, details: &BTreeMap<String, String>) {
+        ledger.read(LogLine { index, time: at(time), action, refused: false, commitment: None, details });
+    }
+
+    #[test]
+    fn the_latest_run_counts_and_an_older_one_that_comes_again_does_not() {
+        let mut ledger = Ledger::default();
+        read(&mut ledger, 0, 10, "check.pass", &details(10, 1));
+        read(&mut ledger, 1, 20, "check.fail", &details(20, 2));
+        read(&mut ledger, 2, 30, "check.pass", &details(10, 1));
+        let latest = ledger.latest("clock").expect("recorded");
+        assert_eq!((latest.index, latest.outcome, latest.subjects), (1, Outcome::Fail, 2));
+        assert_eq!((ledger.runs("clock").len(), ledger.lines()), (2, 3));
+    }
+
+    #[test]
+    fn evidence_from_after_its_entry_does_not_count() {
+        let mut ledger = Ledger::default();
+        read(&mut ledger, 0, 10, "check.pass", &details(11, 1));
+        assert_eq!(ledger.latest("clock"), None);
+    }
+
+    #[test]
+    fn entries_that_lack_a_detail_or_are_no_evidence_are_passed_over() {
+        let mut ledger = Ledger::default();
+        for name in [detail::CHECK, detail::EVIDENCE, detail::SUBJECTS, detail::OBSERVED_AT] {
+            let mut lacking = details(10, 1);
+            lacking.remove(name);
+            read(&mut ledger, 0, 10, "check.pass", &lacking);
+        }
+        read(&mut ledger, 1, 10, "query", &details(10, 1));
+        assert_eq!(ledger.latest("clock"), None);
+    }
+
+    #[test]
+    fn refusals_are_counted_by_commitment_and_time() {
+        let (mut ledger, none) = (Ledger::default(), BTreeMap::new());
+        for (index, time, refused, commitment) in
+            [(0, 10, true, Some("CH-20")), (1, 20, true, Some("CH-20")), (2, 21, false, Some("CH-20")), (3, 22, true, None)]
+        {
+            ledger.read(LogLine { index, time: at(time), action: "query", refused, commitment, details: &none });
+        }
+        assert_eq!(ledger.refusals("CH-20", Span::seconds(15), at(30)), 1);
+        assert_eq!(ledger.refusals("CH-20", Span::seconds(20), at(30)), 2);
+        assert_eq!(ledger.refusals("CH-03", Span::seconds(20), at(30)), 0);
+    }
+}

@@ -77,6 +77,14 @@ actions! {
     CatalogueRead = "catalogue.read", Read;
     /// Read entries of the audit log: an environment's, or those of one scope.
     AuditRead = "audit.read", Read;
+    /// Read the trust report in full, the inventory, evidence, and reports of security issues.
+    TrustRead = "trust.read", Read;
+    /// Run checks now.
+    TrustRun = "trust.run", Change;
+    /// Declare what there is: the inventory, and who answers for it.
+    InventoryDeclare = "inventory.declare", Change;
+    /// Decide on a report of a security issue.
+    ReportDecide = "report.decide", Change;
 }
 
 impl Action {
@@ -139,7 +147,8 @@ mod tests {
                 "query",
                 "verify",
                 "catalogue.read",
-                "audit.read"
+                "audit.read",
+                "trust.read"
             ]
         );
     }

@@ -5,8 +5,7 @@ use std::fmt;
 
 use creta_model::Instant;
 
-use crate::AuditError;
-use crate::tree::Hash;
+use crate::{AuditError, Hash};
 
 const DETAILS_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = 128;

@@ -6,11 +6,10 @@ use creta_iam::{Decision, FeatureSet, Place, Principal};
 use creta_model::{Environment, Instant, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 
-use crate::AuditError;
-use crate::tree::sha256;
+use crate::{AuditError, Hash};
 
 /// The form of entries that this build writes and reads.
-pub const ENTRY_VERSION: &str = "creta.audit/1";
+pub use creta_proof::ENTRY_VERSION;
 
 const BYTES_MAX: usize = u16::MAX as usize; // C2SP tlog-tiles: entry bundles carry the length in 16 bits.
 const NAMES_BYTES_MAX: usize = 16 * 1024;
@@ -149,7 +148,7 @@ impl EntryFeatures {
         let names: Vec<String> = features.names().map(str::to_owned).collect();
         Some(Self {
             count: u32::try_from(features.len()).expect("fewer than four billion features"),
-            digest: sha256(&[&canonical(&tagged)]).to_string(),
+            digest: Hash::of(&[&canonical(&tagged)]).to_string(),
             names: (canonical(&names).len() <= NAMES_BYTES_MAX).then_some(names),
         })
     }

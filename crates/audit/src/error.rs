@@ -5,6 +5,7 @@ use std::sync::Arc;
 use creta_iam::{Action, Place, Principal, Reason};
 use creta_keys::KeyError;
 use creta_model::{Environment, Scope};
+use creta_proof::ProofError;
 
 /// Why something was not admitted, not recorded, or not believed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,34 +83,9 @@ pub enum AuditError {
         /// Its size.
         bytes: usize,
     },
-    /// The log is shorter than what it signed: entries were deleted, or an older copy was put back.
-    #[error(
-        "the audit log has {entries} entries but signed a checkpoint of {checkpoint}: entries were deleted or an older \
-         copy was restored; keep both files and restore the newest copy"
-    )]
-    Shorter {
-        /// How many there are.
-        entries: u64,
-        /// How many there were.
-        checkpoint: u64,
-    },
-    /// There are more entries than the checkpoint speaks of.
-    #[error("{entries} entries were given for a checkpoint of {checkpoint}; verify against a newer checkpoint")]
-    Longer {
-        /// How many there are.
-        entries: u64,
-        /// How many the checkpoint covers.
-        checkpoint: u64,
-    },
-    /// The entries are not those that were signed.
-    #[error(
-        "the audit log is not what it was when it had {size} entries: one was edited, dropped or moved, or another log \
-         was put in its place; keep the files and restore the newest copy"
-    )]
-    Inconsistent {
-        /// Size of the checkpoint that does not fit.
-        size: u64,
-    },
+    /// What the log holds, or what was given, does not verify.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// The log has entries but no checkpoint of its own.
     #[error("the audit log has {entries} entries but its checkpoint is gone; restore the file from a copy")]
     CheckpointMissing {
@@ -119,52 +95,6 @@ pub enum AuditError {
     /// The key that signs checkpoints is missing or damaged.
     #[error("the key that signs the audit log {rule}; restore the file from a copy, a new key would hide the old log")]
     SigningKey {
-        /// What is wrong with it.
-        rule: &'static str,
-    },
-    /// Not a checkpoint.
-    #[error("this is not a signed checkpoint: {rule}; fetch it again")]
-    Checkpoint {
-        /// What it lacks.
-        rule: &'static str,
-    },
-    /// A checkpoint of another log.
-    #[error("this checkpoint is of log `{given}`, not of `{expected}`; use the verifier key of that log")]
-    OtherLog {
-        /// The log it names.
-        given: String,
-        /// The log of the key.
-        expected: String,
-    },
-    /// Nobody known signed it.
-    #[error("this checkpoint is not signed by `{key}`: the log's key was replaced, or it is of another log")]
-    Unsigned {
-        /// The verifier key that was expected.
-        key: String,
-    },
-    /// The signature is wrong.
-    #[error("the signature of `{key}` on this checkpoint is wrong: it was edited after it was signed")]
-    Signature {
-        /// Name of the key.
-        key: String,
-    },
-    /// Not a verifier key.
-    #[error("this is not a verifier key: {rule}; it looks like `creta/prod/audit+0a1b2c3d+AQ...`")]
-    VerifierKey {
-        /// What it lacks.
-        rule: &'static str,
-    },
-    /// A proof that proves nothing.
-    #[error("the proof does not verify: {rule}")]
-    Proof {
-        /// Where it fails.
-        rule: &'static str,
-    },
-    /// An entry that this log's writer would not have written.
-    #[error("entry {index} of the audit log is not valid: {rule}")]
-    Entry {
-        /// Its index.
-        index: u64,
         /// What is wrong with it.
         rule: &'static str,
     },

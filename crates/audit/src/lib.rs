@@ -42,16 +42,12 @@ mod reads;
 mod storage;
 #[cfg(test)]
 mod testing;
-mod tiles;
-mod tree;
 pub mod verify;
 
-pub use checkpoint::{Checkpoint, SignedCheckpoint, VerifierKey};
+pub use creta_proof::{Checkpoint, Hash, ProofError, SignedCheckpoint, VerifierKey, entries_path, tile_path};
 pub use details::Details;
 pub use entry::{ENTRY_VERSION, Entry, EntryFeatures, Outcome};
 pub use error::AuditError;
 pub use log::{Event, Log, VerifyReport};
 pub use permit::Permit;
 pub use reads::{READ_GROUPS_MAX, READS_FLUSHED_AFTER, READS_PENDING_MAX};
-pub use tiles::{entries_path, tile_path};
-pub use tree::Hash;

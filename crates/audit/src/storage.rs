@@ -7,7 +7,7 @@ use creta_model::Environment;
 use creta_platform::{FileError, Files, Platform, Random};
 
 use crate::checkpoint::Signer;
-use crate::{AuditError, Hash, SignedCheckpoint};
+use crate::{AuditError, Hash, ProofError, SignedCheckpoint};
 
 const STORE: &str = "audit";
 const SEED_LEN: usize = 32;
@@ -56,8 +56,8 @@ impl Storage {
     /// The newest stored checkpoint, not yet verified.
     pub(crate) fn read_checkpoint(&self) -> Result<Option<SignedCheckpoint>, AuditError> {
         let Some(bytes) = self.find("checkpoint")? else { return Ok(None) };
-        let note = String::from_utf8(bytes).map_err(|_| AuditError::Checkpoint { rule: "it is not text" })?;
-        SignedCheckpoint::parse(&note).map(Some)
+        let note = String::from_utf8(bytes).map_err(|_| ProofError::Checkpoint { rule: "it is not text" })?;
+        Ok(Some(SignedCheckpoint::parse(&note)?))
     }
 
     pub(crate) fn store_checkpoint(&self, signed: &SignedCheckpoint) -> Result<(), AuditError> {

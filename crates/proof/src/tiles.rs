@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
-use crate::tree::Tree;
+use crate::Tree;
 
-const WIDTH: u64 = 256;
+/// How many hashes or entries a full tile has.
+pub const TILE_WIDTH: u64 = 256;
 
 /// Path of a hash tile below the log's prefix. `width` is 1 to 256.
 ///
 /// ```
-/// assert_eq!(creta_audit::tile_path(0, 1_234_067, 256), "tile/0/x001/x234/067");
-/// assert_eq!(creta_audit::tile_path(1, 0, 17), "tile/1/000.p/17");
+/// assert_eq!(creta_proof::tile_path(0, 1_234_067, 256), "tile/0/x001/x234/067");
+/// assert_eq!(creta_proof::tile_path(1, 0, 17), "tile/1/000.p/17");
 /// ```
 pub fn tile_path(level: u32, index: u64, width: u64) -> String {
     format!("tile/{level}/{}", index_path(index, width))
@@ -28,26 +29,28 @@ fn index_path(index: u64, width: u64) -> String {
         path = format!("x{:03}/{path}", rest % 1000);
         rest /= 1000;
     }
-    if width < WIDTH { format!("{path}.p/{width}") } else { path }
+    if width < TILE_WIDTH { format!("{path}.p/{width}") } else { path }
 }
 
 /// Hashes of tile `index` at `level`, 32 bytes each. `None` where the tree does not have them all, or for a width
 /// outside 1 to 256.
-pub(crate) fn hashes(tree: &Tree, level: u32, index: u64, width: u64) -> Option<Vec<u8>> {
+pub fn tile_hashes(tree: &Tree, level: u32, index: u64, width: u64) -> Option<Vec<u8>> {
     let height = level.checked_mul(8).filter(|height| *height < u64::BITS)?;
-    let mut tile = Vec::with_capacity(usize::try_from(width.min(WIDTH)).ok()? * 32);
+    let mut tile = Vec::with_capacity(usize::try_from(width.min(TILE_WIDTH)).ok()? * 32);
     for position in positions(index, width)? {
         tile.extend_from_slice(tree.node(height, position)?.as_bytes());
     }
     Some(tile)
 }
 
-/// Entries of bundle `index`, each after its length as a big-endian `u16`. `None` as for hashes.
-pub(crate) fn bundle(entries: &[Box<[u8]>], index: u64, width: u64) -> Option<Vec<u8>> {
+/// Entries of bundle `index` out of all `entries`, each after its length as a big-endian `u16`. `None` as for hashes.
+/// No entry may be longer than 65,535 bytes.
+pub fn bundle_of<E: AsRef<[u8]>>(entries: &[E], index: u64, width: u64) -> Option<Vec<u8>> {
     let positions = positions(index, width)?;
     let range = usize::try_from(positions.start).ok()?..usize::try_from(positions.end).ok()?;
     let mut bundle = Vec::new();
     for entry in entries.get(range)? {
+        let entry = entry.as_ref();
         let length = u16::try_from(entry.len()).expect("entries are made no longer than a bundle can say");
         bundle.extend_from_slice(&length.to_be_bytes());
         bundle.extend_from_slice(entry);
@@ -55,15 +58,32 @@ pub(crate) fn bundle(entries: &[Box<[u8]>], index: u64, width: u64) -> Option<Ve
     Some(bundle)
 }
 
+/// Takes a bundle of `width` entries apart. The error says in which entry of the bundle, counted from 0, it goes wrong.
+pub fn bundle_entries(bundle: &[u8], width: u64) -> Result<Vec<&[u8]>, (u64, &'static str)> {
+    let (mut rest, mut entries) = (bundle, Vec::new());
+    for at in 0..width {
+        if rest.is_empty() {
+            return Err((at, "the bundle ends before it"));
+        }
+        let cut = (at, "the bundle ends within it");
+        let (length, after) = rest.split_first_chunk::<2>().ok_or(cut)?;
+        let (entry, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(cut)?;
+        entries.push(entry);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(entries) } else { Err((width, "the bundle goes on after its last entry")) }
+}
+
 fn positions(index: u64, width: u64) -> Option<Range<u64>> {
-    let start = index.checked_mul(WIDTH)?;
-    (1..=WIDTH).contains(&width).then_some(start..start.checked_add(width)?)
+    let start = index.checked_mul(TILE_WIDTH)?;
+    (1..=TILE_WIDTH).contains(&width).then_some(start..start.checked_add(width)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Hash, reference};
+    use crate::Hash;
+    use crate::tree::reference;
 
     #[test]
     fn tiles_hold_the_hashes_of_the_specification() {
@@ -71,27 +91,34 @@ mod tests {
         let mut tree = Tree::default();
         entries.iter().for_each(|entry| tree.push(Hash::leaf(entry)));
 
-        let third = hashes(&tree, 0, 2, 188).expect("the partial tile of 700");
+        let third = tile_hashes(&tree, 0, 2, 188).expect("the partial tile of 700");
         let expected: Vec<u8> = entries[512..].iter().flat_map(|entry| *Hash::leaf(entry).as_bytes()).collect();
         assert_eq!(third, expected);
-        let upper = hashes(&tree, 1, 0, 2).expect("two full tiles lie below");
+        let upper = tile_hashes(&tree, 1, 0, 2).expect("two full tiles lie below");
         assert_eq!(upper[..32], *reference::mth(&entries[..256]).as_bytes());
         assert_eq!(upper[32..], *reference::mth(&entries[256..512]).as_bytes());
 
         for (level, index, width) in
             [(0, 2, 189), (1, 0, 3), (2, 0, 1), (0, 0, 0), (0, 0, 257), (9, 0, 1), (0, u64::MAX, 1)]
         {
-            assert_eq!(hashes(&tree, level, index, width), None, "{level} {index} {width}");
+            assert_eq!(tile_hashes(&tree, level, index, width), None, "{level} {index} {width}");
         }
     }
 
     #[test]
     fn bundles_hold_each_entry_after_its_length() {
         let entries: Vec<Box<[u8]>> = (0..258).map(|n| vec![b'x'; n].into_boxed_slice()).collect();
-        assert_eq!(bundle(&entries, 0, 3).expect("there"), b"\0\0\0\x01x\0\x02xx");
-        let second = bundle(&entries, 1, 2).expect("there");
+        assert_eq!(bundle_of(&entries, 0, 3).expect("there"), b"\0\0\0\x01x\0\x02xx");
+        let second = bundle_of(&entries, 1, 2).expect("there");
         assert_eq!((second.len(), &second[..3]), (2 + 256 + 2 + 257, b"\x01\0x".as_slice()));
-        assert_eq!(bundle(&entries, 1, 3), None);
+        assert_eq!(bundle_of(&entries, 1, 3), None);
+
+        let whole = bundle_of(&entries, 0, 256).expect("there");
+        assert_eq!(bundle_entries(&whole, 256).expect("whole").concat(), entries[..256].concat());
+        assert_eq!(bundle_entries(&whole, 255), Err((255, "the bundle goes on after its last entry")));
+        assert_eq!(bundle_entries(&whole, 257), Err((256, "the bundle ends before it")));
+        assert_eq!(bundle_entries(&whole[..whole.len() - 1], 256), Err((255, "the bundle ends within it")));
+        assert_eq!(bundle_entries(&whole[..3], 256), Err((1, "the bundle ends within it")));
     }
 
     #[test]

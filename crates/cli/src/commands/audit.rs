@@ -55,7 +55,7 @@ fn check(file: &Path, key: &str, terminal: &mut Terminal<'_>) -> Result<(), Fail
         let message = format!("`{}` is not a proof: {error}", file.display());
         Failure::usage("audit/not-a-proof", message, "name a file that `creta audit prove` wrote")
     })?;
-    let broken = |error: creta_audit::AuditError| {
+    let broken = |error: creta_audit::ProofError| {
         let problem = Problem::new("audit/not-proven", error.to_string());
         Failure::new(
             Exit::Failed,

@@ -55,6 +55,12 @@ pub enum AuditError {
         /// What failed.
         source: Box<AuditError>,
     },
+    /// The log was stopped for good ([`Log::halt`](crate::Log::halt)): somebody elsewhere has seen another history of it.
+    #[error("{reason}")]
+    Halted {
+        /// Why, and what to do.
+        reason: Arc<str>,
+    },
     /// The key given belongs to another environment than the log.
     #[error("this key is of scope `{scope}` and cannot open the audit log of `{environment}`")]
     OtherKey {

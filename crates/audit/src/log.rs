@@ -40,6 +40,7 @@ pub struct Log {
     written: RwLock<Written>,
     reads: Mutex<Reads>,
     newest: Mutex<SignedCheckpoint>,
+    halted: OnceLock<Arc<str>>,
 }
 
 /// Everything durable, in order.
@@ -132,6 +133,7 @@ impl Log {
             written: RwLock::new(written),
             reads: Mutex::default(),
             newest: Mutex::new(newest),
+            halted: OnceLock::new(),
         };
         log.note_a_clock_set_back()?;
         if let Some(torn) = recovered {
@@ -162,6 +164,7 @@ impl Log {
             let principal = Box::new(decision.principal().clone());
             return Err(AuditError::OtherEnvironment { principal, environment: self.environment.clone() });
         }
+        self.require_not_halted()?;
         let entry = if decision.action().is_logged_first() {
             Some(self.write_decision(&decision, &details)?)
         } else {
@@ -225,6 +228,7 @@ impl Log {
 
     /// Signs and stores a checkpoint if the log grew since the last one; gives the newest.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint, AuditError> {
+        self.require_not_halted()?;
         let mut newest = lock(&self.newest);
         let (size, root) = {
             let written = self.written();
@@ -236,6 +240,18 @@ impl Log {
             *newest = signed;
         }
         Ok(newest.clone())
+    }
+
+    /// Stops the log until it is opened again: nothing is admitted, appended or signed any more, each with
+    /// [`AuditError::Halted`]. For when a witness has seen another history of this log than the one at hand: each further
+    /// entry would make the two harder to tell apart. The first reason stays.
+    pub fn halt(&self, reason: &str) {
+        let _ = self.halted.set(reason.into()); // A second reason changes nothing.
+    }
+
+    /// Why the log was stopped, if it was.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.get().map(AsRef::as_ref)
     }
 
     /// Writes the counted reads and a last checkpoint. The log stays usable; a server calls this before it stops.
@@ -403,6 +419,7 @@ impl Log {
     /// Appends the entries that `make` makes of the present instant. Threads that come together share one write: the
     /// first to reach the storage writes for all, the others find their outcome.
     fn append(&self, make: impl FnOnce(Instant) -> Result<Vec<Vec<u8>>, AuditError>) -> Result<Range<u64>, AuditError> {
+        self.require_not_halted()?;
         let outcome = {
             let mut queue = lock(&self.queue);
             let entries = make(self.clock.now())?; // Under the lock: entries stand in the order of their times.
@@ -433,6 +450,10 @@ impl Log {
             };
             waiting.outcome.set(outcome).expect("each outcome is decided once");
         }
+    }
+
+    fn require_not_halted(&self) -> Result<(), AuditError> {
+        self.halted.get().map_or(Ok(()), |reason| Err(AuditError::Halted { reason: reason.clone() }))
     }
 
     fn written_details(&self, place: &Place, details: &Details) -> BTreeMap<String, String> {

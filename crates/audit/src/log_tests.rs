@@ -448,3 +448,30 @@ fn mth(d: &[Vec<u8>]) -> Hash {
         }
     }
 }
+
+#[test]
+fn a_halted_log_admits_appends_and_signs_nothing_until_it_is_opened_again() {
+    let world = World::new();
+    let log = world.open().expect("opens");
+    drop(log.admit(deploy(), Details::none()).expect("allowed"));
+    drop(log.admit(ask("etl", Role::Developer, Action::Query, &["User.age"]), Details::none()).expect("counted"));
+    log.halt("a witness has seen more");
+    log.halt("another reason");
+    assert_eq!(log.halted(), Some("a witness has seen more"));
+
+    let size = log.size();
+    let happened = Event::new("server.start", Place::Environment(prod()));
+    let outcomes = [
+        log.admit(deploy(), Details::none()).map(drop),
+        log.admit(ask("etl", Role::Developer, Action::Query, &["User.age"]), Details::none()).map(drop),
+        log.record(happened.clone()).map(drop),
+        log.flush_reads().map(drop),
+        log.checkpoint().map(drop),
+    ];
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(AuditError::Halted { .. })), "{outcome:?}");
+    }
+    assert_eq!(log.size(), size);
+    drop(log);
+    assert!(world.open().expect("opens").record(happened).is_ok());
+}

@@ -26,17 +26,20 @@ mod checkpoint;
 mod entry;
 mod error;
 mod hash;
+mod proof_file;
 #[cfg(test)]
 mod testing;
 mod tiles;
 mod time;
 mod tree;
 pub mod verify;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, KeyKind, SignedCheckpoint, VerifierKey};
 pub use entry::{ENTRY_VERSION, check_entry};
 pub use error::ProofError;
 pub use hash::Hash;
+pub use proof_file::{ConsistencyProof, InclusionProof, ProofFile};
 pub use tiles::{TILE_WIDTH, bundle_entries, bundle_of, entries_path, tile_hashes, tile_path};
 pub use time::Time;
 pub use tree::Tree;

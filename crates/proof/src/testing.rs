@@ -2,7 +2,7 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
-use crate::{Checkpoint, Hash, KeyKind, SignedCheckpoint, Time, VerifierKey};
+use crate::{Checkpoint, Hash, KeyKind, SignedCheckpoint, Time, Tree, VerifierKey};
 
 pub(crate) struct Key {
     pair: Ed25519KeyPair,
@@ -35,4 +35,20 @@ impl Key {
     fn raw(&self, text: &[u8]) -> [u8; 64] {
         self.pair.sign(text).as_ref().try_into().expect("64 bytes")
     }
+}
+
+/// A log of `size` entries, one a second, in the form that is checked.
+pub(crate) fn log(size: u64) -> (Tree, Vec<Vec<u8>>) {
+    let entries: Vec<Vec<u8>> = (0..size).map(|turn| entry(turn, turn)).collect();
+    let mut tree = Tree::default();
+    entries.iter().for_each(|entry| tree.push(Hash::leaf(entry)));
+    (tree, entries)
+}
+
+/// An entry, so and so many seconds after the log began.
+pub(crate) fn entry(turn: u64, seconds: u64) -> Vec<u8> {
+    let micros = i64::try_from(seconds).expect("small") * 1_000_000;
+    let time = Time::from_micros(1_772_366_400_000_000 + micros).expect("this century");
+    let details = format!(r#"{{"turn":"{turn}"}}"#);
+    format!(r#"{{"action":"deploy","details":{details},"time":"{time}","version":"creta.audit/1"}}"#).into_bytes()
 }

@@ -11,7 +11,7 @@ use creta_model::{Bundle, FeaturePath, Instant, Problem, RelationKind, Role, Sco
 use creta_planner::{Explanation, Plan, Shape};
 use creta_platform::Platform;
 use creta_registry::{Diff, FeatureRef, Registry, diff};
-use creta_store::{FactStore, MetadataStore, OnlineStore, Position, StoreError};
+use creta_store::{Epoch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
 
 use crate::fact_index::{FactIndex, IndexSpec};
 use crate::facts::FactReader;
@@ -143,10 +143,22 @@ fn engine_problem(error: &crate::error::EngineError) -> Problem {
 impl ScopeEngine {
     /// Opens the stores and makes the active deployment ready; facts that the online store lacks are applied to it.
     pub fn open(scope: Scope, stores: ScopeStores, hosts: Arc<dyn ResolverHosts>) -> Result<Self, Problem> {
+        Self::open_checked(scope, stores, hosts, |_, _| Ok(()))
+    }
+
+    /// The same, where `check` sees the stores of facts and of quarantined facts before anything is made of them: whoever
+    /// kept their epochs elsewhere notices there that an older copy was put back.
+    pub fn open_checked(
+        scope: Scope,
+        stores: ScopeStores,
+        hosts: Arc<dyn ResolverHosts>,
+        check: impl FnOnce(&FactStore, &FactStore) -> Result<(), Problem>,
+    ) -> Result<Self, Problem> {
         let ScopeStores { platform, key, online, metadata, prefix } = stores;
         let problem = |error: StoreError| store_problem(&error);
         let facts = FactStore::open(&platform, key.clone(), &format!("{prefix}/truth")).map_err(problem)?;
         let quarantine = FactStore::open(&platform, key, &format!("{prefix}/quarantine")).map_err(problem)?;
+        check(&facts, &quarantine)?;
         let rows = |store: &FactStore| store.statistics().values().map(|entity| entity.rows).sum::<u64>();
         let writer = Writer { sequence: rows(&facts) + rows(&quarantine), last_arrival: Instant::MIN };
         let engine = Self {
@@ -440,6 +452,11 @@ impl ScopeEngine {
     /// Moves acknowledged facts from the write-ahead log into segments.
     pub fn flush(&self) -> Result<(), Problem> {
         self.facts.flush().and_then(|()| self.quarantine.flush()).map_err(|error| store_problem(&error))
+    }
+
+    /// The present moment of the stores of facts and of quarantined facts, both durable, to be kept elsewhere.
+    pub fn epochs(&self) -> (Epoch, Epoch) {
+        (self.facts.epoch(), self.quarantine.epoch())
     }
 
     /// Definitions for people and tools: entities, features with owners, tags, docs and where they come from.

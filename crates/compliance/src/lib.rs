@@ -4,12 +4,20 @@
 //! whose digest goes into the audit log before anything else. [`Ledger`] reads the log; [`report`] computes each
 //! commitment's [`State`] from it. Nobody can type a state, and what stands in no entry of the log has no effect.
 
+mod commitment;
 mod evidence;
 mod inventory;
 mod ledger;
+pub mod ocsf;
+pub mod oscal;
 mod report;
 mod state;
 
+pub use commitment::{
+    COMMITMENTS_FORMAT, CheckDefinition, CheckKind, Class, Commitment, CommitmentId, Criterion, Document, Framework,
+    Freshness, InvalidCommitmentId, InvalidFreshness, Line, Mappings, Pillar, Place, Registry, RegistryError, Rule,
+    Section, Software, TITLE_CHARS_MAX,
+};
 pub use evidence::{
     Collector, EVIDENCE_FORMAT, Evidence, EvidenceError, Finding, Observation, Outcome, RAW_BYTES_MAX, Run,
 };

@@ -107,7 +107,12 @@ fn input_column(
     for (row, json) in values.iter().enumerate() {
         let value = Value::from_json(ty, json).map_err(|error| {
             let code = if error.got.contains("time zone") { "time/naive" } else { "value/wrong-type" };
-            Problem::new(code, format!("`{path}` in row {row}: {error}"))
+            let help = if code == "time/naive" {
+                "give the instant with its zone: `2025-03-01T12:00:00Z`".to_owned()
+            } else {
+                format!("its type is `{}`; give a value of that type, or leave the input out", ty.python_name())
+            };
+            Problem::new(code, format!("`{path}` in row {row}: {error}")).with_help(help)
         })?;
         if value == Value::Null && !optional {
             return Err(Problem::new("value/unexpected-null", format!("`{path}` in row {row} is null"))
@@ -115,7 +120,10 @@ fn input_column(
         }
         typed.push(value);
     }
-    build_array(ty, &typed).map_err(|error| Problem::new("value/wrong-type", format!("`{path}`: {error}")))
+    build_array(ty, &typed).map_err(|error| {
+        Problem::new("value/wrong-type", format!("`{path}`: {error}"))
+            .with_help(format!("its type is `{}`", ty.python_name()))
+    })
 }
 
 /// The columnar answer (rule S35).

@@ -18,6 +18,8 @@ pub struct Coerced {
     pub floored: u64,
 }
 
+const YEARS_HELP: &str = "check the unit of the column: seconds read as milliseconds end up far away";
+
 /// Brings `array` into the Arrow type of `ty`, or says why it does not fit.
 ///
 /// Widths are unified (any integer for `int`, any float or an exact integer for `float`, any text layout for `str`);
@@ -125,6 +127,7 @@ fn cast(what: &str, ty: &Type, array: &ArrayRef, wanted: &DataType) -> Result<Ar
                 "value/out-of-range",
                 format!("{what} holds a value that `{}` cannot hold exactly", ty.python_name()),
             )
+            .with_help("convert the column so that every value fits, or change the feature's type")
         })?;
     // Beyond 2^53 an integer is not always a float; silently moving it would break equality.
     if *wanted == DataType::Float64 && array.data_type().is_integer() {
@@ -135,7 +138,8 @@ fn cast(what: &str, ty: &Type, array: &ArrayRef, wanted: &DataType) -> Result<Ar
             return Err(Problem::new(
                 "value/out-of-range",
                 format!("{what} holds an integer beyond 2^53 that `float` cannot hold exactly"),
-            ));
+            )
+            .with_help("declare the feature `int`, or bring floats if digits may be lost"));
         }
     }
     Ok(out)
@@ -144,7 +148,7 @@ fn cast(what: &str, ty: &Type, array: &ArrayRef, wanted: &DataType) -> Result<Ar
 fn mismatch(what: &str, ty: &Type, given: &DataType) -> Problem {
     let problem = Problem::new(
         "value/wrong-type",
-        format!("{what} is `{}`, but the column is `{}`", ty.python_name(), arrow_words(given)),
+        format!("{what} should be `{}`, but holds `{}`", ty.python_name(), arrow_words(given)),
     );
     match (ty, given) {
         (Type::Int, DataType::Float64 | DataType::Float32) => problem.with_help(
@@ -157,7 +161,8 @@ fn mismatch(what: &str, ty: &Type, given: &DataType) -> Problem {
     }
 }
 
-fn arrow_words(given: &DataType) -> String {
+/// A type of Arrow as a Python developer says it.
+pub(crate) fn arrow_words(given: &DataType) -> String {
     match given {
         given if given.is_integer() => "int".into(),
         given if given.is_floating() => "float".into(),
@@ -188,6 +193,7 @@ fn instants(what: &str, array: &ArrayRef, has_zone: bool, zone: Option<&str>) ->
     let (micros, floored) = to_micros(what, array)?;
     let out_of_range = |row: usize| {
         Problem::new("time/out-of-range", format!("{what} holds a time in row {row} outside the years 0001 to 9999"))
+            .with_help(YEARS_HELP)
     };
     let mut values = Vec::with_capacity(micros.len());
     for row in 0..micros.len() {
@@ -227,6 +233,7 @@ fn to_micros(what: &str, array: &ArrayRef) -> Result<(Int64Array, u64), Problem>
         cast_with_options(&cast_zone_away(array), &wanted, &CastOptions { safe: false, ..CastOptions::default() })
             .map_err(|_| {
                 Problem::new("time/out-of-range", format!("{what} holds a time outside the years 0001 to 9999"))
+                    .with_help(YEARS_HELP)
             })?;
     Ok((naive.as_primitive::<TimestampMicrosecondType>().unary(|us| us), 0))
 }

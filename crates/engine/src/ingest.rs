@@ -10,7 +10,7 @@ use creta_model::{Arrival, Entity, EventTime, Feature, FeatureId, Instant, Name,
 use creta_registry::Registry;
 use creta_store::{FactBatch, layout};
 
-use crate::coerce::coerce;
+use crate::coerce::{arrow_words, coerce};
 use crate::request::{IngestReport, IngestRequest};
 use crate::resolve::violations;
 
@@ -88,9 +88,13 @@ pub(crate) fn prepare(
     report.accepted = kept.num_rows() as u64;
     report.quarantined = quarantined.num_rows() as u64;
     if report.quarantined > 0 {
+        let facts = match report.quarantined {
+            1 => "1 fact lies".to_owned(),
+            many => format!("{many} facts lie"),
+        };
         report.warnings.push(format!(
-            "{} rows happened more than {CLOCK_SKEW} after they arrived; they are kept apart and not served",
-            report.quarantined
+            "{facts} more than {CLOCK_SKEW} after the arrival time and will never be served: look at the source's clock and \
+             time zone, then load what is right"
         ));
     }
     let batch = |rows: RecordBatch| {
@@ -219,7 +223,10 @@ impl Load<'_> {
         };
         let mut column = Arc::clone(self.column(&name, "event ids")?);
         if let Some(feature) = declared.filter(|f| self.column_name(&f.name).as_ref() == Some(&name)) {
-            column = coerce(&format!("column `{name}`"), &feature.ty, &column, self.request.zone.as_deref())?.array;
+            let what = format!("`{}.{}`", self.entity.name, feature.name);
+            column = coerce(&what, &feature.ty, &column, self.request.zone.as_deref())
+                .map_err(|problem| problem.at(&feature.location))?
+                .array;
         }
         encode_event_ids(&name, &column)
     }
@@ -242,7 +249,8 @@ impl Load<'_> {
             let what = format!("`{}.{}`", entity.name, feature.name);
             let Some(name) = self.column_name(&feature.name) else {
                 if feature.role == Role::Key {
-                    self.column(feature.name.as_str(), &format!("the key {what}"))?;
+                    self.column(feature.name.as_str(), &format!("the key {what}"))
+                        .map_err(|problem| problem.at(&feature.location))?;
                 }
                 continue;
             };
@@ -254,7 +262,9 @@ impl Load<'_> {
                 .at(&feature.location)
                 .with_help(format!("leave the column `{name}` out, or load it under the name of a stored feature")));
             }
-            let coerced = coerce(&what, &feature.ty, self.column(&name, &what)?, self.request.zone.as_deref())
+            let coerced = self
+                .column(&name, &what)
+                .and_then(|column| coerce(&what, &feature.ty, column, self.request.zone.as_deref()))
                 .map_err(|problem| problem.at(&feature.location))?;
             self.report.floored += coerced.floored;
             self.check_nulls(feature, &what, &coerced.array, retracted)?;
@@ -281,6 +291,7 @@ impl Load<'_> {
             None => Ok(()),
             Some(row) if feature.role == Role::Key => {
                 Err(Problem::new("ingest/null-key", format!("the key {what} is null in row {row}"))
+                    .at(&feature.location)
                     .with_help("a fact must be about something; drop the row or fill the key"))
             }
             Some(row) => Err(Problem::new(
@@ -330,8 +341,10 @@ fn one_batch(batches: &[RecordBatch]) -> Result<RecordBatch, Problem> {
     let Some(first) = batches.first() else {
         return Err(Problem::new("ingest/empty", "the load holds no table").with_help("send at least a schema"));
     };
-    concat_batches(first.schema_ref(), batches)
-        .map_err(|_| Problem::new("ingest/mixed-schemas", "the parts of the load have different columns"))
+    concat_batches(first.schema_ref(), batches).map_err(|_| {
+        Problem::new("ingest/mixed-schemas", "the parts of the load have different columns")
+            .with_help("give all parts the same columns and types, or send them as loads of their own")
+    })
 }
 
 fn first_null(array: &ArrayRef) -> Option<usize> {
@@ -344,8 +357,9 @@ fn repeat(at: Instant, rows: usize) -> ArrayRef {
 
 fn encode_event_ids(name: &str, column: &ArrayRef) -> Result<BinaryArray, Problem> {
     let unusable = || {
-        Problem::new("ingest/bad-event-id", format!("column `{name}` cannot identify events: `{}`", column.data_type()))
-            .with_help("use integers or texts")
+        let holds = arrow_words(column.data_type());
+        Problem::new("ingest/bad-event-id", format!("column `{name}` holds `{holds}`, which cannot tell events apart"))
+            .with_help("name a column of integers or texts with `event_id=`")
     };
     if column.data_type().is_floating() || column.data_type().is_nested() {
         return Err(unusable());

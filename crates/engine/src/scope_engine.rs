@@ -116,23 +116,56 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A store's failure as the user sees it.
 pub(crate) fn store_problem(error: &StoreError) -> Problem {
-    let code = match error {
-        StoreError::Full { .. } => "store/full",
-        StoreError::TooLarge { .. } => "too-large/load",
-        StoreError::Conflict { .. } => "conflict/metadata",
-        StoreError::Foreign { .. } | StoreError::Tampered { .. } | StoreError::Format { .. } => "store/refused",
-        _ => "internal/store",
-    };
-    Problem::new(code, error.to_string())
+    let refused = |message: String| Problem::new("store/refused", message);
+    match error {
+        StoreError::Full { store } => {
+            Problem::new("store/full", format!("no space is left for `{store}`, and nothing was stored"))
+                .with_help("free space or enlarge its volume, then try again")
+        }
+        StoreError::TooLarge { bytes, bytes_max, .. } => Problem::new(
+            "too-large/load",
+            format!("the load takes {bytes} bytes, and at most {bytes_max} are stored at once"),
+        )
+        .with_help("send it in smaller parts"),
+        StoreError::Conflict { kind, .. } => {
+            Problem::new("conflict/metadata", format!("the `{kind}` document was changed by somebody else meanwhile"))
+                .with_help("look at what they changed, then repeat your change")
+        }
+        StoreError::Foreign { store } => refused(format!("`{store}` was not sealed for this scope and store"))
+            .with_help("check that the data folder and the tenant belong together; nothing in it was changed"),
+        StoreError::Tampered { store, reason } => refused(format!("`{store}` is refused: {reason}"))
+            .with_help("restore it from a backup; nothing in it was changed"),
+        StoreError::Ahead { store, given, end } => refused(format!(
+            "`{store}` ends at position {end}, but values were derived from facts up to {given}: acknowledged facts are missing"
+        ))
+        .with_help(
+            "restore the newer facts; nothing in it was changed. If an older backup is meant, remove the scope's online store, \
+             which is then made anew",
+        ),
+        StoreError::Format { store, format } => {
+            refused(format!("`{store}` has the format `{format}`, which this release does not read"))
+                .with_help("use the release that wrote it; nothing in it was changed")
+        }
+        other => {
+            let problem = Problem::new("internal/store", other.to_string())
+                .with_help("try again; if it stays, open the scope anew, which checks all it holds");
+            match std::error::Error::source(other) {
+                Some(cause) => problem.with_note("because", cause.to_string(), None),
+                None => problem,
+            }
+        }
+    }
 }
 
 fn engine_problem(error: &crate::error::EngineError) -> Problem {
     use crate::error::EngineError as E;
     match error {
         E::GivenCount { .. } | E::GivenType { .. } | E::RowCount { .. } | E::Instant { .. } | E::KeyType { .. } => {
-            Problem::new("query/bad-input", error.to_string())
+            Problem::new("query/bad-input", error.to_string()).with_help("give typed columns of one length")
         }
-        E::TooMany { .. } => Problem::new("too-large/request", error.to_string()),
+        E::TooMany { .. } => {
+            Problem::new("too-large/request", error.to_string()).with_help("ask for fewer rows at once")
+        }
         E::Reader { source } => {
             Problem::new("internal/store", error.to_string()).with_note("because", source.to_string(), None)
         }
@@ -156,7 +189,10 @@ impl ScopeEngine {
     ) -> Result<Self, Problem> {
         let ScopeStores { platform, key, online, metadata, prefix } = stores;
         let problem = |error: StoreError| store_problem(&error);
-        let facts = FactStore::open(&platform, key.clone(), &format!("{prefix}/truth")).map_err(problem)?;
+        // Values are derived only from what is durable, so the truth cannot end before them.
+        let derived = online.position().map_err(problem)?;
+        let truth = format!("{prefix}/truth");
+        let facts = FactStore::open_known(&platform, key.clone(), &truth, derived).map_err(problem)?;
         let quarantine = FactStore::open(&platform, key, &format!("{prefix}/quarantine")).map_err(problem)?;
         check(&facts, &quarantine)?;
         let rows = |store: &FactStore| store.statistics().values().map(|entity| entity.rows).sum::<u64>();
@@ -264,11 +300,6 @@ impl ScopeEngine {
             Some(host) => host,
             None => self.hosts.host(&self.scope, registry.bundle())?,
         };
-        // Ahead of the truth means that the truth was restored from a backup: what was derived from more is void.
-        let ahead = |error: StoreError| store_problem(&error);
-        if self.online.position().map_err(ahead)? > self.facts.position() {
-            self.online.clear().map_err(ahead)?;
-        }
         let index = FactIndex::open(Arc::clone(&self.online), index_specs(&registry), stored_types(&registry))
             .map_err(|error| store_problem(&error))?;
         catch_up(&self.facts, &index).map_err(|error| store_problem(&error))?;
@@ -306,10 +337,13 @@ impl ScopeEngine {
         if let Some(quarantined) = prepared.quarantined {
             self.quarantine.append(vec![quarantined]).map_err(problem)?;
         }
-        if let Some(facts) = prepared.facts {
-            let position = self.facts.append(vec![facts.clone()]).map_err(problem)?;
+        let stored = prepared.facts.as_ref().map(|facts| self.facts.append(vec![facts.clone()]));
+        let stored = stored.transpose().map_err(problem)?;
+        // From here on the load is acknowledged; an index that fails is caught up before the next load.
+        writer.sequence += report.rows;
+        writer.last_arrival = now;
+        if let (Some(facts), Some(position)) = (prepared.facts, stored) {
             report.position = position.0;
-            // From here on the load is acknowledged; an index that fails is caught up before the next load.
             let before = deployment.index.position().map_err(problem)?;
             if Position(before.0 + 1) == position {
                 deployment.index.apply(&[facts], position).map_err(problem)?;
@@ -317,8 +351,6 @@ impl ScopeEngine {
                 catch_up(&self.facts, &deployment.index).map_err(problem)?;
             }
         }
-        writer.sequence += report.rows;
-        writer.last_arrival = now;
         Ok(report)
     }
 

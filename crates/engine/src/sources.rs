@@ -1,20 +1,26 @@
 //! Reads declared sources: Parquet, CSV, Arrow and SQLite files of a project.
 
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryBuilder, Float64Builder, Int64Builder, NullArray, RecordBatch, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, BinaryBuilder, Float64Builder, Int64Builder, NullArray, RecordBatch, StringBuilder,
+};
+use arrow::compute::cast;
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::Format;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use creta_model::{Arrival, Entity, EventTime, Graph, Problem, Source, SourceFormat, Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::coerce::arrow_words;
 use crate::request::IngestRequest;
 
 const BATCH_ROWS: usize = 65_536;
@@ -52,7 +58,15 @@ pub fn read_source(project: &Path, graph: &Graph, source: &Source) -> Result<Vec
             .at(&source.location)
             .with_help("check the path, which is relative to the project folder, and the format")
     };
-    let open = || File::open(&file).map_err(|error| unreadable(error.kind().to_string()));
+    let open = || {
+        File::open(&file).map_err(|error| {
+            unreadable(match error.kind() {
+                ErrorKind::NotFound => "there is no such file".to_owned(),
+                ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+                kind => kind.to_string(),
+            })
+        })
+    };
     match &source.format {
         SourceFormat::Parquet { .. } => read_parquet(open()?).map_err(unreadable),
         SourceFormat::Csv { .. } => read_csv(open()?, entity, source).map_err(unreadable),
@@ -75,22 +89,46 @@ fn inside(project: &Path, path: &str) -> Result<PathBuf, Problem> {
 
 /// Reads a Parquet file.
 pub fn read_parquet(file: File) -> Result<Vec<RecordBatch>, String> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
+    let words = |error: ParquetError| match error {
+        ParquetError::General(why) => format!("it is no Parquet file, or was cut off ({why})"),
+        ParquetError::EOF(_) => CUT_OFF.to_owned(),
+        other => other.to_string(),
+    };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(words)?;
     let schema = Arc::clone(reader.schema());
-    let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(|error| error.to_string())?;
-    whole(reader.map(|batch| batch.map_err(|error| error.to_string())), &schema)
+    let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(words)?;
+    whole(reader.map(|batch| batch.map_err(|error| arrow_error(&error))), &schema)
 }
 
-/// Reads an Arrow IPC file, or failing that an IPC stream.
+/// Reads an Arrow IPC file, or failing that an IPC stream, which must have its end marker: without it nobody can tell a
+/// stream from the first half of one.
 pub fn read_arrow(mut file: File) -> Result<Vec<RecordBatch>, String> {
     if let Ok(reader) = FileReader::try_new(BufReader::new(&mut file), None) {
         let schema = reader.schema();
-        return whole(reader.map(|batch| batch.map_err(|error| error.to_string())), &schema);
+        return whole(reader.map(|batch| batch.map_err(|error| arrow_error(&error))), &schema);
     }
     file.rewind().map_err(|error| error.to_string())?;
-    let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|error| error.to_string())?;
+    let reader = StreamReader::try_new(BufReader::new(&mut file), None).map_err(|error| arrow_error(&error))?;
     let schema = reader.schema();
-    whole(reader.map(|batch| batch.map_err(|error| error.to_string())), &schema)
+    let batches = whole(reader.map(|batch| batch.map_err(|error| arrow_error(&error))), &schema)?;
+    if has_end_marker(&mut file).map_err(|error| error.to_string())? { Ok(batches) } else { Err(CUT_OFF.to_owned()) }
+}
+
+const CUT_OFF: &str = "it ends too early and was cut off";
+
+/// Whether a stream ends as Arrow's IPC format ends one: a continuation marker and a length of zero.
+fn has_end_marker(file: &mut File) -> std::io::Result<bool> {
+    let mut end = [0; 8];
+    file.seek(SeekFrom::End(-8))?;
+    file.read_exact(&mut end)?;
+    Ok(end == [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])
+}
+
+fn arrow_error(error: &ArrowError) -> String {
+    match error {
+        ArrowError::IoError(_, cause) if cause.kind() == ErrorKind::UnexpectedEof => CUT_OFF.to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn whole(
@@ -122,12 +160,47 @@ fn read_csv(mut file: File, entity: &Entity, source: &Source) -> Result<Vec<Reco
         Field::new(field.name(), ty, true)
     });
     let schema = Arc::new(Schema::new(typed.collect::<Vec<_>>()));
-    let reader = ReaderBuilder::new(Arc::clone(&schema))
-        .with_format(format)
+    let reader = csv_reader(&schema, &format, &mut file)?;
+    // Arrow's own message holds the field.
+    let read = whole(reader.map(|batch| batch.map_err(|_| String::new())), &schema);
+    read.or_else(|_| Err(bad_field(&schema, &format, &mut file)?))
+}
+
+fn csv_reader<'a>(
+    schema: &Arc<Schema>,
+    format: &Format,
+    file: &'a mut File,
+) -> Result<arrow::csv::Reader<&'a mut File>, String> {
+    file.rewind().map_err(|error| error.to_string())?;
+    ReaderBuilder::new(Arc::clone(schema))
+        .with_format(format.clone())
         .with_batch_size(BATCH_ROWS)
-        .build(BufReader::new(file))
-        .map_err(|error| error.to_string())?;
-    whole(reader.map(|batch| batch.map_err(|_| "a field does not have the type of its feature".to_owned())), &schema)
+        .build(file)
+        .map_err(|error| error.to_string())
+}
+
+/// Where a CSV file that cannot be read goes wrong, without the field itself: its rows are read as text and converted.
+fn bad_field(schema: &Arc<Schema>, format: &Format, file: &mut File) -> Result<String, String> {
+    let texts = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true));
+    let texts = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
+    let mut before = 0;
+    for batch in csv_reader(&texts, format, file)? {
+        let Ok(batch) = batch else {
+            return Ok(format!("a row after row {before} has another number of fields than the header"));
+        };
+        let mut bad: Option<(usize, &Field)> = None;
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            let converted = cast(column, field.data_type()).map_err(|error| error.to_string())?;
+            let row = (0..column.len()).find(|row| column.is_valid(*row) && converted.is_null(*row));
+            bad = [bad, row.map(|row| (row, field.as_ref()))].into_iter().flatten().min_by_key(|(row, _)| *row);
+        }
+        if let Some((row, field)) = bad {
+            let ty = arrow_words(field.data_type());
+            return Ok(format!("column `{}` should hold `{ty}` and does not in row {}", field.name(), before + row));
+        }
+        before += batch.num_rows();
+    }
+    Ok("a field does not have the type of its feature".to_owned())
 }
 
 /// Runs one `select` on a database opened for reading only. A column's type is that of its first value that is not null.
@@ -220,7 +293,6 @@ impl SqliteColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::Array;
 
     #[test]
     fn a_source_may_not_leave_its_project() {

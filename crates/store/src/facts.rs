@@ -123,7 +123,14 @@ impl FactStore {
     /// scope's or place's ([`StoreError::Foreign`]), missing, cut, changed, swapped or older ones
     /// ([`StoreError::Tampered`]).
     pub fn open(platform: &Platform, key: ScopeKey, prefix: &str) -> Result<Self, StoreError> {
-        recover::open(platform, key, prefix)
+        Self::open_known(platform, key, prefix, Position::START)
+    }
+
+    /// [`open`](Self::open) by somebody who knows that facts up to `known` were acknowledged, for example because values were
+    /// derived from them: a store that ends before that is [`StoreError::Ahead`], and nothing in it is changed. By itself a
+    /// log that was cut looks like one that a crash left.
+    pub fn open_known(platform: &Platform, key: ScopeKey, prefix: &str, known: Position) -> Result<Self, StoreError> {
+        recover::open(platform, key, prefix, known)
     }
 
     /// Makes the batches durable as one unit and returns the position after it.

@@ -50,8 +50,8 @@ pub type Merge<'a> = dyn FnMut(usize, Option<Vec<u8>>) -> Result<Option<Vec<u8>>
 /// Values derived from the facts of one scope, and the position of the facts up to which they are derived.
 ///
 /// The owner starts by comparing [`position`](Self::position) with the facts. Behind: it applies what
-/// [`FactStore::read_since`](crate::FactStore::read_since) returns. Ahead: the facts were restored from a backup, or
-/// these values come from elsewhere; it calls [`clear`](Self::clear) and rebuilds. A crash loses at most the latest
+/// [`FactStore::read_since`](crate::FactStore::read_since) returns. Ahead: acknowledged facts are missing, which
+/// [`FactStore::open_known`](crate::FactStore::open_known) refuses, or these values come from elsewhere. A crash loses at most the latest
 /// updates, whole calls of them and their positions with them, so catching up brings them back.
 pub trait OnlineStore: Send + Sync {
     /// The values of `keys`, in their order, all from one moment. A value that does not belong to its key is

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 
 mod agreement;
+mod bad_input;
 mod ingest;
 mod queries;
 mod support;

@@ -13,7 +13,7 @@ use creta_engine::{
 use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, decide};
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Bundle, Environment, Instant, Problem, Scope};
-use creta_platform::{ManualClock, MemoryFiles, Platform, SeededRandom};
+use creta_platform::{FaultyFiles, ManualClock, Platform, SeededRandom};
 use creta_store::{MemoryMetadata, MemoryStore, MetadataStore, OnlineStore};
 use serde_json::json;
 
@@ -28,14 +28,22 @@ impl ResolverHosts for NoHosts {
     }
 }
 
-/// A scope and somebody who may do everything in it.
-pub(crate) struct Airline {
-    pub(crate) engine: ScopeEngine,
+/// What a scope is opened on, and what stays when it is closed.
+#[derive(Clone)]
+pub(crate) struct Stores {
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) files: FaultyFiles,
     platform: Platform,
     key: ScopeKey,
     online: Arc<dyn OnlineStore>,
     metadata: Arc<dyn MetadataStore>,
+}
+
+/// A scope and somebody who may do everything in it.
+pub(crate) struct Airline {
+    pub(crate) engine: ScopeEngine,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) stores: Stores,
     log: Log,
     policies: Policies,
     principal: Principal,
@@ -49,44 +57,71 @@ fn scope() -> Scope {
     Scope::parse("acme", "dev").expect("a valid scope")
 }
 
-impl Airline {
-    /// Deployed, without facts.
-    pub(crate) fn new() -> Self {
+impl Stores {
+    /// Empty ones.
+    fn new() -> Self {
         let clock = Arc::new(ManualClock::new(at(NOW)));
+        let files = FaultyFiles::new(7);
         let platform = Platform {
             clock: Arc::clone(&clock) as Arc<_>,
             random: Arc::new(SeededRandom::new(7)),
-            files: Arc::new(MemoryFiles::new()),
+            files: Arc::new(files.clone()),
         };
         let environment = Environment::parse("dev").expect("valid");
         let root = RootKey::generate(&environment, platform.random.as_ref());
-        let ring = KeyRing::open(root, environment.clone(), platform.clone()).expect("opens");
+        let ring = KeyRing::open(root, environment, platform.clone()).expect("opens");
         let key = ring.create_scope(&scope()).expect("a new scope");
-        let online: Arc<dyn OnlineStore> = Arc::new(MemoryStore::new());
-        let metadata: Arc<dyn MetadataStore> = Arc::new(MemoryMetadata::new());
-        let engine = open(&platform, &key, &online, &metadata).expect("opens");
+        Self {
+            clock,
+            files,
+            platform,
+            key,
+            online: Arc::new(MemoryStore::new()),
+            metadata: Arc::new(MemoryMetadata::new()),
+        }
+    }
+
+    fn engine(&self) -> Result<ScopeEngine, Problem> {
+        let stores = ScopeStores {
+            platform: self.platform.clone(),
+            key: self.key.clone(),
+            online: Arc::clone(&self.online),
+            metadata: Arc::clone(&self.metadata),
+            prefix: "tenants/acme/facts".into(),
+        };
+        ScopeEngine::open(scope(), stores, Arc::new(NoHosts))
+    }
+
+    /// A scope with what these hold.
+    pub(crate) fn open(self) -> Result<Airline, Problem> {
+        let engine = self.engine()?;
         let principal = Principal::ServiceAccount {
             id: PrincipalId::parse("tester").expect("valid"),
             scope: scope(),
             role: Role::Developer,
         };
-        let log = Log::in_memory(environment).expect("a log");
+        let log = Log::in_memory(scope().environment).expect("a log");
         let policies = Policies::load().expect("valid policies");
-        let airline = Self { engine, clock, platform, key, online, metadata, log, policies, principal };
+        Ok(Airline { engine, clock: Arc::clone(&self.clock), stores: self, log, policies, principal })
+    }
+}
+
+impl Airline {
+    /// Deployed, without facts.
+    pub(crate) fn new() -> Self {
+        let airline = Stores::new().open().expect("opens");
         airline.engine.deploy(bundle(), &airline.permit(Action::Deploy, &[])).expect("a valid project");
         airline
     }
 
     /// The same stores, opened anew; `lose_online` as if the derived store had been lost.
     pub(crate) fn reopened(self, lose_online: LoseOnline) -> Self {
-        let Self { engine, clock, platform, key, online, metadata, log, policies, principal } = self;
-        drop(engine);
-        let online = match lose_online {
-            LoseOnline::No => online,
-            LoseOnline::Yes => Arc::new(MemoryStore::new()),
-        };
-        let engine = open(&platform, &key, &online, &metadata).expect("opens again");
-        Self { engine, clock, platform, key, online, metadata, log, policies, principal }
+        let mut stores = self.stores.clone();
+        drop(self);
+        if lose_online == LoseOnline::Yes {
+            stores.online = Arc::new(MemoryStore::new());
+        }
+        stores.open().expect("opens again")
     }
 
     pub(crate) fn permit(&self, action: Action, features: &[&str]) -> Permit {
@@ -122,7 +157,7 @@ impl Airline {
 
     /// Everything in the metadata store, opened.
     pub(crate) fn documents(&self) -> Vec<String> {
-        let documents = self.metadata.list("registry").expect("a list");
+        let documents = self.stores.metadata.list("registry").expect("a list");
         assert!(!documents.is_empty(), "the definitions are there");
         documents.iter().map(|document| String::from_utf8_lossy(&document.body).into_owned()).collect()
     }
@@ -136,22 +171,6 @@ impl Airline {
 pub(crate) enum LoseOnline {
     Yes,
     No,
-}
-
-fn open(
-    platform: &Platform,
-    key: &ScopeKey,
-    online: &Arc<dyn OnlineStore>,
-    metadata: &Arc<dyn MetadataStore>,
-) -> Result<ScopeEngine, Problem> {
-    let stores = ScopeStores {
-        platform: platform.clone(),
-        key: key.clone(),
-        online: Arc::clone(online),
-        metadata: Arc::clone(metadata),
-        prefix: "tenants/acme/facts".into(),
-    };
-    ScopeEngine::open(scope(), stores, Arc::new(NoHosts))
 }
 
 /// Flights, with windows over them by carrier.

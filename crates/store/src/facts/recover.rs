@@ -15,7 +15,7 @@ use super::{CACHE_BYTES_MAX, FactStore, LogState, Maintenance, STORE, View, log_
 use crate::sealing::{files_failed, sealed_failed};
 use crate::{Position, StoreError};
 
-pub(super) fn open(platform: &Platform, key: ScopeKey, prefix: &str) -> Result<FactStore, StoreError> {
+pub(super) fn open(platform: &Platform, key: ScopeKey, prefix: &str, known: Position) -> Result<FactStore, StoreError> {
     let files = Arc::clone(&platform.files);
     let manifests = SealedFiles::new(Arc::clone(&files), key.clone(), STORE);
     let opening = Opening { platform, key: &key, prefix, manifests: &manifests };
@@ -40,6 +40,9 @@ pub(super) fn open(platform: &Platform, key: ScopeKey, prefix: &str) -> Result<F
         segment.check()?;
     }
     opening.check_later_logs(&found, &replayed)?;
+    if history.end < known {
+        return Err(StoreError::Ahead { store: prefix.to_owned(), given: known, end: history.end });
+    }
     // Nothing has been changed so far, so whatever was refused is there to be looked at.
     let log = opening.open_log(&replayed)?;
     opening.clean(&found, &manifest, &replayed)?;

@@ -118,6 +118,17 @@ pub enum ProofError {
         /// Last entry that it covers.
         last: u64,
     },
+    /// An exported log without a checkpoint.
+    #[error("there is no file `checkpoint`, so nothing was signed; name the folder of an exported log")]
+    NoCheckpoint,
+    /// A file that cannot be read.
+    #[error("`{file}` cannot be read: {kind}; check the folder")]
+    File {
+        /// Its path in the folder.
+        file: String,
+        /// Why not.
+        kind: std::io::ErrorKind,
+    },
     /// A bundle of entries that cannot be taken apart.
     #[error("`{file}` is damaged at entry {index}: {rule}; export the log again")]
     Bundle {
@@ -133,6 +144,13 @@ pub enum ProofError {
 impl ProofError {
     /// Whether what was given cannot be read at all, rather than read and not believed.
     pub fn is_unreadable(&self) -> bool {
-        matches!(self, Self::VerifierKey { .. } | Self::ProofFile { .. } | Self::Checkpoint { .. })
+        matches!(
+            self,
+            Self::VerifierKey { .. }
+                | Self::ProofFile { .. }
+                | Self::Checkpoint { .. }
+                | Self::NoCheckpoint
+                | Self::File { .. }
+        )
     }
 }

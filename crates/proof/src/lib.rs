@@ -25,6 +25,7 @@
 mod checkpoint;
 mod entry;
 mod error;
+pub mod export;
 mod hash;
 mod proof_file;
 #[cfg(test)]
@@ -38,8 +39,9 @@ pub mod witness;
 pub use checkpoint::{Checkpoint, KeyKind, SignedCheckpoint, VerifierKey};
 pub use entry::{ENTRY_VERSION, check_entry};
 pub use error::ProofError;
+pub use export::ExportedLog;
 pub use hash::Hash;
 pub use proof_file::{ConsistencyProof, InclusionProof, ProofFile};
-pub use tiles::{TILE_WIDTH, bundle_entries, bundle_of, entries_path, tile_hashes, tile_path};
+pub use tiles::{TILE_WIDTH, bundle_entries, bundle_of, entries_path, parse_tile_index, tile_hashes, tile_path};
 pub use time::Time;
 pub use tree::Tree;

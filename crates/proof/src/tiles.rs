@@ -32,6 +32,21 @@ fn index_path(index: u64, width: u64) -> String {
     if width < TILE_WIDTH { format!("{path}.p/{width}") } else { path }
 }
 
+/// Reads what stands after the level in such a path: index and width of the tile.
+pub fn parse_tile_index(path: &str) -> Option<(u64, u64)> {
+    let (name, width) = match path.split_once(".p/") {
+        Some((name, width)) => (name, width.parse().ok().filter(|width| (1..TILE_WIDTH).contains(width))?),
+        None => (path, TILE_WIDTH),
+    };
+    let mut index = 0_u64;
+    for part in name.split('/') {
+        let digits = part.strip_prefix('x').unwrap_or(part);
+        index = index.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+    }
+    // Whatever is written otherwise comes back changed.
+    (index_path(index, width) == path).then_some((index, width))
+}
+
 /// Hashes of tile `index` at `level`, 32 bytes each. `None` where the tree does not have them all, or for a width
 /// outside 1 to 256.
 pub fn tile_hashes(tree: &Tree, level: u32, index: u64, width: u64) -> Option<Vec<u8>> {
@@ -119,6 +134,22 @@ mod tests {
         assert_eq!(bundle_entries(&whole, 257), Err((256, "the bundle ends before it")));
         assert_eq!(bundle_entries(&whole[..whole.len() - 1], 256), Err((255, "the bundle ends within it")));
         assert_eq!(bundle_entries(&whole[..3], 256), Err((1, "the bundle ends within it")));
+    }
+
+    #[test]
+    fn other_paths_are_no_tiles() {
+        for bad in ["", "1", "0001", "x001", "001/002", "001.p/0", "001.p/256", "001.p/+7", "001.p/", ".p/3", "x1/002"] {
+            assert_eq!(parse_tile_index(bad), None, "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn tile_paths_are_read_as_they_are_written(index in 0..10_000_000_000_u64, width in 1..=256_u64) {
+            let path = tile_path(0, index, width);
+            let read = path.strip_prefix("tile/0/").and_then(parse_tile_index);
+            proptest::prop_assert_eq!(read, Some((index, width)));
+        }
     }
 
     #[test]

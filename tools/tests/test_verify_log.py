@@ -1,221 +1,43 @@
-"""What an honest log looks like to the verifier, and that no way of changing one goes unnoticed.
-
-The logs are built here by the slow definitions of RFC 6962 §2.1, which the verifier does not use: it never splits a
-tree, it pairs hashes tile by tile.
-"""
+"""What an honest log looks like to the verifier, and that no way of changing one goes unnoticed."""
 
 # pyright: strict
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import creta_verify_log as verifier
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-
-ORIGIN = "creta/prod/audit"
-WIDTH = 256
-
-
-# A log builder, by definition rather than by speed
-
-
-def leaf(entry: bytes) -> bytes:
-    return hashlib.sha256(b"\x00" + entry).digest()
-
-
-def split(size: int) -> int:
-    """The largest power of two below `size`."""
-    return 1 << ((size - 1).bit_length() - 1)
-
-
-def tree_hash(leaves: Sequence[bytes]) -> bytes:
-    """RFC 6962 §2.1: MTH."""
-    if not leaves:
-        return hashlib.sha256(b"").digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    at = split(len(leaves))
-    return hashlib.sha256(b"\x01" + tree_hash(leaves[:at]) + tree_hash(leaves[at:])).digest()
-
-
-def inclusion_path(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """RFC 6962 §2.1.1: PATH."""
-    if len(leaves) == 1:
-        return []
-    at = split(len(leaves))
-    if index < at:
-        return [*inclusion_path(index, leaves[:at]), tree_hash(leaves[at:])]
-    return [*inclusion_path(index - at, leaves[at:]), tree_hash(leaves[:at])]
-
-
-def consistency_path(old: int, leaves: Sequence[bytes], whole: bool = True) -> list[bytes]:
-    """RFC 6962 §2.1.2: SUBPROOF."""
-    if old == len(leaves):
-        return [] if whole else [tree_hash(leaves)]
-    at = split(len(leaves))
-    if old <= at:
-        return [*consistency_path(old, leaves[:at], whole), tree_hash(leaves[at:])]
-    return [*consistency_path(old - at, leaves[at:], False), tree_hash(leaves[:at])]
-
-
-@dataclass(frozen=True)
-class Signer:
-    """A key pair under a name, derived from a seed so that failures repeat."""
-
-    name: str
-    seed: int
-    kind: int = 1
-
-    @property
-    def private(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(bytes([self.seed]) * 32)
-
-    @property
-    def material(self) -> bytes:
-        return bytes([self.kind]) + self.private.public_key().public_bytes_raw()
-
-    @property
-    def key_id(self) -> bytes:
-        return hashlib.sha256(self.name.encode() + b"\n" + self.material).digest()[:4]
-
-    @property
-    def vkey(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self.material).decode()}"
-
-    def line(self, blob: bytes) -> str:
-        return f"\u2014 {self.name} {base64.b64encode(self.key_id + blob).decode()}\n"
-
-    def sign(self, text: str) -> str:
-        return self.line(self.private.sign(text.encode()))
-
-    def cosign(self, text: str, seconds: int = 1_760_000_000) -> str:
-        message = f"cosignature/v1\ntime {seconds}\n{text}".encode()
-        return self.line(seconds.to_bytes(8, "big") + self.private.sign(message))
-
-
-LOG = Signer(ORIGIN, 1)
-WITNESS = Signer("witness.example/w1", 2, kind=4)
-OTHER_WITNESS = Signer("witness.example/w2", 3, kind=4)
-STRANGER = Signer(ORIGIN, 9)
-
-
-def entry_at(number: int, **members: object) -> bytes:
-    time = f"2025-03-{1 + number // 86400:02}T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}Z"
-    value = {"version": "creta.audit/1", "time": time, "environment": "prod", "action": "read"}
-    value |= {"tenant": f"t{number % 7}", "features": {"count": number}}  # type: ignore[dict-item]
-    return json.dumps(value | members, sort_keys=True, separators=(",", ":")).encode()
-
-
-def entries_of(size: int) -> list[bytes]:
-    return [entry_at(number) for number in range(size)]
-
-
-def checkpoint_text(leaves: Sequence[bytes], origin: str = ORIGIN) -> str:
-    return f"{origin}\n{len(leaves)}\n{base64.b64encode(tree_hash(leaves)).decode()}\n"
-
-
-def checkpoint(entries: Sequence[bytes], signer: Signer = LOG, witnesses: Sequence[Signer] = ()) -> str:
-    text = checkpoint_text([leaf(entry) for entry in entries])
-    return text + "\n" + signer.sign(text) + "".join(witness.cosign(text) for witness in witnesses)
-
-
-def bundle(entries: Sequence[bytes]) -> bytes:
-    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
-
-
-def tiles(entries: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Every bundle and hash tile, by tlog-tiles' formula; enough of the path encoding for 256,000 entries."""
-    leaves = [leaf(entry) for entry in entries]
-    for start in range(0, len(entries), WIDTH):
-        part = entries[start : start + WIDTH]
-        partial = f".p/{len(part)}" if len(part) < WIDTH else ""
-        yield f"tile/entries/{start // WIDTH:03}{partial}", bundle(part)
-    level = 0
-    while span := len(leaves) // WIDTH**level:
-        hashes = [tree_hash(leaves[at * WIDTH**level : (at + 1) * WIDTH**level]) for at in range(span)]
-        for start in range(0, span, WIDTH):
-            part = hashes[start : start + WIDTH]
-            partial = f".p/{len(part)}" if len(part) < WIDTH else ""
-            yield f"tile/{level}/{start // WIDTH:03}{partial}", b"".join(part)
-        level += 1
-
-
-def write(folder: Path, path: str, data: bytes) -> None:
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_bytes(data)
-
-
-def export(folder: Path, entries: Sequence[bytes], note: str | None = None, *, only: str = "") -> Path:
-    """Writes a log; `only` restricts it to the tiles whose path starts so, which leaves the others as they were."""
-    for path, data in tiles(entries):
-        if path.startswith(only):
-            write(folder, path, data)
-    if not only:
-        write(folder, "checkpoint", (note or checkpoint(entries)).encode())
-        write(folder, "verifier-key", f"{LOG.vkey}\n".encode())
-    return folder
-
-
-# Running the verifier
-
-
-@dataclass(frozen=True)
-class Verdict:
-    code: int
-    lines: list[str]
-
-    @property
-    def last(self) -> str:
-        return self.lines[-1]
-
-
-Run = Callable[..., Verdict]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*arguments: str | Path, key: str = LOG.vkey) -> Verdict:
-        code = verifier.main([*map(str, arguments), "--key", key])
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[-1].startswith("verified: " if code == 0 else "NOT verified: ")
-        return Verdict(code, lines)
-
-    return command
-
-
-def refused(verdict: Verdict, *words: str) -> None:
-    """Not verified, and the lines before the verdict or the verdict itself name why."""
-    assert verdict.code == 1, verdict.lines
-    for word in words:
-        assert any(word in line for line in verdict.lines), (word, verdict.lines)
-
-
-def is_verified(folder: Path, *more: str) -> bool:
-    """As `run`, for property tests, which may not share a fixture between examples."""
-    report = verifier.Report()
-    options = verifier.parse_arguments(["log", str(folder), "--key", LOG.vkey, *more])
-    try:
-        verifier.run(options, report)
-    except verifier.NotVerifiedError:
-        return False
-    return report.reason() is None
-
+from log_builder import (
+    LOG,
+    ORIGIN,
+    OTHER_WITNESS,
+    STRANGER,
+    WIDTH,
+    WITNESS,
+    Signer,
+    bundle,
+    checkpoint,
+    checkpoint_text,
+    corrupt,
+    entries_of,
+    entry_at,
+    export,
+    leaf,
+    tree_hash,
+    write,
+)
+from verdict import Run, refused
 
 # Known answers of others
 
-CT_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+CT_LEAVES = [
+    *("", "00", "10", "2021", "3031", "40414243", "5051525354555657"),
+    "606162636465666768696a6b6c6d6e6f",
+]
 CT_ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -232,8 +54,8 @@ GO_TEXT = (
     "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
 )
 GO_SIGNATURE = (
-    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6Ryy"
-    "BwJnAM=\n"
+    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6"
+    "RyyBwJnAM=\n"
 )
 
 
@@ -243,12 +65,12 @@ def test_roots_of_certificate_transparency(size: int) -> None:
     assert verifier.root_hash([leaves]).hex() == CT_ROOTS[size] == tree_hash(leaves).hex()
 
 
-def test_a_leaf_of_certificate_transparency() -> None:
-    expected = "07506a85fd9dd2f120eb694f86011e5bb4662e5c415a62917033d4a9624487e7"
-    assert verifier.leaf_hash(bytes.fromhex("2021")).hex() != expected  # The fourth is `2021`, the third `10`:
-    assert [verifier.leaf_hash(bytes.fromhex(data)).hex() for data in CT_LEAVES[:2]] == [
+def test_leaves_of_certificate_transparency() -> None:
+    assert [verifier.leaf_hash(bytes.fromhex(data)).hex() for data in CT_LEAVES[:4]] == [
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+        "0298d122906dcfc10892cb53a73992fc5b9f493ea4c9badb27b791b4127a7fe7",
+        "07506a85fd9dd2f120eb694f86011e5bb4662e5c415a62917033d4a9624487e7",
     ]
 
 
@@ -291,7 +113,16 @@ def test_widths_of_the_example_of_tlog_tiles() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["tile/0/x000/000", "tile/64/000", "tile/00/000", "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/00", "tile"]
+    "path",
+    [
+        "tile/0/x000/000",
+        "tile/64/000",
+        "tile/00/000",
+        "tile/0/000.p/0",
+        "tile/0/000.p/256",
+        "tile/0/00",
+        "tile",
+    ],
 )
 def test_paths_that_are_no_tile(path: str) -> None:
     assert verifier.parse_tile_path(path) is None
@@ -323,7 +154,7 @@ def test_a_log_with_two_full_levels_verifies(tmp_path: Path, run: Run) -> None:
 def test_unknown_signature_lines_and_old_partial_tiles_are_fine(tmp_path: Path, run: Run) -> None:
     entries = entries_of(300)
     text = checkpoint_text([leaf(entry) for entry in entries])
-    # The same name under another key, the same key ID under another name, and an unknown algorithm's long blob.
+    # The name under another key, the key ID under another name, an unknown algorithm's long signature.
     colliding = f"\u2014 someone {base64.b64encode(LOG.key_id + bytes(64)).decode()}\n"
     unknown = STRANGER.sign(text) + colliding + Signer("x", 5, kind=6).line(bytes(2428))
     folder = export(tmp_path, entries, text + "\n" + unknown + LOG.sign(text))
@@ -359,16 +190,11 @@ def test_the_verdict_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     shutil.rmtree(folder / "tile")
     assert verifier.main(["log", str(folder), "--key", LOG.vkey, "--json"]) == 1
     bad = json.loads(capsys.readouterr().out)
-    assert (bad["verified"], "root" in bad, "`tile/entries/000.p/3` is missing" in bad["reason"]) == (False, False, True)
+    assert (bad["verified"], "root" in bad) == (False, False)
+    assert "`tile/entries/000.p/3` is missing" in bad["reason"]
 
 
 # Manipulations
-
-
-def corrupt(file: Path, at: int, mask: int = 1) -> None:
-    data = bytearray(file.read_bytes())
-    data[at] ^= mask
-    file.write_bytes(data)
 
 
 @pytest.fixture
@@ -483,7 +309,9 @@ def test_extra_entries(log: Path, run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["tile/entries/001", "tile/0/002.p/88", "tile/1/000.p/2", "tile/0/000", "checkpoint"])
+@pytest.mark.parametrize(
+    "path", ["tile/entries/001", "tile/0/002.p/88", "tile/1/000.p/2", "tile/0/000", "checkpoint"]
+)
 def test_a_missing_file(log: Path, run: Run, path: str) -> None:
     (log / path).unlink()
     refused(run("log", log), f"`{path}` is missing")
@@ -495,10 +323,7 @@ def test_a_missing_verifier_key_is_said(log: Path, run: Run) -> None:
 
 
 def test_a_wrong_old_partial_tile(log: Path, run: Run) -> None:
-    export(log, edited()[:520], only="tile")
-    verdict = run("log", log)
-    refused(verdict, "first at entry 300")
-    export(log, entries_of(600), only="tile")
+    export(log, entries_of(520), only="tile")
     assert run("log", log).code == 0
     for path in ("tile/entries/002.p/8", "tile/0/002.p/8"):
         corrupt(log / path, 30)
@@ -522,7 +347,7 @@ def test_a_wrong_cosignature(log: Path, run: Run) -> None:
     wrong_time = base64.b64decode(good.split(" ")[2])
     for line, why in [
         (WITNESS.cosign(text.replace("600", "601")), "the cosignature of the witness"),
-        (WITNESS.line(wrong_time[4:11] + b"\x00" + wrong_time[12:]), "the cosignature of the witness"),
+        (WITNESS.line(wrong_time[4:11] + b"\x01" + wrong_time[12:]), "the cosignature of the witness"),
         (WITNESS.line(wrong_time[4:-1]), "the cosignature of the witness"),
         (good + WITNESS.cosign("other\n"), "the cosignature of the witness"),
         (WITNESS.cosign(text, 1 << 63), "the cosignature of the witness"),
@@ -599,7 +424,9 @@ def test_only_a_well_formed_checkpoint_counts(log: Path, run: Run, text: str, wh
 def test_a_clock_set_back(tmp_path: Path, run: Run) -> None:
     entries = [*entries_of(10), entry_at(4), entry_at(11)]
     folder = export(tmp_path, entries)
-    refused(run("log", folder), "clock set back at entry 10: 2025-03-01T00:00:04Z follows 2025-03-01T00:00:09Z")
+    refused(
+        run("log", folder), "clock set back at entry 10: 2025-03-01T00:00:04Z follows 2025-03-01T00:00:09Z"
+    )
     verdict = run("log", folder, "--allow-clock-steps")
     assert verdict.code == 0
     assert any(line.startswith("clock set back at entry 10") for line in verdict.lines)
@@ -628,9 +455,11 @@ def test_equal_times_are_equal_whatever_their_fraction() -> None:
 
 @pytest.mark.parametrize(
     "time",
-    ["2025-03-01", "2025-02-29T00:00:00Z", "2025-03-01T24:00:00Z", "2025-03-01T00:00:00+00:00", "2025-03-01t00:00:00z"]
-    + ["2025-03-01 00:00:00Z", "2025-03-01T00:60:00Z", "2025-03-01T00:00:60Z", "2025-03-01T00:00:00.Z", 5, ""]
-    + ["٢٠٢٥-03-01T00:00:00Z", "2025-03-01T00:00:00Z\n"],
+    [
+        *("2025-03-01", "2025-02-29T00:00:00Z", "2025-03-01T24:00:00Z", "2025-03-01T00:00:00+00:00", "", 5),
+        *("2025-03-01 00:00:00Z", "2025-03-01T00:60:00Z", "2025-03-01T00:00:60Z", "2025-03-01T00:00:00.Z"),
+        *("\u0662\u0660\u0662\u0665-03-01T00:00:00Z", "2025-03-01T00:00:00Z\n", "2025-03-01t00:00:00z"),
+    ],
 )
 def test_no_other_time_counts(time: object) -> None:
     with pytest.raises(verifier.EntryError):
@@ -679,160 +508,18 @@ def test_entries_that_are_not_what_the_log_says(tmp_path: Path, run: Run, entry:
 
 
 def test_an_entry_that_is_not_utf_8(tmp_path: Path, run: Run) -> None:
-    refused(run("log", export(tmp_path, [CANONICAL.replace("read", "r").encode() + b"\xff"])), "entry 0: it is not JSON")
+    entry = CANONICAL.encode().replace(b"read", b"r\xff")
+    refused(run("log", export(tmp_path, [entry])), "entry 0: it is not JSON")
 
 
 def test_text_stands_as_itself_and_keys_sort_by_utf_16() -> None:
-    """RFC 8785 §3.2.3: the emoji is two units from U+D83D on, so it sorts before U+FB33 though its code is larger."""
+    """RFC 8785 §3.2.3: the emoji's first unit is U+D83D, so it sorts before U+FB33."""
     head, tail = CANONICAL.split('"environment"')
     details = '"details":{"\\u000f\\n":"\\\\\\"/\x7f","\u20ac":"é","\U0001f600":"","\ufb33":""},'
     verifier.check_entry((head + details + '"environment"' + tail).encode())
     swapped = details.replace('"\U0001f600":"","\ufb33":""', '"\ufb33":"","\U0001f600":""')
     with pytest.raises(verifier.EntryError, match="canonical"):
         verifier.check_entry((head + swapped + '"environment"' + tail).encode())
-
-
-# Proof files
-
-
-def inclusion_file(entries: Sequence[bytes], index: int, *, embed: bool = True) -> str:
-    path = inclusion_path(index, [leaf(entry) for entry in entries])
-    lines = ["c2sp.org/tlog-proof@v1", f"index {index}", *(base64.b64encode(node).decode() for node in path)]
-    if embed:
-        lines.insert(1, f"extra {base64.b64encode(entries[index]).decode()}")
-    return "\n".join(lines) + "\n\n" + checkpoint(entries, witnesses=[WITNESS])
-
-
-def consistency_file(entries: Sequence[bytes], old: int) -> str:
-    notes = [checkpoint(entries[:old]), checkpoint(entries, witnesses=[WITNESS])]
-    path = consistency_path(old, [leaf(entry) for entry in entries]) if old else []
-    hashes = "".join(base64.b64encode(node).decode() + "\n" for node in path)
-    older, newer = ((note.count("\n"), note) for note in notes)
-    return (
-        f"creta.consistency/1\nold {older[0]}\n{older[1]}proof {len(path)}\n{hashes}new {newer[0]}\n{newer[1]}"
-    )
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 64, 65])
-def test_every_entry_has_a_proof_and_no_other_entry_has_it(size: int) -> None:
-    leaves = [leaf(entry) for entry in entries_of(size)]
-    root = tree_hash(leaves)
-    for index in range(size):
-        path = inclusion_path(index, leaves)
-        assert verifier.root_of_inclusion(leaves[index], index, size, path) == root
-        for wrong in ([*path, root], path[:-1]):
-            if wrong != path:
-                with pytest.raises(verifier.NotVerifiedError, match="too (many|few) hashes"):
-                    verifier.root_of_inclusion(leaves[index], index, size, wrong)
-        for other in range(size):
-            if other != index:
-                try:
-                    assert verifier.root_of_inclusion(leaves[index], other, size, path) != root
-                except verifier.NotVerifiedError:
-                    pass
-
-
-def test_a_proof_file(tmp_path: Path, run: Run) -> None:
-    entries = entries_of(300)
-    file, entry = tmp_path / "p.tlog-proof", tmp_path / "entry"
-    file.write_text(inclusion_file(entries, 123))
-    verdict = run("proof", file, "--witness", WITNESS.vkey)
-    assert (verdict.code, verdict.lines[-2]) == (0, f"entry 123: {entries[123].decode()}")
-    assert verdict.last.startswith("verified: 300 entries, root ")
-
-    file.write_text(inclusion_file(entries, 123, embed=False))
-    assert run("proof", file).code == 2
-    entry.write_bytes(entries[123])
-    assert run("proof", file, "--entry", entry).code == 0
-    entry.write_bytes(entries[124])
-    refused(run("proof", file, "--entry", entry), "does not lead from this entry")
-    file.write_text(inclusion_file(entries, 123))
-    refused(run("proof", file, "--entry", entry), "not the one given")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "replacement", "why"),
-    [
-        ("index 123", "index 122", "does not lead"),
-        ("index 123", "index 300", "not in a log of 300"),
-        ("index 123", "index 0123", "the index"),
-        ("index 123\n", "", "no line `index`"),
-        ("index 123\n", "index 123\nindex 123\n", "hash 0"),
-        ("@v1", "@v2", "not a proof"),
-        ("extra .*\n", "extra e30=\n", "does not lead"),
-        ("extra ", "extra =", "`extra` is not base64"),
-        ("\n\n(?=creta)", "\n", "not a signed note|has no checkpoint|hash"),
-        ("prod/audit\n300", "prod/audit\n301", "the signature of"),
-    ],
-)
-def test_a_changed_proof_file(tmp_path: Path, run: Run, pattern: str, replacement: str, why: str) -> None:
-    text = inclusion_file(entries_of(300), 123)
-    changed = re.sub(pattern, replacement, text, count=1)
-    assert changed != text
-    (tmp_path / "proof").write_text(changed)
-    verdict = run("proof", tmp_path / "proof")
-    refused(verdict)
-    assert re.search(why, verdict.last), verdict.last
-
-
-def test_a_proof_of_an_entry_that_is_not_an_audit_entry(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "proof").write_text(inclusion_file([b"{}", b"not json"], 1))
-    refused(run("proof", tmp_path / "proof"), "entry 1: it is not JSON")
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 33])
-def test_every_older_log_has_a_consistency_proof(tmp_path: Path, run: Run, size: int) -> None:
-    entries = entries_of(size)
-    for old in range(size + 1):
-        (tmp_path / "proof").write_text(consistency_file(entries, old))
-        verdict = run("consistency", tmp_path / "proof", "--witness", WITNESS.vkey)
-        assert verdict.code == 0, verdict.lines
-        assert verdict.last.startswith(f"verified: {size} entries")
-
-
-@pytest.mark.parametrize("old", [4, 5, 8, 12])
-def test_a_log_that_changed_has_no_consistency_proof(tmp_path: Path, run: Run, old: int) -> None:
-    entries = entries_of(12)
-    forked = [*entries[:2], entry_at(2, action="write"), *entries[3:]]
-    text = consistency_file(entries, old)
-    forged = text.replace(checkpoint(entries[:old]), checkpoint(forked[:old]))
-    (tmp_path / "proof").write_text(forged)
-    refused(run("consistency", tmp_path / "proof"), "does not extend" if old < 12 else "the log was forked")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "replacement", "why"),
-    [
-        ("consistency/1", "consistency/2", "not a proof"),
-        ("old 5", "old 4", "`proof`|note"),
-        ("old 5", "old 05", "after `old`"),
-        ("old 5", "old 99", "ends within"),
-        ("proof ", "prof ", "no line `proof`"),
-        ("proof 4\n.*\n", "proof 3\n", "too few|not extend"),
-        ("proof 4\n(.*\n)", "proof 5\n\\1\\1", "too many|not extend"),
-        ("\\Z", "more\n", "goes on after"),
-        ("\n\\Z", "", "newline"),
-        ("new 6\n(.|\n)*", "", "no line `new`"),
-        ("audit\n5\n", "audit\n6\n", "the older checkpoint: the signature"),
-        ("audit\n12\n", "audit\n13\n", "the checkpoint: the signature"),
-    ],
-)
-def test_a_changed_consistency_file(tmp_path: Path, run: Run, pattern: str, replacement: str, why: str) -> None:
-    text = consistency_file(entries_of(12), 5)
-    changed = re.sub(pattern, replacement, text, count=1)
-    assert changed != text
-    (tmp_path / "proof").write_text(changed)
-    verdict = run("consistency", tmp_path / "proof")
-    refused(verdict)
-    assert re.search(why, verdict.last), verdict.last
-
-
-def test_a_consistency_file_turned_around(tmp_path: Path, run: Run) -> None:
-    entries = entries_of(12)
-    old, new = checkpoint(entries[:5]), checkpoint(entries)
-    text = f"creta.consistency/1\nold {new.count(chr(10))}\n{new}proof 0\nnew {old.count(chr(10))}\n{old}"
-    (tmp_path / "proof").write_text(text)
-    refused(run("consistency", tmp_path / "proof"), "rewound")
 
 
 def test_nothing_to_check_is_not_a_verdict_about_the_log(tmp_path: Path, log: Path, run: Run) -> None:
@@ -848,106 +535,3 @@ def test_nothing_to_check_is_not_a_verdict_about_the_log(tmp_path: Path, log: Pa
     assert run("log", log, key="\udcff+00000000+AAAA").code == 2
     with pytest.raises(SystemExit, match="2"):
         verifier.main(["log", str(log)])
-
-
-# Any size, any byte
-
-EDGES = [1, 255, 256, 257, 511, 512, 513, 767, 768, 1023, 1024, 1025, 1279, 1280, 1281, 1791, 1792, 1793, 1999, 2000]
-ALL_ENTRIES = entries_of(2000)
-SIZES = st.integers(1, 2000) | st.sampled_from(EDGES)
-
-
-@settings(max_examples=40, deadline=None)
-@given(size=SIZES, data=st.data())
-def test_every_size_verifies_and_extends_every_smaller_one(size: int, data: st.DataObject) -> None:
-    old = data.draw(st.integers(0, size))
-    with TemporaryDirectory() as name:
-        folder = export(Path(name), ALL_ENTRIES[:size])
-        since = Path(name) / "older"
-        since.write_text(checkpoint(ALL_ENTRIES[:old]))
-        assert is_verified(folder, "--since", str(since))
-
-
-@settings(max_examples=60, deadline=None)
-@given(entries=st.integers(1, 2000), old=st.integers(1, 2000))
-def test_consistency_of_any_two_sizes(entries: int, old: int) -> None:
-    leaves = [leaf(entry) for entry in ALL_ENTRIES[:entries]]
-    note = verifier.Note("", ())
-    small, large = sorted((entries, old))
-    leaves = [leaf(entry) for entry in ALL_ENTRIES[:large]]
-    older = verifier.Checkpoint(note, ORIGIN, small, tree_hash(leaves[:small]))
-    newer = verifier.Checkpoint(note, ORIGIN, large, tree_hash(leaves))
-    path = consistency_path(small, leaves)
-    verifier.check_consistency(older, newer, path)
-    for wrong in (path[:-1], [*path, older.root], path[1:]):
-        if wrong != path:
-            with pytest.raises(verifier.NotVerifiedError):
-                verifier.check_consistency(older, newer, wrong)
-
-
-@pytest.fixture(scope="module")
-def flippable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log with old partial tiles too; tests flip one byte and put it back."""
-    entries = ALL_ENTRIES[:530]
-    folder = tmp_path_factory.mktemp("flippable")
-    export(folder, entries[:515], only="tile")
-    return export(folder, entries, checkpoint(entries, witnesses=[WITNESS]))
-
-
-@settings(max_examples=250, deadline=None)
-@given(data=st.data(), mask=st.integers(1, 255))
-def test_any_changed_byte_in_any_file_is_noticed(flippable: Path, data: st.DataObject, mask: int) -> None:
-    files = sorted(path for path in flippable.rglob("*") if path.is_file())
-    file = data.draw(st.sampled_from(files), label="file")
-    at = data.draw(st.integers(0, file.stat().st_size - 1), label="at")
-    assert not verifies_after_flip(flippable, file, at, mask)
-
-
-def verifies_after_flip(folder: Path, file: Path, at: int, mask: int) -> bool:
-    corrupt(file, at, mask)
-    try:
-        return is_verified(folder, "--witness", WITNESS.vkey)
-    finally:
-        corrupt(file, at, mask)
-
-
-@pytest.mark.parametrize("name", ["checkpoint", "verifier-key"])
-def test_every_changed_bit_of_the_small_files_is_noticed(tmp_path: Path, name: str) -> None:
-    entries = ALL_ENTRIES[:2]
-    folder = export(tmp_path, entries, checkpoint(entries, witnesses=[WITNESS]))
-    assert is_verified(folder, "--witness", WITNESS.vkey)
-    for at in range((folder / name).stat().st_size):
-        for bit in range(8):
-            assert not verifies_after_flip(folder, folder / name, at, 1 << bit), (at, bit)
-
-
-@settings(max_examples=200, deadline=None)
-@given(at=st.integers(0, 10_000), mask=st.integers(1, 255), kind=st.sampled_from(["proof", "consistency"]))
-@example(at=0, mask=1, kind="proof")
-def test_any_changed_byte_in_a_proof_is_noticed(at: int, mask: int, kind: str) -> None:
-    text = inclusion_file(ALL_ENTRIES[:21], 13) if kind == "proof" else consistency_file(ALL_ENTRIES[:21], 13)
-    with TemporaryDirectory() as name:
-        file = Path(name) / "proof"
-        file.write_text(text)
-        options = verifier.parse_arguments([kind, str(file), "--key", LOG.vkey, "--witness", WITNESS.vkey])
-        verifier.run(options, verifier.Report())
-        corrupt(file, at % file.stat().st_size, mask)
-        with pytest.raises((verifier.NotVerifiedError, verifier.UnusableError)):
-            verifier.run(options, verifier.Report())
-
-
-@settings(max_examples=200, deadline=None)
-@given(data=st.binary(max_size=600) | st.text(alphabet="\u2014 \nab+=0", max_size=60).map(str.encode))
-def test_no_file_makes_the_verifier_fail_otherwise(data: bytes) -> None:
-    with TemporaryDirectory() as name:
-        folder = export(Path(name), [])
-        for path in ("checkpoint", "tile/entries/000.p/3"):
-            before = (folder / path).read_bytes() if (folder / path).exists() else None
-            write(folder, path, data)
-            assert not is_verified(folder)
-            if before is not None:
-                write(folder, path, before)
-        for kind in ("proof", "consistency"):
-            options = verifier.parse_arguments([kind, str(folder / "tile/entries/000.p/3"), "--key", LOG.vkey])
-            with pytest.raises(verifier.NotVerifiedError):
-                verifier.run(options, verifier.Report())

@@ -10,7 +10,9 @@ mod inventory;
 mod ledger;
 pub mod ocsf;
 pub mod oscal;
+pub mod page;
 mod report;
+mod security_txt;
 mod state;
 
 pub use commitment::{
@@ -27,4 +29,5 @@ pub use report::{
     CheckReport, CommitmentReport, HISTORY, LogPosition, Mode, Organisation, PillarReport, REPORT_FORMAT, ReportInput,
     TrustReport, report,
 };
+pub use security_txt::{SECURITY_TXT_PATH, SECURITY_TXT_SPAN_MAX, SecurityTxt, SecurityTxtError};
 pub use state::{Interval, PeriodSummary, Seen, State, least, over_period, state_at};

@@ -1,0 +1,144 @@
+//! One commitment: what is promised, whether it holds, how we know, and what was tried against it.
+
+use maud::{Markup, html};
+
+use super::layout::Frame;
+use super::{View, folder, history, parts, words};
+use crate::{CheckReport, CommitmentReport, HISTORY};
+
+const ROOT: &str = "../../";
+
+pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
+    let frame = Frame::of(view, ROOT, "commitments/");
+    let content = html! {
+        p class="over" {
+            a href={ (ROOT) "#" (commitment.state.as_str()) } { "All commitments" } " / " span class="mono" { (commitment.id) }
+            @if !commitment.folded.is_empty() { " carries " (ids(commitment)) }
+        }
+        h1 { (commitment.title) }
+        p class="promise" { (commitment.text) }
+        div class="verdict" {
+            (parts::state(commitment.state))
+            @if let Some(held) = &commitment.held { span class="tag" { (held) } }
+            p { (commitment.reason) }
+        }
+        div class="split" {
+            div {
+                section { h2 { "How it is kept" } p { (commitment.behaviour) } }
+                section { h2 { "The attack that has to fail" } p { (commitment.attack) } (tests(commitment)) }
+                section {
+                    h2 { "What watches it" }
+                    @if commitment.checks.is_empty() { p class="quiet" { "Nothing yet." } }
+                    @for check in &commitment.checks { (watched(view, check)) }
+                }
+                section { h2 { "The last " (words::span(HISTORY)) } (history::history(&commitment.history)) }
+            }
+            aside aria-label="Facts" {
+                section { h2 { "Facts" } (facts(commitment)) }
+                section { h2 { "Where it stands" } (places(view, commitment)) }
+                section { h2 { "Criteria" } (criteria(view, commitment)) }
+            }
+        }
+    };
+    frame.page(&format!("{} {}", commitment.id, commitment.title), content)
+}
+
+fn ids(commitment: &CommitmentReport) -> String {
+    let ids: Vec<&str> = commitment.folded.iter().map(|id| id.as_str()).collect();
+    ids.join(", ")
+}
+
+fn facts(commitment: &CommitmentReport) -> Markup {
+    let pillars: Vec<&str> = commitment.pillar.iter().map(|pillar| pillar.as_str()).collect();
+    html! {
+        dl class="facts" {
+            dt { "Kept by" } dd { (words::classes(&commitment.class)) }
+            dt { "Evidence" } dd {
+                @match commitment.evidence_age_s {
+                    Some(seconds) => { (words::age(seconds)) " old" }
+                    None => { "none yet" }
+                }
+            }
+            dt { "Refusals" } dd { (words::number(commitment.refusals)) " recorded in " (words::span(HISTORY)) }
+            dt { "Answers for it" } dd { (commitment.owner) }
+            dt { "Protects" } dd { (pillars.join(", ")) }
+        }
+        ul class="small quiet" { @for class in &commitment.class { li { (words::class(*class)) } } }
+    }
+}
+
+fn tests(commitment: &CommitmentReport) -> Markup {
+    html! {
+        @if commitment.attack_tests.is_empty() {
+            p class="small quiet" { "No test attacks it yet." }
+        } @else {
+            p class="small quiet" { "Tried at every build by:" }
+            ul class="tests" { @for test in &commitment.attack_tests { li { code { (test) } } } }
+        }
+    }
+}
+
+/// A check: its state, when and what it saw, and where that stands in the log.
+fn watched(view: &View<'_>, check: &CheckReport) -> Markup {
+    let definition = view.registry.checks().find(|definition| definition.id == check.id);
+    html! {
+        div class="check" {
+            (parts::state(check.state))
+            h3 { (check.title) }
+            @if let Some(definition) = definition { p class="small quiet" { (definition.observes) } }
+            @if let Some(reason) = &check.could_not { p { "It could not look: " (reason) } }
+            @if !check.findings.is_empty() {
+                ul class="findings" {
+                    @for finding in &check.findings { li { (finding.says) " " code class="quiet" { (finding.subject) " " (finding.code) } } }
+                }
+            }
+            dl class="facts" {
+                dt { "Looked" } dd { @match check.observed_at { Some(at) => { (parts::time(at)) } None => { "not yet" } } }
+                dt { "Good for" } dd { (words::span(check.freshness)) }
+                dt { "Looked at" } dd {
+                    (words::counted(check.subjects, "subject", "subjects"))
+                    @if let Some(definition) = definition { span class="quiet" { ": " (definition.population) } }
+                }
+                @if check.observed_at.is_some() {
+                    dt { "Planted fault" } dd { (if check.noticed_planted_fault { "noticed" } else { "not noticed" }) }
+                }
+                @if let Some(evidence) = &check.evidence { dt { "Evidence" } dd class="mono" { "sha256:" (evidence) } }
+                @if let Some(index) = check.log_index {
+                    dt { "Log entry" } dd {
+                        (words::number(index))
+                        @if view.proofs.contains_key(&index) {
+                            ", " a href={ (ROOT) "proofs/" (index) ".txt" } { "proof" span class="hidden" { " of log entry " (index) } }
+                        } @else { span class="quiet" { ", no proof yet" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The documents that promise it.
+fn places(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
+    let is_own = |id: &crate::CommitmentId| *id == commitment.id || commitment.folded.contains(id);
+    html! {
+        ul {
+            @for document in view.registry.documents() {
+                @for line in document.lines().filter(|line| is_own(&line.id)) {
+                    li { a href={ (ROOT) (folder(&document.id)) "/#" (line.id) } { (document.title) ", " (line.id) } }
+                }
+            }
+        }
+    }
+}
+
+fn criteria(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
+    let mapped = |id: &str| super::framework::answered(view, commitment, id);
+    html! {
+        dl class="facts" {
+            @for framework in view.registry.frameworks() {
+                @let own = mapped(&framework.id);
+                @if !own.is_empty() { dt { (framework.title) } dd { (own.join(", ")) } }
+            }
+        }
+        p class="small quiet" { (super::framework::review(&commitment.mappings)) }
+    }
+}

@@ -1,0 +1,149 @@
+//! The first page: how many promises are met, what is wrong, and all of them by state.
+
+use maud::{Markup, html};
+
+use super::layout::Frame;
+use super::{View, document, folder, parts, words};
+use crate::{CommitmentReport, State};
+
+pub(super) fn page(view: &View<'_>) -> Markup {
+    let report = view.report;
+    let frame = Frame::of(view, "", "");
+    let content = html! {
+        (hero(view))
+        (attention(view))
+        section {
+            h2 { "Two public documents, promise by promise" }
+            p class="quiet prose" { "Others have said what a company that holds customers' data owes them. This is each of their promises, in their order, in our words, with its state here." }
+            div class="cards" {
+                @for of in view.registry.documents() {
+                    @let states: Vec<State> = of.lines().map(|line| document::state(report, &line.id)).collect();
+                    @let counts = parts::counts(states.iter().copied());
+                    div class="card" {
+                        h3 { a href={ (folder(&of.id)) "/" } { (of.title) } }
+                        (parts::bar(&counts))
+                        p class="small quiet pair" {
+                            span { "met " (counted(&counts, State::Met)) " of " (states.len()) " promises" }
+                            @if let Some(date) = &of.date { span { "dated " (date) } }
+                        }
+                    }
+                }
+            }
+        }
+        section {
+            h2 { "Three pillars" }
+            div class="cards" {
+                @for pillar in &report.pillars {
+                    div class="card" {
+                        h3 { a href={ "pillars/#" (pillar.pillar.as_str()) } { (words::pillar(pillar.pillar)) } }
+                        p class="small quiet" { (words::pillar_meaning(pillar.pillar)) }
+                        (parts::bar(&parts::counts(of_pillar(view, pillar.pillar).map(|commitment| commitment.state))))
+                        p class="small quiet pair" { span { "met " (pillar.met) " of " (pillar.total) } span { "watched: " (parts::state(pillar.state)) } }
+                    }
+                }
+            }
+        }
+        section {
+            h2 { "All commitments" }
+            @for state in [State::Met, State::NotStarted] { (group(view, state)) }
+        }
+        section class="prose" id="exceptions" {
+            h2 { "Exceptions" }
+            p { "None. This build cannot record an exception, so nothing here is excused by one." }
+        }
+        section class="prose" id="not-claimed" {
+            h2 { "What we do not claim" }
+            ul class="plain" { @for line in &report.not_claimed { li { (line) } } }
+        }
+        (how(report.total))
+    };
+    frame.page("Trust", content)
+}
+
+fn of_pillar<'a>(view: &View<'a>, pillar: crate::Pillar) -> impl Iterator<Item = &'a CommitmentReport> + Clone {
+    view.report.commitments.iter().filter(move |commitment| commitment.pillar.contains(&pillar))
+}
+
+fn counted(counts: &[(State, usize)], wanted: State) -> usize {
+    counts.iter().filter(|(state, _)| *state == wanted).map(|(_, count)| count).sum()
+}
+
+fn hero(view: &View<'_>) -> Markup {
+    let report = view.report;
+    html! {
+        div class="hero" {
+            div {
+                p class="over" { "Environment " (report.environment.as_str()) " · " (words::mode(report.organisation.mode)) " · " (parts::time(report.generated_at)) }
+                h1 { "met " (report.met) " " span { "of " (report.total) } }
+                p class="lead" { "Commitments that hold now, by evidence in date. Each state is computed from entries of an append-only log; nobody can type one in." }
+            }
+            div {
+                (parts::bar(&report.counts))
+                ul class="counts" {
+                    @for (state, count) in report.counts.iter().rev() {
+                        li {
+                            @if *count > 0 { a href={ "#" (state.as_str()) } { (parts::state(*state)) } } @else { (parts::state(*state)) }
+                            span class="num" { (count) }
+                        }
+                    }
+                }
+                p class="small quiet" { a href="#log" { "Log of " (words::number(report.log.size)) " entries" } }
+            }
+        }
+    }
+}
+
+fn attention(view: &View<'_>) -> Markup {
+    let urgent = [State::Failing, State::Unknown, State::Stale];
+    html! {
+        section {
+            h2 { "Needs attention" }
+            @if view.report.needs_attention() {
+                @for state in urgent { (group(view, state)) }
+            } @else {
+                p class="quiet" { "Nothing is failing, unknown or stale." }
+            }
+        }
+    }
+}
+
+/// All commitments in a state; nothing where there are none.
+fn group(view: &View<'_>, state: State) -> Markup {
+    let own: Vec<&CommitmentReport> =
+        view.report.commitments.iter().filter(|commitment| commitment.state == state).collect();
+    let with_reason = state < State::NotStarted;
+    html! {
+        @if !own.is_empty() {
+            div class="group" id=(state.as_str()) {
+                h3 { (heading(state)) " " span class="quiet num" { (own.len()) } }
+                ul class="rows" { @for commitment in own { (parts::row("", commitment, with_reason)) } }
+            }
+        }
+    }
+}
+
+fn heading(state: State) -> &'static str {
+    match state {
+        State::Failing => "Failing",
+        State::Unknown => "Unknown",
+        State::Stale => "Stale",
+        State::NotStarted => "Not started",
+        State::Met => "Met",
+    }
+}
+
+fn how(total: usize) -> Markup {
+    html! {
+        section class="prose" id="how" {
+            h2 { "How states come about" }
+            p { "A check looks at a known set of subjects. Just before, a fault is planted that it has to notice. What it saw is digested, the digest goes into the log, and only then does it count." }
+            ul class="rows narrow" {
+                @for state in State::ALL.into_iter().rev() { li { (parts::state(state)) div class="what" { (words::meaning(state)) } } }
+            }
+        }
+        section class="prose" {
+            h2 { "Two numbers" }
+            p { em { "met M of " (total) } " speaks of this organisation, now: evidence in date, from the running system. " em { "proven N of " (total) } " belongs to a build of the software: how many commitments have a test that shows them working and an attack that fails, on that source code. Neither says anything about the other, and this page shows only the first." }
+        }
+    }
+}

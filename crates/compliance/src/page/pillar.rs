@@ -1,0 +1,28 @@
+//! Commitments by what they protect.
+
+use maud::{Markup, html};
+
+use super::layout::Frame;
+use super::{View, parts, words};
+
+const ROOT: &str = "../";
+
+pub(super) fn page(view: &View<'_>) -> Markup {
+    let frame = Frame::of(view, ROOT, "pillars/");
+    let content = html! {
+        h1 { "Three pillars" }
+        p class="lead" { "What each commitment protects. One that protects several stands under each of them." }
+        @for pillar in &view.report.pillars {
+            section id=(pillar.pillar.as_str()) {
+                h2 { (words::pillar(pillar.pillar)) span class="num" { "met " (pillar.met) " of " (pillar.total) } }
+                p class="quiet" { (words::pillar_meaning(pillar.pillar)) " What is watched is " (parts::state(pillar.state)) "." }
+                ul class="rows" {
+                    @for commitment in view.report.commitments.iter().filter(|commitment| commitment.pillar.contains(&pillar.pillar)) {
+                        (parts::row(ROOT, commitment, false))
+                    }
+                }
+            }
+        }
+    };
+    frame.page("Pillars", content)
+}

@@ -1,5 +1,7 @@
 //! Why something is not believed.
 
+use crate::Time;
+
 /// What does not verify, or cannot be read at all ([`is_unreadable`](ProofError::is_unreadable)).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -118,6 +120,25 @@ pub enum ProofError {
         /// Last entry that it covers.
         last: u64,
     },
+    /// The witness's newest cosignature is older than was demanded: this state of the log may have been put back.
+    #[error("witness `{key}` cosigned this checkpoint at {at}, before {after}; ask for a newer checkpoint of the log")]
+    WitnessedBefore {
+        /// Name of the witness.
+        key: String,
+        /// When it did.
+        at: Time,
+        /// When it should have at the earliest.
+        after: Time,
+    },
+    /// An entry is earlier than the one before it.
+    #[error(
+        "entry {index} is earlier than the entry before it: somebody set the clock back; find out why, and accept the \
+         index once it is explained"
+    )]
+    ClockSetBack {
+        /// The first such entry that was not accepted.
+        index: u64,
+    },
     /// An exported log without a checkpoint.
     #[error("there is no file `checkpoint`, so nothing was signed; name the folder of an exported log")]
     NoCheckpoint,
@@ -142,6 +163,32 @@ pub enum ProofError {
 }
 
 impl ProofError {
+    /// A stable word for it, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Checkpoint { .. } => "checkpoint/malformed",
+            Self::OtherLog { .. } => "checkpoint/other-log",
+            Self::Unsigned { .. } => "checkpoint/unsigned",
+            Self::NotCosigned { .. } => "checkpoint/not-cosigned",
+            Self::Signature { .. } => "checkpoint/signature",
+            Self::WitnessedBefore { .. } => "checkpoint/stale",
+            Self::VerifierKey { .. } => "key/malformed",
+            Self::Proof { .. } => "proof/wrong",
+            Self::ProofFile { .. } => "proof/malformed",
+            Self::Entry { .. } => "log/entry-malformed",
+            Self::Shorter { .. } => "log/shorter",
+            Self::Longer { .. } => "log/longer",
+            Self::Inconsistent { .. } => "log/inconsistent",
+            Self::Edited { .. } => "log/edited",
+            Self::Tile { .. } => "log/tile",
+            Self::Missing { .. } => "log/missing",
+            Self::ClockSetBack { .. } => "log/clock-set-back",
+            Self::NoCheckpoint => "log/no-checkpoint",
+            Self::File { .. } => "log/unreadable",
+            Self::Bundle { .. } => "log/bundle",
+        }
+    }
+
     /// Whether what was given cannot be read at all, rather than read and not believed.
     pub fn is_unreadable(&self) -> bool {
         matches!(

@@ -13,8 +13,11 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use serde::Serialize;
+
 use crate::tiles::{TILE_WIDTH, bundle_entries, entries_path, parse_tile_index, tile_path};
 use crate::verify::{LogReader, LogReport};
+use crate::witness::{Witnessed, require_witnessed};
 use crate::{Checkpoint, Hash, ProofError, SignedCheckpoint, Time, VerifierKey, check_entry};
 
 /// Name of the file with the newest checkpoint.
@@ -274,6 +277,35 @@ impl Tile {
     }
 }
 
+/// What is demanded of an exported log beyond its own signature.
+#[derive(Debug, Clone, Default)]
+pub struct Demands {
+    /// An older checkpoint of the same log, kept elsewhere, that it has to continue. Only with it, or a witness, is a log
+    /// noticed that was put back to an older state together with its checkpoint.
+    pub since: Option<SignedCheckpoint>,
+    /// Witnesses who have to have cosigned the checkpoint, all of them.
+    pub witnesses: Vec<VerifierKey>,
+    /// When they have to have done so at the earliest, by their clocks.
+    pub witnessed_after: Option<Time>,
+    /// Indices of entries that may be earlier than the entry before them, the reason being known.
+    pub set_backs_accepted: Vec<u64>,
+}
+
+/// What an exported log shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExportReport {
+    /// Which log.
+    pub origin: String,
+    /// What its entries say together.
+    #[serde(flatten)]
+    pub log: LogReport,
+    /// Size of the older checkpoint that it continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Who cosigned its checkpoint, in the order asked for.
+    pub witnessed: Vec<Witnessed>,
+}
+
 /// A folder that a log was exported to.
 #[derive(Debug, Clone)]
 pub struct ExportedLog {
@@ -302,13 +334,22 @@ impl ExportedLog {
         }
     }
 
-    /// Checks all of it: that `key` signed the checkpoint, and everything of [`verify_files`]. `since` is an older
-    /// checkpoint of the same log, kept elsewhere, that `key` signed too: only with it is a log noticed that was put back
-    /// to an older state together with its checkpoint.
-    pub fn verify(&self, key: &VerifierKey, since: Option<&SignedCheckpoint>) -> Result<LogReport, ProofError> {
-        let checkpoint = self.checkpoint()?.verify(key)?;
-        let since = since.map(|since| since.verify(key)).transpose()?;
-        let verified = verify_files(&checkpoint, since.as_ref(), |path| self.read(path));
+    /// Checks all of it: that `key` signed the checkpoint, everything of [`verify_files`], the witnesses, and that time
+    /// goes forward.
+    pub fn verify(&self, key: &VerifierKey, demands: &Demands) -> Result<ExportReport, ProofError> {
+        let signed = self.checkpoint()?;
+        let checkpoint = signed.verify(key)?;
+        let since = demands.since.as_ref().map(|since| since.verify(key)).transpose()?;
+        let log = self.verify_extent(&checkpoint, since.as_ref())?;
+        let witnessed = require_witnessed(&signed, &demands.witnesses, demands.witnessed_after)?;
+        match log.clock_set_back.iter().find(|index| !demands.set_backs_accepted.contains(index)) {
+            Some(&index) => Err(ProofError::ClockSetBack { index }),
+            None => Ok(ExportReport { origin: checkpoint.origin, log, since: since.map(|since| since.size), witnessed }),
+        }
+    }
+
+    fn verify_extent(&self, checkpoint: &Checkpoint, since: Option<&Checkpoint>) -> Result<LogReport, ProofError> {
+        let verified = verify_files(checkpoint, since, |path| self.read(path));
         if matches!(verified, Ok(_) | Err(ProofError::Missing { .. })) {
             let entries = self.extent()?;
             if entries > checkpoint.size {

@@ -27,6 +27,7 @@ mod entry;
 mod error;
 pub mod export;
 mod hash;
+pub mod pack;
 mod proof_file;
 #[cfg(test)]
 mod testing;

@@ -7,8 +7,10 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::verify::verify_consistency;
-use crate::{Checkpoint, Hash, ProofError, SignedCheckpoint, VerifierKey};
+use crate::{Checkpoint, Hash, ProofError, SignedCheckpoint, Time, VerifierKey};
 
 /// Media type of the body that says which size the witness knows.
 pub const SIZE_MEDIA_TYPE: &str = "text/x.tlog.size";
@@ -150,6 +152,32 @@ pub fn consider(
     verify_consistency(size, new.size, &root, &new.root, &request.proof)
         .map_err(|source| Refusal::NotConsistent { known: size, source })?;
     Ok(new)
+}
+
+/// That a witness cosigned a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Witnessed {
+    /// Name of the witness.
+    pub witness: String,
+    /// When, by its clock.
+    pub time: Time,
+}
+
+/// Checks that every one of `witnesses` cosigned `checkpoint`, and with `after` not before that time. Whether the log
+/// signed it is asked of [`SignedCheckpoint::verify`].
+pub fn require_witnessed(
+    checkpoint: &SignedCheckpoint,
+    witnesses: &[VerifierKey],
+    after: Option<Time>,
+) -> Result<Vec<Witnessed>, ProofError> {
+    let require = |key: &VerifierKey| {
+        let (witness, time) = (key.name().to_owned(), checkpoint.cosigned(key)?);
+        match after {
+            Some(after) if time < after => Err(ProofError::WitnessedBefore { key: witness, at: time, after }),
+            _ => Ok(Witnessed { witness, time }),
+        }
+    };
+    witnesses.iter().map(require).collect()
 }
 
 fn number(text: &str) -> Option<u64> {

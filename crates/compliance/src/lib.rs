@@ -10,6 +10,7 @@ mod inventory;
 mod ledger;
 pub mod ocsf;
 pub mod oscal;
+pub mod pack;
 pub mod page;
 mod report;
 mod security_txt;

@@ -126,7 +126,9 @@ pub enum Rule {
         id: CommitmentId,
     },
     /// An id carried by several rows that is not declared as split.
-    #[error("`{id}` is carried by `{first}` and by `{second}`; keep it in one, or list it in `split` if each carries half")]
+    #[error(
+        "`{id}` is carried by `{first}` and by `{second}`; keep it in one, or list it in `split` if each carries half"
+    )]
     CarriedTwice {
         /// Which.
         id: CommitmentId,
@@ -186,13 +188,17 @@ pub enum Rule {
         field: &'static str,
     },
     /// A promise that needs somebody outside, watched by nothing that somebody outside issues.
-    #[error("`{of}`: only somebody outside can show it, so one of its checks must be an artefact that is `issued_outside`")]
+    #[error(
+        "`{of}`: only somebody outside can show it, so one of its checks must be an artefact that is `issued_outside`"
+    )]
     NobodyOutside {
         /// Whose.
         of: CommitmentId,
     },
     /// A test named in another way than test runners do.
-    #[error("`{of}`: `{test}` names no test; write `<test binary> <test>` as nextest lists it, or `pytest <file>::<test>`")]
+    #[error(
+        "`{of}`: `{test}` names no test; write `<test binary> <test>` as nextest lists it, or `pytest <file>::<test>`"
+    )]
     TestName {
         /// Whose.
         of: CommitmentId,
@@ -210,7 +216,9 @@ pub enum Rule {
         most: Freshness,
     },
     /// An observation that has to be newer than its check makes it.
-    #[error("`{of}`: `{given}` is less than `{check}` promises, which runs every `{every}`; it would be stale between runs")]
+    #[error(
+        "`{of}`: `{given}` is less than `{check}` promises, which runs every `{every}`; it would be stale between runs"
+    )]
     TooFresh {
         /// Whose.
         of: CommitmentId,
@@ -240,7 +248,9 @@ pub enum Rule {
         criterion: String,
     },
     /// A review without reviewer or day, or the reverse.
-    #[error("`{of}`: a mapping is reviewed by somebody on a day: give `reviewer` and `reviewed_on`, or say `reviewed = false` without them")]
+    #[error(
+        "`{of}`: a mapping is reviewed by somebody on a day: give `reviewer` and `reviewed_on`, or say `reviewed = false` without them"
+    )]
     Review {
         /// Whose.
         of: CommitmentId,

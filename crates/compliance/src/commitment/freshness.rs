@@ -12,7 +12,9 @@ pub struct Freshness(Span);
 
 /// A text that says no such age.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is no freshness; write a number and `s`, `m`, `h` or `d`, at most `366d`, as in `90s`, `5m`, `1h` or `7d`")]
+#[error(
+    "`{given}` is no freshness; write a number and `s`, `m`, `h` or `d`, at most `366d`, as in `90s`, `5m`, `1h` or `7d`"
+)]
 pub struct InvalidFreshness {
     /// The refused text.
     pub given: String,
@@ -70,7 +72,9 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("5m", 300), ("1h", 3600), ("7d", 604_800), ("366d", 31_622_400)] {
             assert_eq!(Freshness::parse(text).expect("valid").span(), Span::seconds(seconds), "{text}");
         }
-        for bad in ["", "5", "s", "0s", "-1s", "1.5h", "5 m", "1w", "5ms", "5us", "367d", "99999999999999999999s", "1H", "+1s"] {
+        for bad in
+            ["", "5", "s", "0s", "-1s", "1.5h", "5 m", "1w", "5ms", "5us", "367d", "99999999999999999999s", "1H", "+1s"]
+        {
             assert_eq!(Freshness::parse(bad), Err(InvalidFreshness { given: bad.to_owned() }));
         }
     }

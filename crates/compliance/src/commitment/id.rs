@@ -12,7 +12,9 @@ pub struct CommitmentId(String);
 
 /// A text that is no id of a commitment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not the id of a commitment; write 2 to 8 capital letters, a hyphen and 2 or 3 digits, as in `CH-20`")]
+#[error(
+    "`{given}` is not the id of a commitment; write 2 to 8 capital letters, a hyphen and 2 or 3 digits, as in `CH-20`"
+)]
 pub struct InvalidCommitmentId {
     /// The refused text.
     pub given: String,
@@ -93,12 +95,29 @@ mod tests {
         for good in ["CH-01", "CI-29", "AB-100", "ABCDEFGH-99"] {
             assert_eq!(CommitmentId::parse(good).expect("valid").as_str(), good);
         }
-        for bad in ["", "CH", "CH-1", "CH-1000", "ch-01", "C-01", "ABCDEFGHI-01", "CH01", "CH-0a", "CH-01 ", "ÄÖ-01", "CH--01", "CH-+1"] {
+        for bad in [
+            "",
+            "CH",
+            "CH-1",
+            "CH-1000",
+            "ch-01",
+            "C-01",
+            "ABCDEFGHI-01",
+            "CH01",
+            "CH-0a",
+            "CH-01 ",
+            "ÄÖ-01",
+            "CH--01",
+            "CH-+1",
+        ] {
             assert_eq!(CommitmentId::parse(bad), Err(InvalidCommitmentId { given: bad.to_owned() }));
         }
         let mut ids: Vec<CommitmentId> =
             ["CI-02", "AB-100", "CH-10", "AB-99", "CH-09"].map(|id| CommitmentId::parse(id).expect("valid")).into();
         ids.sort();
-        assert_eq!(ids.iter().map(CommitmentId::as_str).collect::<Vec<_>>(), ["AB-99", "AB-100", "CH-09", "CH-10", "CI-02"]);
+        assert_eq!(
+            ids.iter().map(CommitmentId::as_str).collect::<Vec<_>>(),
+            ["AB-99", "AB-100", "CH-09", "CH-10", "CI-02"]
+        );
     }
 }

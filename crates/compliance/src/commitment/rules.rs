@@ -81,9 +81,8 @@ fn filled(of: &str, fields: &[(&'static str, &str)]) -> Result<(), Rule> {
 
 /// Lowercase words joined with single hyphens, as in addresses.
 fn is_name(text: &str) -> bool {
-    text.split('-').all(|word| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    })
+    text.split('-')
+        .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
 }
 
 fn named(id: &str, field: &'static str, text: &str) -> Result<(), Rule> {
@@ -111,11 +110,9 @@ fn check(placed: &Placed<CheckDefinition>) -> Result<(), Rule> {
         CheckKind::Probe if check.issued_outside => {
             Err(Rule::Field { of: check.id.clone(), field: "issued_outside", must: "is for artefacts only" })
         }
-        CheckKind::Probe if check.freshness > Freshness::MEASURED_MAX => Err(Rule::TooOld {
-            of: check.id.clone(),
-            given: check.freshness,
-            most: Freshness::MEASURED_MAX,
-        }),
+        CheckKind::Probe if check.freshness > Freshness::MEASURED_MAX => {
+            Err(Rule::TooOld { of: check.id.clone(), given: check.freshness, most: Freshness::MEASURED_MAX })
+        }
         CheckKind::Probe | CheckKind::Artefact => Ok(()),
     }
 }
@@ -242,7 +239,9 @@ fn is_test(text: &str) -> bool {
     let Some((runner, test)) = text.split_once(' ') else { return false };
     if runner == "pytest" {
         let is_part = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
-        return test.split_once("::").is_some_and(|(file, name)| file.ends_with(".py") && is_part(file) && is_part(name));
+        return test
+            .split_once("::")
+            .is_some_and(|(file, name)| file.ends_with(".py") && is_part(file) && is_part(name));
     }
     let is_path = |text: &str| {
         text.split("::").all(|part| {
@@ -281,8 +280,8 @@ fn here(row: &Commitment, watching: &[&CheckDefinition]) -> Result<(), Rule> {
 fn freshness(row: &Commitment, watching: &[&CheckDefinition]) -> Result<(), Rule> {
     let given = row.freshness;
     // What people do is done once a year at the least; what is measured is measured once a month.
-    let by_people = row.class.contains(&Class::Programme)
-        || watching.iter().any(|check| check.kind == CheckKind::Artefact);
+    let by_people =
+        row.class.contains(&Class::Programme) || watching.iter().any(|check| check.kind == CheckKind::Artefact);
     let most = if by_people { Freshness::MAX } else { Freshness::MEASURED_MAX };
     if given > most {
         return Err(Rule::TooOld { of: row.id.to_string(), given, most });

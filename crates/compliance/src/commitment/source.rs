@@ -161,7 +161,8 @@ pub(super) fn parse(files: &[SourceFile], is_own: bool, all: &mut Read) -> Resul
     for file in files {
         match file.path.split('/').next().expect("a split has a first part") {
             "commitments" => {
-                let content: CommitmentsFile = file.parse(COMMITMENTS_FORMAT, |content: &CommitmentsFile| &content.format)?;
+                let content: CommitmentsFile =
+                    file.parse(COMMITMENTS_FORMAT, |content: &CommitmentsFile| &content.format)?;
                 all.split.extend(content.split.into_iter().map(|id| file.placed(id, is_own)));
                 all.commitments.extend(content.commitment.into_iter().map(|item| file.placed(item, is_own)));
             }

@@ -407,7 +407,9 @@ fn a_folder_is_read_as_it_lies_and_a_misspelt_part_is_refused() {
     refused("a registry has no part `commitment`");
     std::fs::remove_dir_all(folder.path().join("commitment")).expect("removed");
     std::fs::write(folder.path().join("commitments/bad.toml"), [0xff, 0xfe]).expect("written");
-    assert!(matches!(Registry::load(Some(folder.path())), Err(RegistryError::Unreadable { path, .. }) if path.ends_with("commitments/bad.toml")));
+    assert!(
+        matches!(Registry::load(Some(folder.path())), Err(RegistryError::Unreadable { path, .. }) if path.ends_with("commitments/bad.toml"))
+    );
     let missing = folder.path().join("nowhere");
     assert!(matches!(Registry::load(Some(&missing)), Err(RegistryError::Unreadable { path, .. }) if path == missing));
 }

@@ -47,7 +47,9 @@ fn faults(root: &Value, rules: &Value, value: &Value) -> Vec<String> {
                 let pattern = regex::Regex::new(rule.as_str().expect("text")).expect("a pattern");
                 fault(text.is_none_or(|text| pattern.is_match(text)));
             }
-            "maxLength" => fault(text.is_none_or(|text| text.chars().count() as u64 <= rule.as_u64().expect("a number"))),
+            "maxLength" => {
+                fault(text.is_none_or(|text| text.chars().count() as u64 <= rule.as_u64().expect("a number")))
+            }
             "minItems" => fault(list.is_none_or(|list| list.len() as u64 >= rule.as_u64().expect("a number"))),
             "uniqueItems" => fault(list.is_none_or(|list| (1..list.len()).all(|n| !list[..n].contains(&list[n])))),
             "items" => {
@@ -157,18 +159,45 @@ fn what_the_schema_requires_the_loader_misses_and_nothing_else_is_known() {
 fn schema_and_loader_judge_single_fields_alike() {
     let cases: &[(&str, &[Value])] = &[
         ("id", &[json!("ACME-01"), json!("AB-123"), json!("A-01"), json!("ACME-1"), json!("acme-01"), json!(1)]),
-        ("folded", &[json!([]), json!(["ACME-12", "ACME-13"]), json!(["ACME-12", "ACME-12"]), json!(["x"]), json!("x")]),
+        (
+            "folded",
+            &[json!([]), json!(["ACME-12", "ACME-13"]), json!(["ACME-12", "ACME-12"]), json!(["x"]), json!("x")],
+        ),
         ("title", &[json!("é".repeat(60)), json!("é".repeat(61)), json!(""), json!(" "), json!([])]),
         ("text", &[json!("Yes."), json!(""), json!(true)]),
         ("behaviour", &[json!("Yes."), json!("")]),
         ("attack", &[json!("Yes."), json!("\n")]),
-        ("class", &[json!(["enforced", "checked"]), json!([]), json!(["checked", "checked"]), json!(["other"]), json!("checked")]),
+        (
+            "class",
+            &[
+                json!(["enforced", "checked"]),
+                json!([]),
+                json!(["checked", "checked"]),
+                json!(["other"]),
+                json!("checked"),
+            ],
+        ),
         ("pillar", &[json!(["integrity"]), json!([]), json!(["integrity", "integrity"]), json!(["beauty"])]),
-        ("owner", &[json!("lead"), json!("data-lead-2"), json!("Lead"), json!(""), json!("a--b"), json!("-a"), json!("a b")]),
+        (
+            "owner",
+            &[json!("lead"), json!("data-lead-2"), json!("Lead"), json!(""), json!("a--b"), json!("-a"), json!("a b")],
+        ),
         ("outside", &[json!(false), json!("false")]),
         ("software", &[json!("here"), json!("soon")]),
         ("checks", &[json!(["isolation"]), json!(["isolation", "isolation"]), json!("isolation"), json!([1])]),
-        ("freshness", &[json!("1h"), json!("00090m"), json!("0h"), json!("1w"), json!("h"), json!("1.5h"), json!(5), json!("5ms")]),
+        (
+            "freshness",
+            &[
+                json!("1h"),
+                json!("00090m"),
+                json!("0h"),
+                json!("1w"),
+                json!("h"),
+                json!("1.5h"),
+                json!(5),
+                json!("5ms"),
+            ],
+        ),
         (
             "attack_tests",
             &[

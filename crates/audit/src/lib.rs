@@ -38,6 +38,7 @@ mod entry;
 mod error;
 mod log;
 mod permit;
+mod publish;
 mod reads;
 mod storage;
 #[cfg(test)]

@@ -184,16 +184,24 @@ impl Log {
 
     /// Records something that happened. Durable when this returns; gives the entry's index.
     pub fn record(&self, event: Event) -> Result<u64, AuditError> {
-        let range = self.append(|now| {
-            let entry = Entry {
-                actor: event.actor,
-                commitment: event.commitment.map(str::to_owned),
-                details: self.written_details(&event.place, &event.details),
-                ..Entry::new(now, &event.place, event.name)
+        Ok(self.record_all(vec![event])?.start)
+    }
+
+    /// Records what happened, in order and at one time, in one durable write: all of it or, after an error, nothing that
+    /// counts. Gives the indices. Where many things happen at once, this is what makes the log keep up.
+    pub fn record_all(&self, events: Vec<Event>) -> Result<Range<u64>, AuditError> {
+        self.append(|now| {
+            let entry = |event: Event| {
+                let entry = Entry {
+                    actor: event.actor,
+                    commitment: event.commitment.map(str::to_owned),
+                    details: self.written_details(&event.place, &event.details),
+                    ..Entry::new(now, &event.place, event.name)
+                };
+                entry.to_bytes()
             };
-            Ok(vec![entry.to_bytes()?])
-        })?;
-        Ok(range.start)
+            events.into_iter().map(entry).collect()
+        })
     }
 
     /// Writes the counted reads, one entry per principal, action, resource and outcome, in one durable write. Called

@@ -223,7 +223,7 @@ impl Evidence {
             findings,
             could_not,
             noticed_planted_fault: run.noticed_planted_fault,
-            raw_digest: Hash::of(raw.as_bytes()),
+            raw_digest: Hash::of(&[raw.as_bytes()]),
             raw: if raw.len() <= RAW_BYTES_MAX { raw } else { String::new() },
         }
     }
@@ -246,7 +246,7 @@ impl Evidence {
 
     /// SHA-256 of [`Evidence::to_bytes`].
     pub fn digest(&self) -> Hash {
-        Hash::of(&self.to_bytes())
+        Hash::of(&[&self.to_bytes()])
     }
 
     /// Times in order (R3), digests that fit, and an outcome that follows from what was seen.
@@ -267,7 +267,7 @@ impl Evidence {
         if !self.subjects.is_sorted_by(|a, b| a < b) {
             return contradiction("its subjects are not in order, each once");
         }
-        if !self.raw.is_empty() && self.raw_digest != Hash::of(self.raw.as_bytes()) {
+        if !self.raw.is_empty() && self.raw_digest != Hash::of(&[self.raw.as_bytes()]) {
             return contradiction("its raw output is not what its digest says");
         }
         match self.outcome {
@@ -283,7 +283,7 @@ impl Evidence {
 }
 
 fn digest(subjects: &[String]) -> Hash {
-    Hash::of(&canonical(&subjects))
+    Hash::of(&[&canonical(&subjects)])
 }
 
 pub(crate) fn canonical(value: &impl Serialize) -> Vec<u8> {

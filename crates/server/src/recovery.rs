@@ -1,0 +1,142 @@
+//! What an operator does to a data folder while no server runs on it: name a witness, go on from an older copy.
+//!
+//! Each of the last two stands in the audit log before anything goes on, with the digest of the reason that was given.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use creta_audit::Log;
+use creta_iam::{Place, control_plane};
+use creta_keys::{KeyRing, RootKey, ScopeKey};
+use creta_model::{Problem, Scope, TenantId};
+use creta_platform::Platform;
+use creta_proof::Hash;
+use creta_store::{FactStore, SqliteStore};
+
+use crate::ServerError;
+use crate::config::{Config, WitnessConfig};
+use crate::data_folder::{file_failed, lock};
+use crate::epochs::{Epochs, Store};
+use crate::problem::{from_audit, from_keys, from_store};
+use crate::witness::{ForkNotice, Witnesses};
+
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1_000;
+
+/// Adds a witness to `config.toml`, which otherwise stays as it is written, and copies its certificate authority into the
+/// data folder. A running server asks it from its next start on.
+pub fn add_witness(folder: &Path, url: &str, key: &str, ca: &Path) -> Result<WitnessConfig, ServerError> {
+    let file = folder.join(Config::FILE);
+    Config::load(folder)?;
+    let io = |action, path: &Path, source| ServerError::Io { action, path: path.to_owned(), source };
+    let name = format!("tls/witness-{}.pem", hex::encode(&Hash::of(&[key.as_bytes()]).as_bytes()[..4]));
+    let added = WitnessConfig { url: url.to_owned(), key: key.to_owned(), ca: name.clone().into() };
+    let text = fs::read_to_string(&file).map_err(|source| io("read", &file, source))?;
+    let table = toml::to_string(&added).expect("a witness has a TOML form");
+    let text = format!("{}\n\n[[witness]]\n{table}", text.trim_end());
+    Config::parse(&text).map_err(|reason| ServerError::Config { file: file.clone(), reason })?;
+
+    let pem = fs::read(ca).map_err(|source| io("read", ca, source))?;
+    let platform = Platform::system(folder).map_err(|error| file_failed(folder, error))?;
+    platform.files.replace(&name, &pem).map_err(|error| file_failed(&folder.join(&name), error))?;
+    // Whoever cannot be talked to is found out now rather than at the next start.
+    crate::witness::WitnessClient::new(url, &folder.join(&name))?;
+    platform.files.replace(Config::FILE, text.as_bytes()).map_err(|error| file_failed(&file, error))?;
+    Ok(added)
+}
+
+/// Records that the log goes on although witnesses have seen another history of it, and gives a notice for each of them.
+/// The notices are also written to `fork-<n>.json` in `out`. No server may run on the folder; every witness must answer.
+pub fn declare_fork(folder: &Path, reason: &str, out: &Path) -> Result<Vec<ForkNotice>, ServerError> {
+    check_reason(reason)?;
+    let offline = Offline::open(folder)?;
+    let witnesses = Witnesses::new(&offline.config.witness, folder, &offline.platform)?;
+    let notices = witnesses.declare_forks(&offline.log, reason)?;
+    if notices.is_empty() {
+        return Err(Problem::new("audit/no-fork", "every witness has seen this history and no other; nothing was recorded")
+            .with_help("start the server")
+            .into());
+    }
+    for (number, notice) in (1..).zip(&notices) {
+        let path = out.join(format!("fork-{number}.json"));
+        let failed = |source| ServerError::Io { action: "write", path: path.clone(), source };
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o644).open(&path).map_err(failed)?;
+        let json = serde_json::to_vec_pretty(notice).expect("a notice has a JSON form");
+        file.write_all(&json).and_then(|()| file.sync_all()).map_err(failed)?;
+    }
+    Ok(notices)
+}
+
+/// Records that the stores of a tenant, or without one the control plane's documents, go on from the copy at hand although
+/// the log knows a newer one. Gives the entries. No server may run on the folder.
+pub fn accept_older(folder: &Path, tenant: Option<&TenantId>, reason: &str) -> Result<Vec<u64>, ServerError> {
+    check_reason(reason)?;
+    let offline = Offline::open(folder)?;
+    let epochs = Epochs::read(&offline.log)?;
+    let documents = |path: String, key: ScopeKey| {
+        let store = SqliteStore::open(folder.join(path), key).and_then(|store| store.epoch());
+        store.map_err(|error| from_store(&error))
+    };
+    let environment = &offline.config.environment;
+    let (place, moments) = match tenant {
+        None => {
+            let moment = documents(Store::Metadata.path(None), offline.key.clone())?;
+            (Place::Environment(environment.clone()), vec![(Store::Metadata, moment.into())])
+        }
+        Some(tenant) => {
+            let scope = Scope::new(tenant.clone(), environment.clone());
+            let key = offline.ring.scope(&scope).map_err(|error| from_keys(&error))?;
+            let facts = |store: Store| {
+                let opened = FactStore::open(&offline.platform, key.clone(), &store.path(Some(tenant)));
+                opened.map(|opened| (store, opened.epoch().into())).map_err(|error| from_store(&error))
+            };
+            let moment = documents(Store::Metadata.path(Some(tenant)), key.clone())?;
+            let moments = vec![facts(Store::Facts)?, facts(Store::Quarantine)?, (Store::Metadata, moment.into())];
+            (Place::Scope(scope), moments)
+        }
+    };
+    let accepted = moments.into_iter().map(|(store, moment)| {
+        let entry = epochs.accept(&offline.log, &place, store, moment, reason);
+        entry.map_err(|error| ServerError::from(from_audit(&error)))
+    });
+    let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
+    offline.log.close().map_err(|error| from_audit(&error))?;
+    Ok(accepted)
+}
+
+/// An open data folder without a server.
+struct Offline {
+    config: Config,
+    platform: Platform,
+    ring: KeyRing,
+    key: ScopeKey,
+    log: Log,
+    _lock: fs::File,
+}
+
+impl Offline {
+    fn open(folder: &Path) -> Result<Self, ServerError> {
+        let config = Config::load(folder)?;
+        let lock = lock(folder)?;
+        let platform = Platform::system(folder).map_err(|error| file_failed(folder, error))?;
+        let root_key = config.root_key_file(folder);
+        let root = RootKey::load_file(&root_key, &config.environment).map_err(|error| {
+            Problem::new("server/root-key", error.to_string()).with_note("file", root_key.display().to_string(), None)
+        })?;
+        let ring = KeyRing::open(root, config.environment.clone(), platform.clone()).map_err(|e| from_keys(&e))?;
+        let key = ring.scope(&control_plane(&config.environment)).map_err(|e| from_keys(&e))?;
+        let log = Log::open(&platform, key.clone(), config.environment.clone()).map_err(|e| from_audit(&e))?;
+        Ok(Self { config, platform, ring, key, log, _lock: lock })
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), Problem> {
+    if (1..=REASON_BYTES_MAX).contains(&reason.trim().len()) {
+        return Ok(());
+    }
+    Err(Problem::new("request/reason", format!("a reason has 1 to {REASON_BYTES_MAX} bytes"))
+        .with_help("say what was lost, and who decided to go on"))
+}

@@ -98,13 +98,12 @@ def verifies_after_flip(folder: Path, file: Path, at: int, mask: int) -> bool:
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "verifier-key"])
-def test_every_changed_bit_of_the_small_files_is_noticed(tmp_path: Path, name: str) -> None:
+def test_every_changed_byte_of_the_small_files_is_noticed(tmp_path: Path, name: str) -> None:
     entries = ALL_ENTRIES[:2]
     folder = export(tmp_path, entries, checkpoint(entries, witnesses=[WITNESS]))
     assert is_verified(folder, "--witness", WITNESS.vkey)
     for at in range((folder / name).stat().st_size):
-        for bit in range(8):
-            assert not verifies_after_flip(folder, folder / name, at, 1 << bit), (at, bit)
+        assert not verifies_after_flip(folder, folder / name, at, 1 << at % 8), at
 
 
 @settings(max_examples=200, deadline=None)

@@ -189,7 +189,7 @@ pub struct PackReport {
 pub struct CompleteReport {
     /// How many entries the log has.
     pub entries: u64,
-    /// How many runs of the pack's checks count, in the whole log.
+    /// How many runs of the pack's checks it has up to the pack's checkpoint.
     pub runs: u64,
     /// How many of them stand after the pack's checkpoint.
     pub after_checkpoint: u64,
@@ -270,7 +270,9 @@ pub fn verify(bytes: &[u8], vkey: &str) -> Result<PackReport, PackError> {
     let given = archive::read(bytes)?;
     let pack = files::unpack(&given)?;
     let checked = pack.check(vkey)?;
-    for (path, content) in &given {
+    // The manifest lists all others, so it differs wherever one of them does: they are named first.
+    let (manifest, others): (Vec<_>, Vec<_>) = given.iter().partition(|(path, _)| *path == MANIFEST);
+    for (path, content) in others.into_iter().chain(manifest) {
         match checked.files.get(path) {
             None => return Err(PackError::Stray { path: path.clone() }),
             Some(expected) if expected != content => return Err(PackError::Differs { path: path.clone() }),
@@ -299,36 +301,68 @@ impl PackReport {
         &self,
         entries: impl IntoIterator<Item = E>,
     ) -> Result<CompleteReport, PackError> {
-        let mut reader = LogReader::default();
-        let mut counted: BTreeMap<String, Vec<(Time, u64)>> = BTreeMap::new();
-        let (mut runs, mut after_checkpoint, mut root) = (0, 0, None);
-        for entry in entries {
-            let index = reader.entries();
-            if index == self.checkpoint.size {
-                root = Some(reader.root());
-            }
-            reader.read(entry.as_ref()).map_err(PackError::OtherLog)?;
-            let Some(logged) = run::Logged::read(entry.as_ref()) else { continue };
-            let Some(_) = self.indices.get(&logged.check) else { continue };
-            let earlier = counted.entry(logged.check.clone()).or_default();
-            if !logged.counts() || earlier.last().is_some_and(|(latest, _)| *latest >= logged.observed_at) {
-                continue;
-            }
-            runs += 1;
-            if index < self.checkpoint.size {
-                earlier.push((logged.observed_at, index));
-            } else {
-                after_checkpoint += 1;
-            }
+        let mut completeness = self.completeness();
+        entries.into_iter().try_for_each(|entry| completeness.read(entry.as_ref()))?;
+        completeness.finish()
+    }
+
+    /// The same, for entries that come one by one.
+    pub fn completeness(&self) -> Completeness<'_> {
+        Completeness {
+            pack: self,
+            reader: LogReader::default(),
+            root: None,
+            counted: BTreeMap::new(),
+            after_checkpoint: BTreeMap::new(),
         }
-        let entries = reader.entries();
-        verify::check_extent(&self.checkpoint, entries).map_err(PackError::OtherLog)?;
-        if root.unwrap_or_else(|| reader.root()) != self.checkpoint.root {
-            return Err(PackError::OtherLog(ProofError::Inconsistent { size: self.checkpoint.size }));
+    }
+}
+
+/// Compares a pack with all entries of a log. See [`PackReport::require_complete`].
+pub struct Completeness<'a> {
+    pack: &'a PackReport,
+    reader: LogReader,
+    root: Option<Hash>,
+    /// By check, the runs that count up to the pack's checkpoint: when they looked, and their index.
+    counted: BTreeMap<String, Vec<(Time, u64)>>,
+    /// By check, how many runs stand after it.
+    after_checkpoint: BTreeMap<String, u64>,
+}
+
+impl Completeness<'_> {
+    /// Takes the next entry of the log.
+    pub fn read(&mut self, entry: &[u8]) -> Result<(), PackError> {
+        let index = self.reader.entries();
+        if index == self.pack.checkpoint.size {
+            self.root = Some(self.reader.root());
         }
-        for (check, given) in &self.indices {
-            let logged = counted.get(check).map_or(&[][..], Vec::as_slice);
-            let expected: BTreeSet<u64> = run::of_period(logged, &self.request).iter().map(|(_, index)| *index).collect();
+        self.reader.read(entry).map_err(PackError::OtherLog)?;
+        let Some(logged) = run::Logged::read(entry) else { return Ok(()) };
+        if !self.pack.indices.contains_key(&logged.check) || !logged.counts() {
+            return Ok(());
+        }
+        if index >= self.pack.checkpoint.size {
+            *self.after_checkpoint.entry(logged.check).or_default() += 1;
+            return Ok(());
+        }
+        let earlier = self.counted.entry(logged.check).or_default();
+        if earlier.last().is_none_or(|(latest, _)| *latest < logged.observed_at) {
+            earlier.push((logged.observed_at, index));
+        }
+        Ok(())
+    }
+
+    /// Compares, when all entries were read.
+    pub fn finish(self) -> Result<CompleteReport, PackError> {
+        let (entries, checkpoint) = (self.reader.entries(), &self.pack.checkpoint);
+        verify::check_extent(checkpoint, entries).map_err(PackError::OtherLog)?;
+        if self.root.unwrap_or_else(|| self.reader.root()) != checkpoint.root {
+            return Err(PackError::OtherLog(ProofError::Inconsistent { size: checkpoint.size }));
+        }
+        for (check, given) in &self.pack.indices {
+            let logged = self.counted.get(check).map_or(&[][..], Vec::as_slice);
+            let expected = of_period(logged, &self.pack.request, |(at, _)| *at);
+            let expected: BTreeSet<u64> = expected.iter().map(|(_, index)| *index).collect();
             if let Some(index) = expected.difference(given).next() {
                 return Err(PackError::LeftOut { check: check.clone(), index: *index });
             }
@@ -336,7 +370,11 @@ impl PackReport {
                 return Err(PackError::Stray { path: files::evidence_path(*index) });
             }
         }
-        Ok(CompleteReport { entries, runs, after_checkpoint })
+        Ok(CompleteReport {
+            entries,
+            runs: self.counted.values().map(|runs| runs.len() as u64).sum(),
+            after_checkpoint: self.after_checkpoint.values().sum(),
+        })
     }
 }
 
@@ -345,7 +383,7 @@ impl PackReport {
 pub fn of_period<'a, T>(runs: &'a [T], request: &PackRequest, at: impl Fn(&T) -> Time) -> &'a [T] {
     let first = runs.partition_point(|run| at(run) < request.from).saturating_sub(1);
     let end = (runs.partition_point(|run| at(run) < request.until) + 1).min(runs.len());
-    &runs[first..end]
+    runs.get(first..end).unwrap_or_default() // None for a period that ends before it begins.
 }
 
 /// SHA-256 of a canonical JSON list of subjects: the population's digest in evidence and log.

@@ -288,8 +288,3 @@ pub(super) fn require_spoken_for(runs: &[Run], request: &PackRequest) -> Result<
     }
     Ok(())
 }
-
-/// Of counted runs in order, those that a pack of the request holds.
-pub(super) fn of_period<'a>(runs: &'a [(Time, u64)], request: &PackRequest) -> &'a [(Time, u64)] {
-    super::of_period(runs, request, |(at, _)| *at)
-}

@@ -1,0 +1,6 @@
+//! Everything that outsiders read of the promises: events, documents, packs.
+
+mod ocsf;
+mod oscal;
+mod pack;
+mod recorded;

@@ -101,10 +101,16 @@ impl Checker<'_> {
                 .with_help("swap the two bounds"),
             );
         }
-        if let Some(Err(error)) = bounds.pattern.as_ref().map(|pattern| regex::Regex::new(&format!("^(?:{pattern})$")))
-        {
+        // By itself first: `a)|(b` is one only within the brackets that make it match whole texts.
+        let compiled = bounds
+            .pattern
+            .as_ref()
+            .map(|pattern| regex::Regex::new(pattern).and_then(|_| regex::Regex::new(&format!(r"\A(?:{pattern})\z"))));
+        if let Some(Err(error)) = compiled {
+            let message =
+                format!("the pattern of `{name}` is not a regular expression that values can be checked with");
             self.problem(
-                Problem::new("feature/pattern", format!("the pattern of `{name}` is not a regular expression"))
+                Problem::new("feature/pattern", message)
                     .at(&feature.location)
                     .with_note("because", reason(&error), None)
                     .with_help("look-around and back-references are not supported; most of Python's other syntax is"),

@@ -6,21 +6,23 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, Float64Builder, Int64Builder, NullArray, RecordBatch, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryBuilder, Float64Builder, Int64Builder, NullArray, RecordBatch, StringArray,
+    StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::Format;
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
-use creta_model::{Arrival, Entity, EventTime, Graph, Problem, Source, SourceFormat, Type};
+use chrono::Utc;
+use creta_model::{Arrival, Entity, EventTime, Feature, Graph, Problem, Source, SourceFormat, Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::coerce::arrow_words;
 use crate::request::IngestRequest;
 
 const BATCH_ROWS: usize = 65_536;
@@ -69,11 +71,13 @@ pub fn read_source(project: &Path, graph: &Graph, source: &Source) -> Result<Vec
     };
     match &source.format {
         SourceFormat::Parquet { .. } => read_parquet(open()?).map_err(unreadable),
-        SourceFormat::Csv { .. } => read_csv(open()?, entity, source).map_err(unreadable),
+        SourceFormat::Csv { .. } => {
+            read_csv(open()?).and_then(|batches| declared(batches, entity, source)).map_err(unreadable)
+        }
         SourceFormat::Arrow { .. } => read_arrow(open()?).map_err(unreadable),
         SourceFormat::Sqlite { sql, .. } => {
             open()?;
-            read_sqlite(&file, sql).map_err(unreadable)
+            read_sqlite(&file, sql).and_then(|batches| declared(batches, entity, source)).map_err(unreadable)
         }
     }
 }
@@ -139,68 +143,113 @@ fn whole(
     Ok(if batches.is_empty() { vec![RecordBatch::new_empty(Arc::clone(schema))] } else { batches })
 }
 
-/// CSV has no types: columns that feed a feature or a time are read as that type, others as text. An empty field is null.
-fn read_csv(mut file: File, entity: &Entity, source: &Source) -> Result<Vec<RecordBatch>, String> {
+/// Reads a CSV file as text, an empty field as null.
+fn read_csv(mut file: File) -> Result<Vec<RecordBatch>, String> {
+    let words = |error: ArrowError| match error {
+        // These name lines and counts; only conversions would show a field.
+        ArrowError::CsvError(why) => why,
+        other => other.to_string(),
+    };
     let format = Format::default().with_header(true);
-    let (header, _) = format.infer_schema(BufReader::new(&mut file), Some(0)).map_err(|error| error.to_string())?;
+    let (header, _) = format.infer_schema(BufReader::new(&mut file), Some(0)).map_err(words)?;
     file.rewind().map_err(|error| error.to_string())?;
-    let typed = header.fields().iter().map(|field| {
-        let feature = entity.features.iter().find(|f| {
-            source.columns.get(&f.name).map_or(f.name.as_str() == field.name(), |column| column == field.name())
-        });
-        let is_time = matches!(&source.event_time, EventTime::Column(name) if name == field.name())
-            || matches!(&source.arrival, Some(Arrival::Column(name)) if name == field.name());
-        let datetime = || DataType::Timestamp(TimeUnit::Microsecond, source.zone.is_none().then(|| "UTC".into()));
-        let ty = match feature.map(|f| &f.ty) {
-            _ if is_time => datetime(),
-            Some(Type::Datetime) => datetime(),
-            Some(ty @ (Type::Bool | Type::Int | Type::Float | Type::Date | Type::Decimal { .. })) => ty.to_arrow(),
-            _ => DataType::Utf8,
-        };
-        Field::new(field.name(), ty, true)
-    });
-    let schema = Arc::new(Schema::new(typed.collect::<Vec<_>>()));
-    let reader = csv_reader(&schema, &format, &mut file)?;
-    // Arrow's own message holds the field.
-    let read = whole(reader.map(|batch| batch.map_err(|_| String::new())), &schema);
-    read.or_else(|_| Err(bad_field(&schema, &format, &mut file)?))
+    let texts = header.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true));
+    let schema = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
+    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).with_batch_size(BATCH_ROWS);
+    whole(reader.build(file).map_err(words)?.map(|batch| batch.map_err(words)), &schema)
 }
 
-fn csv_reader<'a>(
-    schema: &Arc<Schema>,
-    format: &Format,
-    file: &'a mut File,
-) -> Result<arrow::csv::Reader<&'a mut File>, String> {
-    file.rewind().map_err(|error| error.to_string())?;
-    ReaderBuilder::new(Arc::clone(schema))
-        .with_format(format.clone())
-        .with_batch_size(BATCH_ROWS)
-        .build(file)
-        .map_err(|error| error.to_string())
-}
-
-/// Where a CSV file that cannot be read goes wrong, without the field itself: its rows are read as text and converted.
-fn bad_field(schema: &Arc<Schema>, format: &Format, file: &mut File) -> Result<String, String> {
-    let texts = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true));
-    let texts = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
+/// CSV and SQLite lack most types: columns that feed a feature or a time are converted to its type; others stay as they are.
+fn declared(batches: Vec<RecordBatch>, entity: &Entity, source: &Source) -> Result<Vec<RecordBatch>, String> {
+    let wanted = |column: &str| {
+        let is_time = matches!(&source.event_time, EventTime::Column(name) if name == column)
+            || matches!(&source.arrival, Some(Arrival::Column(name)) if name == column);
+        let feeds = |f: &&Feature| source.columns.get(&f.name).map_or(f.name.as_str(), String::as_str) == column;
+        if is_time { Some(&Type::Datetime) } else { entity.features.iter().find(feeds).map(|f| &f.ty) }
+    };
     let mut before = 0;
-    for batch in csv_reader(&texts, format, file)? {
-        let Ok(batch) = batch else {
-            return Ok(format!("a row after row {before} has another number of fields than the header"));
-        };
-        let mut bad: Option<(usize, &Field)> = None;
-        for (field, column) in schema.fields().iter().zip(batch.columns()) {
-            let converted = cast(column, field.data_type()).map_err(|error| error.to_string())?;
-            let row = (0..column.len()).find(|row| column.is_valid(*row) && converted.is_null(*row));
-            bad = [bad, row.map(|row| (row, field.as_ref()))].into_iter().flatten().min_by_key(|(row, _)| *row);
-        }
-        if let Some((row, field)) = bad {
-            let ty = arrow_words(field.data_type());
-            return Ok(format!("column `{}` should hold `{ty}` and does not in row {}", field.name(), before + row));
+    let mut converted = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let mut columns = Vec::with_capacity(batch.num_columns());
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let column = match wanted(field.name()) {
+                Some(ty) => as_type(column, ty).map_err(|wrong| wrong.at(field.name(), ty, before))?,
+                None => Arc::clone(column),
+            };
+            columns.push((field.name(), column, true));
         }
         before += batch.num_rows();
+        converted.push(RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| error.to_string())?);
     }
-    Ok("a field does not have the type of its feature".to_owned())
+    Ok(converted)
+}
+
+/// Why a column cannot be of its feature's type; the number is a row.
+enum Wrong {
+    Value(usize),
+    Mixed(usize),
+    Other(ArrowError),
+}
+
+impl Wrong {
+    fn at(self, column: &str, ty: &Type, before: usize) -> String {
+        match self {
+            Self::Value(row) => {
+                format!("column `{column}` should hold `{}` and does not in row {}", ty.python_name(), before + row)
+            }
+            Self::Mixed(row) => format!(
+                "column `{column}` mixes times with and without a time zone, first in row {}; write all of them one way",
+                before + row
+            ),
+            Self::Other(error) => format!("column `{column}`: {error}"),
+        }
+    }
+}
+
+/// Texts, and SQLite's 0 and 1, as the type they stand for. What needs no conversion is left to the checks of a load.
+fn as_type(column: &ArrayRef, ty: &Type) -> Result<ArrayRef, Wrong> {
+    match (column.data_type(), ty) {
+        (DataType::Utf8, Type::Datetime) => times(column.as_string()),
+        (DataType::Utf8, Type::Bool | Type::Int | Type::Float | Type::Date | Type::Decimal { .. })
+        | (DataType::Int64, Type::Bool) => {
+            let converted = cast(column, &ty.to_arrow()).map_err(Wrong::Other)?;
+            let is_other_int = |row: usize| {
+                column.as_primitive_opt::<Int64Type>().is_some_and(|ints| !matches!(ints.value(row), 0 | 1))
+            };
+            match (0..column.len()).find(|row| column.is_valid(*row) && (converted.is_null(*row) || is_other_int(*row)))
+            {
+                Some(row) => Err(Wrong::Value(row)),
+                None => Ok(converted),
+            }
+        }
+        _ => Ok(Arc::clone(column)),
+    }
+}
+
+/// Times as text: instants when they say their zone, local times when none does (rule S15 decides about those).
+fn times(texts: &StringArray) -> Result<ArrayRef, Wrong> {
+    let mut zoned: Option<bool> = None;
+    let mut micros = Vec::with_capacity(texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        let Some(text) = text else {
+            micros.push(None);
+            continue;
+        };
+        let says_zone = has_zone(text);
+        if *zoned.get_or_insert(says_zone) != says_zone {
+            return Err(Wrong::Mixed(row));
+        }
+        let at = string_to_datetime(&Utc, text).map_err(|_| Wrong::Value(row))?;
+        micros.push(Some(at.timestamp_micros()));
+    }
+    let micros = TimestampMicrosecondArray::from(micros);
+    Ok(Arc::new(if zoned == Some(false) { micros } else { micros.with_timezone("UTC") }))
+}
+
+/// Whether a time ends with `Z` or an offset such as `+02:00`; a date has ten characters and no zone.
+fn has_zone(text: &str) -> bool {
+    let time = text.get(10..).unwrap_or_default();
+    time.ends_with(['Z', 'z']) || time.contains(['+', '-'])
 }
 
 /// Runs one `select` on a database opened for reading only. A column's type is that of its first value that is not null.
@@ -315,5 +364,44 @@ mod tests {
         assert_eq!(batch.column(0).data_type(), &DataType::Int64);
         assert!(read_sqlite(&path, "select c from t").expect_err("mixed").contains("mixes texts"));
         assert!(read_sqlite(&path, "delete from t returning a").expect_err("a write").contains("would change"));
+    }
+
+    #[test]
+    fn texts_and_ints_become_what_their_features_declare() {
+        let here = serde_json::json!({ "file": "shop.py", "line": 1 });
+        let feature =
+            |name: &str, kind: &str| serde_json::json!({ "name": name, "type": { "kind": kind }, "location": here });
+        let entity: Entity = serde_json::from_value(serde_json::json!({
+            "name": "Order", "location": here,
+            "features": [feature("id", "int"), feature("paid", "bool"), feature("born", "date")]
+        }))
+        .expect("an entity");
+        let source: Source = serde_json::from_value(serde_json::json!({
+            "name": "orders", "entity": "Order", "format": "csv", "path": "x", "event_time": { "column": "at" },
+            "columns": { "paid": "was_paid" }, "location": here
+        }))
+        .expect("a source");
+        let texts = |values: &[Option<&str>]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+        let ints = |values: &[i64]| Arc::new(arrow::array::Int64Array::from(values.to_vec())) as ArrayRef;
+        let read = |paid: ArrayRef, at: ArrayRef| {
+            let columns = [
+                ("id", texts(&[Some("7"), None])),
+                ("was_paid", paid),
+                ("born", texts(&[Some("2000-02-29"), None])),
+                ("at", at),
+                ("note", texts(&[Some("x"), None])),
+            ];
+            let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)));
+            declared(vec![batch.expect("columns of one length")], &entity, &source)
+        };
+        let types = |batch: &RecordBatch| -> Vec<String> {
+            batch.columns().iter().map(|column| column.data_type().to_string()).collect()
+        };
+        let zoned = read(ints(&[0, 1]), texts(&[Some("2025-03-01 12:00:00+01:00"), None])).expect("reads");
+        assert_eq!(types(&zoned[0]), ["Int64", "Boolean", "Date32", "Timestamp(µs, \"UTC\")", "Utf8"]);
+        let local = read(ints(&[0, 1]), texts(&[Some("2025-03-01"), None])).expect("reads");
+        assert_eq!(types(&local[0])[3], "Timestamp(µs)");
+        let two = read(ints(&[0, 2]), texts(&[None, None])).expect_err("2 is neither true nor false");
+        assert_eq!(two, "column `was_paid` should hold `bool` and does not in row 1");
     }
 }

@@ -1,5 +1,6 @@
 //! `creta.local`: the server's engine over stores that live and die with the process.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -7,7 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
     FeatureAccess, IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores,
-    TrainingSetRequest, VerifyOptions,
+    TrainingSetRequest, VerifyOptions, load_request, read_source,
 };
 use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
 use creta_keys::{KeyRing, RootKey};
@@ -98,6 +99,22 @@ impl Local {
         answer(py.detach(|| {
             let permit = self.permit(Action::Ingest, Vec::new()).map_err(one)?;
             self.engine.ingest(&request, &batches, &permit).map_err(one)
+        }))
+    }
+
+    /// Reads a declared source of the project in `folder` and stores its facts, as the command line does.
+    fn load_source(&self, py: Python<'_>, folder: PathBuf, name: &str) -> PyResult<String> {
+        answer(py.detach(|| {
+            let registry = self.engine.registry().expect("the constructor deploys");
+            let graph = registry.graph();
+            let source = graph.sources.iter().find(|source| source.name.as_str() == name).ok_or_else(|| {
+                vec![Problem::new("not-found/source", format!("the project declares no source `{name}`"))]
+            })?;
+            let batches = read_source(&folder, graph, source).map_err(one)?;
+            let permit = self.permit(Action::Ingest, Vec::new()).map_err(one)?;
+            self.engine.ingest(&load_request(source), &batches, &permit).map_err(|problem| {
+                one(problem.with_note("loaded by", format!("source `{name}`"), Some(&source.location)))
+            })
         }))
     }
 

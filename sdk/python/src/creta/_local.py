@@ -16,7 +16,6 @@ from creta._frames import Frame, to_table
 from creta._guards import is_items
 from creta._lazy import pyarrow
 from creta._resolvers import Resolvers, bind
-from creta._sources import read_source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,14 +71,8 @@ class Local(Queries):
         """Loads all declared sources of a project folder."""
         folder = self._exporter.project.folder
         assert folder is not None
-        for name, source in sorted(self._exporter.sources.items()):
-            table = read_source(folder, name, source)
-            request = _requests.load(
-                source.entity, table, source.event_time, source.arrival, None, name, source.zone
-            )
-            if source.columns:
-                request.json["columns"] = {f._member.name: column for f, column in source.columns.items()}
-            self._ingest(request.entity, request.json, request.table)
+        for name in sorted(self._exporter.sources):
+            _asked(self._native, self._engine.load_source, str(folder), name)
 
 
 def local(project: Definitions, *, facts: Mapping[type, Frame] | None = None) -> Local:

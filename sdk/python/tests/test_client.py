@@ -203,6 +203,16 @@ def test_facts_say_when_they_were_known(client: Client, server: Server) -> None:
     assert dict(server.requests[-1].url.params) == {
         "entity": "Flight", "event_time": "departed", "arrival_delay": "6h",
     }  # fmt: skip
+    client.ingest(
+        Flight,
+        {"id": [1], "left": [NOON], "airline": ["UA"], "gone": [True]},
+        arrival=hours(0),
+        retract="gone",
+        columns={Flight.departed: "left", Flight.carrier: "airline"},
+    )
+    sent = dict(server.requests[-1].url.params)
+    assert json.loads(sent.pop("columns")) == {"departed": "left", "carrier": "airline"}
+    assert sent == {"entity": "Flight", "event_time": "left", "arrival_delay": "0s", "retract": "gone"}
     with pytest.raises(CretaError, match="has no column `known`"):
         client.ingest(Flight, {"id": [1], "departed": [NOON]}, arrival="known")
 

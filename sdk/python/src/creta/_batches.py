@@ -195,8 +195,8 @@ def _call_rows(resolver: Bound, batch: Any) -> Outcome:
             continue
         try:
             outputs.append(resolver.results(result))
-        except WrongType:
-            errors[row] = resolver.wrong_type()
+        except WrongType as error:
+            errors[row] = resolver.wrong_type(error)
             outputs.append(absent)
     arrays = [to_arrow(o.type, [row[n] for row in outputs]) for n, o in enumerate(resolver.outputs)]
     return Outcome(arrays, errors)

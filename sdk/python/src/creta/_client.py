@@ -14,7 +14,7 @@ from creta import _requests
 from creta._answers import Dataset, Explanation, IngestReport, Row, Rows, VerifyReport, read_answer
 from creta._feature import Feature
 from creta._frames import Frame
-from creta._requests import Instants, MaxAge, Outputs, Which, WhichT
+from creta._requests import Instants, LoadOptions, MaxAge, Outputs, Which, WhichT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -132,15 +132,28 @@ class Queries(ABC):
         event_id: str | None = None,
         source: str | None = None,
         zone: str | None = None,
+        retract: str | None = None,
+        columns: Mapping[Feature[Any], str] | None = None,
     ) -> IngestReport:
         """Loads facts of an entity.
 
-        Answered when they are durable and visible.         `event_time` is a column, or one instant for all;
-        without it the entity's own feature of that role. History must         say when it was known (rule
-        S1): `arrival` is a column, or how long after the event time. `event_id` is the column         whose
-        equal values mark versions of one event, `zone` the IANA zone of naive datetimes.
+        Answered when they are durable and visible. `event_time` is a column, or one instant for all; without
+        it the entity's own feature of that role. History must say when it was known (rule S1): `arrival` is a
+        column, or how long after the event time. `event_id` is the column whose equal values mark versions of
+        one event (rule S8), and `retract` a column of `bool`, true where a version takes its event back (rule
+        S22). `zone` is the IANA zone of naive datetimes. `columns` names columns that are called otherwise
+        than their feature: `{Flight.carrier: "airline"}`.
         """
-        load = _requests.load(entity, frame, event_time, arrival, event_id, source, zone)
+        options = LoadOptions(
+            event_time=event_time,
+            arrival=arrival,
+            event_id=event_id,
+            source=source,
+            zone=zone,
+            retract=retract,
+            columns=columns,
+        )
+        load = _requests.load(entity, frame, options)
         return IngestReport.from_json(self._ingest(load.entity, load.json, load.table))
 
     def verify(self, *, samples: int = 10_000, seed: int = 1) -> VerifyReport:
@@ -240,9 +253,20 @@ class AsyncQueries(ABC):
         event_id: str | None = None,
         source: str | None = None,
         zone: str | None = None,
+        retract: str | None = None,
+        columns: Mapping[Feature[Any], str] | None = None,
     ) -> IngestReport:
         """See `Queries.ingest`."""
-        load = _requests.load(entity, frame, event_time, arrival, event_id, source, zone)
+        options = LoadOptions(
+            event_time=event_time,
+            arrival=arrival,
+            event_id=event_id,
+            source=source,
+            zone=zone,
+            retract=retract,
+            columns=columns,
+        )
+        load = _requests.load(entity, frame, options)
         return IngestReport.from_json(await self._ingest(load.entity, load.json, load.table))
 
     async def verify(self, *, samples: int = 10_000, seed: int = 1) -> VerifyReport:

@@ -318,6 +318,7 @@ class Feature(Reference, Generic[T_co]):
         self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
     ) -> Feature[Decimal | None]: ...
     def __floordiv__(self, other: Any) -> Feature[Any]:
+        """As in Python: of `int` and `float` down, of `Decimal` towards zero (`Decimal(-7) // 2` is -3)."""
         return call("floor_div", self, other)
 
     @overload
@@ -352,6 +353,7 @@ class Feature(Reference, Generic[T_co]):
         self: Feature[Decimal | None], other: Decimal | int | Feature[Decimal | None]
     ) -> Feature[Decimal | None]: ...
     def __mod__(self, other: Any) -> Feature[Any]:
+        """As in Python: the sign of the right side, for `Decimal` of the left (`Decimal(-7) % 2` is -1)."""
         return call("mod", self, other)
 
     @overload
@@ -509,7 +511,13 @@ class Feature(Reference, Generic[T_co]):
     @overload
     def __round__(self: Feature[float], digits: int) -> Feature[float]: ...
     @overload
-    def __round__(self: Feature[float | None], digits: int) -> Feature[float | None]: ...
+    def __round__(  # type: ignore[overload-overlap]
+        self: Feature[float | None], digits: int
+    ) -> Feature[float | None]: ...
+    @overload
+    def __round__(self: Feature[Decimal], digits: int) -> Feature[Decimal]: ...
+    @overload
+    def __round__(self: Feature[Decimal | None], digits: int) -> Feature[Decimal | None]: ...
     def __round__(self, digits: int | None = None) -> Feature[Any]:
         return call("round", self) if digits is None else call("round", self, digits)
 

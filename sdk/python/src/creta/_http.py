@@ -254,7 +254,9 @@ def _ingest_request(entity: str, request: dict[str, Any], table: pa.Table) -> di
         params["arrival_column"] = arrival["column"]
     elif "delay" in arrival:
         params["arrival_delay"] = arrival["delay"]
-    params |= {name: request[name] for name in ("event_id", "source", "zone") if name in request}
+    params |= {name: request[name] for name in ("event_id", "source", "zone", "retract") if name in request}
+    if "columns" in request:
+        params["columns"] = json.dumps(request["columns"])
     body = _arrow_body(table)
     return {
         "method": "POST",

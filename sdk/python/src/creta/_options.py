@@ -25,7 +25,7 @@ class Check:
     """Most characters, bytes or items."""
 
     pattern: str | None = None
-    """Regular expression the whole text must match."""
+    """Regular expression the whole text must match, without look-around and back-references."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,15 +223,20 @@ class Load:
     table: pa.Table
 
 
-def load(
-    entity: type,
-    frame: Frame,
-    event_time: str | datetime | None,
-    arrival: str | timedelta | None,
-    event_id: str | None,
-    source: str | None,
-    zone: str | None,
-) -> Load:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How the rows of a load are read; see `Queries.ingest`."""
+
+    event_time: str | datetime | None = None
+    arrival: str | timedelta | None = None
+    event_id: str | None = None
+    source: str | None = None
+    zone: str | None = None
+    retract: str | None = None
+    columns: Mapping[Feature[Any], str] | None = None
+
+
+def load(entity: type, frame: Frame, options: LoadOptions) -> Load:
     """Builds a load.
 
     Without `event_time` it is the entity's own feature of that role.
@@ -240,14 +245,17 @@ def load(
     if info is None:
         raise problem_here("request/not-an-entity", f"`{getattr(entity, '__name__', entity)}` is no entity")
     table = to_table(frame)
+    columns = {_own_feature(entity, feature): column for feature, column in (options.columns or {}).items()}
+    event_time, arrival = options.event_time, options.arrival
     if event_time is None:
-        event_time = event_time_column(entity)
-        if event_time is None:
+        own = event_time_column(entity)
+        if own is None:
             raise problem_here(
                 "ingest/no-event-time",
                 f"`{entity.__name__}` has no `event_time()` feature",
                 "say when the facts were true: `event_time=` a column, or one datetime for all",
             )
+        event_time = columns.get(own, own)
     json: dict[str, Any] = {}
     if isinstance(event_time, datetime):
         json["event_time"] = {"constant": instant_text(event_time, "`event_time`")}
@@ -259,12 +267,27 @@ def load(
     elif arrival is not None:
         require_column(table, arrival, "the frame")
         json["arrival"] = {"column": arrival}
-    json |= {
-        name: value for name, value in (("event_id", event_id), ("source", source), ("zone", zone)) if value
-    }
-    if zone is None:
+    for name in ("event_id", "source", "zone", "retract"):
+        if value := getattr(options, name):
+            json[name] = value
+    for column in (options.event_id, options.retract, *columns.values()):
+        if column is not None:
+            require_column(table, column, "the frame")
+    if columns:
+        json["columns"] = columns
+    if options.zone is None:
         refuse_naive(table, table.column_names)
     return Load(entity.__name__, json, table)
+
+
+def _own_feature(entity: type, feature: Feature[Any]) -> str:
+    if feature._member.entity is not entity or feature._path is not None:
+        raise problem_here(
+            "ingest/other-feature",
+            f"`columns` names a column for `{feature}`, which is not a feature of `{entity.__name__}`",
+            f"map features of `{entity.__name__}` itself",
+        )
+    return feature._member.name
 
 
 def read_explanation(json: Mapping[str, Any]) -> Explanation:

@@ -64,8 +64,8 @@ class Bound:
             raise self.raised(error) from None
         try:
             return self.results(result)
-        except WrongType:
-            raise self.wrong_type() from None
+        except WrongType as error:
+            raise self.wrong_type(error) from None
 
     def results(self, result: Any) -> tuple[Any, ...]:
         """The plain values of one row's result; `WrongType` when it is something else."""
@@ -84,18 +84,17 @@ class Bound:
             return error
         return CretaError("resolver/raised", f"resolver `{self.name}` raised `{type(error).__name__}`")
 
-    def wrong_type(self) -> CretaError:
+    def wrong_type(self, why: WrongType | None = None) -> CretaError:
         """The error of a row or call whose result is not of the declared types."""
-        return CretaError(
-            "resolver/wrong-type", f"resolver `{self.name}` returned values of other types than it declares"
-        )
+        message = f"resolver `{self.name}` returned values of other types than it declares"
+        return CretaError("resolver/wrong-type", message if why is None else f"{message}: {why}")
 
 
 def _one(output: Value, value: Any) -> Any:
     if value is None:
         if output.optional:
             return None
-        raise WrongType(output.type, "None")
+        raise WrongType(f"{output.type} for `{output.name}`", "None")
     return checked(output.type, value)
 
 

@@ -104,6 +104,8 @@ assert_type(sqrt(Flight.distance), Feature[float])
 assert_type(floor(Flight.dep_delay), Feature[int | None])
 assert_type(to_str(Flight.id), Feature[str])
 assert_type(round(Flight.distance, 1), Feature[float])
+assert_type(round(Flight.price, 1), Feature[Decimal])
+assert_type(round(Flight.price), Feature[int])
 assert_type(when(Flight.distance > 1).then("a").otherwise("b"), Feature[str])
 
 

@@ -6,5 +6,5 @@ from creta import Feature, entity, feature, key
 @entity
 class Place:
     user: Feature[int] = key()
-    name: Feature[str] = key()
+    name: Feature[str] = key(event_id=True)
     city: Feature[str | None] = feature()

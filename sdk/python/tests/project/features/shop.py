@@ -65,7 +65,7 @@ class Address:
 class Order:
     """One order."""
 
-    id: Feature[str] = key(event_id=True)
+    id: Feature[str] = key()
     user: Feature[int] = feature()
     at: Feature[datetime] = event_time()
     amount: Feature[Annotated[Decimal, Scale(2)] | None] = feature(check=Check(min=0), unit="EUR")

@@ -332,8 +332,8 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Have the server check its whole log: every hash, every signature.
-    Verify(Connection),
+    /// Have the server check its whole log; with --export, check an exported log without a server.
+    Verify(AuditVerify),
     /// Show entries, the latest last.
     Show {
         /// How many.
@@ -345,10 +345,27 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Write a proof that an entry is in the log.
+    /// Download the whole log as static files, verifying it on the way.
+    ///
+    /// Where FOLDER holds an older export, it is brought up to date, provided the log continues it.
+    Export {
+        /// Folder to write.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// The log's key [default: that of the older export, or else the one the server says].
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Write a proof that an entry is in the log, or that the log continues an older checkpoint.
     Prove {
         /// Position of the entry, from 0.
-        entry: u64,
+        #[arg(required_unless_present = "since", conflicts_with = "since")]
+        entry: Option<u64>,
+        /// File with an older checkpoint of the log, that the newest has to continue.
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
         /// File to write the proof to.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -363,6 +380,27 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "KEY")]
         key: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerify {
+    /// Folder that `creta audit export` wrote; no server is asked.
+    #[arg(long, value_name = "FOLDER", requires = "key")]
+    pub(crate) export: Option<PathBuf>,
+    /// The log's key, as `creta server init` showed it.
+    #[arg(long, value_name = "KEY", requires = "export")]
+    pub(crate) key: Option<String>,
+    /// File with an older checkpoint, kept elsewhere, that the log has to continue.
+    #[arg(long, value_name = "FILE", requires = "export")]
+    pub(crate) since: Option<PathBuf>,
+    /// Key of a witness that must have cosigned; again for each.
+    #[arg(long, value_name = "KEY", requires = "export")]
+    pub(crate) witness: Vec<String>,
+    /// Accept that this entry is earlier than the one before it; again for each.
+    #[arg(long, value_name = "N", requires = "export")]
+    pub(crate) accept_set_back: Vec<u64>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 fn name(text: &str) -> Result<Name, InvalidName> {

@@ -1,24 +1,46 @@
 //! `creta audit`: read the log, prove what it says, and check it without believing the server.
 
+mod export;
+
 use std::path::Path;
 
-use creta_audit::{Entry, Hash, Outcome, verify};
+use creta_audit::{Entry, Outcome};
 use creta_model::Problem;
+use creta_proof::export::{Demands, ExportReport};
+use creta_proof::{
+    ConsistencyProof, ExportedLog, Hash, InclusionProof, ProofError, ProofFile, SignedCheckpoint, VerifierKey,
+};
 use serde::{Deserialize, Serialize};
 
 use super::connect;
-use crate::args::AuditCommand;
+use crate::args::{AuditCommand, AuditVerify};
 use crate::failure::{Exit, Failure};
+use crate::http::Server;
 use crate::terminal::{Align, Terminal, grouped, table};
 
 pub(crate) fn run(command: AuditCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        AuditCommand::Verify(connection) => {
-            let (server, _) = connect(&connection)?;
-            let bar = terminal.progress("reading the log", 0);
-            let report = server.post_empty::<Report>("/v1/audit/verify");
-            bar.finish_and_clear();
-            let report = report?;
+        AuditCommand::Verify(AuditVerify {
+            export: Some(folder),
+            key: Some(key),
+            since,
+            witness,
+            accept_set_back,
+            ..
+        }) => {
+            let demands = Demands {
+                since: since.as_deref().map(read_checkpoint).transpose()?,
+                witnesses: witness.iter().map(|key| read_key(key)).collect::<Result<_, _>>()?,
+                witnessed_after: None,
+                set_backs_accepted: accept_set_back,
+            };
+            let report = ExportedLog::new(folder).verify(&read_key(&key)?, &demands)?;
+            show_export(&report, "verified", terminal);
+            Ok(())
+        }
+        AuditCommand::Verify(verify) => {
+            let (server, _) = connect(&verify.connection)?;
+            let report = verify_on_server(&server, terminal)?;
             terminal.show(&report, || report.text());
             if report.verified { Ok(()) } else { Err(Problem::new("audit/broken", "the log does not check").into()) }
         }
@@ -33,61 +55,154 @@ pub(crate) fn run(command: AuditCommand, terminal: &mut Terminal<'_>) -> Result<
             terminal.show(&page, || page.text());
             Ok(())
         }
-        AuditCommand::Prove { entry, out, connection } => {
+        AuditCommand::Export { out, key, connection } => {
             let (server, _) = connect(&connection)?;
-            let bytes = server.get_bytes(&format!("/v1/audit/proof/inclusion?index={entry}"))?;
-            std::fs::write(&out, &bytes).map_err(|error| Failure::file("write", &out, &error))?;
-            let shown = serde_json::json!({ "entry": entry, "file": out });
+            let report = export::export(&server, &out, key.as_deref().map(read_key).transpose()?, terminal)?;
+            show_export(&report, "exported and verified", terminal);
+            Ok(())
+        }
+        AuditCommand::Prove { entry, since, out, connection } => {
+            let (server, _) = connect(&connection)?;
+            let (what, text) = match (entry, since) {
+                (Some(entry), _) => (format!("entry {entry}"), prove_entry(&server, entry)?.to_string()),
+                (None, since) => {
+                    let since = read_checkpoint(&since.expect("the command line demands one of the two"))?;
+                    (
+                        format!("growth since {} entries", since.claimed().size),
+                        prove_growth(&server, since)?.to_string(),
+                    )
+                }
+            };
+            std::fs::write(&out, text).map_err(|error| Failure::file("write", &out, &error))?;
+            let shown = serde_json::json!({ "proves": what, "file": out });
             terminal.show(&shown, || {
                 let file = out.display();
-                format!("wrote the proof of entry {entry} to {file}\nnext: creta audit check {file} --key KEY")
+                format!("wrote the proof of {what} to {file}\nnext: creta audit check {file} --key KEY")
             });
             Ok(())
         }
-        AuditCommand::Check { proof, key } => check(&proof, &key, terminal),
+        AuditCommand::Check { proof, key } => check(&proof, &read_key(&key)?, terminal),
     }
 }
 
-/// Believes nothing but the key: that it signed the checkpoint, and that the entry is in the log the checkpoint is of.
-fn check(file: &Path, key: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+fn verify_on_server(server: &Server, terminal: &Terminal<'_>) -> Result<Report, Failure> {
+    let bar = terminal.progress("reading the log", 0);
+    let report = server.post_empty("/v1/audit/verify");
+    bar.finish_and_clear();
+    report
+}
+
+fn prove_entry(server: &Server, entry: u64) -> Result<InclusionProof, Failure> {
+    let answer: Inclusion = server.get(&format!("/v1/audit/proof/inclusion?index={entry}"))?;
+    let checkpoint = SignedCheckpoint::parse(&answer.checkpoint)?;
+    Ok(InclusionProof { entry: answer.entry.into_bytes(), index: entry, proof: hashes(&answer.proof)?, checkpoint })
+}
+
+fn prove_growth(server: &Server, old: SignedCheckpoint) -> Result<ConsistencyProof, Failure> {
+    let new = newest(server)?;
+    let (from, to) = (old.claimed().size, new.claimed().size);
+    if from > to {
+        return Err(ProofError::Shorter { entries: to, checkpoint: from }.into());
+    }
+    let answer: Consistency = server.get(&format!("/v1/audit/proof/consistency?old={from}&new={to}"))?;
+    Ok(ConsistencyProof { old, proof: hashes(&answer.proof)?, new })
+}
+
+fn newest(server: &Server) -> Result<SignedCheckpoint, Failure> {
+    let bytes = server.get_bytes("/v1/audit/checkpoint")?;
+    Ok(SignedCheckpoint::parse(&String::from_utf8_lossy(&bytes))?)
+}
+
+fn hashes(texts: &[String]) -> Result<Vec<Hash>, ProofError> {
+    let hashes: Option<Vec<Hash>> = texts.iter().map(|text| Hash::from_base64(text)).collect();
+    hashes.ok_or(ProofError::Proof { rule: "one of its hashes cannot be read" })
+}
+
+/// Believes nothing but the key: that it signed the checkpoint, and that the proof leads to what the checkpoint says.
+fn check(file: &Path, key: &VerifierKey, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
-    let proof: Proof = serde_json::from_str(&text).map_err(|error| {
-        let message = format!("`{}` is not a proof: {error}", file.display());
-        Failure::usage("audit/not-a-proof", message, "name a file that `creta audit prove` wrote")
+    let proof = ProofFile::parse(&text).map_err(|error| {
+        Failure::usage("audit/not-a-proof", error.to_string(), "name a file that `creta audit prove` wrote")
     })?;
-    let broken = |error: creta_audit::ProofError| {
-        let problem = Problem::new("audit/not-proven", error.to_string());
-        Failure::new(
-            Exit::Failed,
-            problem.with_help("do not rely on this entry; ask for a new proof, and keep this one"),
-        )
-    };
-    let checkpoint = verify::verify_checkpoint(&proof.checkpoint, key).map_err(broken)?;
-    let hashes = proof.proof.iter().map(|hash| Hash::from_base64(hash)).collect::<Option<Vec<_>>>();
-    let hashes = hashes.ok_or_else(|| {
-        Failure::usage("audit/not-a-proof", "a hash of the proof cannot be read", "ask for a new proof")
-    })?;
-    let size = checkpoint.size;
-    verify::verify_inclusion(proof.entry.as_bytes(), proof.index, size, &hashes, &checkpoint.root).map_err(broken)?;
-    let entry: serde_json::Value = serde_json::from_str(&proof.entry).unwrap_or_default();
-    let shown = serde_json::json!({ "proven": true, "index": proof.index, "size": size, "entry": entry });
-    terminal.show(&shown, || {
-        format!(
-            "proven: entry {} is in the log of {} entries signed by this key\n{entry:#}",
-            proof.index,
-            grouped(size)
-        )
-    });
+    match proof {
+        ProofFile::Inclusion(proof) => {
+            let (size, index) = (proof.verify(key)?.size, proof.index);
+            let entry: serde_json::Value = serde_json::from_slice(&proof.entry).expect("a verified entry is JSON");
+            let shown = serde_json::json!({ "proven": true, "index": index, "size": size, "entry": entry });
+            terminal.show(&shown, || {
+                format!(
+                    "proven: entry {index} is in the log of {} entries signed by this key\n{entry:#}",
+                    grouped(size)
+                )
+            });
+        }
+        ProofFile::Consistency(proof) => {
+            let (old, new) = proof.verify(key)?;
+            let shown = serde_json::json!({ "proven": true, "old": old, "new": new });
+            terminal.show(&shown, || {
+                let (old, new) = (grouped(old.size), grouped(new.size));
+                format!("proven: the log of {new} entries signed by this key begins with that of {old}")
+            });
+        }
+    }
     Ok(())
 }
 
-/// What `creta audit prove` writes.
+fn read_key(vkey: &str) -> Result<VerifierKey, Failure> {
+    VerifierKey::parse(vkey).map_err(|error| {
+        Failure::usage("audit/not-a-key", error.to_string(), "use the key that `creta server init` showed")
+    })
+}
+
+fn read_checkpoint(file: &Path) -> Result<SignedCheckpoint, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
+    SignedCheckpoint::parse(&text).map_err(|error| {
+        let message = format!("`{}`: {error}", file.display());
+        Failure::usage("audit/not-a-checkpoint", message, "name the `checkpoint` of an older export")
+    })
+}
+
+fn show_export(report: &ExportReport, what: &str, terminal: &mut Terminal<'_>) {
+    let mut value = serde_json::to_value(report).expect("reports have string keys and no odd numbers");
+    value["verified"] = true.into();
+    terminal.show(&value, || {
+        let log = &report.log;
+        let time = |time: Option<creta_proof::Time>| time.map_or("-".to_owned(), |time| time.to_string());
+        let (first, last) = (time(log.first_time), time(log.last_time));
+        let mut text = format!("{what}: all {} entries of {}", grouped(log.entries), report.origin);
+        text += &format!("\n  time     {first} to {last}\n  root     {}", log.root);
+        if let Some(since) = report.since {
+            text += &format!("\n  since    continues the checkpoint at {} entries", grouped(since));
+        }
+        for by in &report.witnessed {
+            text += &format!("\n  witness  {} at {}", by.witness, by.time);
+        }
+        if !log.clock_set_back.is_empty() {
+            text += &format!("\n  clock    set back before entries {:?}", log.clock_set_back);
+        }
+        text
+    });
+}
+
+impl From<ProofError> for Failure {
+    fn from(error: ProofError) -> Self {
+        let problem = Problem::new("audit/not-proven", error.to_string());
+        Self::new(Exit::Failed, problem.with_help("do not rely on it; keep what you were given, and ask again"))
+    }
+}
+
+/// What the server answers about an entry.
 #[derive(Debug, Deserialize)]
-struct Proof {
-    index: u64,
+struct Inclusion {
     entry: String,
     proof: Vec<String>,
     checkpoint: String,
+}
+
+/// What the server answers about the log's growth.
+#[derive(Debug, Deserialize)]
+struct Consistency {
+    proof: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -253,12 +253,35 @@ fn a_team_gets_from_nothing_to_verified_answers() {
     let deploy = lines.iter().find(|line| line["entry"]["action"] == "deploy").expect("the deploy was recorded");
     assert_eq!(place.ok(&["audit", "verify", "--profile", "admin"])["verified"], true);
     let index = deploy["index"].to_string();
-    place.ok(&["audit", "prove", &index, "--out", "proof.json", "--profile", "admin"]);
     let key = made["audit_verifier_key"].as_str().expect("key");
-    assert_eq!(place.ok(&["audit", "check", "proof.json", "--key", key])["entry"]["action"], "deploy");
-    let forged = std::fs::read_to_string(place.path("proof.json")).expect("file").replacen("deploy", "verify", 1);
-    std::fs::write(place.path("proof.json"), forged).expect("write");
-    assert_eq!(place.refused(&["audit", "check", "proof.json", "--key", key]), (1, "audit/not-proven".into()));
+    let exported = place.ok(&["audit", "export", "--out", "log", "--key", key, "--profile", "admin"]);
+    assert_eq!(exported["since"], json!(null));
+    std::fs::copy(place.path("log/checkpoint"), place.path("older")).expect("copied");
+
+    place.ok(&["audit", "prove", &index, "--out", "entry.tlog-proof", "--profile", "admin"]);
+    assert_eq!(place.ok(&["audit", "check", "entry.tlog-proof", "--key", key])["entry"]["action"], "deploy");
+    place.ok(&["audit", "prove", "--since", "older", "--out", "growth", "--profile", "admin"]);
+    let grown = place.ok(&["audit", "check", "growth", "--key", key]);
+    assert_eq!(grown["old"]["size"], exported["entries"]);
+    assert!(grown["new"]["size"].as_u64() > grown["old"]["size"].as_u64(), "{grown}");
+
+    // An older export is brought up to date, and verifies without the server.
+    let updated = place.ok(&["audit", "export", "--out", "log", "--profile", "admin"]);
+    assert_eq!(updated["since"], exported["entries"]);
+    let offline = ["audit", "verify", "--export", "log", "--key", key];
+    let verified = place.ok(&[&offline[..], &["--since", "older"]].concat());
+    assert_eq!((&verified["root"], &verified["since"]), (&updated["root"], &exported["entries"]));
+    let bundle = place.path(&format!("log/tile/entries/000.p/{}", updated["entries"]));
+    let mut edited = std::fs::read(&bundle).expect("there");
+    let at = edited.windows(11).position(|part| part == b"deploy.done").expect("it was deployed");
+    edited[at + 7] = b'g';
+    std::fs::write(&bundle, edited).expect("write");
+    assert_eq!(place.refused(&offline), (1, "audit/not-proven".into()));
+
+    let forged = std::fs::read_to_string(place.path("entry.tlog-proof")).expect("file");
+    let forged = forged.replacen(&format!("index {index}"), "index 0", 1);
+    std::fs::write(place.path("entry.tlog-proof"), forged).expect("write");
+    assert_eq!(place.refused(&["audit", "check", "entry.tlog-proof", "--key", key]), (1, "audit/not-proven".into()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod project;
 mod query;
 mod server;
 mod train;
+mod trust;
 mod verify;
 
 use arrow::array::RecordBatch;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Train(train) => train::run(&train, terminal),
         Command::Verify(verify) => verify::run(&verify, terminal),
         Command::Audit(command) => audit::run(command, terminal),
+        Command::Trust(command) => trust::run(command, terminal),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "creta", &mut script);

@@ -1,10 +1,13 @@
 //! `config.toml`: the few things about a server that differ from place to place.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use creta_compliance::{Mode, Organisation};
 use creta_model::Environment;
+use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
@@ -35,6 +38,54 @@ pub struct Config {
     /// Worker processes.
     #[serde(default)]
     pub workers: WorkerConfig,
+    /// Who runs this, as the trust page says.
+    #[serde(default = "unnamed")]
+    pub organisation: Organisation,
+    /// Where security issues can be reported besides the form: `mailto:` and `https:` addresses, the preferred first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_contacts: Vec<String>,
+    /// Who cosigns the audit log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witness: Vec<WitnessConfig>,
+}
+
+/// A witness of the audit log, run by somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// Where it is: `https://host:port`, with the submission prefix of C2SP tlog-witness as its path.
+    pub url: String,
+    /// Its verifier key, by which cosignatures are recognised.
+    pub key: String,
+    /// The certificate authority to trust, in PEM.
+    pub ca: PathBuf,
+}
+
+impl WitnessConfig {
+    /// The key, read.
+    pub(crate) fn verifier_key(&self) -> Result<VerifierKey, String> {
+        let key =
+            VerifierKey::parse(&self.key).map_err(|error| format!("the key of witness `{}`: {error}", self.url))?;
+        if key.kind() != KeyKind::Witness {
+            return Err(format!(
+                "the key of witness `{}` is a log's; give the one that `creta witness init` showed",
+                self.url
+            ));
+        }
+        Ok(key)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !self.url.starts_with("https://") {
+            return Err(format!("witness `{}` is not an https address; nothing else is spoken", self.url));
+        }
+        self.verifier_key().map(drop)
+    }
+}
+
+/// An organisation that has not said its name.
+pub(crate) fn unnamed() -> Organisation {
+    Organisation { name: "an organisation without a name".to_owned(), mode: Mode::InHouse, demonstration: false }
 }
 
 /// How resolvers that are not compiled are run.
@@ -82,13 +133,18 @@ impl Config {
         Self::parse(&text).map_err(|reason| ServerError::Config { file, reason })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         if config.format != CONFIG_FORMAT {
             return Err(format!("its format is `{}`, and this build reads `{CONFIG_FORMAT}`", config.format));
         }
         if !(1..=64).contains(&config.workers.processes) {
             return Err("`workers.processes` must be 1 to 64".to_owned());
+        }
+        config.witness.iter().try_for_each(WitnessConfig::check)?;
+        let keys: BTreeSet<&str> = config.witness.iter().map(|witness| witness.key.as_str()).collect();
+        if keys.len() < config.witness.len() {
+            return Err("two witnesses have the same key; name each one once".to_owned());
         }
         Ok(config)
     }
@@ -108,6 +164,9 @@ impl Config {
 mod tests {
     use super::*;
 
+    const KEY: &str = "witness.example.com/w1+833da816+BAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    const LOG_KEY: &str = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+
     fn config() -> Config {
         Config {
             format: CONFIG_FORMAT.to_owned(),
@@ -117,6 +176,9 @@ mod tests {
             names: Vec::new(),
             root_key: "root.key".into(),
             workers: WorkerConfig::default(),
+            organisation: unnamed(),
+            security_contacts: Vec::new(),
+            witness: Vec::new(),
         }
     }
 
@@ -126,6 +188,8 @@ mod tests {
         assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
         config.names = vec!["creta.internal".to_owned()];
         config.workers.python = Some("/usr/bin/python3".into());
+        config.witness =
+            vec![WitnessConfig { url: "https://w1:7444".to_owned(), key: KEY.to_owned(), ca: "w1.pem".into() }];
         assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
     }
 
@@ -140,6 +204,22 @@ mod tests {
             let bad = good.replacen(from, to, 1);
             assert_ne!(bad, good, "`{from}` stands in the file");
             let reason = Config::parse(&bad).expect_err(to);
+            assert!(reason.contains(says), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_witness_is_asked_over_tls_and_known_by_a_key_of_its_own() {
+        let witness = |url: &str, key: &str| format!("[[witness]]\nurl = \"{url}\"\nkey = \"{key}\"\nca = \"w.pem\"\n");
+        let good = witness("https://w1:7444", KEY);
+        assert_eq!(Config::parse(&(config().to_toml() + &good)).expect("valid").witness.len(), 1);
+        for (bad, says) in [
+            (witness("http://w1:7444", KEY), "not an https address"),
+            (witness("https://w1:7444", LOG_KEY), "is a log's"),
+            (witness("https://w1:7444", "w1"), "not a verifier key"),
+            (good.repeat(2), "the same key"),
+        ] {
+            let reason = Config::parse(&(config().to_toml() + &bad)).expect_err(says);
             assert!(reason.contains(says), "{reason}");
         }
     }

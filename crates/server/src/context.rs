@@ -60,6 +60,17 @@ impl Input {
         })
     }
 
+    /// The same input with another query string: a form is read as one.
+    pub(crate) fn with_query(&self, query: String) -> Self {
+        Self {
+            address: self.address,
+            path: self.path.clone(),
+            query,
+            content_type: self.content_type.clone(),
+            body: self.body.clone(),
+        }
+    }
+
     /// The body as one Arrow IPC stream.
     pub(crate) fn arrow(&self) -> Result<(SchemaRef, Vec<RecordBatch>), Problem> {
         self.require_content_type(arrow_body::ARROW_STREAM)?;

@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::config::Config;
+use crate::epochs::{Epochs, Store};
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
 use crate::tokens::{Claims, TokenError, Tokens};
+use crate::witness::Witnesses;
 
 /// Names of the settings kept among the control plane's documents.
 pub(crate) mod setting {
@@ -54,7 +56,10 @@ pub(crate) struct ControlPlane {
     ring: KeyRing,
     key: ScopeKey,
     log: Log,
+    epochs: Epochs,
+    witnesses: Witnesses,
     metadata: Arc<dyn MetadataStore>,
+    documents: Arc<SqliteStore>,
     policies: Policies,
     decisions: DecisionCache,
     tokens: Tokens,
@@ -83,8 +88,15 @@ impl ControlPlane {
         let ring = KeyRing::open(root, environment.clone(), platform.clone()).map_err(|e| from_keys(&e))?;
         let key = ring.scope(&control_plane(&environment)).map_err(|e| from_keys(&e))?;
         let log = Log::open(&platform, key.clone(), environment.clone()).map_err(|e| from_audit(&e))?;
-        let metadata = SqliteStore::open(folder.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
-        let metadata: Arc<dyn MetadataStore> = Arc::new(metadata);
+        require_begun(&log)?;
+        // Before anything is appended: what a witness has seen of this log must be the beginning of it.
+        let witnesses = Witnesses::new(&config.witness, folder, &platform)?;
+        witnesses.check_at_start(&log)?;
+        let documents = SqliteStore::open(folder.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
+        let documents = Arc::new(documents);
+        let epochs = Epochs::read(&log)?;
+        epochs.check(None, Store::Metadata, |kept| documents.check_epoch(&kept.metadata()))?;
+        let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
         let policies = Policies::load().map_err(|error| crate::problem::logged("the policies do not load", &error))?;
         let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;
         let (clock, random) = (Arc::clone(&platform.clock), Arc::clone(&platform.random));
@@ -99,7 +111,10 @@ impl ControlPlane {
             ring,
             key,
             log,
+            epochs,
+            witnesses,
             metadata,
+            documents,
             policies,
             state,
         })
@@ -115,6 +130,21 @@ impl ControlPlane {
 
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The control plane's documents.
+    pub(crate) fn metadata(&self) -> &dyn MetadataStore {
+        &*self.metadata
+    }
+
+    /// The control plane's own key.
+    pub(crate) fn own_key(&self) -> &ScopeKey {
+        &self.key
+    }
+
+    /// The key of a tenant's scope.
+    pub(crate) fn scope_key(&self, scope: &Scope) -> Result<ScopeKey, Problem> {
+        self.ring.scope(scope).map_err(|e| from_keys(&e))
     }
 
     /// The certificate authority's private key.
@@ -197,7 +227,8 @@ impl ControlPlane {
     /// The engine of a scope that a permit is for.
     pub(crate) fn engine(&self, scope: &Scope) -> Result<Arc<ScopeEngine>, Problem> {
         let scope = self.require_tenant(&scope.tenant).map(|_| scope)?;
-        self.scopes.open(scope, || self.ring.scope(scope).map_err(|e| from_keys(&e)))
+        let key = || self.ring.scope(scope).map_err(|e| from_keys(&e));
+        self.scopes.open(scope, &self.epochs, &self.log, key)
     }
 
     // Accounts.
@@ -239,6 +270,12 @@ impl ControlPlane {
     pub(crate) fn scope_of_account(&self, client_id: &str) -> Option<Scope> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state.accounts.get(client_id)?.account.principal.scope().cloned()
+    }
+
+    /// An account by its client id, revoked or not.
+    pub(crate) fn account(&self, client_id: &str) -> Option<Account> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Some(state.accounts.get(client_id)?.account.clone())
     }
 
     /// Ends a service account of the permit's scope, and all its tokens with the next request. Harmless when repeated.
@@ -284,12 +321,52 @@ impl ControlPlane {
         Place::Environment(self.environment.clone())
     }
 
-    /// Writes what waits: scopes, counted reads, the last checkpoint.
+    // The log's upkeep.
+
+    /// Records how far the control plane's documents are, if they changed.
+    pub(crate) fn anchor_documents(&self) -> Result<(), Problem> {
+        let moment = self.documents.epoch().map_err(|e| from_store(&e))?.into();
+        self.epochs.anchor(&self.log, &self.place(), Store::Metadata, moment).map_err(|e| from_audit(&e))
+    }
+
+    /// Records how far the stores of the open scopes are, where they changed.
+    pub(crate) fn anchor_scopes(&self) -> Result<(), Problem> {
+        self.scopes.anchor(&self.epochs, &self.log)
+    }
+
+    /// Records that the server runs, so that a gap shows.
+    pub(crate) fn heartbeat(&self) -> Result<(), Problem> {
+        let beat = || {
+            let newest = self.log.checkpoint()?;
+            let details = Details::none().count("checkpoint", newest.claimed().size)?;
+            self.log.record(Event::new("log.heartbeat", self.place()).with(details))
+        };
+        beat().map(drop).map_err(|error| from_audit(&error))
+    }
+
+    /// Signs a checkpoint if the log grew, and shows it to whoever asks the witnesses.
+    pub(crate) fn checkpoint(&self) -> Result<(), Problem> {
+        let signed = self.log.checkpoint().map_err(|e| from_audit(&e))?;
+        self.witnesses.publish(signed);
+        Ok(())
+    }
+
+    /// Who cosigns the log.
+    pub(crate) fn witnesses(&self) -> &Witnesses {
+        &self.witnesses
+    }
+
+    /// Writes what waits: scopes, counted reads, the last checkpoint, which the witnesses get to see.
     pub(crate) fn close(&self) -> Result<(), Problem> {
-        let scopes = self.scopes.close();
+        let scopes = self.scopes.close(&self.epochs, &self.log);
+        if self.log.halted().is_some() {
+            return Ok(()); // Nothing can be recorded, and why stands in the server's log.
+        }
+        let documents = self.anchor_documents();
         self.record(Event::new("server.stop", self.place()));
-        self.log.close().map_err(|error| from_audit(&error))?;
-        scopes
+        self.witnesses.publish(self.log.close().map_err(|error| from_audit(&error))?);
+        self.witnesses.ask_all(&self.log);
+        scopes.and(documents)
     }
 }
 
@@ -304,6 +381,15 @@ fn is_current(claims: &Claims, account: &Account, epoch: u64) -> bool {
         && claims.tenant.as_ref() == account.principal.scope().map(|scope| &scope.tenant)
         && claims.environment == *account.principal.environment()
         && (account.epoch..=epoch).contains(&claims.epoch)
+}
+
+/// A data folder is made with an entry in its log.
+fn require_begun(log: &Log) -> Result<(), Problem> {
+    if log.size() > 0 {
+        return Ok(());
+    }
+    Err(Problem::new("audit/gone", "the audit log is empty, and the one that was made with this data folder is gone")
+        .with_help("put the newest copy of its folder back, which bears the environment's name"))
 }
 
 fn require_setting(metadata: &dyn MetadataStore, name: &str) -> Result<Vec<u8>, Problem> {

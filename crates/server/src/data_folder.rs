@@ -5,6 +5,7 @@
 //! admin.json         the administrator's credential       keys/            scope keys, wrapped by the root key
 //! tls/ca.pem         what clients trust                   audit/           the environment's log
 //! metadata.sqlite    tenants and accounts, sealed         tenants/<name>/  facts, online values and definitions
+//! witnesses/         newest cosigned checkpoints, public
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -14,6 +15,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use creta_audit::{Event, Log};
+use creta_compliance::Organisation;
 use creta_iam::{Place, Principal, PrincipalId, control_plane};
 use creta_keys::{KeyError, KeyRing, RootKey};
 use creta_model::Environment;
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account};
-use crate::config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WorkerConfig};
+use crate::config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WorkerConfig, unnamed};
 use crate::control_plane::setting;
 use crate::problem::{from_audit, from_keys, from_store};
 use crate::tls::make_authority;
@@ -46,6 +48,10 @@ pub struct InitOptions {
     pub root_key: Option<PathBuf>,
     /// Worker processes.
     pub workers: WorkerConfig,
+    /// Who runs this; without it the trust page has no name on it.
+    pub organisation: Option<Organisation>,
+    /// Where security issues can be reported besides the form.
+    pub security_contacts: Vec<String>,
 }
 
 impl Default for InitOptions {
@@ -55,6 +61,8 @@ impl Default for InitOptions {
             names: Vec::new(),
             root_key: None,
             workers: WorkerConfig::default(),
+            organisation: None,
+            security_contacts: Vec::new(),
         }
     }
 }
@@ -113,6 +121,9 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         names: options.names.clone(),
         root_key: options.root_key.clone().unwrap_or_else(|| "root.key".into()),
         workers: options.workers.clone(),
+        organisation: options.organisation.clone().unwrap_or_else(unnamed),
+        security_contacts: options.security_contacts.clone(),
+        witness: Vec::new(),
     };
     let root_key = config.root_key_file(&folder);
     let root = RootKey::create_file(&root_key, environment, &*platform.random).map_err(|error| match error {
@@ -172,7 +183,7 @@ pub(crate) fn url_of(listen: SocketAddr) -> String {
     format!("https://{}", SocketAddr::new(here, listen.port()))
 }
 
-fn require_empty(folder: &Path) -> Result<(), ServerError> {
+pub(crate) fn require_empty(folder: &Path) -> Result<(), ServerError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

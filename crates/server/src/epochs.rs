@@ -98,7 +98,8 @@ impl Moment {
         let store = Store::ALL.into_iter().find(|store| detail("store") == Some(store.as_str()))?;
         let mut chain = [0; 32];
         hex::decode_to_slice(detail("chain")?.strip_prefix("sha256:")?, &mut chain).ok()?;
-        let moment = Self { position: detail("position")?.parse().ok()?, chain, manifest: detail("manifest")?.parse().ok()? };
+        let moment =
+            Self { position: detail("position")?.parse().ok()?, chain, manifest: detail("manifest")?.parse().ok()? };
         Some((store, moment))
     }
 }

@@ -30,6 +30,7 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::problem::{Refusal, internal};
 use crate::routes::{Access, ROUTES, Route, Weight};
+use crate::trust::Trust;
 
 /// Everything that requests share.
 pub(crate) struct App {
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) failures: Failures,
     pub(crate) metrics: Metrics,
     pub(crate) openapi: String,
+    pub(crate) trust: Trust,
     /// False from the moment the server begins to stop.
     pub(crate) ready: AtomicBool,
     turns: Arc<Semaphore>,
@@ -44,9 +46,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(control: ControlPlane) -> Self {
+    pub(crate) fn new(control: ControlPlane, trust: Trust) -> Self {
         Self {
             control,
+            trust,
             failures: Failures::default(),
             metrics: Metrics::new(),
             openapi: crate::openapi::document_text(),
@@ -243,7 +246,7 @@ async fn drain(mut body: Body) {
 fn finish(mut response: Response, id: &str) -> Response {
     let headers = response.headers_mut();
     headers.insert("x-request-id", HeaderValue::from_str(id).expect("hexadecimal digits make a header"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     response

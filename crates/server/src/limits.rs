@@ -18,6 +18,8 @@ pub const ARROW_COLUMNS_MAX: usize = 4_096;
 pub const ARROW_DEPTH_MAX: usize = 16;
 /// Longest query string.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a report of a security issue: text, and no attachments.
+pub const REPORT_BYTES_MAX: usize = 64 << 10;
 /// Entries of the audit log in one answer.
 pub const AUDIT_ENTRIES_MAX: u64 = 1_000;
 

@@ -57,6 +57,14 @@ impl Metrics {
         with_local_recorder(&self.recorder, || counter!("creta_tokens_total", "outcome" => outcome).increment(1));
     }
 
+    /// A witness that was asked to cosign, by what came of it.
+    pub(crate) fn witness(&self, name: &str, outcome: &'static str) {
+        let name = name.to_owned();
+        with_local_recorder(&self.recorder, || {
+            counter!("creta_witness_requests_total", "witness" => name, "outcome" => outcome).increment(1);
+        });
+    }
+
     /// The exposition format, version 0.0.4, with the numbers of light and bulk requests at work now.
     pub(crate) fn render(&self, light: usize, bulk: usize) -> String {
         with_local_recorder(&self.recorder, || {

@@ -20,6 +20,7 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("request/slow-body", StatusCode::REQUEST_TIMEOUT),
     ("auth/too-many-failures", StatusCode::TOO_MANY_REQUESTS),
     ("audit/unavailable", StatusCode::SERVICE_UNAVAILABLE),
+    ("audit/behind-witness", StatusCode::SERVICE_UNAVAILABLE),
     ("store/full", StatusCode::INSUFFICIENT_STORAGE),
 ];
 
@@ -128,6 +129,9 @@ pub(crate) fn from_audit(error: &AuditError) -> Problem {
             tracing::error!(error = %causes(error), "the audit log cannot be written");
             Problem::new("audit/unavailable", error.to_string())
         }
+        // Why it was halted stands in the server's log, once.
+        AuditError::Halted { .. } => Problem::new("audit/behind-witness", error.to_string())
+            .with_help("whoever runs the server has to put the newest copy back, or to declare a fork"),
         broken => {
             tracing::error!(error = %causes(broken), "the audit log does not verify");
             Problem::new("audit/broken", broken.to_string())

@@ -55,9 +55,12 @@ pub fn declare_fork(folder: &Path, reason: &str, out: &Path) -> Result<Vec<ForkN
     let witnesses = Witnesses::new(&offline.config.witness, folder, &offline.platform)?;
     let notices = witnesses.declare_forks(&offline.log, reason)?;
     if notices.is_empty() {
-        return Err(Problem::new("audit/no-fork", "every witness has seen this history and no other; nothing was recorded")
-            .with_help("start the server")
-            .into());
+        return Err(Problem::new(
+            "audit/no-fork",
+            "every witness has seen this history and no other; nothing was recorded",
+        )
+        .with_help("start the server")
+        .into());
     }
     for (number, notice) in (1..).zip(&notices) {
         let path = out.join(format!("fork-{number}.json"));

@@ -4,20 +4,43 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use creta_audit::{AuditError, Log};
 use creta_engine::{ResolverHosts, ScopeEngine, ScopeStores};
+use creta_iam::Place;
 use creta_keys::ScopeKey;
 use creta_model::{Problem, Scope};
 use creta_platform::Platform;
-use creta_store::{LmdbStore, SqliteStore};
+use creta_store::{LmdbStore, MetadataStore, SqliteStore};
 
 use crate::config::WorkerConfig;
-use crate::problem::from_store;
+use crate::epochs::{Epochs, Store};
+use crate::problem::{from_audit, from_store};
 use crate::workers::WorkerHosts;
 
 /// Address space for one tenant's online values; disk is used as values come.
 const ONLINE_BYTES_MAX: usize = 64 << 30;
 
-type Slot = Arc<Mutex<Option<Arc<ScopeEngine>>>>;
+type Slot = Arc<Mutex<Option<OpenScope>>>;
+
+/// A scope at work.
+#[derive(Clone)]
+struct OpenScope {
+    engine: Arc<ScopeEngine>,
+    metadata: Arc<SqliteStore>,
+}
+
+impl OpenScope {
+    /// Records in the log how far the stores are.
+    fn anchor(&self, epochs: &Epochs, log: &Log) -> Result<(), Problem> {
+        let place = Place::Scope(self.engine.scope().clone());
+        let (facts, quarantine) = self.engine.epochs();
+        let metadata = self.metadata.epoch().map_err(|e| from_store(&e))?;
+        let moments =
+            [(Store::Facts, facts.into()), (Store::Quarantine, quarantine.into()), (Store::Metadata, metadata.into())];
+        let anchored = moments.into_iter().try_for_each(|(store, moment)| epochs.anchor(log, &place, store, moment));
+        anchored.map_err(|error: AuditError| from_audit(&error))
+    }
+}
 
 /// Engines by scope, opened when they are first needed.
 pub(crate) struct Scopes {
@@ -32,23 +55,26 @@ impl Scopes {
         Self { folder: folder.to_owned(), platform, workers, open: Mutex::default() }
     }
 
-    /// The engine of `scope`. The first call opens its stores, which others wait for; other scopes do not.
+    /// The engine of `scope`. The first call opens its stores, which others wait for; other scopes do not. Stores that are
+    /// older than the log says are refused.
     pub(crate) fn open(
         &self,
         scope: &Scope,
+        epochs: &Epochs,
+        log: &Log,
         key: impl FnOnce() -> Result<ScopeKey, Problem>,
     ) -> Result<Arc<ScopeEngine>, Problem> {
         let slot = Arc::clone(lock(&self.open).entry(scope.clone()).or_default());
-        let mut engine = lock(&slot);
-        if let Some(engine) = engine.as_ref() {
-            return Ok(Arc::clone(engine));
+        let mut open = lock(&slot);
+        if let Some(open) = open.as_ref() {
+            return Ok(Arc::clone(&open.engine));
         }
-        let opened = Arc::new(self.open_stores(scope, key()?)?);
-        *engine = Some(Arc::clone(&opened));
-        Ok(opened)
+        let opened = self.open_stores(scope, epochs, key()?)?;
+        opened.anchor(epochs, log)?;
+        Ok(Arc::clone(&open.insert(opened).engine))
     }
 
-    fn open_stores(&self, scope: &Scope, key: ScopeKey) -> Result<ScopeEngine, Problem> {
+    fn open_stores(&self, scope: &Scope, epochs: &Epochs, key: ScopeKey) -> Result<OpenScope, Problem> {
         let prefix = format!("tenants/{}", scope.tenant);
         let home = self.folder.join(&prefix);
         std::fs::create_dir_all(&home).map_err(|error| {
@@ -57,26 +83,43 @@ impl Scopes {
         })?;
         let online = LmdbStore::open(home.join("online"), key.clone(), ONLINE_BYTES_MAX).map_err(|e| from_store(&e))?;
         let metadata = SqliteStore::open(home.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
+        let metadata = Arc::new(metadata);
+        let tenant = Some(&scope.tenant);
+        epochs.check(tenant, Store::Metadata, |kept| metadata.check_epoch(&kept.metadata()))?;
         let stores = ScopeStores {
             platform: self.platform.clone(),
             key,
             online: Arc::new(online),
-            metadata: Arc::new(metadata),
+            metadata: Arc::clone(&metadata) as Arc<dyn MetadataStore>,
             prefix: format!("{prefix}/facts"),
         };
         let hosts = Arc::new(WorkerHosts::new(&self.workers));
-        let engine = ScopeEngine::open(scope.clone(), stores, Arc::clone(&hosts) as Arc<dyn ResolverHosts>)?;
+        let shared = Arc::clone(&hosts) as Arc<dyn ResolverHosts>;
+        let engine = ScopeEngine::open_checked(scope.clone(), stores, shared, |facts, quarantine| {
+            epochs.check(tenant, Store::Facts, |kept| facts.check_epoch(&kept.facts()))?;
+            epochs.check(tenant, Store::Quarantine, |kept| quarantine.check_epoch(&kept.facts()))
+        })?;
         hosts.refuse_what_does_not_start();
-        Ok(engine)
+        Ok(OpenScope { engine: Arc::new(engine), metadata })
     }
 
-    /// Writes what waits in memory of every open scope, and closes them. Every problem is logged, the first is returned.
-    pub(crate) fn close(&self) -> Result<(), Problem> {
+    /// Records in the log how far the stores of every open scope are.
+    pub(crate) fn anchor(&self, epochs: &Epochs, log: &Log) -> Result<(), Problem> {
+        let slots: Vec<Slot> = lock(&self.open).values().cloned().collect();
+        // One that is being opened is anchored then; nobody waits for it here.
+        let open = slots.iter().filter_map(|slot| slot.try_lock().ok()?.clone());
+        open.collect::<Vec<_>>().iter().try_for_each(|open| open.anchor(epochs, log))
+    }
+
+    /// Writes what waits in memory of every open scope, records how far it is, and closes it. Every problem is logged, the
+    /// first is returned.
+    pub(crate) fn close(&self, epochs: &Epochs, log: &Log) -> Result<(), Problem> {
         let slots: Vec<(Scope, Slot)> = lock(&self.open).drain().collect();
         let mut outcome = Ok(());
         for (scope, slot) in slots {
-            let Some(engine) = lock(&slot).take() else { continue };
-            if let Err(problem) = engine.flush() {
+            let Some(open) = lock(&slot).take() else { continue };
+            // What was acknowledged is durable before it is flushed too.
+            if let Err(problem) = open.engine.flush().and_then(|()| open.anchor(epochs, log)) {
                 tracing::error!(%scope, code = problem.code, "a scope could not be flushed; its log is replayed at the next start");
                 outcome = outcome.and(Err(problem));
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use creta_audit::{Details, Event};
+use creta_audit::{Details, Event, SignedCheckpoint};
 use creta_keys::RootKey;
 use creta_model::Problem;
 use creta_platform::Platform;
@@ -22,12 +22,19 @@ use crate::http::{App, GRACE, router};
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::problem::from_audit;
 use crate::tls::{self, CERTIFICATE_RENEWAL};
+use crate::trust::Trust;
+use crate::witness::Asked;
 use crate::{ServerError, logging};
 
 /// How often counted reads are written to the log.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How long after its start a server first looks at itself, and how often it asks which checks are due.
+const FIRST_CHECKS_AFTER: Duration = Duration::from_secs(30);
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How many of those between two signed checkpoints.
 const CHECKPOINT_EVERY: u32 = 10;
+/// How many between two heartbeats, with which the epochs of tenants' stores are anchored.
+const HEARTBEAT_EVERY: u32 = 60;
 
 /// What to serve.
 #[derive(Debug, Clone)]
@@ -54,18 +61,21 @@ pub fn serve(options: &ServeOptions, on_ready: impl FnOnce(&RunningServer)) -> R
     logging::init_logging();
     let server = start(options)?;
     on_ready(&server);
-    server.runtime().block_on(async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            tracing::error!("signals cannot be received; the server stops");
-            return;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    });
+    server.runtime().block_on(until_told_to_stop());
     server.stop()
+}
+
+/// Ends with SIGTERM or SIGINT.
+pub(crate) async fn until_told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; the process stops");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 /// Starts a server on threads of its own.
@@ -79,13 +89,16 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     })?;
     let config = Config::load(&folder)?;
     let lock = lock(&folder)?;
-    let app = Arc::new(App::new(open_control_plane(&folder, &config)?));
+    let control = open_control_plane(&folder, &config)?;
+    let trust = Trust::open(&folder, &config, &control)?;
+    let app = Arc::new(App::new(control, trust));
 
     let listen = options.listen.unwrap_or(config.listen);
     let not_free = |source| ServerError::Listen { address: listen.to_string(), source };
     let listener = TcpListener::bind(listen).map_err(not_free)?;
     listener.set_nonblocking(true).map_err(not_free)?;
     let address = listener.local_addr().map_err(not_free)?;
+    app.trust.serves_at(address);
 
     let tls = RustlsConfig::from_config(fresh_certificate(&app, &config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("creta").build();
@@ -93,13 +106,7 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder.clone(), source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
-    let mut server = axum_server::from_tcp(listener)
-        .map_err(not_free)?
-        .acceptor(RustlsAcceptor::new(tls.clone()).handshake_timeout(HANDSHAKE_TIME_MAX))
-        .handle(handle.clone())
-        .first_request_timeout(HANDSHAKE_TIME_MAX)
-        .accept_error_handler(|_, error| tracing::debug!(%error, "a connection was refused"));
-    limit(&mut server);
+    let server = listener_of(listener, tls.clone(), handle.clone()).map_err(not_free)?;
     let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
     runtime.spawn(async move {
         if let Err(error) = server.serve(service).await {
@@ -107,6 +114,10 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         }
     });
     runtime.spawn(every_second(Arc::clone(&app)));
+    for witness in 0..app.control.witnesses().len() {
+        runtime.spawn(crate::witness::follow(Arc::clone(&app), witness));
+    }
+    runtime.spawn(check(Arc::clone(&app)));
     runtime.spawn(renew_certificate(Arc::clone(&app), config.clone(), tls));
     drop(guard);
 
@@ -131,12 +142,28 @@ fn open_control_plane(folder: &Path, config: &Config) -> Result<ControlPlane, Se
     let details = Details::none().name("environment-id", config.environment_id.clone()).map_err(|e| from_audit(&e))?;
     let started = Event::new("server.start", control.place()).with(details);
     control.log().record(started).map_err(|e| from_audit(&e))?;
+    control.anchor_documents()?;
     Ok(control)
 }
 
 fn fresh_certificate(app: &App, config: &Config) -> Result<Arc<rustls::ServerConfig>, ServerError> {
     let authority_key = app.control.authority_key()?;
     tls::server_config(&config.environment_id, &authority_key, &config.names, app.control.platform().clock.now())
+}
+
+/// TLS on a listener, with bounds on what one connection may hold and take.
+pub(crate) fn listener_of(
+    listener: TcpListener,
+    tls: RustlsConfig,
+    handle: Handle<SocketAddr>,
+) -> std::io::Result<axum_server::Server<SocketAddr, RustlsAcceptor>> {
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIME_MAX))
+        .handle(handle)
+        .first_request_timeout(HANDSHAKE_TIME_MAX)
+        .accept_error_handler(|_, error| tracing::debug!(%error, "a connection was refused"));
+    limit(&mut server);
+    Ok(server)
 }
 
 /// Bounds on what one connection may hold.
@@ -158,12 +185,42 @@ async fn every_second(app: Arc<App>) {
         interval.tick().await;
         round = round.wrapping_add(1);
         let app = Arc::clone(&app);
-        let work = tokio::task::spawn_blocking(move || {
-            app.control.log().flush_reads()?;
-            if round.is_multiple_of(CHECKPOINT_EVERY) { app.control.log().checkpoint().map(drop) } else { Ok(()) }
-        });
-        if let Ok(Err(error)) = work.await {
-            tracing::error!(%error, "the audit log cannot be written");
+        let work = tokio::task::spawn_blocking(move || keep_log(&app.control, round));
+        if let Ok(Err(problem)) = work.await {
+            tracing::error!(%problem, "the audit log cannot be kept");
+        }
+    }
+}
+
+/// What the log needs in some round: counted reads, a heartbeat, epochs, a checkpoint.
+fn keep_log(control: &ControlPlane, round: u32) -> Result<(), Problem> {
+    if control.log().halted().is_some() {
+        return Ok(()); // Why was said when it was halted.
+    }
+    control.log().flush_reads().map_err(|e| from_audit(&e))?;
+    if round.is_multiple_of(HEARTBEAT_EVERY) {
+        control.heartbeat()?;
+        control.anchor_scopes()?;
+    }
+    if round.is_multiple_of(CHECKPOINT_EVERY) {
+        control.anchor_documents()?;
+        control.checkpoint()?;
+    }
+    Ok(())
+}
+
+/// Runs the checks whose evidence will soon be out of date.
+async fn check(app: Arc<App>) {
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_CHECKS_AFTER, CHECK_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let app = Arc::clone(&app);
+        match tokio::task::spawn_blocking(move || app.trust.run_due(&app)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(checks)) => tracing::info!(checks, "checks ran"),
+            Ok(Err(problem)) => tracing::error!(code = problem.code, "checks could not be run"),
+            Err(error) => tracing::error!(%error, "checks could not be run"),
         }
     }
 }
@@ -194,6 +251,21 @@ impl RunningServer {
     /// The random name of its environment.
     pub fn environment_id(&self) -> &str {
         &self.environment_id
+    }
+
+    /// Does at once what otherwise comes each minute: writes counted reads, records a heartbeat and the epochs of the
+    /// stores, signs a checkpoint, and asks every witness to cosign it. Gives the newest cosigned checkpoint, if any.
+    pub fn keep_log(&self) -> Result<Option<SignedCheckpoint>, ServerError> {
+        let control = &self.app.control;
+        keep_log(control, HEARTBEAT_EVERY)?;
+        let asked = control.witnesses().ask_all(control.log());
+        match asked
+            .into_iter()
+            .find_map(|asked| if let Asked::OtherHistory(problem) = asked { Some(problem) } else { None })
+        {
+            Some(problem) => Err(ServerError::Refused(problem)),
+            None => Ok(control.witnesses().cosigned()),
+        }
     }
 
     fn runtime(&self) -> &Runtime {

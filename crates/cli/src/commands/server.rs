@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use creta_compliance::{Mode, Organisation};
 use creta_model::Environment;
 use creta_server::{InitOptions, RunningServer, ServeOptions, ServerError};
 use serde::{Deserialize, Serialize};
 
 use super::connect;
-use crate::args::{Connection, ServerCommand};
+use crate::args::{Connection, OrganisationMode, ServerCommand};
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Terminal, grouped};
 
@@ -17,25 +18,31 @@ const AUTHORITY_FILE: &str = "tls/ca.pem";
 
 pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        ServerCommand::Init { data, environment, listen } => init(&data, environment, listen, terminal),
+        ServerCommand::Init { data, environment, listen, organisation, mode, demonstration, security_contact } => {
+            let organisation = organisation.map(|name| Organisation {
+                name,
+                mode: match mode {
+                    OrganisationMode::Vendor => Mode::Vendor,
+                    OrganisationMode::InHouse => Mode::InHouse,
+                },
+                demonstration,
+            });
+            let mut options =
+                InitOptions { organisation, security_contacts: security_contact, ..InitOptions::default() };
+            if let Some(listen) = listen {
+                options.listen = listen;
+            }
+            init(&data, environment, &options, terminal)
+        }
         ServerCommand::Start { data, listen } => start(&data, listen, terminal),
         ServerCommand::Status(connection) => status(&connection, terminal),
     }
 }
 
-fn init(
-    data: &Path,
-    environment: String,
-    listen: Option<SocketAddr>,
-    terminal: &mut Terminal<'_>,
-) -> Result<(), Failure> {
+fn init(data: &Path, environment: String, options: &InitOptions, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let environment = Environment::parse(environment)
         .map_err(|error| Failure::usage("server/name", error.to_string(), "name another environment"))?;
-    let mut options = InitOptions::default();
-    if let Some(listen) = listen {
-        options.listen = listen;
-    }
-    let report = creta_server::init(data, &environment, &options).map_err(|error| failed(&error))?;
+    let report = creta_server::init(data, &environment, options).map_err(|error| failed(&error))?;
     terminal.show(&report, || {
         format!(
             "made a data folder for environment `{}`\n  \

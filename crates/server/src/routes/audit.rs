@@ -46,11 +46,23 @@ pub(super) async fn entries(guarded: Guarded, input: Input) -> Result<Response, 
     answer(&found)
 }
 
-/// The newest signed checkpoint, as a signed note of C2SP tlog-checkpoint.
-pub(super) async fn checkpoint(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckpointQuery {
+    /// The newest one that can be signed now, whether or not a witness has seen it.
+    #[serde(default)]
+    newest: bool,
+}
+
+/// The newest checkpoint that witnesses cosigned, as a signed note of C2SP tlog-checkpoint; the newest one where there are
+/// no witnesses, where none has answered yet, or where that is asked for.
+pub(super) async fn checkpoint(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let CheckpointQuery { newest } = input.query()?;
     let note = guarded
-        .act(Details::none(), |admitted| {
-            Ok(admitted.control.log().checkpoint().map_err(|e| from_audit(&e))?.as_str().to_owned())
+        .act(Details::none(), move |admitted| {
+            let cosigned = admitted.control.witnesses().cosigned().filter(|_| !newest);
+            let signed = cosigned.map_or_else(|| admitted.control.log().checkpoint(), Ok);
+            Ok(signed.map_err(|e| from_audit(&e))?.to_string())
         })
         .await?;
     Ok(typed("text/plain; charset=utf-8", note))

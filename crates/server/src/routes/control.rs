@@ -39,7 +39,7 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
     let request: TokenRequest = if input.require_content_type("application/x-www-form-urlencoded").is_ok() {
         let form = String::from_utf8(input.body.to_vec())
             .map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
-        Input { query: form, ..input_of(&input) }.query()?
+        input.with_query(form).query()?
     } else {
         input.json()?
     };
@@ -73,16 +73,6 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
     });
     let token = work.await.map_err(|_| internal())??;
     answer(&json!({"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}))
-}
-
-fn input_of(input: &Input) -> Input {
-    Input {
-        address: input.address,
-        path: input.path.clone(),
-        query: String::new(),
-        content_type: input.content_type.clone(),
-        body: input.body.clone(),
-    }
 }
 
 fn token_for(app: &App, account: &Account) -> Result<String, Refusal> {

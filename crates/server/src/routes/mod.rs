@@ -6,6 +6,7 @@ mod facts;
 mod project;
 mod queries;
 mod system;
+mod trust;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 use crate::context::{Guarded, Input, PlaceOf};
 use crate::http::App;
-use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, JSON_BYTES_MAX};
+use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, JSON_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::problem::Refusal;
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
@@ -107,6 +108,17 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/audit/tile/{level}/{*index}", AuditRead on Environment, Light, NO_BODY, audit::tile),
     guarded!(GET, "/v1/audit/proof/inclusion", AuditRead on Environment, Light, NO_BODY, audit::prove_inclusion),
     guarded!(GET, "/v1/audit/proof/consistency", AuditRead on Environment, Light, NO_BODY, audit::prove_consistency),
+    public!(GET, "/trust", NO_BODY, trust::index),
+    public!(GET, "/trust/", NO_BODY, trust::page),
+    public!(GET, "/trust/{*path}", NO_BODY, trust::part),
+    public!(POST, "/trust/report", REPORT_BYTES_MAX, trust::report),
+    public!(GET, "/.well-known/security.txt", NO_BODY, trust::security_txt),
+    guarded!(GET, "/v1/trust", TrustRead on Environment, Light, NO_BODY, trust::state),
+    guarded!(POST, "/v1/trust/run", TrustRun on Environment, Bulk, JSON_BYTES_MAX, trust::run),
+    guarded!(GET, "/v1/trust/inventory", TrustRead on Environment, Light, NO_BODY, trust::inventory),
+    guarded!(POST, "/v1/trust/inventory", InventoryDeclare on Environment, Light, JSON_BYTES_MAX, trust::declare),
+    guarded!(GET, "/v1/trust/reports", TrustRead on Environment, Light, NO_BODY, trust::reports),
+    guarded!(POST, "/v1/trust/reports/{id}", ReportDecide on Environment, Light, JSON_BYTES_MAX, trust::decide),
     guarded!(POST, "/v1/audit/verify", AuditRead on Environment, Bulk, NO_BODY, audit::verify),
 ];
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use creta_audit::{AuditError, Log};
-use creta_model::Problem;
+use creta_model::{Instant, Problem};
 use creta_platform::{FileError, Files, Platform};
 use creta_proof::witness::AddCheckpoint;
 use creta_proof::{Hash, SignedCheckpoint, VerifierKey};
@@ -98,13 +98,25 @@ impl Witnesses {
         self.each.iter().map(|witness| (witness.key.name(), witness.url.as_str()))
     }
 
+    /// Name of each, and when it last cosigned, if it ever did.
+    pub(crate) fn cosigned_at(&self) -> impl Iterator<Item = (&str, Option<Instant>)> {
+        self.each.iter().map(|witness| {
+            let standing = witness.standing();
+            let time = standing.cosigned.as_ref().and_then(|signed| signed.cosigned(&witness.key).ok());
+            (witness.key.name(), time.and_then(|time| Instant::from_micros(time.micros()).ok()))
+        })
+    }
+
     /// Asks all of them what they saw of this log, before anything is appended or signed. Those that do not answer are
     /// asked again later; what they cosigned in earlier runs counts too.
     pub(crate) fn check_at_start(&self, log: &Log) -> Result<(), Problem> {
         for (witness, shown) in self.each.iter().zip(self.shown(log)) {
             match shown {
                 Ok(Some(shown)) if !witness.vouches(log, &shown)? => {
-                    tracing::warn!(witness = witness.key.name(), "it shows a checkpoint that this log and it did not sign");
+                    tracing::warn!(
+                        witness = witness.key.name(),
+                        "it shows a checkpoint that this log and it did not sign"
+                    );
                 }
                 Ok(Some(shown)) if witness.refuses(log, &shown)? => return Err(other_history(log, witness, &shown)),
                 Ok(Some(shown)) => witness.standing().known = Some(shown.claimed().size),
@@ -131,8 +143,11 @@ impl Witnesses {
         let mut disagreeing = Vec::new();
         for (witness, shown) in self.each.iter().zip(self.shown(log)) {
             let shown = shown.map_err(|reason| {
-                Problem::new("audit/witness-silent", format!("witness `{}` does not answer: {reason}", witness.key.name()))
-                    .with_help("the notice names the checkpoint that it knows; try again when it runs")
+                Problem::new(
+                    "audit/witness-silent",
+                    format!("witness `{}` does not answer: {reason}", witness.key.name()),
+                )
+                .with_help("the notice names the checkpoint that it knows; try again when it runs")
             })?;
             let Some(shown) = shown.filter(|shown| witness.vouches(log, shown).unwrap_or(false)) else { continue };
             let continues = log.root(shown.claimed().size).is_ok_and(|root| root == shown.claimed().root);
@@ -158,7 +173,10 @@ impl Witnesses {
         let ask = &ask;
         std::thread::scope(|threads| {
             let asking: Vec<_> = self.each.iter().map(|witness| threads.spawn(move || ask(witness))).collect();
-            asking.into_iter().map(|asked| asked.join().unwrap_or_else(|_| Err("asking it failed".to_owned()))).collect()
+            asking
+                .into_iter()
+                .map(|asked| asked.join().unwrap_or_else(|_| Err("asking it failed".to_owned())))
+                .collect()
         })
     }
 
@@ -179,7 +197,8 @@ impl Witnesses {
     /// Asks every witness once to cosign what was published last, at the same time.
     pub(crate) fn ask_all(&self, log: &Log) -> Vec<Asked> {
         std::thread::scope(|threads| {
-            let asking: Vec<_> = (0..self.each.len()).map(|index| threads.spawn(move || self.ask(index, log))).collect();
+            let asking: Vec<_> =
+                (0..self.each.len()).map(|index| threads.spawn(move || self.ask(index, log))).collect();
             let failed = |_| Asked::Failed("asking it failed".to_owned());
             asking.into_iter().map(|asked| asked.join().unwrap_or_else(failed)).collect()
         })
@@ -227,7 +246,9 @@ impl Witnesses {
                 Reply::Cosigned(lines) => return Ok(self.keep(witness, newest, &lines)),
                 Reply::Known(known) if known <= size && known != old => old = known,
                 Reply::Known(_) | Reply::NotConsistent => return witness.explain(log),
-                Reply::Refused { status, reason } => return Ok(Asked::Failed(format!("it answered {status}: {reason}"))),
+                Reply::Refused { status, reason } => {
+                    return Ok(Asked::Failed(format!("it answered {status}: {reason}")));
+                }
             }
         }
         Ok(Asked::Failed("it says each time that it stands elsewhere".to_owned()))
@@ -360,7 +381,10 @@ fn log_origin(log: &Log) -> String {
 fn other_history(log: &Log, witness: &Witness, seen: &SignedCheckpoint) -> Problem {
     let (seen, name, own) = (seen.claimed(), witness.key.name(), log.size());
     let what = if seen.size > own {
-        format!("witness `{name}` has cosigned {} entries of this audit log, which has {own}: an older copy was put back", seen.size)
+        format!(
+            "witness `{name}` has cosigned {} entries of this audit log, which has {own}: an older copy was put back",
+            seen.size
+        )
     } else {
         format!("witness `{name}` has cosigned another history of this audit log's first {} entries", seen.size)
     };

@@ -45,7 +45,8 @@ impl WitnessClient {
                 .with_help("name the `tls/ca.pem` of the witness's data folder, or a copy of it")
         };
         let pem = std::fs::read(ca).map_err(|error| unusable(error.to_string()))?;
-        let root = Certificate::from_pem(&pem).map_err(|_| unusable("it holds no certificate in PEM form".to_owned()))?;
+        let root =
+            Certificate::from_pem(&pem).map_err(|_| unusable("it holds no certificate in PEM form".to_owned()))?;
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&[root]))
             .unversioned_rustls_crypto_provider(Arc::new(crate::tls::provider()))

@@ -231,7 +231,8 @@ impl WatchedLog {
     /// The newest checkpoint that was cosigned.
     pub fn newest(&self) -> Result<Option<SignedCheckpoint>, ServerError> {
         let parsed = self.checkpoint.as_deref().map(SignedCheckpoint::parse).transpose();
-        parsed.map_err(|error| Problem::new("witness/damaged", format!("a stored checkpoint is refused: {error}")).into())
+        parsed
+            .map_err(|error| Problem::new("witness/damaged", format!("a stored checkpoint is refused: {error}")).into())
     }
 }
 
@@ -378,7 +379,8 @@ impl Witness {
 
     fn cosignature(&self, checkpoint: &Checkpoint) -> Result<String, ServerError> {
         let now = Time::from_micros(self.clock.now().micros()).ok_or_else(|| {
-            Problem::new("witness/clock", "the clock shows a year that cosignatures cannot carry").with_help("set the clock")
+            Problem::new("witness/clock", "the clock shows a year that cosignatures cannot carry")
+                .with_help("set the clock")
         })?;
         Ok(checkpoint.cosign(&self.verifier, now, |text| {
             self.key.sign(text).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")

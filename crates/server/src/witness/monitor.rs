@@ -46,7 +46,12 @@ impl Alarm {
 }
 
 /// Checks that `new` is signed by the log and continues `old`, given the proof that the log gave. `None` when it does.
-pub fn check_growth(key: &VerifierKey, old: &SignedCheckpoint, new: &SignedCheckpoint, proof: &[Hash]) -> Option<Alarm> {
+pub fn check_growth(
+    key: &VerifierKey,
+    old: &SignedCheckpoint,
+    new: &SignedCheckpoint,
+    proof: &[Hash],
+) -> Option<Alarm> {
     let new = match new.verify(key) {
         Ok(new) => new,
         Err(error) => return Some(Alarm::new("not-signed", error.to_string())),
@@ -77,7 +82,9 @@ pub fn check_cosignature(
     };
     let at = match cosigned.verify(key).and_then(|_| cosigned.cosigned(witness)) {
         Ok(at) => at,
-        Err(error) => return Some(Alarm::new("not-cosigned", format!("what witness `{name}` shows is refused: {error}"))),
+        Err(error) => {
+            return Some(Alarm::new("not-cosigned", format!("what witness `{name}` shows is refused: {error}")));
+        }
     };
     let age = now.micros() - at.micros();
     (age > age_max.micros()).then(|| {
@@ -95,7 +102,8 @@ pub fn check_entries<'a>(seen: &mut Seen, entries: impl IntoIterator<Item = &'a 
             if entry.time < last {
                 alarms.push(Alarm::new("clock", format!("the log's clock was set back from {last} to {}", entry.time)));
             } else if seen.running && seconds_between(last, entry.time) > HEARTBEAT_GAP_SECONDS_MAX {
-                let message = format!("the log was silent from {last} to {}, and its server had not been stopped", entry.time);
+                let message =
+                    format!("the log was silent from {last} to {}, and its server had not been stopped", entry.time);
                 alarms.push(Alarm::new("gap", message));
             }
         }
@@ -154,7 +162,10 @@ mod tests {
     #[test]
     fn a_running_server_that_is_silent_for_more_than_90_seconds_raises_an_alarm() {
         let beats = |second: &str| {
-            [entry("server.start", "2026-03-01T12:00:00Z"), entry("log.heartbeat", &format!("2026-03-01T12:01:{second}Z"))]
+            [
+                entry("server.start", "2026-03-01T12:00:00Z"),
+                entry("log.heartbeat", &format!("2026-03-01T12:01:{second}Z")),
+            ]
         };
         assert_eq!(kinds(&check_entries(&mut seen(), &beats("30"))), [""; 0]);
         assert_eq!(kinds(&check_entries(&mut seen(), &beats("31"))), ["gap"]);

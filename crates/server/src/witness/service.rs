@@ -225,7 +225,10 @@ impl Serving {
 }
 
 /// Runs what reads and writes files; the turn is kept until it ends. `None` when it panicked.
-async fn blocking<T: Send + 'static>(turn: OwnedSemaphorePermit, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+async fn blocking<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let work = move || {
         let _turn = turn;
         work()

@@ -37,7 +37,8 @@ fn how_far_each_store_is_stands_in_the_log() {
     let facts = newest(Some("acme"), "facts");
     assert_eq!(facts["details"]["position"], "1");
     assert!(facts["details"]["chain"].as_str().expect("text").starts_with("sha256:"));
-    let position = |entry: Value| entry["details"]["position"].as_str().expect("text").parse::<u64>().expect("a number");
+    let position =
+        |entry: Value| entry["details"]["position"].as_str().expect("text").parse::<u64>().expect("a number");
     assert!(position(newest(Some("acme"), "metadata")) >= 1, "the deploy");
     assert!(position(newest(None, "metadata")) >= 2, "a tenant and an account");
 
@@ -132,7 +133,10 @@ fn attack_ci12_yesterdays_documents_of_the_control_plane_are_refused() {
     let problem = error.to_problem();
     assert_eq!(problem.code, "store/older-copy");
     let text = problem.to_string();
-    assert!(text.contains("control plane") && text.contains("metadata.sqlite") && text.contains("accept-older"), "{text}");
+    assert!(
+        text.contains("control plane") && text.contains("metadata.sqlite") && text.contains("accept-older"),
+        "{text}"
+    );
     accept_older(&server.data(), None, "the disk was lost").expect("accepted");
     server.start();
     assert_eq!(server.ask_token(&revoked.client_id, &revoked.secret).status, 200, "as the operator answered for");

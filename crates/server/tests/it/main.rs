@@ -1,6 +1,7 @@
 //! A real server on a free port, over TLS, with a data folder of its own: the whole path, and attacks on it.
 
 mod coverage;
+mod epochs;
 mod lifecycle;
 mod limits;
 mod path;
@@ -9,3 +10,5 @@ mod support;
 mod tenants;
 mod tls;
 mod tokens;
+mod trust;
+mod witness;

@@ -24,7 +24,8 @@ pub(crate) struct Server {
     pub(crate) admin: Credential,
     running: Option<RunningServer>,
     agent: Agent,
-    folder: TempDir,
+    data: PathBuf,
+    _folder: Option<TempDir>,
 }
 
 /// A client id, its secret and a token.
@@ -86,13 +87,31 @@ impl Server {
 
     pub(crate) fn with_workers(workers: WorkerConfig) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = InitOptions { listen: "127.0.0.1:0".parse().expect("valid"), workers, ..InitOptions::default() };
-        let data = folder.path().join("data");
-        let report = init(&data, &Environment::parse("prod").expect("valid"), &options).expect("made");
+        let report = make(folder.path(), workers);
+        let mut server = Self::serving(report);
+        server._folder = Some(folder);
+        server
+    }
+
+    /// One in `data` of a folder that the test keeps, made there if it is not there yet.
+    pub(crate) fn at(folder: &std::path::Path) -> Self {
+        let kept = folder.join("report.json");
+        let report = match std::fs::read(&kept) {
+            Ok(report) => serde_json::from_slice(&report).expect("a report"),
+            Err(_) => {
+                let report = make(folder, WorkerConfig::default());
+                std::fs::write(&kept, serde_json::to_vec(&report).expect("JSON")).expect("written");
+                report
+            }
+        };
+        Self::serving(report)
+    }
+
+    fn serving(report: InitReport) -> Self {
         let admin = std::fs::read_to_string(&report.admin).expect("written");
         let admin = serde_json::from_str(&admin).expect("a credential");
-        let agent = agent(&report.ca);
-        let mut server = Self { report, admin, running: None, agent, folder };
+        let (agent, data) = (agent(&report.ca), report.folder.clone());
+        let mut server = Self { report, admin, running: None, agent, data, _folder: None };
         server.start();
         server
     }
@@ -107,7 +126,7 @@ impl Server {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     pub(crate) fn running(&self) -> &RunningServer {
@@ -142,14 +161,7 @@ impl Server {
             }
             None => self.agent.run(request.body(()).expect("a request")),
         };
-        let mut response = response.expect("an answer");
-        let content_type = response.headers().get("content-type").map(|value| value.to_str().expect("text").to_owned());
-        Reply {
-            status: response.status().as_u16(),
-            content_type: content_type.unwrap_or_default(),
-            headers: response.headers().clone(),
-            body: response.body_mut().read_to_vec().expect("a body"),
-        }
+        read_reply(response.expect("an answer"))
     }
 
     pub(crate) fn get(&self, path: &str, token: &str) -> Reply {
@@ -213,6 +225,37 @@ impl Drop for Server {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().expect("stopped");
+        }
+    }
+}
+
+fn make(folder: &std::path::Path, workers: WorkerConfig) -> InitReport {
+    let options = InitOptions { listen: "127.0.0.1:0".parse().expect("valid"), workers, ..InitOptions::default() };
+    init(&folder.join("data"), &Environment::parse("prod").expect("valid"), &options).expect("made")
+}
+
+/// All of an answer.
+pub(crate) fn read_reply(mut response: ureq::http::Response<ureq::Body>) -> Reply {
+    let content_type = response.headers().get("content-type").map(|value| value.to_str().expect("text").to_owned());
+    Reply {
+        status: response.status().as_u16(),
+        content_type: content_type.unwrap_or_default(),
+        headers: response.headers().clone(),
+        body: response.body_mut().read_to_vec().expect("a body"),
+    }
+}
+
+/// Copies a folder and all in it.
+pub(crate) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("made");
+    std::fs::set_permissions(to, std::fs::metadata(from).expect("there").permissions()).expect("set");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).expect("copied");
         }
     }
 }

@@ -149,12 +149,16 @@ fn each_answer_is_the_one_of_the_specification() {
         ("an old size beyond the new", 400, request.replacen("old 12", "old 21", 1)),
         ("no old size", 400, request.replacen("old 12\n", "", 1)),
         ("no text", 400, "old \u{0}".to_owned()),
-        ("a proof of something else", 422, AddCheckpoint {
-            old: 12,
-            proof: log.tree.consistency(11, 20).expect("within"),
-            checkpoint: log.checkpoint(20),
-        }
-        .to_string()),
+        (
+            "a proof of something else",
+            422,
+            AddCheckpoint {
+                old: 12,
+                proof: log.tree.consistency(11, 20).expect("within"),
+                checkpoint: log.checkpoint(20),
+            }
+            .to_string(),
+        ),
         ("no proof", 422, AddCheckpoint { old: 12, proof: vec![], checkpoint: log.checkpoint(20) }.to_string()),
         ("too much", 413, "x".repeat(65 << 10)),
     ] {
@@ -391,7 +395,11 @@ fn attack_ch44_yesterdays_data_folder_is_noticed_through_the_witness() {
     for (what, folder, bad) in [
         ("another reason", &witness, ForkNotice { reason: "nothing was lost".to_owned(), ..written.clone() }),
         ("another head", &witness, ForkNotice { left: written.checkpoint.clone(), ..written.clone() }),
-        ("another entry", &witness, ForkNotice { entry: written.entry.replacen("left-size", "left-s1ze", 1), ..written.clone() }),
+        (
+            "another entry",
+            &witness,
+            ForkNotice { entry: written.entry.replacen("left-size", "left-s1ze", 1), ..written.clone() },
+        ),
         ("another place", &witness, ForkNotice { index: written.index - 1, ..written.clone() }),
         ("another witness", &other, written.clone()),
         ("another format", &witness, ForkNotice { format: "creta.fork/2".to_owned(), ..written.clone() }),

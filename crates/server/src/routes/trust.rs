@@ -1,0 +1,240 @@
+//! The trust page for everybody; checks, inventory and reports for administrators.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use creta_audit::Details;
+use creta_compliance::page::{HEADERS, PageFile, ReportProgress, report_received, report_status};
+use creta_model::Problem;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::context::{Guarded, Input};
+use crate::http::App;
+use crate::problem::{Refusal, from_audit, internal};
+use crate::routes::{json as answer, typed};
+use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, DECIDED_WITHIN, NewReport, Report, Step, Verdict};
+
+/// Published pages may be kept for so long by whoever stands between.
+const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=5");
+
+/// Runs `work` where it may wait for disks.
+async fn blocking<T: Send + 'static>(
+    app: Arc<App>,
+    work: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Refusal> {
+    Ok(tokio::task::spawn_blocking(move || work(&app)).await.map_err(|_| internal())??)
+}
+
+/// The page's address without its last slash.
+pub(super) async fn index(_app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
+    Ok(redirect("/trust/"))
+}
+
+/// The page itself.
+pub(super) async fn page(app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
+    file(app, "trust/index.html".to_owned()).await
+}
+
+/// Any other file of the site.
+pub(super) async fn part(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let path = input.path("path").to_owned();
+    if let Some(reference) = path.strip_prefix("report/").filter(|rest| !rest.is_empty()) {
+        return status(app, reference.trim_end_matches('/').to_owned()).await;
+    }
+    if path.ends_with('/') {
+        return file(app, format!("trust/{path}index.html")).await;
+    }
+    file(app, format!("trust/{path}")).await
+}
+
+async fn file(app: Arc<App>, path: String) -> Result<Response, Refusal> {
+    let found = blocking(app, move |app| {
+        let files = app.trust.site(&app.control)?;
+        match files.get(&path) {
+            Some(file) => Ok(Some(file.clone())),
+            None if files.contains_key(&format!("{path}/index.html")) => Ok(None),
+            None => Err(Problem::new("not-found/page", "the trust page has no such part")
+                .with_help("`/trust/` shows what there is")),
+        }
+    });
+    match found.await? {
+        Some(PageFile { content_type, bytes }) => {
+            let mut response = public(typed(content_type, bytes));
+            response.headers_mut().insert(header::CACHE_CONTROL, CACHE);
+            Ok(response)
+        }
+        // Links on the pages lead on from folders.
+        None => Ok(redirect("./")),
+    }
+}
+
+fn redirect(to: &'static str) -> Response {
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response()
+}
+
+/// With the headers that the pages are made for.
+fn public(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The contact for security issues (RFC 9116).
+pub(super) async fn security_txt(app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
+    let text = blocking(app, |app| app.trust.security_txt(&app.control)).await?;
+    let text = text.ok_or_else(|| {
+        Problem::new("not-found/security-contact", "no contact for security issues was configured")
+            .with_help("reports can be sent with the form at `/trust/report/`")
+    })?;
+    Ok(typed("text/plain; charset=utf-8", text))
+}
+
+/// Takes a report of a security issue, as a form or as JSON.
+pub(super) async fn report(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let as_form = input.require_content_type("application/x-www-form-urlencoded").is_ok();
+    let new: NewReport = if as_form {
+        let form = String::from_utf8(input.body.to_vec())
+            .map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
+        input.with_query(form).query()?
+    } else {
+        input.json()?
+    };
+    let address = input.address;
+    let report =
+        blocking(app.clone(), move |app| intake::receive(&app.control, &app.trust.intake, address, new)).await?;
+    let link = format!("/trust/report/{}", report.reference);
+    if as_form {
+        let page = report_received(app.trust.organisation(), &app.trust.intake_terms(), &report.reference, &link);
+        return Ok(public((StatusCode::CREATED, typed(page.content_type, page.bytes)).into_response()));
+    }
+    let body = json!({"reference": report.reference, "received_at": report.received_at, "status": link});
+    Ok((StatusCode::CREATED, answer(&body)?).into_response())
+}
+
+/// How a report stands, for whoever knows its reference.
+async fn status(app: Arc<App>, reference: String) -> Result<Response, Refusal> {
+    let page = blocking(app, move |app| {
+        let report = intake::find(&app.control, &reference)?;
+        Ok(report_status(app.trust.organisation(), &progress(&report)))
+    })
+    .await?;
+    Ok(public(typed(page.content_type, page.bytes)))
+}
+
+fn progress(report: &Report) -> ReportProgress {
+    ReportProgress {
+        reference: report.reference.clone(),
+        received_at: report.received_at,
+        acknowledge_by: report.received_at.plus(ACKNOWLEDGED_WITHIN),
+        acknowledged_at: report.acknowledged_at,
+        decide_by: report.received_at.plus(DECIDED_WITHIN),
+        decision: report
+            .decided
+            .as_ref()
+            .map(|decided| (decided.at, decided.verdict.as_str().to_owned(), decided.reason.clone())),
+    }
+}
+
+// For administrators.
+
+/// The report of this moment: every commitment, its state, and why.
+pub(super) async fn state(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    answer(&guarded.act(Details::none(), |admitted| Ok(admitted.app.trust.report(admitted.control)?)).await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunRequest {
+    /// Ids of checks; by default all.
+    #[serde(default)]
+    checks: Option<Vec<String>>,
+}
+
+/// Runs checks now.
+pub(super) async fn run(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let RunRequest { checks } = input.json()?;
+    let ran = guarded
+        .act(Details::none(), move |admitted| Ok(admitted.app.trust.run(admitted.app, checks.as_deref())?))
+        .await?;
+    answer(&json!({ "ran": ran }))
+}
+
+/// What was declared, what runs, and how they differ.
+pub(super) async fn inventory(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let found = guarded
+        .act(Details::none(), |admitted| {
+            let trust = &admitted.app.trust;
+            let observed = trust.observed(admitted.control)?;
+            let declared = trust.declared();
+            let drift = declared.as_ref().ok().map(|declared| declared.drift(&observed));
+            Ok(json!({
+                "observed": observed, "declared": declared.as_ref().ok(), "drift": drift,
+                "undeclared_because": declared.as_ref().err(),
+            }))
+        })
+        .await?;
+    answer(&found)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeclareRequest {
+    /// Who answers for what nobody answers for yet.
+    #[serde(default)]
+    owner: Option<String>,
+    /// Where it is.
+    #[serde(default)]
+    region: Option<String>,
+}
+
+/// Declares what runs, keeping every answer that people gave.
+pub(super) async fn declare(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let DeclareRequest { owner, region } = input.json()?;
+    for (name, text) in [("owner", &owner), ("region", &region)] {
+        if text.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > 100) {
+            return Err(Problem::new("request/declaration", format!("`{name}` has 1 to 100 characters")).into());
+        }
+    }
+    let declared = guarded
+        .act(Details::none(), move |admitted| {
+            let (owner, region) = (owner.as_deref(), region.as_deref());
+            Ok(admitted.app.trust.declare(admitted.control, owner, region, &admitted.permit)?)
+        })
+        .await?;
+    answer(&declared)
+}
+
+/// All reports of security issues.
+pub(super) async fn reports(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let reports = guarded.act(Details::none(), |admitted| Ok(intake::all(admitted.control)?)).await?;
+    let now = reports.iter().map(|report| json!({"report": report, "status": report.status()})).collect::<Vec<_>>();
+    answer(&json!({ "reports": now }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepRequest {
+    /// Absent: only acknowledge it.
+    #[serde(default)]
+    verdict: Option<Verdict>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Acknowledges a report, or decides on it.
+pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let StepRequest { verdict, reason } = input.json()?;
+    if verdict == Some(Verdict::Probe) {
+        return Err(Problem::new("request/verdict", "`probe` is for reports that checks send").into());
+    }
+    let reference = input.path("id").to_owned();
+    let details = Details::none().keyed("report", reference.as_bytes()).map_err(|e| from_audit(&e))?;
+    let step = verdict.map_or(Step::Acknowledge, |verdict| Step::Decide(verdict, reason));
+    let report = guarded
+        .act(details, move |admitted| Ok(intake::step(admitted.control, &reference, step, &admitted.permit)?))
+        .await?;
+    answer(&report)
+}

@@ -1,0 +1,81 @@
+//! The checks: each looks at the running server from outside, and first proves that it can turn red.
+
+mod clock;
+mod evidence;
+mod files;
+mod inventory;
+mod isolation;
+mod keys;
+mod log;
+mod permits;
+mod public;
+mod sealed;
+mod tls;
+mod witness;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use creta_compliance::{Finding, Observation};
+
+use crate::http::App;
+use crate::trust::client::Client;
+use crate::trust::probes::Probes;
+
+/// What checks look at.
+pub(crate) struct World<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) folder: &'a Path,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: &'a Client,
+    pub(crate) probes: &'a Probes,
+    /// How far wall clock and monotonic clock have run apart since the server started.
+    pub(crate) clock_drift: Duration,
+}
+
+/// A check. `Err` means that it could not look, which is never a pass.
+pub(crate) trait Check: Sync {
+    /// Its id in the registry.
+    fn id(&self) -> &'static str;
+    /// Plants a fault where it harms nobody, looks at it as at the real thing, and tells whether it was noticed.
+    fn notices_planted_fault(&self, world: &World<'_>) -> Result<bool, String>;
+    /// Looks at everything there is.
+    fn observe(&self, world: &World<'_>) -> Result<Observation, String>;
+}
+
+/// All checks, in the order in which they run.
+pub(crate) static CHECKS: &[&dyn Check] = &[
+    &clock::Clock,
+    &inventory::Inventory,
+    &tls::TlsListeners,
+    &permits::RoutePermits,
+    &isolation::Isolation,
+    &keys::KeyHierarchy,
+    &files::FileRefusals,
+    &sealed::SealedBytes,
+    &log::LogIntegrity,
+    &witness::LogWitness,
+    &evidence::EvidenceIntegrity,
+    &public::SecurityTxt,
+    &public::ReportIntake,
+];
+
+/// An observation under construction.
+#[derive(Default)]
+struct Seen(Observation);
+
+impl Seen {
+    fn subject(&mut self, subject: impl Into<String>) {
+        self.0.subjects.insert(subject.into());
+    }
+
+    fn finding(&mut self, subject: &str, code: &str, says: impl Into<String>) {
+        self.0.findings.push(Finding::new(subject, code, says));
+    }
+
+    fn raw(mut self, raw: serde_json::Value) -> Observation {
+        self.0.raw = raw;
+        self.0
+    }
+}

@@ -1,0 +1,91 @@
+//! What is published: the trust page, its proofs, and the contact for security issues.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use creta_audit::verify;
+use creta_compliance::SecurityTxt;
+use creta_compliance::page::{Intake, PageFile, Site, SiteOptions};
+use creta_model::{Instant, Problem, Span};
+use creta_proof::InclusionProof;
+
+use super::Trust;
+use super::intake::{ACKNOWLEDGED_WITHIN, DECIDED_WITHIN};
+use crate::control_plane::ControlPlane;
+use crate::problem::{from_audit, internal};
+
+/// A page is at most so old.
+const RENDERED_FOR: Span = Span::seconds(5);
+/// `security.txt` is good for this long from the moment it is asked for (RFC 9116 asks for less than a year).
+const CONTACT_GOOD_FOR: Span = Span::days(180);
+
+type Files = Arc<BTreeMap<String, PageFile>>;
+
+/// The site as it was last rendered.
+#[derive(Default)]
+pub(crate) struct Cache {
+    rendered: Mutex<Option<(Instant, Files)>>,
+}
+
+impl Trust {
+    /// All files of the site by path, rendered anew when the last rendering is older than a few seconds. Requests in
+    /// between share one rendering, so that reading the page often costs little (T16).
+    pub(crate) fn site(&self, control: &ControlPlane) -> Result<Files, Problem> {
+        let now = control.platform().clock.now();
+        let mut rendered = self.site.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, files)) = rendered.as_ref()
+            && now < at.plus(RENDERED_FOR)
+        {
+            return Ok(Arc::clone(files));
+        }
+        let files = Arc::new(self.render(control)?);
+        *rendered = Some((now, Arc::clone(&files)));
+        Ok(files)
+    }
+
+    /// Renders the site now.
+    pub(crate) fn render(&self, control: &ControlPlane) -> Result<BTreeMap<String, PageFile>, Problem> {
+        let report = self.report(control)?;
+        let signed = control.log().checkpoint().map_err(|e| from_audit(&e))?;
+        let proof = |index| {
+            let log = control.log();
+            let checkpoint = verify::verify_checkpoint(signed.as_str(), &log.verifier_key()).ok()?;
+            Some(
+                InclusionProof {
+                    index,
+                    proof: log.prove_inclusion(index, checkpoint.size).ok()?,
+                    entry: log.entry_bytes(index).ok()?,
+                    checkpoint: signed.clone(),
+                }
+                .to_string(),
+            )
+        };
+        let options =
+            SiteOptions { version: env!("CARGO_PKG_VERSION"), proof: &proof, intake: Some(self.intake_terms()) };
+        Ok(Site::render(&report, self.registry(), &options))
+    }
+
+    /// What is promised to whoever reports an issue.
+    pub(crate) fn intake_terms(&self) -> Intake {
+        Intake { acknowledge_within: ACKNOWLEDGED_WITHIN, decide_within: DECIDED_WITHIN }
+    }
+
+    /// The contact for security issues; `None` when nobody named one.
+    pub(crate) fn security_txt(&self, control: &ControlPlane) -> Result<Option<String>, Problem> {
+        if self.contacts().is_empty() {
+            return Ok(None);
+        }
+        let now = control.platform().clock.now();
+        let file = SecurityTxt {
+            contact: self.contacts().to_vec(),
+            expires: now.plus(CONTACT_GOOD_FOR),
+            canonical: Vec::new(),
+            policy: Vec::new(),
+            preferred_languages: vec!["en".to_owned()],
+        };
+        file.to_text(now).map(Some).map_err(|error| {
+            tracing::error!(%error, "`security_contacts` in config.toml are not valid");
+            internal()
+        })
+    }
+}

@@ -5,8 +5,8 @@
 //! follows from these and is made again by [`verify`]: raw outputs, population, sample, states over the period, the list
 //! of files, the page to read first, and the archive's own bytes. So there is nothing in a pack that could be edited
 //! without being noticed. Left out could be runs: each says when the run before it was, so one that is missing between
-//! others shows. What only the log can show is listed in [`PackReport::unprovable`], and [`PackReport::require_complete`]
-//! settles it with an exported log.
+//! others shows. What only the log can show is listed in [`PackReport::only_log_shows`], and
+//! [`PackReport::require_complete`] settles it with an exported log.
 
 mod archive;
 mod files;
@@ -108,6 +108,26 @@ pub enum PackError {
     OtherLog(#[source] ProofError),
 }
 
+impl PackError {
+    /// A stable word for it, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Archive { .. } => "pack/archive",
+            Self::NoFile { .. } => "pack/no-file",
+            Self::Stray { .. } => "pack/stray",
+            Self::Request { .. } => "pack/request",
+            Self::Differs { .. } => "pack/differs",
+            Self::Checkpoint(_) => "pack/checkpoint",
+            Self::NotProven { .. } => "pack/not-proven",
+            Self::Evidence { .. } => "pack/evidence",
+            Self::Missing { .. } => "pack/missing",
+            Self::LeftOut { .. } => "pack/left-out",
+            Self::OtherSeed => "pack/other-seed",
+            Self::OtherLog(_) => "pack/other-log",
+        }
+    }
+}
+
 /// A commitment that was asked for, with the checks that watch it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,8 +198,13 @@ pub struct PackReport {
     pub sample: u64,
     /// Indices of runs whose evidence is lost.
     pub lost: Vec<u64>,
-    /// What nobody can conclude from the pack alone, in sentences.
+    /// What only the log can show, in sentences: [`PackReport::require_complete`].
+    pub only_log_shows: Vec<String>,
+    /// What neither pack nor log can show, in sentences: what the operator claims.
     pub unprovable: Vec<String>,
+    /// The checkpoint as it was signed, with cosignatures if there are any.
+    #[serde(skip)]
+    pub signed: SignedCheckpoint,
     #[serde(skip)]
     indices: BTreeMap<String, BTreeSet<u64>>,
 }
@@ -210,8 +235,8 @@ impl Pack {
             return Err(PackError::Checkpoint(given));
         }
         let key = VerifierKey::parse(&self.verifier_key).map_err(PackError::Checkpoint)?;
-        let checkpoint = SignedCheckpoint::parse(&self.checkpoint).and_then(|signed| signed.verify(&key));
-        let checkpoint = checkpoint.map_err(PackError::Checkpoint)?;
+        let signed = SignedCheckpoint::parse(&self.checkpoint).map_err(PackError::Checkpoint)?;
+        let checkpoint = signed.verify(&key).map_err(PackError::Checkpoint)?;
         if checkpoint.size > NUMBER_MAX {
             return Err(PackError::Checkpoint(ProofError::Checkpoint { rule: "its size is larger than any log" }));
         }
@@ -248,8 +273,10 @@ impl Pack {
             controls,
             population,
             sample: population.min(request.sample),
-            unprovable: period::unprovable(request, &known, &lost),
+            only_log_shows: period::only_log_shows(request, &known, &lost),
+            unprovable: period::unprovable(),
             lost,
+            signed,
             indices,
         };
         Ok(Checked { files, report })

@@ -40,6 +40,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         witnesses: Witnesses,
     },
+    /// Check an evidence pack: every file, every run, and that none between others was left out.
+    Pack(Pack),
     /// Check that witnesses cosigned a checkpoint.
     Witnessed {
         /// File with a signed checkpoint, such as `checkpoint` of an exported log.
@@ -68,6 +70,25 @@ pub(crate) struct Log {
     pub(crate) witnesses: Witnesses,
     /// Accept that this entry is earlier than the one before it; again for each.
     #[arg(long, value_name = "INDEX")]
+    pub(crate) accept_set_back: Vec<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pack {
+    /// The file that `creta trust pack` wrote.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) key: LogKey,
+    /// The seed you chose: refuse a sample that was drawn with another.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<String>,
+    /// Folder of the exported log: refuse a pack that leaves out any run of it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) witnesses: Witnesses,
+    /// Accept that this entry of the exported log is earlier than the one before it; again for each.
+    #[arg(long, value_name = "INDEX", requires = "log")]
     pub(crate) accept_set_back: Vec<u64>,
 }
 

@@ -5,11 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use creta_proof::export::{Demands, ExportReport};
+use creta_proof::pack::PackError;
 use creta_proof::witness::{Witnessed, require_witnessed};
 use creta_proof::{Checkpoint, ConsistencyProof, ExportedLog, InclusionProof, ProofError, SignedCheckpoint};
 use serde::Serialize;
 
 use crate::args::{Command, Log};
+use crate::pack::PackVerified;
 
 /// Why a command does not end well.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,9 @@ pub(crate) enum Failure {
     /// What was given does not verify, or is not what it claims to be.
     #[error(transparent)]
     NotVerified(#[from] ProofError),
+    /// The pack does not verify, or is not one.
+    #[error("{}", crate::pack::with_cause(.0))]
+    Pack(PackError),
     /// The command was not given what it needs.
     #[error("{message}")]
     Usage { message: String },
@@ -26,6 +31,7 @@ impl Failure {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NotVerified(error) => error.code(),
+            Self::Pack(error) => error.code(),
             Self::Usage { .. } => "usage",
         }
     }
@@ -47,6 +53,7 @@ pub(crate) enum Verified {
         new: Checkpoint,
         witnessed: Vec<Witnessed>,
     },
+    Pack(Box<PackVerified>),
     Witnessed {
         checkpoint: Checkpoint,
         witnessed: Vec<Witnessed>,
@@ -69,6 +76,7 @@ pub(crate) fn check(command: &Command) -> Result<Verified, Failure> {
             let witnessed = require_witnessed(&proof.new, &witnesses.witness, witnesses.witnessed_after)?;
             Ok(Verified::Consistency { old, new, witnessed })
         }
+        Command::Pack(pack) => Ok(Verified::Pack(Box::new(crate::pack::check_pack(pack)?))),
         Command::Witnessed { file, log, witness, witnessed_after } => {
             let signed = SignedCheckpoint::parse(&read(file)?)?;
             let checkpoint = signed.verify(&log.key)?;
@@ -79,10 +87,7 @@ pub(crate) fn check(command: &Command) -> Result<Verified, Failure> {
 }
 
 fn check_log(log: &Log) -> Result<Verified, Failure> {
-    if !log.folder.is_dir() {
-        let message = format!("`{}` is not a folder; name one that `creta audit export` wrote", log.folder.display());
-        return Err(Failure::Usage { message });
-    }
+    require_folder(&log.folder)?;
     let since = match &log.since {
         Some(file) => Some(SignedCheckpoint::parse(&read(file)?).map_err(|error| Failure::Usage {
             message: format!("`{}`: {error}", file.display()),
@@ -96,6 +101,14 @@ fn check_log(log: &Log) -> Result<Verified, Failure> {
         set_backs_accepted: log.accept_set_back.clone(),
     };
     Ok(Verified::Log(ExportedLog::new(&log.folder).verify(&log.log.key, &demands)?))
+}
+
+pub(crate) fn require_folder(folder: &Path) -> Result<(), Failure> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let message = format!("`{}` is not a folder; name one that `creta audit export` wrote", folder.display());
+    Err(Failure::Usage { message })
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
@@ -117,6 +130,7 @@ impl Verified {
                 let (old, Checkpoint { origin, size, root }) = (old.size, new);
                 (format!("verified: the {size} entries of {origin} begin with its first {old}\n  root     {root}"), witnessed)
             }
+            Self::Pack(pack) => (pack.text(), &pack.witnessed),
             Self::Witnessed { checkpoint, witnessed } => {
                 let Checkpoint { origin, size, root } = checkpoint;
                 (format!("verified: the checkpoint of {origin} at {size} entries\n  root     {root}"), witnessed)

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod pack;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -37,7 +38,7 @@ fn refuse(failure: &Failure, json: bool) -> String {
     } else {
         match failure {
             Failure::Usage { .. } => format!("error: {failure}"),
-            Failure::NotVerified(_) => format!("NOT verified: {failure}"),
+            Failure::NotVerified(_) | Failure::Pack(_) => format!("NOT verified: {failure}"),
         }
     }
 }

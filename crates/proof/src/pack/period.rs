@@ -135,20 +135,28 @@ fn timeline(request: &PackRequest, id: &str, fresh: i128, checks: &[&Known]) -> 
 }
 
 /// What the pack alone cannot show.
-pub(super) fn unprovable(request: &PackRequest, known: &BTreeMap<&str, Known>, lost: &[u64]) -> Vec<String> {
-    let of_lost = |index: &u64| format!("that nothing ran just before the run at {index}: its evidence is lost");
+pub(super) fn only_log_shows(request: &PackRequest, known: &BTreeMap<&str, Known>, lost: &[u64]) -> Vec<String> {
+    let of_lost = |index: &u64| format!("that nothing ran just before the run at {index}, whose evidence is lost");
     let mut open: Vec<String> = lost.iter().map(of_lost).collect();
     for (check, runs) in known {
         match runs.last() {
-            None => open.push(format!("that `{check}` never ran: only the log can show it")),
+            None => open.push(format!("that `{check}` never ran")),
             Some((last, _)) if *last < request.until.micros() => {
                 let at = Time::from_micros(*last).expect("the time of a run");
-                open.push(format!("that `{check}` did not run after {at}: only the log can show it"));
+                open.push(format!("that `{check}` did not run after {at}"));
             }
             Some(_) => {}
         }
     }
-    open.push("that a pass counts for as long as the pack says: compare the freshness with what was promised".to_owned());
-    open.push("that these checks are all that watch the commitments: compare them with the published registry".to_owned());
     open
+}
+
+/// What the operator claims.
+pub(super) fn unprovable() -> Vec<String> {
+    [
+        "that a pass counts for as long as the pack says: compare the freshness with what was promised",
+        "that these checks are all that watch the commitments: compare them with the published registry",
+    ]
+    .map(str::to_owned)
+    .into()
 }

@@ -1,6 +1,7 @@
 //! The tool as an auditor runs it.
 
 mod attacks;
+mod pack;
 mod world;
 
 use creta_proof::{ConsistencyProof, InclusionProof};

@@ -5,8 +5,7 @@
 
 use creta_audit::Entry;
 use creta_model::{Instant, Span};
-use creta_proof::verify::verify_consistency;
-use creta_proof::{Hash, SignedCheckpoint, Time, VerifierKey};
+use creta_proof::{Hash, SignedCheckpoint, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 /// Version of [`Seen::format`].
@@ -20,19 +19,26 @@ pub const HEARTBEAT_GAP_SECONDS_MAX: u64 = 90;
 pub struct Seen {
     /// [`SEEN_FORMAT`].
     pub format: String,
-    /// The newest checkpoint that was verified.
-    pub checkpoint: String,
+    /// The log's verifier key.
+    pub key: String,
+    /// How many entries were read.
+    pub size: u64,
+    /// Roots of the complete subtrees over them, widest first, in base64: enough to go on from.
+    subtrees: Vec<String>,
     /// Time of the last entry that was read; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_entry: Option<Instant>,
+    last_entry: Option<Instant>,
     /// Whether the last entry that says so says that the server runs.
-    pub running: bool,
+    running: bool,
+    /// How many forks the witness had accepted.
+    pub forks: usize,
 }
 
 /// Something that a person has to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// Stable name: `rolled-back`, `forked`, `not-signed`, `silent`, `gap`, `not-cosigned`, `witness-ahead`, `clock`.
+    /// Stable name: `unreachable`, `not-signed`, `rolled-back`, `forked`, `silent`, `gap`, `clock`, `not-cosigned`,
+    /// `fork-accepted`, `evidence`.
     pub kind: String,
     /// What was found.
     pub message: String,
@@ -45,27 +51,94 @@ impl Alarm {
     }
 }
 
-/// Checks that `new` is signed by the log and continues `old`, given the proof that the log gave. `None` when it does.
-pub fn check_growth(
-    key: &VerifierKey,
-    old: &SignedCheckpoint,
-    new: &SignedCheckpoint,
-    proof: &[Hash],
-) -> Option<Alarm> {
-    let new = match new.verify(key) {
-        Ok(new) => new,
-        Err(error) => return Some(Alarm::new("not-signed", error.to_string())),
-    };
-    let old = old.claimed();
-    if new.size < old.size {
-        let message = format!("the log had {} entries and shows {}: it was rolled back", old.size, new.size);
-        return Some(Alarm::new("rolled-back", message));
+impl Seen {
+    /// Nothing of this log yet.
+    pub fn nothing(key: &VerifierKey) -> Self {
+        Self {
+            format: SEEN_FORMAT.to_owned(),
+            key: key.to_string(),
+            size: 0,
+            subtrees: Vec::new(),
+            last_entry: None,
+            running: false,
+            forks: 0,
+        }
     }
-    let consistent = verify_consistency(old.size, new.size, &old.root, &new.root, proof);
-    consistent.err().map(|error| {
-        let message = format!("the log of {} entries does not continue that of {}: {error}", new.size, old.size);
-        Alarm::new("forked", message)
-    })
+
+    /// Reads the next entry, and checks the time since the one before: a server that runs is never silent for long.
+    /// Time while it was stopped, by an entry of its own, does not count.
+    pub fn read(&mut self, entry: &Entry) -> Option<Alarm> {
+        let mut alarm = None;
+        if let Some(last) = self.last_entry {
+            if entry.time < last {
+                alarm =
+                    Some(Alarm::new("clock", format!("the log's clock was set back from {last} to {}", entry.time)));
+            } else if self.running && seconds_between(last, entry.time) > HEARTBEAT_GAP_SECONDS_MAX {
+                let message =
+                    format!("the log was silent from {last} to {}, and its server had not been stopped", entry.time);
+                alarm = Some(Alarm::new("gap", message));
+            }
+        }
+        match entry.action.as_str() {
+            "server.start" | "log.heartbeat" => self.running = true,
+            "server.stop" => self.running = false,
+            _ => {}
+        }
+        self.last_entry = Some(entry.time);
+        // An entry that has no bytes has no hash that could lead to a signed root.
+        let leaf = entry.to_bytes().map_or_else(|_| Hash::empty(), |bytes| Hash::leaf(&bytes));
+        self.push(leaf);
+        alarm
+    }
+
+    /// Checks that the log signed `signed` and that it covers at least what was read before. `None` when it does.
+    pub fn check_signed(&self, key: &VerifierKey, signed: &SignedCheckpoint) -> Option<Alarm> {
+        match signed.verify(key) {
+            Err(error) => Some(Alarm::new("not-signed", error.to_string())),
+            Ok(new) if new.size < self.size => {
+                let message = format!("the log had {} entries and shows {}: it was rolled back", self.size, new.size);
+                Some(Alarm::new("rolled-back", message))
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// Checks that what was read is what a checkpoint, which [`check_signed`](Self::check_signed) passed, is about: that
+    /// it continues what was read in earlier rounds, and that no entry was shown other than it was signed.
+    pub fn check_root(&self, signed: &SignedCheckpoint) -> Option<Alarm> {
+        let claimed = signed.claimed();
+        if (claimed.size, claimed.root) == (self.size, self.root()) {
+            return None;
+        }
+        let message = format!("the log of {} entries is not what was read of it: it has another history", claimed.size);
+        Some(Alarm::new("forked", message))
+    }
+
+    /// Checks that the log is not silent now, after its newest entries were read.
+    pub fn check_silence(&self, now: Instant) -> Option<Alarm> {
+        let last = self.last_entry.filter(|_| self.running)?;
+        (seconds_between(last, now) > HEARTBEAT_GAP_SECONDS_MAX).then(|| {
+            Alarm::new("silent", format!("the log has been silent since {last}, and its server was not stopped"))
+        })
+    }
+
+    /// The root over what was read.
+    pub fn root(&self) -> Hash {
+        let hashes = self.subtrees.iter().map(|hash| Hash::from_base64(hash).unwrap_or_else(Hash::empty));
+        hashes.rev().reduce(|right, left| Hash::node(&left, &right)).unwrap_or_else(Hash::empty)
+    }
+
+    /// RFC 6962: an even count ends in two subtrees of one width, which become one.
+    fn push(&mut self, leaf: Hash) {
+        self.size += 1;
+        let mut hash = leaf;
+        for _ in 0..self.size.trailing_zeros() {
+            // A state that lacks one leads to another root, which is an alarm.
+            let left = self.subtrees.pop().and_then(|left| Hash::from_base64(&left)).unwrap_or_else(Hash::empty);
+            hash = Hash::node(&left, &hash);
+        }
+        self.subtrees.push(hash.to_base64());
+    }
 }
 
 /// Checks that a witness cosigned a checkpoint of the log not longer ago than `age_max`. `None` when it did.
@@ -89,47 +162,12 @@ pub fn check_cosignature(
     let age = now.micros() - at.micros();
     (age > age_max.micros()).then(|| {
         let seconds = age / 1_000_000;
-        Alarm::new("not-cosigned", format!("witness `{name}` cosigned {seconds} s ago, at {}", shown(at)))
+        Alarm::new("not-cosigned", format!("witness `{name}` cosigned {seconds} s ago, at {at}"))
     })
-}
-
-/// Reads entries that follow what was seen, in order, and checks the times between them: a server that runs is never
-/// silent for long. Times while it was stopped, by an entry of its own, do not count.
-pub fn check_entries<'a>(seen: &mut Seen, entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Alarm> {
-    let mut alarms = Vec::new();
-    for entry in entries {
-        if let Some(last) = seen.last_entry {
-            if entry.time < last {
-                alarms.push(Alarm::new("clock", format!("the log's clock was set back from {last} to {}", entry.time)));
-            } else if seen.running && seconds_between(last, entry.time) > HEARTBEAT_GAP_SECONDS_MAX {
-                let message =
-                    format!("the log was silent from {last} to {}, and its server had not been stopped", entry.time);
-                alarms.push(Alarm::new("gap", message));
-            }
-        }
-        match entry.action.as_str() {
-            "server.start" | "log.heartbeat" => seen.running = true,
-            "server.stop" => seen.running = false,
-            _ => {}
-        }
-        seen.last_entry = Some(entry.time);
-    }
-    alarms
-}
-
-/// Checks that the log is not silent now, after its newest entries were read.
-pub fn check_silence(seen: &Seen, now: Instant) -> Option<Alarm> {
-    let last = seen.last_entry.filter(|_| seen.running)?;
-    (seconds_between(last, now) > HEARTBEAT_GAP_SECONDS_MAX)
-        .then(|| Alarm::new("silent", format!("the log has been silent since {last}, and its server was not stopped")))
 }
 
 fn seconds_between(earlier: Instant, later: Instant) -> u64 {
     u64::try_from((later.micros() - earlier.micros()) / 1_000_000).unwrap_or(0)
-}
-
-fn shown(time: Time) -> String {
-    time.to_string()
 }
 
 #[cfg(test)]
@@ -152,11 +190,12 @@ mod tests {
     }
 
     fn seen() -> Seen {
-        Seen { format: SEEN_FORMAT.to_owned(), checkpoint: String::new(), last_entry: None, running: false }
+        let log = Log::in_memory(Environment::parse("prod").expect("valid")).expect("opens");
+        Seen::nothing(&VerifierKey::parse(&log.verifier_key()).expect("its own"))
     }
 
-    fn kinds(alarms: &[Alarm]) -> Vec<&str> {
-        alarms.iter().map(|alarm| alarm.kind.as_str()).collect()
+    fn kinds(seen: &mut Seen, entries: &[Entry]) -> Vec<String> {
+        entries.iter().filter_map(|entry| seen.read(entry)).map(|alarm| alarm.kind).collect()
     }
 
     #[test]
@@ -167,15 +206,15 @@ mod tests {
                 entry("log.heartbeat", &format!("2026-03-01T12:01:{second}Z")),
             ]
         };
-        assert_eq!(kinds(&check_entries(&mut seen(), &beats("30"))), [""; 0]);
-        assert_eq!(kinds(&check_entries(&mut seen(), &beats("31"))), ["gap"]);
+        assert_eq!(kinds(&mut seen(), &beats("30")), [""; 0]);
+        assert_eq!(kinds(&mut seen(), &beats("31")), ["gap"]);
 
         let mut seen = seen();
-        check_entries(&mut seen, &beats("30"));
-        assert_eq!(check_silence(&seen, at("2026-03-01T12:03:00Z")), None);
-        assert_eq!(check_silence(&seen, at("2026-03-01T12:03:01Z")).expect("silent").kind, "silent");
+        kinds(&mut seen, &beats("30"));
+        assert_eq!(seen.check_silence(at("2026-03-01T12:03:00Z")), None);
+        assert_eq!(seen.check_silence(at("2026-03-01T12:03:01Z")).expect("silent").kind, "silent");
         // The gap may lie between two rounds of the monitor.
-        assert_eq!(kinds(&check_entries(&mut seen, &[entry("deploy", "2026-03-01T12:09:00Z")])), ["gap"]);
+        assert_eq!(kinds(&mut seen, &[entry("deploy", "2026-03-01T12:09:00Z")]), ["gap"]);
     }
 
     #[test]
@@ -186,28 +225,40 @@ mod tests {
             entry("server.stop", "2026-03-01T12:00:10Z"),
             entry("server.start", "2026-03-02T09:00:00Z"),
         ];
-        assert_eq!(kinds(&check_entries(&mut seen, &day)), [""; 0]);
-        assert_eq!(kinds(&check_entries(&mut seen, &[entry("deploy", "2026-03-01T12:00:00Z")])), ["clock"]);
-        check_entries(&mut seen, &[entry("server.stop", "2026-03-02T09:00:01Z")]);
-        assert_eq!(check_silence(&seen, at("2026-03-09T00:00:00Z")), None);
+        assert_eq!(kinds(&mut seen, &day), [""; 0]);
+        assert_eq!(kinds(&mut seen, &[entry("deploy", "2026-03-01T12:00:00Z")]), ["clock"]);
+        kinds(&mut seen, &[entry("server.stop", "2026-03-02T09:00:01Z")]);
+        assert_eq!(seen.check_silence(at("2026-03-09T00:00:00Z")), None);
     }
 
     #[test]
-    fn attack_ch44_a_log_that_shrank_or_changed_raises_an_alarm() {
+    fn attack_ch44_a_log_that_shrank_changed_or_is_shown_otherwise_raises_an_alarm() {
         let prod = Environment::parse("prod").expect("valid");
         let log = Log::in_memory(prod.clone()).expect("opens");
-        let record = || log.record(Event::new("deploy", Place::Environment(prod.clone()))).expect("recorded");
         let key = VerifierKey::parse(&log.verifier_key()).expect("its own");
-        (0..3).for_each(|n| assert_eq!(record(), n));
-        let old = log.checkpoint().expect("signed");
-        (3..7).for_each(|n| assert_eq!(record(), n));
-        let new = log.checkpoint().expect("signed");
-        let proof = log.prove_consistency(3, 7).expect("within");
-        assert_eq!(check_growth(&key, &old, &new, &proof), None);
-        assert_eq!(check_growth(&key, &new, &old, &[]).expect("shrank").kind, "rolled-back");
-        assert_eq!(check_growth(&key, &old, &new, &proof[1..]).expect("not shown").kind, "forked");
-        let other = Log::in_memory(prod.clone()).expect("opens");
-        let other_key = VerifierKey::parse(&other.verifier_key()).expect("its own");
-        assert_eq!(check_growth(&other_key, &old, &new, &proof).expect("another key").kind, "not-signed");
+        let mut seen = Seen::nothing(&key);
+        let mut earlier: Option<(SignedCheckpoint, Seen)> = None;
+        for size in 1..20 {
+            log.record(Event::new("deploy", Place::Environment(prod.clone()))).expect("recorded");
+            let signed = log.checkpoint().expect("signed");
+            assert_eq!(seen.check_signed(&key, &signed), None);
+            assert_eq!(seen.check_root(&signed).expect("not read yet").kind, "forked");
+            let entry = log.entries(size - 1..size).expect("within").remove(0);
+            let mut edited = seen.clone();
+            edited.read(&Entry { action: "query".to_owned(), ..entry.clone() });
+            assert_eq!(edited.check_root(&signed).expect("shown otherwise").kind, "forked");
+            assert_eq!(seen.read(&entry), None);
+            assert_eq!(seen.check_root(&signed), None);
+            if let Some((older, _)) = &earlier {
+                assert_eq!(seen.check_signed(&key, older).expect("shrank").kind, "rolled-back");
+            }
+            earlier = Some((signed, seen.clone()));
+        }
+        let (signed, kept) = earlier.expect("some");
+        let stored = serde_json::to_string(&kept).expect("JSON");
+        assert_eq!(serde_json::from_str::<Seen>(&stored).expect("its own form").check_root(&signed), None);
+        let other = Log::in_memory(prod).expect("opens");
+        let other = VerifierKey::parse(&other.verifier_key()).expect("its own");
+        assert_eq!(kept.check_signed(&other, &signed).expect("another key").kind, "not-signed");
     }
 }

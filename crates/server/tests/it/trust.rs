@@ -72,16 +72,24 @@ fn attack_r4_changed_evidence_turns_its_commitment_red() {
     assert_eq!(commitment(&server, "CH-20")["state"], "met");
     // Whoever has the machine edits the newest document, which is evidence, past all interfaces.
     let database = rusqlite::Connection::open(server.data().join("metadata.sqlite")).expect("opens");
-    let edited = database.execute(
-        "UPDATE document SET sealed = (SELECT sealed FROM document ORDER BY rowid LIMIT 1)
-         WHERE rowid = (SELECT max(rowid) FROM document)",
-        [],
-    );
-    assert_eq!(edited.expect("edited"), 1);
+    let newest = "rowid = (SELECT max(rowid) FROM document)";
+    let whole: Vec<u8> = database
+        .query_row(&format!("SELECT sealed FROM document WHERE {newest}"), [], |row| row.get(0))
+        .expect("a document");
+    let edit = |sealed: &[u8]| {
+        let edited = database.execute(&format!("UPDATE document SET sealed = ?1 WHERE {newest}"), [sealed]);
+        assert_eq!(edited.expect("edited"), 1);
+    };
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    edit(&changed);
     let row = commitment(&server, "CH-20");
     assert_eq!(row["state"], "failing", "{row}");
     let page = server.send("GET", "/trust/commitments/CH-20/", None, None).text();
     assert!(page.contains("failing"), "{page}");
+
+    edit(&whole);
+    assert_eq!(commitment(&server, "CH-20")["state"], "met", "nothing else was wrong");
 }
 
 #[test]

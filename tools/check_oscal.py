@@ -1,15 +1,16 @@
-"""Validates OSCAL documents with another tool: `trestle validate` of compliance-trestle, in a workspace of its own.
+"""Validates OSCAL documents with another tool: `trestle validate`, in a workspace of its own.
 
     python tools/check_oscal.py FOLDER [--trestle PATH]
 
-FOLDER holds `catalog.json`, `component-definition.json` and `assessment-results.json`, as `creta trust oscal` writes
-them; `cargo nextest run -p creta-compliance oscal` leaves the same three for a small log in `target/tmp/oscal`. Trestle
-checks the form; that references lead somewhere is checked by `creta_compliance::oscal::check_references`, since trestle
-lets them dangle.
+FOLDER holds `catalog.json`, `component-definition.json` and `assessment-results.json`.
+`cargo nextest run -p creta-compliance oscal` leaves the three for a small log in `target/tmp/oscal`.
+Trestle checks the form. That references lead somewhere is checked by
+`creta_compliance::oscal::check_references`, since trestle lets them dangle.
 
 Trestle is no dependency of Creta. Install it apart, in the version that is named here:
 
-    python -m venv ~/.cache/creta/trestle && ~/.cache/creta/trestle/bin/pip install compliance-trestle==5.2.0
+    python -m venv ~/.cache/creta/trestle
+    ~/.cache/creta/trestle/bin/pip install compliance-trestle==5.2.0
 
 Ends with 0 if every document is valid, 1 if one is not, 2 if there is nothing to check or to check with.
 """
@@ -41,7 +42,7 @@ class CannotCheck(Exception):
 
 
 def find_trestle(given: str | None) -> str:
-    """The program: as given, where this page says to install it, or on the path. Its version has to be ours."""
+    """The program: as given, where this page says to install it, or on the path; of our version."""
     asked = str(Path(given).absolute()) if given else None  # It is run from another folder.
     found = asked or (str(TRESTLE_HOME) if TRESTLE_HOME.exists() else shutil.which("trestle"))
     if not found:
@@ -56,7 +57,9 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Runs a program and keeps what it says."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
     try:
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+        return subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, env=environment
+        )
     except OSError as error:
         raise CannotCheck(f"`{command[0]}` cannot be run: {error.strerror}") from error
 
@@ -102,7 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Checks, prints a line for each document, and says how it ended."""
     parser = argparse.ArgumentParser(description="Validates OSCAL documents with trestle.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--trestle", metavar="PATH", help="the program, where it is neither on the path nor in its home")
+    parser.add_argument(
+        "--trestle", metavar="PATH", help="the program, where it is neither on the path nor in its home"
+    )
     given = parser.parse_args(arguments)
     try:
         results = check(given.folder, find_trestle(given.trestle))

@@ -2,9 +2,10 @@
 
     python extract.py SCHEMA.json > 1.7.json
 
-SCHEMA.json is the whole compiled schema, profiles included, with the members `version`, `types`, `classes` and
-`objects`. Kept are names, types, permitted numbers and what is required; descriptions are not. Attributes whose type is
-not kept, and those of other profiles, are left out: an event that uses one is refused although OCSF would permit it.
+SCHEMA.json is the whole compiled schema, profiles included, with the members `version`, `types`, `classes`
+and `objects`. Kept are names, types, permitted numbers and what is required; descriptions are not. Attributes
+whose type is not kept, and those of other profiles, are left out: an event that uses one is refused although
+OCSF would permit it.
 """
 
 import json
@@ -61,7 +62,7 @@ def attribute(name: str, given: dict) -> dict | None:
     """One attribute, or None where Creta has no use for it."""
     kind = given.get("object_type") or given["type"]
     profile = given.get("profile")
-    if kind not in SCALARS and kind not in OBJECTS or profile not in (None, PROFILE):
+    if kind not in SCALARS.keys() | OBJECTS or profile not in (None, PROFILE):
         return None
     kept: dict = {"is": kind}
     if given.get("is_array"):
@@ -70,7 +71,11 @@ def attribute(name: str, given: dict) -> dict | None:
         kept["required"] = True
     if profile:
         kept["profile"] = profile
-    if given.get("enum") and SCALARS.get(kind) == "integer" and name not in ("class_uid", "category_uid", "type_uid"):
+    if (
+        given.get("enum")
+        and SCALARS.get(kind) == "integer"
+        and name not in ("class_uid", "category_uid", "type_uid")
+    ):
         kept["in"] = {number: given["enum"][number]["caption"] for number in sorted(given["enum"], key=int)}
         if given.get("sibling"):
             kept["named"] = given["sibling"]
@@ -112,8 +117,14 @@ def main() -> None:
     for title, group in (("classes", classes), ("objects", objects)):
         shapes = []
         for name, shape in group.items():
-            rest = [f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in shape.items() if key != "attributes"]
-            own = [f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in shape["attributes"].items()]
+            rest = [
+                f"   {json.dumps(key)}: {json.dumps(value)}"
+                for key, value in shape.items()
+                if key != "attributes"
+            ]
+            own = [
+                f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in shape["attributes"].items()
+            ]
             rest.append('   "attributes": {\n' + ",\n".join(own) + "\n   }")
             shapes.append(f"  {json.dumps(name)}: {{\n" + ",\n".join(rest) + "\n  }")
         lines.append(f' "{title}": {{\n' + ",\n".join(shapes) + "\n }")

@@ -228,6 +228,29 @@ fn attack_ci12_a_log_that_was_begun_anew_or_is_older_is_refused() {
 }
 
 #[test]
+fn attack_ci12_a_shortened_log_is_noticed_by_who_knows_more() {
+    let disk = Disk::new();
+    let store = disk.filled("acme");
+    let acknowledged = store.position();
+    drop(store);
+    let log = disk.paths("/log/").remove(0);
+    let whole = disk.bytes(&log);
+    let open = |known| FactStore::open_known(&disk.platform, key("acme"), "dev/acme/facts", known);
+    for cut in [1, 40, whole.len() / 4] {
+        disk.files.replace(&log, &whole[..whole.len() - cut]).expect("space");
+        let before = disk.copy();
+        match open(acknowledged) {
+            Err(StoreError::Ahead { given, end, .. }) => assert!(given == acknowledged && end < acknowledged),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("acknowledged facts are missing"),
+        }
+        assert!(disk.copy() == before, "evidence was removed");
+    }
+    disk.files.replace(&log, &whole).expect("space");
+    assert_eq!(open(acknowledged).expect("the whole log").position(), acknowledged);
+}
+
+#[test]
 fn attack_ci12_yesterdays_folder_is_noticed_by_a_kept_epoch() {
     let disk = Disk::new();
     let store = disk.filled("acme");

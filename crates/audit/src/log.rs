@@ -378,7 +378,10 @@ impl Log {
             let (entry, index) = (entry?, reader.entries());
             // Stricter than an outsider can be: this build knows every field.
             let Entry { time, .. } = Entry::parse(&entry).map_err(|rule| ProofError::Entry { index, rule })?;
-            reader.add(Hash::leaf(&entry), Time::from_micros(time.micros()).expect("an instant has a year of four digits"));
+            reader.add(
+                Hash::leaf(&entry),
+                Time::from_micros(time.micros()).expect("an instant has a year of four digits"),
+            );
             if reader.entries() == checkpoint.size {
                 signed_root = reader.root();
             }

@@ -317,7 +317,10 @@ fn verify_reads_the_storage_again() {
     let mut entries = world.stolen_entries();
     entries.swap(0, 1);
     world.forge_entries(&entries);
-    assert!(matches!(log.verify(), Err(AuditError::Proof(ProofError::Inconsistent { size: 5 }))), "memory alone would not notice");
+    assert!(
+        matches!(log.verify(), Err(AuditError::Proof(ProofError::Inconsistent { size: 5 }))),
+        "memory alone would not notice"
+    );
     world.forge_entries(&entries[..4]);
     assert!(matches!(log.verify(), Err(AuditError::Proof(ProofError::Shorter { entries: 4, checkpoint: 5 }))));
     world.put(ENTRIES, &world.bytes(ENTRIES)[1..]);

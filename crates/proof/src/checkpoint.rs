@@ -31,7 +31,11 @@ impl Checkpoint {
 
     /// This checkpoint as a signed note. `key` is the log's, `sign` signs with its private half (Ed25519, RFC 8032).
     pub fn sign(self, key: &VerifierKey, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> SignedCheckpoint {
-        let by = Signature { name: key.name.clone(), key_id: key.key_id(), signature: sign(self.text().as_bytes()).to_vec() };
+        let by = Signature {
+            name: key.name.clone(),
+            key_id: key.key_id(),
+            signature: sign(self.text().as_bytes()).to_vec(),
+        };
         SignedCheckpoint { text: format!("{}\n{by}\n", self.text()), checkpoint: self, signatures: vec![by] }
     }
 
@@ -396,7 +400,8 @@ mod tests {
         let (signer, witness) = (signer(), Key::witness("witness.example.com/w1", 3));
         let signed = signer.sign(20_852_163, Hash::empty());
         let line = witness.cosign(signed.claimed(), at("2023-03-20T12:25:47.9Z".replace(".9", ".900000").as_str()));
-        let (name, encoded) = line.strip_prefix("\u{2014} ").and_then(|l| l.trim_end().split_once(' ')).expect("a line");
+        let (name, encoded) =
+            line.strip_prefix("\u{2014} ").and_then(|l| l.trim_end().split_once(' ')).expect("a line");
         let bytes = STANDARD.decode(encoded).expect("base64");
         assert_eq!((name, bytes.len()), ("witness.example.com/w1", 4 + 8 + 64));
         assert_eq!(bytes[..4], Hash::of(&[b"witness.example.com/w1\n\x04", &witness.public.public]).as_bytes()[..4]);

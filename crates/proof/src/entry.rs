@@ -30,7 +30,8 @@ pub fn check_entry(bytes: &[u8]) -> Result<Time, &'static str> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"action":"deploy","details":{"a":"1","b":"é"},"time":"2026-03-01T12:00:00Z","version":"creta.audit/1"}"#;
+    const GOOD: &str =
+        r#"{"action":"deploy","details":{"a":"1","b":"é"},"time":"2026-03-01T12:00:00Z","version":"creta.audit/1"}"#;
 
     #[test]
     fn the_time_of_an_entry_is_given() {

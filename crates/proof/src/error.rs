@@ -93,7 +93,9 @@ pub enum ProofError {
         size: u64,
     },
     /// An entry of an exported log whose hash is not the one beside it.
-    #[error("entry {index} is not the one that was logged: its hash is not in `{tile}`; it was edited, dropped or moved")]
+    #[error(
+        "entry {index} is not the one that was logged: its hash is not in `{tile}`; it was edited, dropped or moved"
+    )]
     Edited {
         /// Its index: the first that differs.
         index: u64,

@@ -30,9 +30,8 @@ const BUNDLES_AT_ONCE: usize = 64; // About 8 MB of entries.
 /// Paths of all tiles and bundles of a log of `size` entries: each bundle and its hash tile, then the upper levels.
 pub fn tile_paths(size: u64) -> impl Iterator<Item = String> {
     let bundles = tiles_at(0, size).flat_map(|(index, width)| [entries_path(index, width), tile_path(0, index, width)]);
-    let upper = (1..8).flat_map(move |level| {
-        tiles_at(level, size).map(move |(index, width)| tile_path(level, index, width))
-    });
+    let upper =
+        (1..8).flat_map(move |level| tiles_at(level, size).map(move |(index, width)| tile_path(level, index, width)));
     bundles.chain(upper)
 }
 
@@ -273,7 +272,11 @@ impl Tile {
             return Ok(known.or(Some(ProofError::Tile { tile, first: covered(0), last: covered(width) - 1 })));
         }
         let at = self.hashes.iter().zip(stored.chunks(32)).position(|(hash, stored)| hash.as_bytes() != stored);
-        Ok(known.or(at.map(|at| at as u64).map(|at| ProofError::Tile { tile, first: covered(at), last: covered(at + 1) - 1 })))
+        Ok(known.or(at.map(|at| at as u64).map(|at| ProofError::Tile {
+            tile,
+            first: covered(at),
+            last: covered(at + 1) - 1,
+        })))
     }
 }
 
@@ -344,7 +347,9 @@ impl ExportedLog {
         let witnessed = require_witnessed(&signed, &demands.witnesses, demands.witnessed_after)?;
         match log.clock_set_back.iter().find(|index| !demands.set_backs_accepted.contains(index)) {
             Some(&index) => Err(ProofError::ClockSetBack { index }),
-            None => Ok(ExportReport { origin: checkpoint.origin, log, since: since.map(|since| since.size), witnessed }),
+            None => {
+                Ok(ExportReport { origin: checkpoint.origin, log, since: since.map(|since| since.size), witnessed })
+            }
         }
     }
 

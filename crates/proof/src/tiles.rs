@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn other_paths_are_no_tiles() {
-        for bad in ["", "1", "0001", "x001", "001/002", "001.p/0", "001.p/256", "001.p/+7", "001.p/", ".p/3", "x1/002"] {
+        for bad in ["", "1", "0001", "x001", "001/002", "001.p/0", "001.p/256", "001.p/+7", "001.p/", ".p/3", "x1/002"]
+        {
             assert_eq!(parse_tile_index(bad), None, "{bad}");
         }
     }

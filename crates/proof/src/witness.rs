@@ -129,11 +129,7 @@ impl Refusal {
 
 /// Whether to cosign. `known` is size and root of the largest checkpoint of this log that was cosigned, `key` the log's.
 /// Gives the checkpoint to remember and to sign ([`Checkpoint::cosign`]). Time O(log of the size).
-pub fn consider(
-    known: Option<(u64, Hash)>,
-    request: &AddCheckpoint,
-    key: &VerifierKey,
-) -> Result<Checkpoint, Refusal> {
+pub fn consider(known: Option<(u64, Hash)>, request: &AddCheckpoint, key: &VerifierKey) -> Result<Checkpoint, Refusal> {
     let claimed = request.checkpoint.claimed();
     if claimed.origin != key.name() {
         return Err(Refusal::UnknownLog { origin: claimed.origin.clone() });
@@ -241,7 +237,8 @@ mod tests {
             assert_ne!(bad, text, "{what}");
             assert_eq!(AddCheckpoint::parse(&bad).expect_err(what).status(), 400, "{what}");
         }
-        let long = text.replacen("old 6\n", &format!("old 6\n{}", format!("{}\n", Hash::empty().to_base64()).repeat(61)), 1);
+        let long =
+            text.replacen("old 6\n", &format!("old 6\n{}", format!("{}\n", Hash::empty().to_base64()).repeat(61)), 1);
         assert_eq!(AddCheckpoint::parse(&long).expect_err("64 hashes").status(), 400);
     }
 

@@ -42,22 +42,10 @@ impl Failure {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Verified {
     Log(ExportReport),
-    Proof {
-        checkpoint: Checkpoint,
-        index: u64,
-        entry: serde_json::Value,
-        witnessed: Vec<Witnessed>,
-    },
-    Consistency {
-        old: Checkpoint,
-        new: Checkpoint,
-        witnessed: Vec<Witnessed>,
-    },
+    Proof { checkpoint: Checkpoint, index: u64, entry: serde_json::Value, witnessed: Vec<Witnessed> },
+    Consistency { old: Checkpoint, new: Checkpoint, witnessed: Vec<Witnessed> },
     Pack(Box<PackVerified>),
-    Witnessed {
-        checkpoint: Checkpoint,
-        witnessed: Vec<Witnessed>,
-    },
+    Witnessed { checkpoint: Checkpoint, witnessed: Vec<Witnessed> },
 }
 
 pub(crate) fn check(command: &Command) -> Result<Verified, Failure> {
@@ -89,9 +77,10 @@ pub(crate) fn check(command: &Command) -> Result<Verified, Failure> {
 fn check_log(log: &Log) -> Result<Verified, Failure> {
     require_folder(&log.folder)?;
     let since = match &log.since {
-        Some(file) => Some(SignedCheckpoint::parse(&read(file)?).map_err(|error| Failure::Usage {
-            message: format!("`{}`: {error}", file.display()),
-        })?),
+        Some(file) => Some(
+            SignedCheckpoint::parse(&read(file)?)
+                .map_err(|error| Failure::Usage { message: format!("`{}`: {error}", file.display()) })?,
+        ),
         None => None,
     };
     let demands = Demands {
@@ -112,9 +101,8 @@ pub(crate) fn require_folder(folder: &Path) -> Result<(), Failure> {
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    let bytes = fs::read(file).map_err(|error| Failure::Usage {
-        message: format!("`{}` cannot be read: {error}", file.display()),
-    })?;
+    let bytes = fs::read(file)
+        .map_err(|error| Failure::Usage { message: format!("`{}` cannot be read: {error}", file.display()) })?;
     String::from_utf8(bytes).map_err(|_| ProofError::ProofFile { rule: "it is not text" }.into())
 }
 
@@ -128,7 +116,10 @@ impl Verified {
             }
             Self::Consistency { old, new, witnessed } => {
                 let (old, Checkpoint { origin, size, root }) = (old.size, new);
-                (format!("verified: the {size} entries of {origin} begin with its first {old}\n  root     {root}"), witnessed)
+                (
+                    format!("verified: the {size} entries of {origin} begin with its first {old}\n  root     {root}"),
+                    witnessed,
+                )
             }
             Self::Pack(pack) => (pack.text(), &pack.witnessed),
             Self::Witnessed { checkpoint, witnessed } => {

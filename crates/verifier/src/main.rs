@@ -19,7 +19,11 @@ fn main() -> ExitCode {
         Err(failure) => (refuse(&failure, cli.json), if matches!(failure, Failure::Usage { .. }) { 2 } else { 1 }),
     };
     // Whoever reads it may be gone; the exit code still tells.
-    let _ = if code == 0 || cli.json { writeln!(std::io::stdout(), "{shown}") } else { writeln!(std::io::stderr(), "{shown}") };
+    let _ = if code == 0 || cli.json {
+        writeln!(std::io::stdout(), "{shown}")
+    } else {
+        writeln!(std::io::stderr(), "{shown}")
+    };
     ExitCode::from(code)
 }
 

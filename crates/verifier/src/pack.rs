@@ -99,7 +99,10 @@ impl PackVerified {
             line("", format!("a pass counts for {} s, as the pack says", asked.freshness_us / 1_000_000));
         }
         let compared = if self.seed_compared { "yours" } else { "compare it with yours, or give --seed" };
-        line("sample", format!("{} of {} subjects, seed `{}` ({compared})", report.sample, report.population, request.seed));
+        line(
+            "sample",
+            format!("{} of {} subjects, seed `{}` ({compared})", report.sample, report.population, request.seed),
+        );
         line("log", format!("{}, {} entries", report.checkpoint.origin, report.checkpoint.size));
         line("root", report.checkpoint.root.to_string());
         if !report.lost.is_empty() {

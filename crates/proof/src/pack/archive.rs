@@ -21,7 +21,9 @@ pub(super) fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, PackEr
     let bytes: usize = files.values().map(Vec::len).sum();
     let largest = files.values().map(|content| content.len() as u64).max().unwrap_or_default();
     if files.len() > FILES_MAX || bytes > ARCHIVE_BYTES_MAX || largest > FILE_BYTES_MAX {
-        return Err(PackError::Archive { rule: "it would be too large; ask for a shorter period or fewer commitments" });
+        return Err(PackError::Archive {
+            rule: "it would be too large; ask for a shorter period or fewer commitments",
+        });
     }
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -124,10 +126,7 @@ mod tests {
         let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
         let bomb = zip_of("manifest.json", &vec![0; 4 << 20], deflated);
         assert!(bomb.len() < 64 << 10, "small on the outside");
-        assert_eq!(
-            read(&bomb),
-            Err(PackError::Archive { rule: "one of its files is compressed or encrypted" })
-        );
+        assert_eq!(read(&bomb), Err(PackError::Archive { rule: "one of its files is compressed or encrypted" }));
     }
 
     #[test]

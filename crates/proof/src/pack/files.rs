@@ -124,7 +124,8 @@ pub(super) fn check_request(request: &PackRequest) -> Result<(), PackError> {
     if request.from >= request.until {
         return refuse("the period is empty");
     }
-    if !(1..=SEED_BYTES_MAX).contains(&request.seed.len()) || !request.seed.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !(1..=SEED_BYTES_MAX).contains(&request.seed.len()) || !request.seed.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         return refuse("a seed is 1 to 128 visible ASCII characters");
     }
     if !is_id(&request.environment) {
@@ -287,7 +288,12 @@ fn field(text: &str) -> String {
     if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-fn readme(request: &PackRequest, checkpoint: &Checkpoint, controls: &[ControlPeriod], sample: &[(Hash, &str, &str)]) -> String {
+fn readme(
+    request: &PackRequest,
+    checkpoint: &Checkpoint,
+    controls: &[ControlPeriod],
+    sample: &[(Hash, &str, &str)],
+) -> String {
     let mut text = format!(
         "Evidence for {controls}\n\
          in `{environment}`, from {from} up to {until}.\n\

@@ -119,7 +119,8 @@ fn timeline(request: &PackRequest, id: &str, fresh: i128, checks: &[&Known]) -> 
     let met = intervals.iter().filter(|stretch| stretch.state == PeriodState::Met);
     let met: i128 = met.map(|stretch| i128::from(stretch.until.micros()) - i128::from(stretch.from.micros())).sum();
     let whole = i128::from(until) - i128::from(from);
-    let count = |wanted: &[PeriodState]| intervals.iter().filter(|stretch| wanted.contains(&stretch.state)).count() as u64;
+    let count =
+        |wanted: &[PeriodState]| intervals.iter().filter(|stretch| wanted.contains(&stretch.state)).count() as u64;
     let within = || runs().filter(|(time, _)| (from..until).contains(time));
     let ended = |wanted| within().filter(|(_, outcome)| *outcome == wanted).count() as u64;
     Timeline {

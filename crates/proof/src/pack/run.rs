@@ -83,12 +83,7 @@ struct FindingForm {
 }
 
 /// The entry that a proof file carries, having checked the proof against the pack's checkpoint, whose signature is verified.
-pub(super) fn proven_entry(
-    index: u64,
-    proof: &str,
-    note: &str,
-    checkpoint: &Checkpoint,
-) -> Result<Vec<u8>, PackError> {
+pub(super) fn proven_entry(index: u64, proof: &str, note: &str, checkpoint: &Checkpoint) -> Result<Vec<u8>, PackError> {
     let refuse = |cause| PackError::NotProven { index, cause };
     let parsed = InclusionProof::parse(proof).map_err(refuse)?;
     if parsed.to_string() != proof {
@@ -277,7 +272,8 @@ pub(super) fn require_linked(runs: &[&Run], request: &PackRequest) -> Result<(),
 pub(super) fn require_spoken_for(runs: &[Run], request: &PackRequest) -> Result<(), PackError> {
     for control in &request.controls {
         for check in &control.checks {
-            let newest = runs.iter().filter(|run| run.check == *check && !run.is_lost).max_by_key(|run| run.observed_at);
+            let newest =
+                runs.iter().filter(|run| run.check == *check && !run.is_lost).max_by_key(|run| run.observed_at);
             if let Some(newest) = newest
                 && !newest.commitments.contains(&control.id)
             {

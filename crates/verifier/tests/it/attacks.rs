@@ -166,7 +166,8 @@ fn attack_ch44_cut_a_bundle() {
 fn attack_ch44_hide_something_in_another_spelling() {
     // Signed by the log itself: even so an entry that can be read in two ways is refused.
     let mut all = entries(SIZE);
-    all[300] = String::from_utf8(all[300].clone()).expect("text").replacen('{', r#"{"action":"query","#, 1).into_bytes();
+    all[300] =
+        String::from_utf8(all[300].clone()).expect("text").replacen('{', r#"{"action":"query","#, 1).into_bytes();
     Export::of(&all).verify(&[]).refused("entry 300 of the audit log is not valid: it is not canonical JSON");
 }
 

@@ -1,4 +1,5 @@
-//! Writes the trust page of a made-up deployment into a folder and prints how long that took and how large it is.
+//! Writes the trust page of a made-up deployment into a folder and prints how long that took and how large it is. The
+//! headers that a server has to send with it are in `headers.txt`.
 //!
 //!     cargo run -p creta-compliance --example render_page -- /tmp/site [runs]
 #![allow(clippy::print_stdout)] // It is a program that prints.
@@ -9,7 +10,8 @@ use std::time::Instant;
 
 use creta_compliance::Organisation;
 use creta_compliance::page::{
-    Intake, PageFile, ReportDraft, ReportProgress, Site, SiteOptions, report_form, report_received, report_status, text,
+    HEADERS, Intake, PageFile, ReportDraft, ReportProgress, Site, SiteOptions, report_form, report_received,
+    report_status, text,
 };
 use creta_model::Span;
 
@@ -36,8 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         render_ms.push(begin.elapsed().as_secs_f64() * 1e3);
     }
     let intervals: usize = report.commitments.iter().map(|row| row.history.intervals.len()).sum();
-    println!("{}", text(&report, Some("https://localhost:7443/trust/")));
-    println!("{} runs, {intervals} stretches of history", world.runs);
+    println!("{}", text(&report));
+    println!("{} entries, {intervals} stretches of history", world.ledger.lines());
     println!("report  {:8.1} ms (best of 5)", best(&report_ms));
     println!("render  {:8.1} ms (best of 5), {} files", best(&render_ms), files.len());
     files.extend(answers(&organisation, &intake, &report));
@@ -46,10 +48,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::create_dir_all(path.parent().ok_or("a file has a folder")?)?;
         std::fs::write(&path, &file.bytes)?;
     }
+    let headers: String = HEADERS.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    std::fs::write(Path::new(&folder).join("headers.txt"), headers)?;
     let largest = files.iter().filter(|(path, _)| path.starts_with("trust/commitments/"));
     let largest = largest.max_by_key(|(_, file)| file.bytes.len()).map(|(path, _)| path.clone());
     for (path, file) in &files {
-        if !path.starts_with("trust/commitments/") && !path.starts_with("trust/proofs/") || Some(path) == largest.as_ref() {
+        if !path.starts_with("trust/commitments/") && !path.starts_with("trust/proofs/")
+            || Some(path) == largest.as_ref()
+        {
             println!("{:9} B  {path}", file.bytes.len());
         }
     }

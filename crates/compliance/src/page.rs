@@ -105,13 +105,17 @@ impl Site {
             put(format!("{}/index.html", folder(&document.id)), PageFile::html(document::page(&view, document)));
         }
         for commitment in &report.commitments {
-            put(format!("commitments/{}/index.html", commitment.id), PageFile::html(commitment::page(&view, commitment)));
+            put(
+                format!("commitments/{}/index.html", commitment.id),
+                PageFile::html(commitment::page(&view, commitment)),
+            );
         }
         put("index.html".to_owned(), PageFile::html(overview::page(&view)));
         put("pillars/index.html".to_owned(), PageFile::html(pillar::page(&view)));
         put("frameworks/index.html".to_owned(), PageFile::html(framework::page(&view)));
         if let Some(intake) = &site.intake {
-            let form = intake::form_page(&layout::Frame::of(&view, "../", "report/"), intake, &ReportDraft::default(), None);
+            let form =
+                intake::form_page(&layout::Frame::of(&view, "../", "report/"), intake, &ReportDraft::default(), None);
             put("report/index.html".to_owned(), PageFile::html(form));
         }
         put("trust.json".to_owned(), PageFile::text("application/json", json::site(&view)));

@@ -49,7 +49,9 @@ pub enum SecurityTxtError {
         expires: Instant,
     },
     /// It promises too far ahead.
-    #[error("the security.txt expires at {expires}, more than {SECURITY_TXT_SPAN_MAX} ahead; choose an earlier instant")]
+    #[error(
+        "the security.txt expires at {expires}, more than {SECURITY_TXT_SPAN_MAX} ahead; choose an earlier instant"
+    )]
     TooFarAhead {
         /// When it would.
         expires: Instant,
@@ -190,7 +192,11 @@ fn invalid(field: &'static str, value: &str, rule: &'static str) -> SecurityTxtE
 fn require_uri(field: &'static str, value: &str, schemes: &[&str]) -> Result<(), SecurityTxtError> {
     let rest = schemes.iter().find_map(|scheme| value.strip_prefix(scheme));
     let Some(rest) = rest else {
-        let rule = if schemes.len() > 1 { "has to begin with `https://`, `mailto:` or `tel:`" } else { "has to begin with `https://`" };
+        let rule = if schemes.len() > 1 {
+            "has to begin with `https://`, `mailto:` or `tel:`"
+        } else {
+            "has to begin with `https://`"
+        };
         return Err(invalid(field, value, rule));
     };
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b);
@@ -210,7 +216,8 @@ fn require_uri(field: &'static str, value: &str, schemes: &[&str]) -> Result<(),
 /// A language tag of RFC 5646 as far as its form goes: letters, then groups of letters and digits.
 fn is_language(tag: &str) -> bool {
     let mut parts = tag.split('-');
-    let primary = parts.next().is_some_and(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphabetic()));
+    let primary =
+        parts.next().is_some_and(|part| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphabetic()));
     primary && parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
@@ -305,7 +312,10 @@ mod tests {
             ("Contact mailto:a@example.com\nExpires: 2026-12-01T00:00:00Z\n", "line 1"),
             ("Contact:mailto:a@example.com\nExpires: 2026-12-01T00:00:00Z\n", "no space"),
             ("Contact: mailto:a@example.com\n", "0 fields `Expires`"),
-            ("Contact: mailto:a@example.com\nExpires: 2026-12-01T00:00:00Z\nExpires: 2026-12-01T00:00:00Z\n", "2 fields"),
+            (
+                "Contact: mailto:a@example.com\nExpires: 2026-12-01T00:00:00Z\nExpires: 2026-12-01T00:00:00Z\n",
+                "2 fields",
+            ),
             ("Contact: mailto:a@example.com\nExpires: tomorrow\n", "line 2"),
             ("Contact: mailto:a@example.com\nExpires: 2026-11-01T00:00:00Z\n", "expired"),
             ("Expires: 2026-12-01T00:00:00Z\n", "needs a `Contact`"),

@@ -12,7 +12,7 @@ pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
     let frame = Frame::of(view, ROOT, "commitments/");
     let content = html! {
         p class="over" {
-            a href={ (ROOT) "#" (commitment.state.as_str()) } { "All commitments" } " / " span class="mono" { (commitment.id) }
+            a href={ (ROOT) "#" (parts::group(commitment.state)) } { "All commitments" } " / " span class="mono" { (commitment.id) }
             @if !commitment.folded.is_empty() { " carries " (ids(commitment)) }
         }
         h1 { (commitment.title) }
@@ -20,12 +20,12 @@ pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
         div class="verdict" {
             (parts::state(commitment.state))
             @if let Some(held) = &commitment.held { span class="tag" { (held) } }
-            p { (commitment.reason) }
+            p { (parts::prose(&commitment.reason)) }
         }
         div class="split" {
             div {
-                section { h2 { "How it is kept" } p { (commitment.behaviour) } }
-                section { h2 { "The attack that has to fail" } p { (commitment.attack) } (tests(commitment)) }
+                section { h2 { "How it is kept" } p { (parts::prose(&commitment.behaviour)) } }
+                section { h2 { "The attack that has to fail" } p { (parts::prose(&commitment.attack)) } (tests(commitment)) }
                 section {
                     h2 { "What watches it" }
                     @if commitment.checks.is_empty() { p class="quiet" { "Nothing yet." } }
@@ -63,7 +63,7 @@ fn facts(commitment: &CommitmentReport) -> Markup {
             dt { "Answers for it" } dd { (commitment.owner) }
             dt { "Protects" } dd { (pillars.join(", ")) }
         }
-        ul class="small quiet" { @for class in &commitment.class { li { (words::class(*class)) } } }
+        ul class="small quiet under" { @for class in &commitment.class { li { (words::class(*class)) } } }
     }
 }
 
@@ -72,8 +72,10 @@ fn tests(commitment: &CommitmentReport) -> Markup {
         @if commitment.attack_tests.is_empty() {
             p class="small quiet" { "No test attacks it yet." }
         } @else {
-            p class="small quiet" { "Tried at every build by:" }
-            ul class="tests" { @for test in &commitment.attack_tests { li { code { (test) } } } }
+            details class="small" {
+                summary { (words::counted(commitment.attack_tests.len() as u64, "test tries", "tests try")) " it at every build" }
+                ul class="tests" { @for test in &commitment.attack_tests { li { (parts::breakable(test)) } } }
+            }
         }
     }
 }
@@ -83,13 +85,12 @@ fn watched(view: &View<'_>, check: &CheckReport) -> Markup {
     let definition = view.registry.checks().find(|definition| definition.id == check.id);
     html! {
         div class="check" {
-            (parts::state(check.state))
-            h3 { (check.title) }
+            div class="pair" { h3 { (check.title) } (parts::state(check.state)) }
             @if let Some(definition) = definition { p class="small quiet" { (definition.observes) } }
-            @if let Some(reason) = &check.could_not { p { "It could not look: " (reason) } }
+            @if let Some(reason) = &check.could_not { p { "It could not look: " (parts::prose(reason)) } }
             @if !check.findings.is_empty() {
                 ul class="findings" {
-                    @for finding in &check.findings { li { (finding.says) " " code class="quiet" { (finding.subject) " " (finding.code) } } }
+                    @for finding in &check.findings { li { (parts::prose(&finding.says)) span class="small quiet" { code { (finding.subject) } " · " code { (finding.code) } } } }
                 }
             }
             dl class="facts" {

@@ -13,17 +13,17 @@ pub(super) fn page(view: &View<'_>, document: &Document) -> Markup {
     let frame = Frame::of(view, ROOT, &here);
     let states: Vec<State> = document.lines().map(|line| state(view.report, &line.id)).collect();
     let met = states.iter().filter(|state| **state == State::Met).count();
-    let mut part = None;
+    let parts = document.sections.iter().map(|section| section.part.as_deref());
+    let begins =
+        std::iter::once(None).chain(parts.clone()).zip(parts).map(|(before, part)| part.filter(|_| part != before));
     let content = html! {
         p class="over" { "Promises of a public document" @if let Some(date) = &document.date { " dated " (date) } }
         h1 { (document.title) }
         p class="lead" { "Its own order and headings; every line is in our words. Here " (met) " of its " (states.len()) " promises are met." }
         (parts::bar(&parts::counts(states.iter().copied())))
-        @for section in &document.sections {
-            @let begins = section.part.is_some() && section.part != part;
+        @for (section, begins) in document.sections.iter().zip(begins) {
             section {
-                @if begins { h2 { (section.part.as_deref().unwrap_or_default()) } }
-                ({ part.clone_from(&section.part); "" })
+                @if let Some(part) = begins { h2 { (part) } }
                 @if section.part.is_some() { h3 { (section.heading) } } @else { h2 { (section.heading) } }
                 ul class="rows" { @for line in &section.lines { (row(view.report, line)) } }
             }
@@ -37,8 +37,7 @@ fn row(report: &TrustReport, line: &Line) -> Markup {
     let elsewhere: Vec<&&CommitmentReport> = carriers.iter().filter(|carrier| carrier.id != line.id).collect();
     html! {
         li id=(line.id) {
-            (parts::state(state(report, &line.id)))
-            span class="id" { (line.id) }
+            (parts::state(state(report, &line.id))) " " span class="id" { (line.id) } " "
             div class="what" {
                 @match carriers.first() {
                     Some(first) => { a href=(parts::address(ROOT, first)) { (line.says) } }

@@ -23,12 +23,12 @@ pub(super) fn page(view: &View<'_>) -> Markup {
                 ul class="rows narrow" {
                     @for criterion in &framework.criteria {
                         li {
-                            span class="id" { (criterion.id) }
+                            span class="id" { (criterion.id) } " "
                             div class="what" {
                                 span { (criterion.title) }
                                 div class="chips" {
                                     @for commitment in &view.report.commitments {
-                                        @if answers(commitment, framework, &criterion.id) { (parts::chip(ROOT, commitment)) }
+                                        @if answers(commitment, framework, &criterion.id) { (parts::chip(ROOT, commitment)) " " }
                                     }
                                 }
                             }
@@ -44,8 +44,7 @@ pub(super) fn page(view: &View<'_>) -> Markup {
 /// Whether a commitment answers a criterion, by its own mapping or by the framework's.
 fn answers(commitment: &CommitmentReport, framework: &Framework, criterion: &str) -> bool {
     let by_itself = commitment.mappings.of(&framework.id).iter().any(|id| id == criterion);
-    by_itself
-        || framework.criteria.iter().any(|of| of.id == criterion && of.commitments.contains(&commitment.id))
+    by_itself || framework.criteria.iter().any(|of| of.id == criterion && of.commitments.contains(&commitment.id))
 }
 
 /// The criteria of a framework that a commitment answers, in the framework's order.

@@ -1,5 +1,6 @@
 //! A commitment's states over the last 90 days: as a picture with one column a day, and as the same in words.
 
+use creta_model::Instant;
 use maud::{Markup, html};
 
 use super::{parts, words};
@@ -27,16 +28,21 @@ pub(super) fn history(history: &PeriodSummary) -> Markup {
             }
             div class="axis" aria-hidden="true" { span { (&words::instant(first.from)[..10]) } span { (&words::instant(last.until)[..10]) } }
         }
-        p { (met) ". It began to fail " (failures) ", and " (gaps) " had no answer in time. A day shows its worst state." }
+        p { (met) ". It began to fail " (failures) ", and " (gaps) " had no answer in time. A day shows its worst state. Times are UTC." }
         ul class="spans" {
             @for span in history.intervals.iter().rev().take(LISTED_MAX) {
-                li { (parts::state(span.state)) span { (parts::time(span.from)) " to " (parts::time(span.until)) } }
+                li { (parts::state(span.state)) " " span { (minute(span.from)) " to " (minute(span.until)) } }
             }
         }
         @if history.intervals.len() > LISTED_MAX {
             p class="small quiet" { (words::number((history.intervals.len() - LISTED_MAX) as u64)) " earlier stretches are not listed here." }
         }
     }
+}
+
+/// An instant to the minute, since a stretch is read beside others.
+fn minute(at: Instant) -> Markup {
+    html! { time datetime=(at) { (&words::instant(at)[..16]) } }
 }
 
 /// Height of a state's column: no two states differ in colour alone.
@@ -77,7 +83,7 @@ fn columns(intervals: &[Interval]) -> Vec<(State, usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use creta_model::{Instant, Span};
+    use creta_model::Span;
 
     use super::*;
 
@@ -107,9 +113,10 @@ mod tests {
 
     #[test]
     fn the_picture_is_also_told_in_words() {
-        let told = history(&PeriodSummary::of(spans(&[(24, State::Failing), (48, State::Stale), (90 * 24, State::Met)])));
+        let told =
+            history(&PeriodSummary::of(spans(&[(24, State::Failing), (48, State::Stale), (90 * 24, State::Met)])));
         let told = told.into_string();
         assert!(told.contains("Met for 97.7 % of the last 90 days. It began to fail 1 time, and 1 stretch"), "{told}");
-        assert!(told.contains("2026-01-01 00:00:00 UTC"), "{told}");
+        assert!(told.contains(">2026-01-01 00:00</time> to "), "{told}");
     }
 }

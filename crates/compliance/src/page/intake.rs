@@ -64,7 +64,8 @@ pub fn report_form(organisation: &Organisation, intake: &Intake, draft: &ReportD
 /// The receipt for a report. `status_url` is a path on this server (`/trust/report/...`) where its progress can be seen;
 /// anything else is shown as text and not linked.
 pub fn report_received(organisation: &Organisation, intake: &Intake, reference: &str, status_url: &str) -> PageFile {
-    let is_ours = status_url.starts_with('/') && !status_url.starts_with("//") && !status_url.contains(['\\', '\n', '\r']);
+    let is_ours =
+        status_url.starts_with('/') && !status_url.starts_with("//") && !status_url.contains(['\\', '\n', '\r']);
     let content = html! {
         h1 { "Thank you. We have your report." }
         p class="lead" { "A person acknowledges it within " (words::span(intake.acknowledge_within)) ", and it is decided on within " (words::span(intake.decide_within)) ", with a reason." }

@@ -14,7 +14,8 @@ pub(super) struct Frame<'a> {
     organisation: &'a Organisation,
     /// Places to go to, with their names.
     places: Vec<(String, String)>,
-    report: Option<(&'a TrustReport, &'a str)>,
+    /// The report, the version of the software, and the newest entry of the log that there is a proof of.
+    report: Option<(&'a TrustReport, &'a str, Option<u64>)>,
 }
 
 impl<'a> Frame<'a> {
@@ -27,13 +28,14 @@ impl<'a> Frame<'a> {
         if view.intake.is_some() {
             places.push(("report/".to_owned(), "Report a problem".to_owned()));
         }
-        let report = Some((view.report, view.version));
+        let report = Some((view.report, view.version, view.proofs.keys().next_back().copied()));
         Self { root, here, organisation: &view.report.organisation, places, report }
     }
 
     /// The frame of an answer to somebody who reported something. It has the same looks and shows no report.
     pub(super) fn answer(root: &'a str, organisation: &'a Organisation) -> Self {
-        let places = [("", "Overview"), ("report/", "Report a problem")].map(|(to, name)| (to.to_owned(), name.to_owned()));
+        let places =
+            [("", "Overview"), ("report/", "Report a problem")].map(|(to, name)| (to.to_owned(), name.to_owned()));
         Self { root, here: "report/", organisation, places: places.into(), report: None }
     }
 
@@ -60,7 +62,7 @@ impl<'a> Frame<'a> {
                     (parts::sprite())
                     @if self.organisation.demonstration { (demonstration()) }
                     (self.top())
-                    @if let Some((report, _)) = self.report { @if !self.here.is_empty() { (strip(self.root, report)) } }
+                    @if let Some((report, ..)) = self.report { @if !self.here.is_empty() { (strip(self.root, report)) } }
                     main id="content" { div class="wide" { (content) } }
                     (self.foot())
                 }
@@ -94,9 +96,9 @@ impl<'a> Frame<'a> {
         html! {
             footer class="foot" {
                 div class="wide" {
-                    @if let Some((report, version)) = self.report {
+                    @if let Some((report, version, newest)) = &self.report {
                         (log(report))
-                        (verify(self.root, report))
+                        (verify(self.root, *newest))
                         div {
                             h2 { "This page" }
                             p { "Made from the log at " (parts::time(report.generated_at)) " by Creta " (version) ". It does not change by itself: if that is long ago, look at a newer one." }
@@ -113,8 +115,8 @@ impl<'a> Frame<'a> {
 
 fn demonstration() -> Markup {
     html! {
-        div class="demonstration" role="note" {
-            p class="wide" { strong { "Demonstration." } " Checks or documents behind this page are made up. It says nothing about any real organisation." }
+        aside class="demonstration" aria-label="Demonstration" {
+            p class="wide" { strong { "Demonstration." } " Checks or documents behind this page are made up." }
         }
     }
 }
@@ -124,11 +126,11 @@ fn strip(root: &str, report: &TrustReport) -> Markup {
     html! {
         section class="strip" aria-label="Numbers" {
             div class="wide" {
-                strong { "met " (report.met) " of " (report.total) }
+                strong { "met " (report.met) " of " (report.total) } " "
                 @for (state, count) in report.counts.iter().filter(|(state, _)| *state != State::Met) {
-                    span { (words::state(*state)) " " (count) }
+                    span { (words::state(*state)) " " (count) } " "
                 }
-                span { "log " a href={ (root) "#log" } { (words::number(report.log.size)) " entries" } }
+                span { "log " a href={ (root) "#log" } { (words::number(report.log.size)) " entries" } } " "
                 (parts::time(report.generated_at))
             }
         }
@@ -152,12 +154,12 @@ fn log(report: &TrustReport) -> Markup {
     }
 }
 
-fn verify(root: &str, report: &TrustReport) -> Markup {
+fn verify(root: &str, newest: Option<u64>) -> Markup {
     html! {
         div {
             h2 { "Check it yourself" }
-            p { "Each check names the entry of the log that its evidence stands in, with a proof file. " code { "creta-verify" } " reads proofs offline and believes only the key that you give it; take the key from somewhere else than this page." }
-            pre tabindex="0" { "creta-verify proof --key " (report.log.verifier_key) " 0.txt" }
+            p { "Each check names the entry of the log that its evidence stands in, with a proof file. " code { "creta-verify" } " reads proofs offline and believes only the key that you give it: one that you got elsewhere, and that should be the key shown here." }
+            @if let Some(index) = newest { pre tabindex="0" { "creta-verify proof " (index) ".txt --key KEY" } }
             p { a href={ (root) "#how" } { "How states come about" } }
         }
     }

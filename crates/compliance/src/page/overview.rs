@@ -45,7 +45,8 @@ pub(super) fn page(view: &View<'_>) -> Markup {
         }
         section {
             h2 { "All commitments" }
-            @for state in [State::Met, State::NotStarted] { (group(view, state)) }
+            (met(view))
+            (not_started(view))
         }
         section class="prose" id="exceptions" {
             h2 { "Exceptions" }
@@ -82,8 +83,8 @@ fn hero(view: &View<'_>) -> Markup {
                 ul class="counts" {
                     @for (state, count) in report.counts.iter().rev() {
                         li {
-                            @if *count > 0 { a href={ "#" (state.as_str()) } { (parts::state(*state)) } } @else { (parts::state(*state)) }
-                            span class="num" { (count) }
+                            @if *count > 0 { a href={ "#" (parts::group(*state)) } { (parts::state(*state)) } } @else { (parts::state(*state)) }
+                            " " span class="num" { (count) }
                         }
                     }
                 }
@@ -94,12 +95,14 @@ fn hero(view: &View<'_>) -> Markup {
 }
 
 fn attention(view: &View<'_>) -> Markup {
-    let urgent = [State::Failing, State::Unknown, State::Stale];
+    let mut urgent: Vec<&CommitmentReport> =
+        view.report.commitments.iter().filter(|commitment| commitment.state < State::NotStarted).collect();
+    urgent.sort_by_key(|commitment| commitment.state);
     html! {
-        section {
-            h2 { "Needs attention" }
+        section id="attention" {
+            h2 { "Needs attention" @if !urgent.is_empty() { span class="num" { (urgent.len()) } } }
             @if view.report.needs_attention() {
-                @for state in urgent { (group(view, state)) }
+                ul class="rows" { @for commitment in urgent { (parts::row("", commitment, true)) } }
             } @else {
                 p class="quiet" { "Nothing is failing, unknown or stale." }
             }
@@ -107,28 +110,41 @@ fn attention(view: &View<'_>) -> Markup {
     }
 }
 
-/// All commitments in a state; nothing where there are none.
-fn group(view: &View<'_>, state: State) -> Markup {
+fn met(view: &View<'_>) -> Markup {
     let own: Vec<&CommitmentReport> =
-        view.report.commitments.iter().filter(|commitment| commitment.state == state).collect();
-    let with_reason = state < State::NotStarted;
+        view.report.commitments.iter().filter(|commitment| commitment.state == State::Met).collect();
     html! {
         @if !own.is_empty() {
-            div class="group" id=(state.as_str()) {
-                h3 { (heading(state)) " " span class="quiet num" { (own.len()) } }
-                ul class="rows" { @for commitment in own { (parts::row("", commitment, with_reason)) } }
+            div class="group" id=(parts::group(State::Met)) {
+                h3 { "Met " span class="quiet num" { (own.len()) } }
+                ul class="rows" { @for commitment in own { (parts::row("", commitment, false)) } }
             }
         }
     }
 }
 
-fn heading(state: State) -> &'static str {
-    match state {
-        State::Failing => "Failing",
-        State::Unknown => "Unknown",
-        State::Stale => "Stale",
-        State::NotStarted => "Not started",
-        State::Met => "Met",
+/// The commitments that have not started, by what they wait for. There are many at first, so they stand close together.
+fn not_started(view: &View<'_>) -> Markup {
+    let own: Vec<&CommitmentReport> =
+        view.report.commitments.iter().filter(|commitment| commitment.state == State::NotStarted).collect();
+    let (held, others): (Vec<&CommitmentReport>, _) = own.iter().partition(|commitment| commitment.held.is_some());
+    let (in_part, unwatched): (Vec<&CommitmentReport>, Vec<&CommitmentReport>) =
+        others.into_iter().partition(|commitment| !commitment.checks.is_empty());
+    let kinds = [
+        ("Watched in part: what is watched holds, the rest is to come", in_part),
+        ("Not held: somebody outside has to issue what it needs", held),
+        ("Nothing watches it yet", unwatched),
+    ];
+    html! {
+        @if !own.is_empty() {
+            div class="group" id=(parts::group(State::NotStarted)) {
+                h3 { "Not started " span class="quiet num" { (own.len()) } }
+                @for (waits_for, kind) in kinds.iter().filter(|(_, kind)| !kind.is_empty()) {
+                    h4 { (waits_for) " " span class="num" { (kind.len()) } }
+                    ul class="close" { @for commitment in kind { li { (parts::chip("", commitment)) } } }
+                }
+            }
+        }
     }
 }
 
@@ -138,7 +154,7 @@ fn how(total: usize) -> Markup {
             h2 { "How states come about" }
             p { "A check looks at a known set of subjects. Just before, a fault is planted that it has to notice. What it saw is digested, the digest goes into the log, and only then does it count." }
             ul class="rows narrow" {
-                @for state in State::ALL.into_iter().rev() { li { (parts::state(state)) div class="what" { (words::meaning(state)) } } }
+                @for state in State::ALL.into_iter().rev() { li { (parts::state(state)) " " div class="what" { (words::meaning(state)) } } }
             }
         }
         section class="prose" {

@@ -7,10 +7,9 @@ use crate::{CommitmentReport, State, TrustReport};
 
 const COLUMNS: usize = 80;
 
-/// The report as text, at most 80 columns wide: the numbers, every commitment that is not merely not started, and where
-/// the rest can be read. `address` is where the trust page is served, if it is. Control characters are left out, so no
-/// text of a check can write over another.
-pub fn text(report: &TrustReport, address: Option<&str>) -> String {
+/// The report as text, at most 80 columns wide: the numbers, every commitment that is not merely not started, and the log
+/// it stands in. Control characters are left out, so no text of a check can write over another.
+pub fn text(report: &TrustReport) -> String {
     let mut out = String::new();
     let mut line = |text: &str| {
         out.push_str(text.trim_end());
@@ -42,17 +41,22 @@ pub fn text(report: &TrustReport, address: Option<&str>) -> String {
     }
     line(&not_started);
     line("");
-    line(&cut(&format!("log    {}, {}", report.log.origin, words::counted(report.log.size, "entry", "entries")), COLUMNS));
-    line(&format!("root   {}", report.log.root));
-    if let Some(address) = address {
-        line(&format!("page   {address}"));
-    }
+    line(&cut(
+        &plain(&format!("log    {}, {}", report.log.origin, words::counted(report.log.size, "entry", "entries"))),
+        COLUMNS,
+    ));
+    line(&cut(&plain(&format!("root   {}", report.log.root)), COLUMNS));
     out
 }
 
 fn row(line: &mut impl FnMut(&str), commitment: &CommitmentReport) {
     let age = commitment.evidence_age_s.map(words::age).unwrap_or_default();
-    let head = format!("{} {:<11}  {:<6}  ", words::mark(commitment.state), words::state(commitment.state), commitment.id.as_str());
+    let head = format!(
+        "{} {:<11}  {:<6}  ",
+        words::mark(commitment.state),
+        words::state(commitment.state),
+        commitment.id.as_str()
+    );
     let room = COLUMNS - head.chars().count() - 10;
     line(&format!("{head}{:<room$}{age:>10}", cut(&plain(&commitment.title), room)));
     if commitment.state < State::NotStarted {

@@ -138,7 +138,10 @@ mod tests {
     #[test]
     fn numbers_and_ages_are_never_rounded_up() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 59, 60, 3_599, 3_600, 172_799, 172_800].map(age), ["0 s", "59 s", "1 min", "59 min", "1 h", "47 h", "2 d"]);
+        assert_eq!(
+            [0, 59, 60, 3_599, 3_600, 172_799, 172_800].map(age),
+            ["0 s", "59 s", "1 min", "59 min", "1 h", "47 h", "2 d"]
+        );
         assert_eq!(
             [0, 1, 999, 1_000, 999_999, 1_000_000].map(percent),
             ["0 %", "under 0.1 %", "under 0.1 %", "0.1 %", "99.9 %", "100.0 %"]
@@ -147,7 +150,8 @@ mod tests {
 
     #[test]
     fn spans_and_instants_read_like_sentences() {
-        let spans = [Span::seconds(1), Span::seconds(90), Span::seconds(300), Span::hours(1), Span::days(7), Span::ZERO];
+        let spans =
+            [Span::seconds(1), Span::seconds(90), Span::seconds(300), Span::hours(1), Span::days(7), Span::ZERO];
         assert_eq!(spans.map(span), ["1 second", "90 seconds", "5 minutes", "1 hour", "7 days", "no time"]);
         let at = Instant::parse("2026-11-22T19:28:03.999999Z").expect("valid");
         assert_eq!(instant(at), "2026-11-22 19:28:03 UTC");

@@ -3,4 +3,5 @@
 mod ocsf;
 mod oscal;
 mod pack;
+mod page;
 mod recorded;

@@ -1,10 +1,14 @@
 # Everything a newcomer runs. Each target says what it does and asks nothing.
 
-.PHONY: demo test test-long bench
+.PHONY: demo attack test test-long bench
 
 # From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
 demo:
 	@scripts/demo
+
+# Five attacks against the demo, live: what refuses each, which promise that keeps, where it stands in the log.
+attack:
+	@scripts/attack
 
 # Every check that a change has to pass; the same file that CI runs.
 test:

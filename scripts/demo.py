@@ -1,4 +1,4 @@
-"""`make demo`: seven steps from a fresh clone to verified answers, with the flights of New York in 2013.
+"""`make demo`: eight steps from a fresh clone to verified answers, with the flights of New York in 2013.
 
 Everything it makes is in `.demo` and `target`. It asks nothing, stops what it started and can be run again.
 KEEP=1 leaves the server running; CRETA_PROFILE_FILE and the address to use it are shown at the end.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / ".demo"
 DATA = DEMO / "data"
+WITNESS = DEMO / "witness"
 PID_FILE = DEMO / "server.pid"
 VENV = DEMO / "venv"
 FLIGHTS = ROOT / "examples" / "flights"
@@ -100,7 +102,20 @@ def environment() -> dict[str, str]:
 def build(uv: str) -> None:
     """The command and the wheel, with the profile `demo`: quicker to build than a release, nearly as fast."""
     say(f"interpreter {sys.executable}, {sys.version.split()[0]}")
-    run("cargo", "build", "--locked", "--quiet", "--profile", "demo", "-p", "creta-cli", "-p", "creta-python")
+    run(
+        "cargo",
+        "build",
+        "--locked",
+        "--quiet",
+        "--profile",
+        "demo",
+        "-p",
+        "creta-cli",
+        "-p",
+        "creta-verifier",
+        "-p",
+        "creta-python",
+    )
     if not (VENV / "bin" / "python").exists():
         run(uv, "venv", "--quiet", "--python", sys.executable, VENV)
     python = VENV / "bin" / "python"
@@ -134,32 +149,57 @@ def free_port() -> int:
 def stop_kept_server() -> None:
     """Ends what an earlier `KEEP=1` left running on the same data, and nothing else."""
     try:
-        pid = int(PID_FILE.read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        kept = [int(pid) for pid in PID_FILE.read_text().split()]
     except (OSError, ValueError):
         return
-    if b"server" not in command or str(DATA).encode() not in command:
-        return
-    say(f"stopping the server of an earlier demo (process {pid})")
-    os.kill(pid, signal.SIGTERM)
-    for _ in range(300):
-        if not Path(f"/proc/{pid}").exists():
-            return
-        time.sleep(0.1)
-    raise Failed(f"the server of an earlier demo, process {pid}, does not end")
+    for pid in kept:
+        if not is_of_the_demo(pid):
+            continue
+        say(f"stopping what an earlier demo left running (process {pid})")
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(300):
+            if not Path(f"/proc/{pid}").exists():
+                break
+            time.sleep(0.1)
+        else:
+            raise Failed(f"process {pid} of an earlier demo does not end")
 
 
-class Server:
-    """`creta server start` in the background; its log is in `.demo/server.log`."""
+def is_of_the_demo(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"start" in command and (str(DATA).encode() in command or str(WITNESS).encode() in command)
 
-    def __init__(self) -> None:
-        self.log = DEMO / "server.log"
-        command = [str(CRETA), "server", "start", "--data", str(DATA)]
-        say("$ creta server start --data .demo/data &")
+
+class Background:
+    """A command that goes on while the demo does; what it says is in a file beside it."""
+
+    def __init__(self, name: str, *command: str | Path) -> None:
+        self.log = DEMO / f"{name}.log"
+        words = [str(word) for word in command]
+        say("$ " + " ".join(shorten(word) for word in words) + " &")
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True
+                words, cwd=ROOT, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Server(Background):
+    """`creta server start` on the demo's data."""
+
+    def __init__(self) -> None:
+        super().__init__("server", CRETA, "server", "start", "--data", DATA)
         PID_FILE.write_text(str(self.process.pid))
 
     def wait_until_it_answers(self) -> None:
@@ -176,18 +216,55 @@ class Server:
         if done.returncode:
             raise Failed("the administrator could not log in")
 
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+
+def make_server(port: int) -> str:
+    """The data folder; gives the key by which its log is recognised."""
+    contact = f"https://127.0.0.1:{port}/trust/report/"
+    command = [
+        CRETA, "server", "init", "--data", DATA, "--environment", "dev", "--listen", f"127.0.0.1:{port}",
+        "--organisation", "Demonstration on one machine", "--demonstration", "--security-contact", contact,
+    ]  # fmt: skip
+    say("$ " + " ".join(shorten(str(word)) for word in command))
+    done = subprocess.run([*map(str, command), "--json"], env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(done.stderr.strip())
+    made = json.loads(done.stdout)
+    say(f"  log key    {made['audit_verifier_key']}")
+    say(f"  root key   {shorten(made['root_key'])}   keep a copy: nothing can be read without it")
+    return str(made["audit_verifier_key"])
 
 
-def start(port: int) -> Server:
-    run(CRETA, "server", "init", "--data", DATA, "--environment", "dev", "--listen", f"127.0.0.1:{port}")
+def start_witness(port: int, log_key: str) -> Background:
+    """A program that somebody else would run elsewhere: it signs only what continues what it saw."""
+    shutil.rmtree(WITNESS, ignore_errors=True)
+    address = f"127.0.0.1:{port}"
+    command = [CRETA, "witness", "init", "--data", WITNESS, "--name", "demo-witness", "--listen", address]
+    say("$ " + " ".join(shorten(str(word)) for word in command))
+    done = subprocess.run([*map(str, command), "--json"], env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(done.stderr.strip())
+    made = json.loads(done.stdout)
+    run(CRETA, "witness", "add-log", "--data", WITNESS, "--key", log_key)
+    key, ca = made["key"], made["ca"]
+    run(
+        CRETA,
+        "server",
+        "witness",
+        "add",
+        "--data",
+        DATA,
+        "--url",
+        f"https://{address}",
+        "--key",
+        key,
+        "--ca",
+        ca,
+    )
+    return Background("witness", CRETA, "witness", "start", "--data", WITNESS)
+
+
+def start(port: int, witness_port: int) -> tuple[Server, Background]:
+    witness = start_witness(witness_port, make_server(port))
     (DEMO / "profiles.toml").unlink(missing_ok=True)
     server = Server()
     try:
@@ -195,8 +272,9 @@ def start(port: int) -> Server:
         make_tenant("acme", "default")
     except BaseException:
         server.stop()
+        witness.stop()
         raise
-    return server
+    return server, witness
 
 
 def make_tenant(tenant: str, profile: str) -> None:
@@ -237,6 +315,25 @@ def ask() -> None:
     run(VENV / "bin" / "python", ROOT / "scripts" / "demo_questions.py", DEMO / "acme.json")
 
 
+def trust(port: int) -> None:
+    """What is promised, and whether it holds: computed here and now, from evidence in the log."""
+    run(
+        CRETA,
+        "trust",
+        "inventory",
+        "--declare",
+        "--owner",
+        "whoever runs the demo",
+        "--region",
+        "here",
+        "--profile",
+        "admin",
+    )
+    run(CRETA, "trust", "run", "--profile", "admin")
+    run(CRETA, "trust", "status", "--profile", "admin")
+    say(f"\nThe page, for everybody: https://127.0.0.1:{port}/trust/   (KEEP=1 keeps it there)")
+
+
 def finish(server: Server, port: int) -> None:
     say("What to try next:")
     say("  creta plan departure_risk --project examples/flights   how a named query is answered")
@@ -249,7 +346,9 @@ def finish(server: Server, port: int) -> None:
     python = VENV / "bin" / "python"
     say(f"\nThe server keeps running at https://127.0.0.1:{port}. To use it:")
     say(f"  export CRETA_PROFILE_FILE={DEMO}/profiles.toml CRETA_PYTHON={python} PATH={CRETA.parent}:$PATH")
-    say(f"To stop it: kill {server.process.pid}")
+    say(f"  curl --cacert {DATA}/tls/ca.pem https://127.0.0.1:{port}/trust/")
+    say("To attack it: make attack")
+    say(f"To stop it: kill {' '.join(PID_FILE.read_text().split())}")
 
 
 def main() -> int:
@@ -267,6 +366,7 @@ def main() -> int:
         say("demo: another one runs in this folder; wait for it")
         return 1
     server: Server | None = None
+    witness: Background | None = None
     kept = False
     try:
         with step(1, "Build the command and the Python package"):
@@ -279,7 +379,8 @@ def main() -> int:
             stop_kept_server()
             shutil.rmtree(DATA, ignore_errors=True)
             port = free_port()
-            server = start(port)
+            server, witness = start(port, free_port())
+            PID_FILE.write_text(f"{server.process.pid}\n{witness.process.pid}\n")
             load()
         with step(4, "Training set: what was known two hours before each of 336,776 departures"):
             train()
@@ -287,15 +388,19 @@ def main() -> int:
             ask()
         with step(6, "Verify: do online and offline answers agree, bit for bit?"):
             run(CRETA, "verify")
-        with step(7, "Done"):
+        with step(7, "Trust: every promise, its state, and what shows it"):
+            trust(port)
+        with step(8, "Done"):
             finish(server, port)
             kept = os.environ.get("KEEP") == "1"
     except Failed as failure:
         say(f"\ndemo: {failure}")
         return 1
     finally:
-        if server is not None and not kept:
-            server.stop()
+        if not kept:
+            for program in (server, witness):
+                if program is not None:
+                    program.stop()
     say(f"\nAll of it took {time.monotonic() - started:.0f} s.")
     return 0
 

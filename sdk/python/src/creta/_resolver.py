@@ -62,7 +62,8 @@ def resolver(
     go, `-> Annotated[str, User.email_domain]`, or a `tuple` of such. Without `frame` it is called once per
     row with plain values, with one it is called once per batch with a pandas `Series`, polars `Series` or
     pyarrow `Array` per parameter. It may be `async def`. `environments` limits where it is enabled;
-    `timeout` is per call.
+    `timeout` is per call, kept by a server, which ends the process that takes longer; in `creta.local` the
+    call runs in your own process and is waited for.
     """
     names = dict(inspect.currentframe().f_back.f_locals)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
 

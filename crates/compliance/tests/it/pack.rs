@@ -114,11 +114,19 @@ fn a_sample_can_be_drawn_again_from_the_population() {
 #[test]
 fn attack_edited_evidence_is_noticed_with_and_without_its_manifest_put_right() {
     let recorded = recorded();
-    let edit = |files: &mut Files| replace(files, &evidence_path(3), "\"outcome\":\"fail\"", "\"outcome\":\"pass\"");
-    assert!(matches!(after(&recorded, edit), PackError::Evidence { .. }));
-    let mut files = files_of(&recorded.pack(10, 40));
-    edit(&mut files);
-    assert!(verify(&archive_of(&files), &recorded.vkey()).is_err());
+    for (from, to) in [
+        ("\"outcome\":\"fail\"", "\"outcome\":\"pass\""),
+        ("it is open", "it is shut"),
+        ("server process", "witness process"),
+        ("{", "{ "),
+    ] {
+        let edit = |files: &mut Files| replace(files, &evidence_path(3), from, to);
+        let refused = after(&recorded, edit);
+        assert_eq!(refused, PackError::Evidence { index: index(3), rule: "its digest is another" });
+        let mut files = files_of(&recorded.pack(10, 40));
+        edit(&mut files);
+        assert!(verify(&archive_of(&files), &recorded.vkey()).is_err());
+    }
 }
 
 #[test]

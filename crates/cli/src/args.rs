@@ -1,10 +1,14 @@
 //! The command line as types.
 
+mod witness;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use creta_model::{FeaturePath, Instant, InvalidName, Name, Span};
+
+pub(crate) use self::witness::{Monitor, ServerWitnessCommand, WitnessCommand};
 
 /// Features for machine learning: defined once, the same online and in training sets.
 #[derive(Debug, Parser)]
@@ -51,6 +55,9 @@ pub(crate) enum Command {
     /// Read and prove the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Run a witness, which cosigns other people's logs, or watch a log and its witness.
+    #[command(subcommand)]
+    Witness(WitnessCommand),
     /// What is promised, whether it holds now, and what shows it.
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -136,6 +143,9 @@ pub(crate) enum ServerCommand {
     },
     /// Ask a server how it is.
     Status(Connection),
+    /// Witnesses of the audit log, which other people run.
+    #[command(subcommand)]
+    Witness(ServerWitnessCommand),
 }
 
 #[derive(Debug, Args)]
@@ -386,6 +396,30 @@ pub(crate) enum AuditCommand {
         out: PathBuf,
         #[command(flatten)]
         connection: Connection,
+    },
+    /// Declare that the log goes on from an older copy, and write a notice for each witness. The server must not run.
+    Fork {
+        /// Data folder.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+        /// Why; the log keeps its digest, the notice its words.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Folder to write the notices to.
+        #[arg(long, default_value = ".", value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Go on from an older copy of a tenant's stores, or of the control plane's documents. The server must not run.
+    AcceptOlder {
+        /// Data folder.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+        /// Whose stores [default: the control plane's documents].
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Why; the log keeps its digest.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
     /// Check a proof without a server, believing nothing but the log's key.
     Check {

@@ -11,6 +11,7 @@ mod server;
 mod train;
 mod trust;
 mod verify;
+mod witness;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Train(train) => train::run(&train, terminal),
         Command::Verify(verify) => verify::run(&verify, terminal),
         Command::Audit(command) => audit::run(command, terminal),
+        Command::Witness(command) => witness::run(command, terminal),
         Command::Trust(command) => trust::run(command, terminal),
         Command::Completion { shell } => {
             let mut script = Vec::new();

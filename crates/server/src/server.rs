@@ -143,6 +143,7 @@ fn open_control_plane(folder: &Path, config: &Config) -> Result<ControlPlane, Se
     let started = Event::new("server.start", control.place()).with(details);
     control.log().record(started).map_err(|e| from_audit(&e))?;
     control.anchor_documents()?;
+    control.checkpoint()?; // Witnesses are asked at once.
     Ok(control)
 }
 

@@ -81,6 +81,10 @@ pub(crate) fn run(command: AuditCommand, terminal: &mut Terminal<'_>) -> Result<
             });
             Ok(())
         }
+        AuditCommand::Fork { data, reason, out } => super::witness::fork(&data, &reason, &out, terminal),
+        AuditCommand::AcceptOlder { data, tenant, reason } => {
+            super::witness::accept_older(&data, tenant.as_deref(), &reason, terminal)
+        }
         AuditCommand::Check { proof, key } => check(&proof, &read_key(&key)?, terminal),
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result
         }
         ServerCommand::Start { data, listen } => start(&data, listen, terminal),
         ServerCommand::Status(connection) => status(&connection, terminal),
+        ServerCommand::Witness(command) => super::witness::add_to_server(command, terminal),
     }
 }
 
@@ -64,7 +65,7 @@ fn init(data: &Path, environment: String, options: &InitOptions, terminal: &mut 
     Ok(())
 }
 
-fn failed(error: &ServerError) -> Failure {
+pub(super) fn failed(error: &ServerError) -> Failure {
     let exit = if matches!(error, ServerError::AlreadyThere { .. } | ServerError::NotADataFolder { .. }) {
         Exit::Usage
     } else {

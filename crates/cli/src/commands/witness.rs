@@ -10,7 +10,9 @@ use creta_platform::{Clock as _, SystemClock};
 use creta_proof::verify::verify_consistency;
 use creta_proof::{Hash, SignedCheckpoint, VerifierKey};
 use creta_server::witness::monitor::{Alarm, SEEN_FORMAT, Seen, check_cosignature};
-use creta_server::witness::{self, ForkNotice, RunningWitness, WatchedLog, WitnessClient, WitnessOptions, WitnessServeOptions};
+use creta_server::witness::{
+    self, ForkNotice, RunningWitness, WatchedLog, WitnessClient, WitnessOptions, WitnessServeOptions,
+};
 use serde::{Deserialize, Serialize};
 
 use super::connect;
@@ -104,7 +106,11 @@ pub(super) fn add_to_server(command: ServerWitnessCommand, terminal: &mut Termin
     let ServerWitnessCommand::Add { data, url, key, ca } = command;
     let added = creta_server::add_witness(&data, &url, &key, &ca).map_err(|error| failed(&error))?;
     terminal.show(&added, || {
-        format!("the log is sent to {} from the next start of the server on\nnext: creta server start --data {}", added.url, data.display())
+        format!(
+            "the log is sent to {} from the next start of the server on\nnext: creta server start --data {}",
+            added.url,
+            data.display()
+        )
     });
     Ok(())
 }
@@ -175,18 +181,27 @@ fn run_monitor(monitor: &Monitor, terminal: &mut Terminal<'_>) -> Result<(), Fai
         let alarms = watching.round(&mut seen, now, monitor);
         store(&monitor.state, &seen)?;
         let round = Round { time: now, entries: seen.size, alarms };
-        if monitor.once || !round.alarms.is_empty() {
-            terminal.show(&round, || round.text());
-        }
         if monitor.once {
-            let problem = || Problem::new("monitor/alarm", format!("{} alarms", round.alarms.len()));
-            return if round.alarms.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Failed, problem())) };
+            return round.end(terminal);
+        }
+        if !round.alarms.is_empty() {
+            terminal.show(&round, || round.text());
         }
         std::thread::sleep(Duration::from_micros(monitor.every.micros().unsigned_abs()));
     }
 }
 
 impl Round {
+    /// The only round: its alarms are the problems that the command ends with.
+    fn end(self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+        if self.alarms.is_empty() {
+            terminal.show(&self, || self.text());
+            return Ok(());
+        }
+        let problems = self.alarms.into_iter().map(|alarm| Problem::new(format!("monitor/{}", alarm.kind), alarm.message));
+        Err(Failure { exit: Exit::Failed, problems: problems.collect() })
+    }
+
     fn text(&self) -> String {
         if self.alarms.is_empty() {
             return format!("{} entries, nothing unusual", grouped(self.entries));
@@ -259,7 +274,9 @@ impl Watching {
         let name = key.name();
         let log = match client.log(self.log_key.name()) {
             Ok(log) => log,
-            Err(reason) => return vec![Alarm::new("not-cosigned", format!("witness `{name}` does not answer: {reason}"))],
+            Err(reason) => {
+                return vec![Alarm::new("not-cosigned", format!("witness `{name}` does not answer: {reason}"))];
+            }
         };
         let newest = log.as_ref().and_then(|log| SignedCheckpoint::parse(log.checkpoint.as_deref()?).ok());
         let mut alarms = Vec::new();
@@ -275,7 +292,8 @@ impl Watching {
             alarms.push(Alarm::new("fork-accepted", message));
         }
         if evidence > 0 {
-            let message = format!("witness `{name}` holds {evidence} checkpoints that contradict what the log had signed");
+            let message =
+                format!("witness `{name}` holds {evidence} checkpoints that contradict what the log had signed");
             alarms.push(Alarm::new("evidence", message));
         }
         seen.forks = seen.forks.max(forks);

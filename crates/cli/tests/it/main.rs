@@ -1,6 +1,8 @@
 //! The command as a team uses it: a server, a tenant, a project, facts, questions, proofs. Python is played by a script
 //! that prints a bundle, so that nothing but the command and its server is tested.
 
+mod witness;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -123,6 +123,7 @@ fn attack_ch44_a_log_put_back_is_noticed_by_an_older_checkpoint_only() {
 fn attack_ch44_the_clock_set_back_is_reported() {
     let (_, mut entries) = testing::log(9);
     entries[5] = testing::entry(5, 3);
+    entries[7] = testing::entry(7, 6); // The same time as the one before is none.
     let report = verify(&checkpoint_of(&entries), None, &files_of(&entries)).expect("signed as it is");
     assert_eq!(report.clock_set_back, [5]);
 }

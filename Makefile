@@ -1,6 +1,6 @@
 # Everything a newcomer runs. Each target says what it does and asks nothing.
 
-.PHONY: demo attack test test-long bench
+.PHONY: demo attack test test-long commitments bench
 
 # From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
 demo:
@@ -17,6 +17,10 @@ test:
 # Hours rather than minutes: more seeds, more cases, more rows.
 test-long:
 	@scripts/test-long
+
+# Which promises this build proves: runs the tests that each names, attacks among them.
+commitments:
+	@scripts/commitments
 
 # Speeds and sizes, printed. Nothing fails for being slow.
 bench:

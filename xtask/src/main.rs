@@ -1,5 +1,7 @@
 //! Daily commands that are more than one step. Each only starts what stands in `.ci` and `scripts`.
 
+mod commitments;
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -7,6 +9,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   check                    every check that CI runs
+  commitments              which commitments this build proves, by the tests they name
   golden [--update]        compare answers, plans and messages with tests/golden, or rewrite them
   sim [--seed N]           the whole system in one thread, with faults; one seed replays
   dev                      build, start a server with example data, leave it running";
@@ -14,11 +17,22 @@ usage: cargo xtask <command>
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = given.iter().map(String::as_str).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
+    if words == ["commitments", "--prepared"] {
+        // How `scripts/commitments` goes on when everything is built.
+        return match commitments::run(root) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let Some(mut command) = command(&words) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
     match command.current_dir(root).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -38,6 +52,7 @@ fn command(words: &[&str]) -> Option<Command> {
     let tests = |args: &[&str]| run("cargo", &[&["nextest", "run"], args].concat());
     Some(match words {
         ["check"] => run("bash", &[".ci/run"]),
+        ["commitments"] => run("bash", &["scripts/commitments"]),
         ["golden"] => tests(&["--workspace"]),
         ["golden", "--update"] => {
             let mut command = tests(&["--workspace"]);
@@ -65,7 +80,9 @@ mod tests {
 
     #[test]
     fn what_it_does_not_know_is_refused() {
-        for words in [&[][..], &["chekc"], &["sim", "--seed", "x"], &["golden", "--update", "all"]] {
+        for words in
+            [&[][..], &["chekc"], &["commitments", "CH-20"], &["sim", "--seed", "x"], &["golden", "--update", "all"]]
+        {
             assert!(command(words).is_none(), "{words:?}");
         }
     }
@@ -73,7 +90,7 @@ mod tests {
     #[test]
     fn what_it_starts_is_there() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
-        for name in ["check", "dev"] {
+        for name in ["check", "commitments", "dev"] {
             let command = command(&[name]).expect("known");
             let script = command.get_args().next().expect("a script");
             assert!(root.join(script).is_file(), "{name} needs {}", script.display());

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
 TRESTLE_VERSION = "5.2.0"
 OSCAL_VERSION = "1.2.1"
@@ -67,12 +68,16 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def version_of(file: Path) -> str:
     """The version of OSCAL that a document says it follows."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document: object = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return "not JSON"
-    contents = list(document.values()) if isinstance(document, dict) else []
-    metadata = contents[0].get("metadata", {}) if contents and isinstance(contents[0], dict) else {}
-    return str(metadata.get("oscal-version", "none"))
+    if not isinstance(document, dict):
+        return "none"
+    # The one member is named after the document's kind.
+    (contents, *_) = [*cast("dict[str, object]", document).values(), None]
+    metadata = cast("dict[str, object]", contents).get("metadata") if isinstance(contents, dict) else None
+    version = cast("dict[str, object]", metadata).get("oscal-version") if isinstance(metadata, dict) else None
+    return "none" if version is None else str(version)
 
 
 def check(folder: Path, trestle: str) -> list[tuple[str, bool, str]]:
@@ -81,7 +86,7 @@ def check(folder: Path, trestle: str) -> list[tuple[str, bool, str]]:
     lacking = [file.name for file in files if not file.is_file()]
     if lacking:
         raise CannotCheck(f"`{folder}` has no {', '.join(lacking)}")
-    results = []
+    results: list[tuple[str, bool, str]] = []
     with tempfile.TemporaryDirectory(prefix="creta-oscal-") as name:
         workspace = Path(name)
         made = run([trestle, "init", "--local"], workspace)

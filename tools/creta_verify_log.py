@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Verifies an exported audit log, a proof that it holds an entry, or a proof that it only grew.
 
-    creta_verify_log.py log DIR --key VKEY [--since FILE] [--witness VKEY ...] [--allow-clock-steps]
-    creta_verify_log.py proof FILE --key VKEY [--entry FILE] [--witness VKEY ...]
-    creta_verify_log.py consistency FILE --key VKEY [--witness VKEY ...]
+    creta_verify_log.py log DIR --key VKEY [--since FILE] [--accept-set-back INDEX ...]
+    creta_verify_log.py proof FILE --key VKEY [--entry FILE]
+    creta_verify_log.py consistency FILE --key VKEY
+
+each with `--witness VKEY` for every witness that must have cosigned, and `--witnessed-after TIME`.
 
 The last line says `verified: N entries, root BASE64` or `NOT verified: REASON`. The exit code is 0 when
 verified, 1 when not, and 2 when there was nothing to check (wrong arguments, a malformed key, a path that
@@ -13,6 +15,9 @@ Written from public specifications and none of the log's own code: C2SP signed-n
 tlog-tiles, tlog-cosignature and tlog-proof, RFC 6962 and RFC 9162 (hashes and proofs), RFC 8785 (canonical
 JSON), RFC 3339 (times). Needs Python 3.11 and the package `cryptography`. Reads one bundle of entries at a
 time: memory does not grow with the log.
+
+It is one file on purpose, longer than we otherwise let files grow: an auditor copies it, reads it from top to
+bottom and runs it.
 """
 
 # pyright: strict
@@ -270,8 +275,26 @@ def open_checkpoint(data: bytes, key: VerifierKey, what: str) -> Checkpoint:
     return Checkpoint(note, lines[0], size, root)
 
 
-def check_cosignature(checkpoint: Checkpoint, witness: VerifierKey) -> str:
-    """The newest time at which the witness says it saw this checkpoint as the log's latest."""
+@dataclass(frozen=True)
+class Witnesses:
+    """Who must have cosigned, and not before when, in seconds since 1970."""
+
+    keys: tuple[VerifierKey, ...] = ()
+    after: int | None = None
+
+
+def show_second(second: int) -> str:
+    try:
+        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):  # Past the year 9999.
+        return f"second {second}"
+
+
+def check_cosignature(checkpoint: Checkpoint, witness: VerifierKey, after: int | None) -> str:
+    """The newest time at which the witness says it saw this checkpoint as the log's latest.
+
+    A cosignature stays true for ever, so an old copy of a log still carries one: only its time tells.
+    """
     signatures = checkpoint.note.by(witness)
     if not signatures:
         raise NotVerifiedError(f"the checkpoint is not cosigned by the witness `{witness.label}`")
@@ -283,10 +306,10 @@ def check_cosignature(checkpoint: Checkpoint, witness: VerifierKey) -> str:
         if seconds > SIZE_MAX or not is_signed(witness, blob[8:], message):
             raise NotVerifiedError(f"the cosignature of the witness `{witness.name}` is wrong")
         newest = max(newest, seconds)
-    try:
-        return datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):  # Past the year 9999.
-        return f"second {newest}"
+    if after is not None and newest < after:
+        at, asked = show_second(newest), show_second(after)
+        raise NotVerifiedError(f"the witness `{witness.name}` cosigned at {at}, which is before {asked}")
+    return show_second(newest)
 
 
 # Hashes and proofs
@@ -394,10 +417,9 @@ def check_not_rewound(old: Checkpoint, new: Checkpoint) -> None:
 
 # Entries
 
+# Each instant has one spelling: whole seconds, or six digits of which not all are zero.
 TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T"
-    r"(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]|23:59:60)"  # A leap second is the last of a day.
-    r"(?:\.[0-9]+)?Z"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.(?!0{6})[0-9]{6})?Z"
 )
 
 
@@ -429,10 +451,8 @@ def sorted_by_utf16(value: object) -> object:
 
 
 def check_values(value: object) -> None:
-    """Entries hold strings, objects, arrays and integers; a boolean or null is as foreign as a fraction."""
+    """Integers that RFC 8785 can hold, at any depth. Fields that are not known may hold anything else."""
     kind = type(value)
-    if kind is str:
-        return
     if kind is dict:
         for item in cast("dict[str, object]", value).values():
             if type(item) is not str:
@@ -440,9 +460,7 @@ def check_values(value: object) -> None:
     elif kind is list:
         for item in cast("list[object]", value):
             check_values(item)
-    elif kind is not int:
-        raise EntryError("it holds `true`, `false` or `null`")
-    elif abs(cast("int", value)) > INTEGER_MAX:
+    elif kind is int and abs(cast("int", value)) > INTEGER_MAX:
         raise EntryError("it holds an integer beyond 2^53 - 1")
 
 
@@ -489,10 +507,8 @@ def check_entry(entry: bytes) -> str:
         raise EntryError("its `details` are not a map of text to text")
     match = TIME.fullmatch(time)
     if match is None or not is_date(match[1]):
-        raise EntryError("its time is not an instant of RFC 3339 in UTC ending in `Z`")
-    # As text `12:00:00.5Z` sorts before `12:00:00Z`; without `Z` and last zeroes it sorts after.
-    instant = time[:-1]
-    return instant.rstrip("0").rstrip(".") if "." in instant else instant
+        raise EntryError("its time is not an instant in the form `2026-03-01T12:00:00Z`")
+    return time[:-1]  # As text `12:00:00.5Z` sorts before `12:00:00Z`; without the `Z` it sorts after.
 
 
 def split_bundle(data: bytes, width: int, path: str) -> Iterator[tuple[int, bytes]]:
@@ -555,16 +571,17 @@ def files_below(folder: Path) -> Iterator[str]:
 class LogFolder:
     """An exported log being read: entries once, in order, the tree recomputed from them."""
 
-    def __init__(self, folder: Path, checkpoint: Checkpoint, report: Report) -> None:
+    def __init__(
+        self, folder: Path, checkpoint: Checkpoint, report: Report, set_backs_accepted: Sequence[int]
+    ) -> None:
         self.folder = folder
+        self.set_backs_accepted = frozenset(set_backs_accepted)
         self.size = checkpoint.size
         self.report = report
         self.levels: list[list[bytes]] = [[]]  # Hashes of the unfinished tile of each level.
         self.tiles_full: list[int] = [0]
         self.tiles_checked = 0
         self.partials: dict[tuple[int, int], list[int]] = {}  # Partial tiles that earlier checkpoints needed.
-        self.clock_steps: list[str] = []
-        self.clock_step_count = 0
         self.first_time = self.last_time = ""
 
     def list_files(self) -> None:
@@ -624,10 +641,11 @@ class LogFolder:
 
     def check_time(self, number: int, time: str) -> None:
         if time < self.last_time:
-            self.clock_step_count += 1
-            if len(self.clock_steps) < PROBLEMS_SHOWN_MAX:
-                step = f"clock set back at entry {number}: {time}Z follows {self.last_time}Z"
-                self.clock_steps.append(step)
+            step = f"clock set back at entry {number}: {time}Z follows {self.last_time}Z"
+            if number in self.set_backs_accepted:
+                self.report.say(f"{step}, as accepted")
+            else:
+                self.report.problem(step)
         self.first_time = self.first_time or time
         self.last_time = time
 
@@ -683,8 +701,8 @@ def verify_log(
     report: Report,
     *,
     since: Path | None,
-    witnesses: Sequence[VerifierKey],
-    allow_clock_steps: bool,
+    witnesses: Witnesses,
+    set_backs_accepted: Sequence[int] = (),
 ) -> None:
     """Verifies an exported folder. What is wrong goes into the report; what ends the reading is raised."""
     if not folder.is_dir():
@@ -705,16 +723,12 @@ def verify_log(
         old = open_checkpoint(since_note, key, "the older checkpoint")
         check_not_rewound(old, checkpoint)
 
-    log = LogFolder(folder, checkpoint, report)
+    log = LogFolder(folder, checkpoint, report, set_backs_accepted)
     log.list_files()
     old_root = log.read_entries(old)
     times = f", from {log.first_time}Z to {log.last_time}Z" if log.first_time else ""
     report.say(f"entries: {checkpoint.size} read{times}")
     report.say(f"tiles: {log.tiles_checked} compared")
-    for step in log.clock_steps:
-        report.say(step)
-    if log.clock_step_count and not allow_clock_steps:
-        report.problem(f"{log.clock_steps[0]} (steps back: {log.clock_step_count})")
     if root_hash(log.levels) != checkpoint.root:
         report.problem("the entries are not those that the checkpoint was signed for: the root differs")
     if old is not None:
@@ -725,7 +739,7 @@ def verify_log(
 
 
 def verify_proof(
-    file: Path, key: VerifierKey, report: Report, *, entry_file: Path | None, witnesses: Sequence[VerifierKey]
+    file: Path, key: VerifierKey, report: Report, *, entry_file: Path | None, witnesses: Witnesses
 ) -> None:
     """Verifies a C2SP tlog-proof: that the entry in it, or in `entry_file`, stands in the log."""
     given = None if entry_file is None else read_given_file(entry_file, ENTRY_BYTES_MAX)
@@ -759,47 +773,38 @@ def verify_proof(
     report.say(f"entry {index}: {json.dumps(parse_entry(entry), separators=(',', ':'))}")
 
 
-def verify_consistency(
-    file: Path, key: VerifierKey, report: Report, *, witnesses: Sequence[VerifierKey]
-) -> None:
+def verify_consistency(file: Path, key: VerifierKey, report: Report, *, witnesses: Witnesses) -> None:
     """Verifies a `creta.consistency/1` file: the newer log begins with the older one's entries."""
     text = decode_text(read_given_file(file, PROOF_BYTES_MAX), "the proof")
-    if not text.endswith("\n"):
-        raise NotVerifiedError("the proof does not end with a newline")
-    lines = text[:-1].split("\n")
-    if lines.pop(0) != CONSISTENCY_HEADER:
+    header, _, rest = text.partition("\n")
+    if header != CONSISTENCY_HEADER:
         raise NotVerifiedError(f"not a proof: its first line is not `{CONSISTENCY_HEADER}`")
-
-    def section(name: str) -> list[str]:
-        word, _, count_text = lines.pop(0).partition(" ") if lines else ("", "", "")
-        if word != name:
-            raise NotVerifiedError(f"the proof has no line `{name}` where one belongs")
-        count = decode_decimal(count_text, f"the number after `{name}`")
-        if count > len(lines):
-            raise NotVerifiedError(f"the proof ends within the {count} lines of `{name}`")
-        taken = lines[:count]
-        del lines[:count]
-        return taken
-
-    old_note, path, new_note = section("old"), section("proof"), section("new")
-    if lines:
-        raise NotVerifiedError("the proof goes on after the newer checkpoint")
-    hashes = [decode_hash(line, f"hash {number} of the proof") for number, line in enumerate(path)]
-    old = open_checkpoint(("\n".join(old_note) + "\n").encode(), key, "the older checkpoint")
-    new = open_newest(("\n".join(new_note) + "\n").encode(), key, witnesses, report)
+    # A checkpoint has one empty line of its own, before its signatures; the next one ends it.
+    own = rest.find("\n\n")
+    end = rest.find("\n\n", own + 2)
+    if own < 0 or end < 0:
+        raise NotVerifiedError("the proof has no older checkpoint that an empty line ends")
+    old_note, rest = rest[: end + 1], rest[end + 2 :]
+    # Without hashes one empty line follows the other.
+    path, gap, new_note = ("", "\n", rest[1:]) if rest.startswith("\n") else rest.partition("\n\n")
+    if not gap:
+        raise NotVerifiedError("the proof has no newer checkpoint")
+    lines = path.split("\n") if path else []
+    hashes = [decode_hash(line, f"hash {number} of the proof") for number, line in enumerate(lines)]
+    old = open_checkpoint(old_note.encode(), key, "the older checkpoint")
+    new = open_newest(new_note.encode(), key, witnesses, report)
     check_consistency(old, new, hashes)
     report.say(f"older checkpoint: its {old.size} entries are the first of this log")
 
 
-def open_newest(
-    note: bytes, key: VerifierKey, witnesses: Sequence[VerifierKey], report: Report
-) -> Checkpoint:
+def open_newest(note: bytes, key: VerifierKey, witnesses: Witnesses, report: Report) -> Checkpoint:
     """Opens the checkpoint that the verdict is about; each witness given must have cosigned it."""
     checkpoint = open_checkpoint(note, key, "the checkpoint")
     report.entries, report.root = checkpoint.size, checkpoint.root
     report.say(f"checkpoint: {checkpoint.origin}, {checkpoint.size} entries, signed by {key.label}")
-    for witness in witnesses:
-        report.say(f"witness: {witness.label} cosigned at {check_cosignature(checkpoint, witness)}")
+    for witness in witnesses.keys:
+        at = check_cosignature(checkpoint, witness, witnesses.after)
+        report.say(f"witness: {witness.label} cosigned at {at}")
     return checkpoint
 
 
@@ -811,7 +816,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     log = commands.add_parser("log", help="verify an exported folder")
     log.add_argument("path", metavar="DIR", type=Path)
     log.add_argument("--since", metavar="FILE", type=Path, help="an older checkpoint the log must extend")
-    log.add_argument("--allow-clock-steps", action="store_true", help="a clock set back is no failure")
+    log.add_argument(
+        "--accept-set-back", metavar="INDEX", type=int, action="append", default=[],
+        help="accept that this entry is earlier than the one before it",
+    )  # fmt: skip
     proof = commands.add_parser("proof", help="verify that an entry stands in the log (C2SP tlog-proof)")
     proof.add_argument("path", metavar="FILE", type=Path)
     proof.add_argument("--entry", metavar="FILE", type=Path, help="the entry, if not in the proof")
@@ -820,22 +828,37 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     for command in (log, proof, consistency):
         command.add_argument("--key", metavar="VKEY", required=True, help="the log's key, your own copy")
         command.add_argument("--witness", metavar="VKEY", action="append", default=[], help="a cosigner")
+        command.add_argument("--witnessed-after", metavar="TIME", help="refuse cosignatures before this time")
         command.add_argument("--json", action="store_true", help="print one JSON object, not lines")
     return parser.parse_args(arguments)
 
 
 def run(options: argparse.Namespace, report: Report) -> None:
     key = parse_key(cast("str", options.key), NOTE_KEY)
-    witnesses = [parse_key(text, COSIGNATURE_KEY) for text in cast("list[str]", options.witness)]
+    after = cast("str | None", options.witnessed_after)
+    witnesses = parse_witnesses(cast("list[str]", options.witness), after)
     path = cast("Path", options.path)
     if options.command == "log":
         since = cast("Path | None", options.since)
-        steps = cast("bool", options.allow_clock_steps)
-        verify_log(path, key, report, since=since, witnesses=witnesses, allow_clock_steps=steps)
+        accepted = cast("list[int]", options.accept_set_back)
+        verify_log(path, key, report, since=since, witnesses=witnesses, set_backs_accepted=accepted)
     elif options.command == "proof":
         verify_proof(path, key, report, entry_file=cast("Path | None", options.entry), witnesses=witnesses)
     else:
         verify_consistency(path, key, report, witnesses=witnesses)
+
+
+def parse_witnesses(keys: Sequence[str], after: str | None) -> Witnesses:
+    witnesses = tuple(parse_key(text, COSIGNATURE_KEY) for text in keys)
+    if after is None:
+        return Witnesses(witnesses)
+    if not witnesses:
+        raise UnusableError("`--witnessed-after` needs a `--witness` whose time it bounds")
+    try:
+        at = datetime.strptime(after, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise UnusableError("`--witnessed-after` is a time in UTC like `2026-03-01T12:00:00Z`") from error
+    return Witnesses(witnesses, int(at.timestamp()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

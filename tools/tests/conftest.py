@@ -1,4 +1,7 @@
-"""Runs the verifier as its command line does."""
+"""Runs the verifier as its command line does.
+
+Property tests look at a few dozen cases each; `pytest --hypothesis-profile long` at thousands.
+"""
 
 # pyright: strict
 
@@ -6,10 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import creta_verify_log as verifier
 import pytest
+from hypothesis import settings
+
+import creta_verify_log as verifier
 from log_builder import LOG
 from verdict import Run, Verdict
+
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("long", max_examples=5000, deadline=None)
+settings.load_profile("quick")
 
 
 @pytest.fixture

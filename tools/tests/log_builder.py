@@ -173,9 +173,7 @@ def inclusion_file(entries: Sequence[bytes], index: int, *, embed: bool = True) 
 
 
 def consistency_file(entries: Sequence[bytes], old: int) -> str:
-    notes = [checkpoint(entries[:old]), checkpoint(entries, witnesses=[WITNESS])]
+    older, newer = checkpoint(entries[:old]), checkpoint(entries, witnesses=[WITNESS])
     path = consistency_path(old, [leaf(entry) for entry in entries]) if old else []
     hashes = "".join(base64.b64encode(node).decode() + "\n" for node in path)
-    older, newer = ((note.count("\n"), note) for note in notes)
-    head = f"creta.consistency/1\nold {older[0]}\n{older[1]}"
-    return f"{head}proof {len(path)}\n{hashes}new {newer[0]}\n{newer[1]}"
+    return f"creta.consistency/1\n{older}\n{hashes}\n{newer}"

@@ -1,4 +1,7 @@
-"""Logs of any size verify; a changed byte in any file of any of them is noticed."""
+"""Logs of any size verify; a changed byte in any file of any of them is noticed.
+
+How many cases: see `conftest.py`.
+"""
 
 # pyright: strict
 
@@ -7,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import creta_verify_log as verifier
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+
+import creta_verify_log as verifier
 from log_builder import (
     LOG,
     ORIGIN,
@@ -44,7 +48,6 @@ ALL_ENTRIES = entries_of(2000)
 SIZES = st.integers(1, 2000) | st.sampled_from(EDGES)
 
 
-@settings(max_examples=40, deadline=None)
 @given(size=SIZES, data=st.data())
 def test_every_size_verifies_and_extends_every_smaller_one(size: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(0, size))
@@ -55,7 +58,6 @@ def test_every_size_verifies_and_extends_every_smaller_one(size: int, data: st.D
         assert is_verified(folder, "--since", str(since))
 
 
-@settings(max_examples=60, deadline=None)
 @given(entries=st.integers(1, 2000), old=st.integers(1, 2000))
 def test_consistency_of_any_two_sizes(entries: int, old: int) -> None:
     note = verifier.Note("", ())
@@ -80,7 +82,6 @@ def flippable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(folder, entries, checkpoint(entries, witnesses=[WITNESS]))
 
 
-@settings(max_examples=250, deadline=None)
 @given(data=st.data(), mask=st.integers(1, 255))
 def test_any_changed_byte_in_any_file_is_noticed(flippable: Path, data: st.DataObject, mask: int) -> None:
     files = sorted(path for path in flippable.rglob("*") if path.is_file())
@@ -107,7 +108,6 @@ def test_every_changed_byte_of_the_small_files_is_noticed(tmp_path: Path, name: 
             assert not verifies_after_flip(folder, folder / name, at, mask), (at, mask)
 
 
-@settings(max_examples=200, deadline=None)
 @given(at=st.integers(0, 10_000), mask=st.integers(1, 255), kind=st.sampled_from(["proof", "consistency"]))
 @example(at=0, mask=1, kind="proof")
 def test_any_changed_byte_in_a_proof_is_noticed(at: int, mask: int, kind: str) -> None:
@@ -122,7 +122,6 @@ def test_any_changed_byte_in_a_proof_is_noticed(at: int, mask: int, kind: str) -
             verifier.run(options, verifier.Report())
 
 
-@settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=600) | st.text(alphabet="\u2014 \nab+=0", max_size=60).map(str.encode))
 def test_no_file_makes_the_verifier_fail_otherwise(data: bytes) -> None:
     with TemporaryDirectory() as name:

@@ -11,8 +11,9 @@ import json
 import stat
 from pathlib import Path
 
-import check_oscal
 import pytest
+
+import check_oscal
 
 STAND_IN = """#!/bin/sh
 case "$1" in

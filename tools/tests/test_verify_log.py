@@ -9,8 +9,9 @@ import json
 import shutil
 from pathlib import Path
 
-import creta_verify_log as verifier
 import pytest
+
+import creta_verify_log as verifier
 from log_builder import (
     LOG,
     ORIGIN,
@@ -179,6 +180,17 @@ def test_each_witness_given_cosigned(tmp_path: Path, run: Run) -> None:
     verdict = run("log", folder, "--witness", WITNESS.vkey, "--witness", OTHER_WITNESS.vkey)
     assert verdict.code == 0
     assert f"witness: {WITNESS.name}+{WITNESS.key_id.hex()} cosigned at 2025-10-09T08:53:20Z" in verdict.lines
+
+
+def test_an_old_cosignature_is_refused_by_its_time(tmp_path: Path, run: Run) -> None:
+    """2025-10-09T08:53:20Z is when the builder's witnesses cosign."""
+    folder = export(tmp_path, entries_of(3), checkpoint(entries_of(3), witnesses=[WITNESS, OTHER_WITNESS]))
+    both = ("--witness", WITNESS.vkey, "--witness", OTHER_WITNESS.vkey, "--witnessed-after")
+    assert run("log", folder, *both, "2025-10-09T08:53:20Z").code == 0
+    verdict = run("log", folder, *both, "2025-10-09T08:53:21Z")
+    refused(verdict, "cosigned at 2025-10-09T08:53:20Z, which is before 2025-10-09T08:53:21Z")
+    assert run("log", folder, *both, "yesterday").code == 2
+    assert run("log", folder, "--witnessed-after", "2025-10-09T08:53:20Z").code == 2
 
 
 def test_the_verdict_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -426,21 +438,21 @@ def test_a_clock_set_back(tmp_path: Path, run: Run) -> None:
     folder = export(tmp_path, entries)
     # Each entry is compared with the one before it, so entry 11 is not a second step.
     step = "clock set back at entry 10: 2025-03-01T00:00:04Z follows 2025-03-01T00:00:09Z"
-    refused(run("log", folder), f"NOT verified: {step} (steps back: 1)")
-    verdict = run("log", folder, "--allow-clock-steps")
+    assert run("log", folder).lines[-1] == f"NOT verified: {step}"
+    refused(run("log", folder, "--accept-set-back", "9"), step)
+    verdict = run("log", folder, "--accept-set-back", "10")
     assert verdict.code == 0
-    assert any(line.startswith("clock set back at entry 10") for line in verdict.lines)
+    assert f"{step}, as accepted" in verdict.lines
 
 
 @pytest.mark.parametrize(
     ("earlier", "later"),
     [
         ("2025-03-01T12:00:00Z", "2025-03-01T12:00:00.000001Z"),
-        ("2025-03-01T12:00:00.5Z", "2025-03-01T12:00:00.51Z"),
-        ("2025-03-01T12:00:00.9Z", "2025-03-01T12:00:01Z"),
-        ("2025-03-01T12:00:00.09Z", "2025-03-01T12:00:00.1Z"),
-        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
-        ("2025-03-01T12:00:10Z", "2025-03-01T12:00:10.1Z"),
+        ("2025-03-01T12:00:00.500000Z", "2025-03-01T12:00:00.510000Z"),
+        ("2025-03-01T12:00:00.999999Z", "2025-03-01T12:00:01Z"),
+        ("2025-03-01T12:00:00.090000Z", "2025-03-01T12:00:00.100000Z"),
+        ("2025-03-01T12:00:10Z", "2025-03-01T12:00:10.100000Z"),
     ],
 )
 def test_times_order_whatever_their_fraction(earlier: str, later: str) -> None:
@@ -448,16 +460,12 @@ def test_times_order_whatever_their_fraction(earlier: str, later: str) -> None:
     assert first < second
 
 
-def test_equal_times_are_equal_whatever_their_fraction() -> None:
-    times = ("2025-03-01T12:00:10Z", "2025-03-01T12:00:10.0Z", "2025-03-01T12:00:10.000Z")
-    assert len({verifier.check_entry(entry_at(0, time=time)) for time in times}) == 1
-
-
 @pytest.mark.parametrize(
     "time",
     [
         *("2025-03-01", "2025-02-29T00:00:00Z", "2025-03-01T24:00:00Z", "2025-03-01T00:00:00+00:00", "", 5),
         *("2025-03-01 00:00:00Z", "2025-03-01T00:60:00Z", "2025-03-01T00:00:60Z", "2025-03-01T00:00:00.Z"),
+        *("2025-03-01T00:00:00.5Z", "2025-03-01T00:00:00.000000Z", "2016-12-31T23:59:60Z"),
         *("\u0662\u0660\u0662\u0665-03-01T00:00:00Z", "2025-03-01T00:00:00Z\n", "2025-03-01t00:00:00z"),
     ],
 )
@@ -487,8 +495,7 @@ CANONICAL = entry_at(0).decode()
         (CANONICAL.replace('"count":0', '"count":NaN'), "not an integer"),
         (CANONICAL.replace('"count":0', '"count":9007199254740992'), "beyond 2^53"),
         (CANONICAL.replace('"count":0', '"count":' + "9" * 5000), "JSON"),
-        (CANONICAL.replace('"count":0', '"count":true'), "`true`"),
-        (CANONICAL.replace('"count":0', '"count":[null]'), "`null`"),
+        (CANONICAL.replace('"count":0', '"count":[9007199254740992]'), "beyond 2^53"),
         (CANONICAL.replace("creta.audit/1", "creta.audit/2"), "version"),
         (CANONICAL.replace('"environment":"prod",', ""), "environment"),
         (CANONICAL.replace('"read"', "1"), "action"),
@@ -505,6 +512,11 @@ def test_entries_that_are_not_what_the_log_says(tmp_path: Path, run: Run, entry:
     assert run("log", export(tmp_path / "good", [CANONICAL.encode()] * 2)).code == 0
     folder = export(tmp_path / "bad", [CANONICAL.encode(), entry.encode()])
     refused(run("log", folder), "entry 1: ", why)
+
+
+def test_fields_that_are_not_known_may_hold_what_json_can(tmp_path: Path, run: Run) -> None:
+    entry = entry_at(0, later={"done": True, "left": None, "parts": [False, 1]})
+    assert run("log", export(tmp_path, [entry])).code == 0
 
 
 def test_an_entry_that_is_not_utf_8(tmp_path: Path, run: Run) -> None:

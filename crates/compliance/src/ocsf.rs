@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::evidence::canonical;
 
-pub use schema::{Violation, validate};
 use schema::{Class, Schema};
+pub use schema::{Violation, validate};
 
 /// What an attribute says that OCSF requires and the log does not hold.
 const NOT_RECORDED: &str = "not recorded";
@@ -140,7 +140,8 @@ pub fn event(entry: &Value, index: u64, product: &Product) -> Result<Value, Ocsf
     }
     event.set("metadata", entry.metadata(index, product, event.attributes.contains_key("action_id")));
     let bytes = canonical(entry.whole);
-    event.set("raw_data_hash", json!({"algorithm_id": 3, "algorithm": "SHA-256", "value": hex::encode(sha256(&bytes))}));
+    event
+        .set("raw_data_hash", json!({"algorithm_id": 3, "algorithm": "SHA-256", "value": hex::encode(sha256(&bytes))}));
     event.set("raw_data", String::from_utf8(bytes).expect("JSON is text"));
     event.set("unmapped", entry.unmapped());
     entry.describe(&mut event, product, index);

@@ -242,7 +242,11 @@ impl<'a> Check<'a> {
                 return self.refuse(at, format!("is not of type `{}`", attribute.kind));
             }
             let number = value.as_i64();
-            if attribute.permitted.as_ref().is_some_and(|known| number.is_none_or(|number| !known.contains_key(&number))) {
+            if attribute
+                .permitted
+                .as_ref()
+                .is_some_and(|known| number.is_none_or(|number| !known.contains_key(&number)))
+            {
                 self.refuse(at, "is not one of the permitted numbers");
             }
             return;

@@ -76,7 +76,8 @@ impl<'a> Own<'a, '_> {
                     }
                 }
                 for (name, known) in [("controls", &mut known.controls), ("parts", &mut known.parts)] {
-                    for (index, thing) in members.get(name).and_then(Value::as_array).into_iter().flatten().enumerate() {
+                    for (index, thing) in members.get(name).and_then(Value::as_array).into_iter().flatten().enumerate()
+                    {
                         let id = thing.get("id").and_then(Value::as_str);
                         if id.is_some_and(|id| !known.insert(id)) {
                             self.twice(&format!("{at}/{name}/{index}"), "has an id that another control or part has");
@@ -140,7 +141,8 @@ fn walk<'a>(at: &str, value: &'a Value, visit: &mut impl FnMut(&str, &'a str, &'
 }
 
 fn leads_nowhere(key: &str, value: &str, known: &Known<'_>, local: &Local<'_>) -> Option<String> {
-    let lacking = |there: bool, what: &str| (!there).then(|| format!("refers to the {what} `{value}`, which is not there"));
+    let lacking =
+        |there: bool, what: &str| (!there).then(|| format!("refers to the {what} `{value}`, which is not there"));
     match key {
         "control-id" => lacking(known.controls.contains(value), "control"),
         "target-id" | "statement-id" | "objective-id" => lacking(known.parts.contains(value), "part of a control"),

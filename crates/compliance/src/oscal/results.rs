@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::catalog::objective_id;
 use super::components::check_uuid;
-use super::{CATALOG_FILE, COMPONENTS_FILE, NAMESPACE, Publication, Roles, document, one_line, prop, resource, text, uuid};
+use super::{
+    CATALOG_FILE, COMPONENTS_FILE, NAMESPACE, Publication, Roles, document, one_line, prop, resource, text, uuid,
+};
 use crate::{CheckReport, CommitmentReport, Evidence, Registry, State, TrustReport};
 
 /// Why a report cannot be shown as assessment results.

@@ -171,7 +171,8 @@ fn attack_every_reference_that_leads_nowhere_is_found() {
                 continue;
             }
             let mut bad = Documents { documents: documents.documents.clone(), files: documents.files.clone() };
-            let reference = bad.documents.get_mut(file).and_then(|document| document.pointer_mut(place)).expect("there");
+            let reference =
+                bad.documents.get_mut(file).and_then(|document| document.pointer_mut(place)).expect("there");
             let text = reference.as_str().expect("text").to_owned();
             *reference = json!(format!("{text}0"));
             let dangling = bad.dangling();

@@ -5,8 +5,8 @@ mod archive;
 use std::collections::BTreeMap;
 
 use creta_compliance::{Outcome, Seen, least, over_period};
-use creta_proof::Hash;
 use creta_proof::pack::{PackError, PackReport, draw, verify};
+use creta_proof::{Hash, InclusionProof};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -57,8 +57,12 @@ fn after(recorded: &Recorded, edit: impl FnOnce(&mut Files)) -> PackError {
     verify(&archive_of(&with_true_manifest(files)), &recorded.vkey()).expect_err("the edit is noticed")
 }
 
+fn text_of(files: &Files, path: &str) -> String {
+    String::from_utf8(files[path].clone()).expect("text")
+}
+
 fn replace(files: &mut Files, path: &str, from: &str, to: &str) {
-    let text = String::from_utf8(files[path].clone()).expect("text");
+    let text = text_of(files, path);
     assert!(text.contains(from), "`{path}` has no `{from}`");
     files.insert(path.to_owned(), text.replacen(from, to, 1).into_bytes());
 }
@@ -87,15 +91,18 @@ fn a_pack_says_how_a_period_went_and_verifies() {
     assert_eq!(report.only_log_shows, Vec::<String>::new());
 
     let files = files_of(&bytes);
-    assert!(files.contains_key(&evidence_path(0)) && files.contains_key(&evidence_path(6)), "the runs around the period");
+    assert!(
+        files.contains_key(&evidence_path(0)) && files.contains_key(&evidence_path(6)),
+        "the runs around the period"
+    );
     for (path, evidence) in files.iter().filter(|(path, _)| path.starts_with("evidence/")) {
         let index: u64 = path["evidence/".len()..path.len() - ".json".len()].parse().expect("an index");
         assert_eq!(*evidence, recorded.evidence[&index].to_bytes());
         assert_eq!(files[&format!("raw/{index}.json")], recorded.evidence[&index].raw.as_bytes());
     }
-    let readme = String::from_utf8(files["README.txt"].clone()).expect("text");
+    let readme = text_of(&files, "README.txt");
     assert!(readme.contains("creta-verify pack FILE --key VKEY --seed 4711-auditor"), "{readme}");
-    let population = String::from_utf8(files["population.csv"].clone()).expect("text");
+    let population = text_of(&files, "population.csv");
     assert!(population.contains("isolation,\"listener:isolation-1, \"\"2\"\"\",2,1,7,11\r\n"), "{population}");
 }
 
@@ -160,7 +167,11 @@ fn attack_runs_dropped_at_the_end_are_said_to_be_unprovable_and_show_in_the_log(
     hiding.ledger = Recorded::new(&plan[..3]).ledger;
     let bytes = hiding.pack(10, 40);
     let report = verify(&bytes, &whole.vkey()).expect("nothing in the pack shows it");
-    assert!(report.only_log_shows.iter().any(|open| open.contains("`isolation` did not run after")), "{:?}", report.only_log_shows);
+    assert!(
+        report.only_log_shows.iter().any(|open| open.contains("`isolation` did not run after")),
+        "{:?}",
+        report.only_log_shows
+    );
     let refused = report.require_complete(&whole.entries).expect_err("the log shows it");
     assert_eq!(refused, PackError::LeftOut { check: "isolation".to_owned(), index: index(3) });
 }
@@ -178,6 +189,67 @@ fn attack_swapped_proofs_and_evidence_are_noticed() {
     assert!(matches!(swap(proof_path(2), proof_path(3)), PackError::NotProven { .. }));
     assert!(matches!(swap(evidence_path(2), evidence_path(3)), PackError::Evidence { .. }));
     assert!(matches!(swap("raw/5.json".to_owned(), "raw/7.json".to_owned()), PackError::Differs { .. }));
+}
+
+#[test]
+fn attack_a_run_that_is_not_in_the_log_is_noticed() {
+    let recorded = recorded();
+    // Evidence that passes, an entry that names it, and the failing run's own path: only the root says otherwise.
+    let forged = Recorded::new(&PLAN.map(|(check, minutes, _)| (check, minutes, Outcome::Pass)));
+    let refused = after(&recorded, |files| {
+        let mut proof = InclusionProof::parse(&text_of(files, &proof_path(3))).expect("a proof");
+        proof.entry = forged.entries[index(3) as usize].clone();
+        files.insert(proof_path(3), proof.to_string().into_bytes());
+        files.insert(evidence_path(3), forged.evidence[&index(3)].to_bytes());
+    });
+    assert!(matches!(refused, PackError::NotProven { .. }), "{refused}");
+    // What a proof file says of itself has to be true too.
+    let other = recorded.checkpoint(&Key::new(8)).to_string();
+    let own = recorded.checkpoint(&Key::new(7)).to_string();
+    for (from, to) in [("index 7\n", "index 8\n"), (&*own, &*other), ("tlog-proof@v1", "tlog-proof@v2")] {
+        let refused = after(&recorded, |files| replace(files, &proof_path(3), from, to));
+        assert!(matches!(refused, PackError::NotProven { .. }), "{refused}");
+    }
+}
+
+#[test]
+fn attack_runs_that_claim_another_history_are_refused() {
+    for (turn, claim) in
+        [(5, None), (5, Some(at(12))), (5, Some(at(1))), (5, Some(at(22))), (3, None), (6, Some(at(21)))]
+    {
+        let claiming = Recorded::claiming(&PLAN, &[(turn, claim)]);
+        assert!(claiming.pack_by(&Key::new(7), 10, 40, &[]).is_err(), "run {turn} claims {claim:?}");
+    }
+    // The first run ever has none before it, and is at the beginning of what a pack can show.
+    let first = Recorded::new(&PLAN[3..]);
+    verified(&first, &first.pack(10, 40));
+}
+
+#[test]
+fn attack_an_entry_that_says_something_else_than_its_evidence_is_noticed() {
+    let zeroes = format!("sha256:{}", Hash::from_bytes([0; 32]));
+    for (place, other) in [
+        ("/action", "check.pass"),
+        ("/action", "check.unknown"),
+        ("/action", "deploy"),
+        ("/environment", "test"),
+        ("/time", &at(20).to_string()),
+        ("/details/check", "tls-listeners"),
+        ("/details/check", "clock"),
+        ("/details/run", "run-4"),
+        ("/details/observed-at", &at(20).to_string()),
+        ("/details/subjects", "5"),
+        ("/details/evidence", &zeroes),
+        ("/details/population", &zeroes),
+    ] {
+        let edit = |entry: &mut Value| *entry.pointer_mut(place).expect("there") = other.into();
+        let logged = recorded().logged_as(index(3), edit);
+        let refused = logged.pack_by(&Key::new(7), 10, 40, &[]).expect_err(place);
+        let creta_compliance::pack::PackError::NotVerified(PackError::Evidence { index: refused, .. }) = refused else {
+            panic!("{place}: {refused}");
+        };
+        assert_eq!(refused, index(3), "{place}");
+    }
 }
 
 #[test]
@@ -272,7 +344,8 @@ fn attack_no_file_can_be_taken_out_put_in_or_doubled() {
         let fewer = with_true_manifest(fewer);
         verify(&archive_of(&fewer), &recorded.vkey()).expect_err(path);
     }
-    for path in ["evidence/999.json", "proofs/999.tlog-proof", "raw/999.json", "notes.txt", "../outside", "raw/2.json"] {
+    for path in ["evidence/999.json", "proofs/999.tlog-proof", "raw/999.json", "notes.txt", "../outside", "raw/2.json"]
+    {
         after(&recorded, |files| drop(files.insert(path.to_owned(), b"{}".to_vec())));
     }
     for (what, bad) in [

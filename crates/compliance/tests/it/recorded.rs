@@ -9,6 +9,7 @@ use creta_compliance::{
 };
 use creta_model::{Environment, Instant, Span};
 use creta_proof::{Checkpoint, Hash, InclusionProof, KeyKind, SignedCheckpoint, Tree, VerifierKey};
+use serde_json::Value;
 
 /// A commitment that `isolation` watches, and one that `tls-listeners` does.
 pub(crate) const CHECKS: [&str; 2] = ["isolation", "tls-listeners"];
@@ -54,6 +55,11 @@ pub(crate) fn prod() -> Environment {
 impl Recorded {
     /// Runs in the order given, with another entry after each.
     pub(crate) fn new(plan: &[Plan<'_>]) -> Self {
+        Self::claiming(plan, &[])
+    }
+
+    /// The same, where some runs, by their place in the plan, claim another run before them than there was.
+    pub(crate) fn claiming(plan: &[Plan<'_>], claims: &[(usize, Option<Instant>)]) -> Self {
         let mut recorded = Self {
             registry: Registry::embedded(),
             ledger: Ledger::default(),
@@ -64,7 +70,9 @@ impl Recorded {
         };
         recorded.log(&at(0), "server.start", &BTreeMap::new());
         for (turn, (check, minutes, outcome)) in plan.iter().enumerate() {
-            recorded.run(turn, check, *minutes, *outcome);
+            let latest = recorded.ledger.latest(check).map(|latest| latest.observed_at);
+            let since = claims.iter().find(|(claiming, _)| *claiming == turn).map_or(latest, |(_, claim)| *claim);
+            recorded.run(turn, check, *minutes, *outcome, since);
             recorded.log(&at(*minutes), "deploy", &BTreeMap::new());
         }
         recorded
@@ -84,7 +92,7 @@ impl Recorded {
         self.entries.push(bytes);
     }
 
-    fn run(&mut self, turn: usize, check: &str, minutes: u32, outcome: Outcome) {
+    fn run(&mut self, turn: usize, check: &str, minutes: u32, outcome: Outcome, since: Option<Instant>) {
         let definition = self.registry.check(check).expect("ships");
         let commitments: Vec<CommitmentId> = self.registry.watched_by(check).map(|row| row.id.clone()).collect();
         let collector = Collector {
@@ -95,14 +103,16 @@ impl Recorded {
         };
         let run = Run {
             id: format!("run-{turn}"),
-            since: self.ledger.latest(check).map(|latest| latest.observed_at),
+            since,
             observed_at: at(minutes),
             received_at: at(minutes),
             noticed_planted_fault: true,
         };
         let subjects = (0..4).map(|number| format!("listener:{check}-{number}, \"{}\"", number + turn % 2)).collect();
         let findings = match outcome {
-            Outcome::Fail => vec![Finding::new(format!("listener:{check}-1, \"{}\"", 1 + turn % 2), "a/b", "it is open")],
+            Outcome::Fail => {
+                vec![Finding::new(format!("listener:{check}-1, \"{}\"", 1 + turn % 2), "a/b", "it is open")]
+            }
             Outcome::Pass | Outcome::Unknown => Vec::new(),
         };
         let could_not = (outcome == Outcome::Unknown).then(|| "nobody answered".to_owned());
@@ -123,6 +133,17 @@ impl Recorded {
         let index = self.entries.len() as u64;
         self.log(&at(minutes), Ledger::action(outcome), &details);
         self.evidence.insert(index, evidence);
+    }
+
+    /// The same evidence under a log whose entry at `index` says something else.
+    pub(crate) fn logged_as(mut self, index: u64, edit: impl FnOnce(&mut Value)) -> Self {
+        let entry = &mut self.entries[usize::try_from(index).expect("small")];
+        let mut value = serde_json::from_slice(entry).expect("an entry");
+        edit(&mut value);
+        *entry = serde_json_canonicalizer::to_vec(&value).expect("texts");
+        self.tree = Tree::default();
+        self.entries.iter().for_each(|entry| self.tree.push(Hash::leaf(entry)));
+        self
     }
 
     pub(crate) fn vkey(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use creta_proof::pack::{Pack, PackControl, PackRequest};
+use creta_proof::pack::{Pack, PackControl, PackError, PackRequest};
 use creta_proof::{Hash, InclusionProof, Time};
 use serde_json::{Value, json};
 
@@ -54,6 +54,10 @@ impl Watched {
 
     /// A pack for hours 100 to 200, of the runs whose hours are given.
     fn pack(&self, hours: &[u64]) -> Vec<u8> {
+        self.pack_for("CH-44", hours).expect("a pack that verifies")
+    }
+
+    fn pack_for(&self, control: &str, hours: &[u64]) -> Result<Vec<u8>, PackError> {
         let signed = witness_key().cosign(&log_key().sign(&self.log), "2026-03-26T12:00:00Z");
         let (tree, size) = (tree_of(&self.log), self.log.len() as u64);
         let proof = |index: &u64| {
@@ -71,7 +75,7 @@ impl Watched {
                 from: time(100),
                 until: time(200),
                 controls: vec![PackControl {
-                    id: "CH-44".to_owned(),
+                    id: control.to_owned(),
                     freshness_us: 200 * 3_600_000_000,
                     checks: vec!["clock".to_owned()],
                 }],
@@ -83,7 +87,7 @@ impl Watched {
             proofs: hours.iter().map(proof).collect(),
             evidence: hours.iter().map(|hour| (*hour, self.evidence[hour].clone())).collect(),
         };
-        pack.to_bytes().expect("a pack that verifies")
+        pack.to_bytes()
     }
 }
 
@@ -145,4 +149,20 @@ fn attack_ch44_runs_left_out_at_the_end_show_in_the_log() {
     assert!(text.contains("that `clock` did not run after 2026-03-06T12:00:00Z: only the log can show it"), "{text}");
     let export = Export::of(&watched.log);
     verify(&hiding, &["--log", export.path().to_str().expect("text")]).refused("has a run of `clock` at 190");
+}
+
+#[test]
+fn attack_ch44_a_pack_that_shows_something_else_than_was_asked_for_is_not_made() {
+    let watched = Watched::new(&[(20, "fail"), (50, "pass"), (120, "pass"), (250, "pass"), (280, "pass")]);
+    watched.pack(&[50, 120, 250]);
+    for (what, control, hours) in [
+        ("a commitment that the evidence does not speak for", "CH-20", &[50, 120, 250][..]),
+        ("a run long before the period", "CH-44", &[20, 50, 120, 250]),
+        ("a run long after it", "CH-44", &[50, 120, 250, 280]),
+    ] {
+        let refused = watched.pack_for(control, hours).expect_err(what);
+        assert!(matches!(refused, PackError::Evidence { .. }), "{what}: {refused}");
+    }
+    let refused = watched.pack_for("CH-44", &[120, 250]).expect_err("without the run before the period");
+    assert!(matches!(refused, PackError::Missing { .. }), "{refused}");
 }

@@ -41,7 +41,9 @@ pub(crate) fn with_true_manifest(mut files: Files) -> Files {
     let Ok(mut manifest) = serde_json::from_slice::<Value>(&manifest) else { return files };
     manifest["files"] = files
         .iter()
-        .map(|(path, content)| json!({"path": path, "bytes": content.len(), "sha256": Hash::of(&[content]).to_string()}))
+        .map(
+            |(path, content)| json!({"path": path, "bytes": content.len(), "sha256": Hash::of(&[content]).to_string()}),
+        )
         .collect();
     if let Some(population) = files.get("population.csv") {
         manifest["population"]["sha256"] = Hash::of(&[population]).to_string().into();

@@ -1,13 +1,15 @@
 //! The command line as types.
 
+mod trust;
 mod witness;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use creta_model::{FeaturePath, Instant, InvalidName, Name, Span};
 
+pub(crate) use self::trust::{OrganisationMode, Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
 pub(crate) use self::witness::{Monitor, ServerWitnessCommand, WitnessCommand};
 
 /// Features for machine learning: defined once, the same online and in training sets.
@@ -450,89 +452,6 @@ pub(crate) struct AuditVerify {
     pub(crate) accept_set_back: Vec<u64>,
     #[command(flatten)]
     pub(crate) connection: Connection,
-}
-
-/// Whom an organisation serves.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum OrganisationMode {
-    /// Other organisations, its customers.
-    Vendor,
-    /// Itself.
-    InHouse,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrustCommand {
-    /// Show every commitment with its state and the reason.
-    Status {
-        /// Fail when a commitment is failing, stale or unknown.
-        #[arg(long)]
-        strict: bool,
-        #[command(flatten)]
-        connection: Connection,
-    },
-    /// Run checks now, all of them or those named.
-    Run {
-        /// Check to run.
-        #[arg(value_name = "CHECK")]
-        check: Vec<String>,
-        #[command(flatten)]
-        connection: Connection,
-    },
-    /// Show what runs beside what was declared.
-    Inventory {
-        /// Declare what runs now.
-        #[arg(long)]
-        declare: bool,
-        /// Who is accountable for what is declared.
-        #[arg(long, requires = "declare", value_name = "ROLE")]
-        owner: Option<String>,
-        /// Where it stands.
-        #[arg(long, requires = "declare", value_name = "REGION")]
-        region: Option<String>,
-        #[command(flatten)]
-        connection: Connection,
-    },
-    /// Answer reports of security issues.
-    #[command(subcommand)]
-    Reports(TrustReportsCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrustReportsCommand {
-    /// Show what was reported.
-    List(Connection),
-    /// Tell whoever sent a report that it was read.
-    Acknowledge {
-        /// Reference of the report.
-        reference: String,
-        #[command(flatten)]
-        connection: Connection,
-    },
-    /// Decide on a report. Decisions stay.
-    Decide {
-        /// Reference of the report.
-        reference: String,
-        /// What was decided.
-        #[arg(long, value_enum)]
-        verdict: ReportVerdict,
-        /// Why, for whoever sent it.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        #[command(flatten)]
-        connection: Connection,
-    },
-}
-
-/// A decision on a report.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum ReportVerdict {
-    /// It is an issue and will be mended.
-    Accepted,
-    /// It was reported before.
-    Duplicate,
-    /// It is no issue.
-    Rejected,
 }
 
 fn name(text: &str) -> Result<Name, InvalidName> {

@@ -1,14 +1,18 @@
 //! `creta trust`: what is promised, whether it holds, and what shows it. Needs a server, and no project.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Component, Path};
+
 use creta_compliance::{Finding, Inventory, TrustReport, page};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::connect;
-use crate::args::{ReportVerdict, TrustCommand, TrustReportsCommand};
+use crate::args::{Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
 use crate::failure::{Exit, Failure};
 use crate::http::encoded;
-use crate::terminal::{Align, Terminal, counted, table};
+use crate::terminal::{Align, Terminal, counted, grouped, table};
 
 pub(crate) fn run(command: TrustCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
@@ -46,7 +50,35 @@ pub(crate) fn run(command: TrustCommand, terminal: &mut Terminal<'_>) -> Result<
             Ok(())
         }
         TrustCommand::Reports(command) => reports(command, terminal),
+        TrustCommand::Pack(asked) => pack(asked, terminal),
+        TrustCommand::Oscal { out, connection } => {
+            let (server, _) = connect(&connection)?;
+            let given: Oscal = server.get("/v1/trust/oscal")?;
+            let written = given.write(&out)?;
+            let shown = json!({ "folder": out, "files": written });
+            terminal.show(&shown, || format!("wrote {} to {}", counted(written, "file", "files"), out.display()));
+            Ok(())
+        }
     }
+}
+
+fn pack(asked: Pack, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let (server, _) = connect(&asked.connection)?;
+    let query = [
+        ("controls", asked.control.join(",")),
+        ("from", asked.from.to_string()),
+        ("until", asked.until.to_string()),
+        ("seed", asked.seed),
+        ("sample", asked.sample.to_string()),
+    ];
+    let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    let bytes = server.get_bytes(&format!("/v1/trust/pack?{}", query.join("&")))?;
+    write_new(&asked.out, &bytes)?;
+    let (file, size) = (asked.out.display(), grouped(bytes.len() as u64));
+    terminal.show(&json!({ "file": asked.out, "bytes": bytes.len() }), || {
+        format!("wrote {file}, {size} bytes\nto verify it: creta-verify pack {file} --key KEY")
+    });
+    Ok(())
 }
 
 fn reports(command: TrustReportsCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -75,6 +107,47 @@ fn reports(command: TrustReportsCommand, terminal: &mut Terminal<'_>) -> Result<
         }
     }
     Ok(())
+}
+
+/// OSCAL documents with the files that they refer to.
+#[derive(Debug, Deserialize)]
+struct Oscal {
+    documents: BTreeMap<String, serde_json::Value>,
+    files: BTreeMap<String, String>,
+}
+
+impl Oscal {
+    /// Writes everything below a new folder. Names come from the server and stay below it.
+    fn write(&self, folder: &Path) -> Result<u64, Failure> {
+        let documents = self.documents.iter().map(|(name, document)| {
+            (name, serde_json::to_vec_pretty(document).expect("what came as JSON has a JSON form"))
+        });
+        let files = self.files.iter().map(|(name, text)| (name, text.clone().into_bytes()));
+        let mut written = 0;
+        for (name, bytes) in documents.chain(files) {
+            let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+            if !Path::new(name).components().all(plain) {
+                let message = format!("the server names a file `{name}`, which does not stay in the folder");
+                return Err(Failure::usage("trust/file-name", message, "ask whoever runs the server"));
+            }
+            write_new(&folder.join(name), &bytes)?;
+            written += 1;
+        }
+        Ok(written)
+    }
+}
+
+/// Writes a file that is not there yet, with the folders it needs.
+fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+        let mut made = std::fs::File::create_new(file)?;
+        made.write_all(bytes)?;
+        made.sync_all()
+    });
+    written.map_err(|error| {
+        let message = format!("`{}` cannot be written: {error}", file.display());
+        Failure::usage("file/not-written", message, "name another place with `--out`")
+    })
 }
 
 /// What came of checks.

@@ -115,6 +115,8 @@ pub(crate) static ROUTES: &[Route] = &[
     public!(GET, "/.well-known/security.txt", NO_BODY, trust::security_txt),
     guarded!(GET, "/v1/trust", TrustRead on Environment, Light, NO_BODY, trust::state),
     guarded!(POST, "/v1/trust/run", TrustRun on Environment, Bulk, JSON_BYTES_MAX, trust::run),
+    guarded!(GET, "/v1/trust/pack", TrustRead on Environment, Bulk, NO_BODY, trust::pack),
+    guarded!(GET, "/v1/trust/oscal", TrustRead on Environment, Bulk, NO_BODY, trust::oscal),
     guarded!(GET, "/v1/trust/inventory", TrustRead on Environment, Light, NO_BODY, trust::inventory),
     guarded!(POST, "/v1/trust/inventory", InventoryDeclare on Environment, Light, JSON_BYTES_MAX, trust::declare),
     guarded!(GET, "/v1/trust/reports", TrustRead on Environment, Light, NO_BODY, trust::reports),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::Details;
+use creta_compliance::CommitmentId;
 use creta_compliance::page::{HEADERS, PageFile, ReportProgress, report_received, report_status};
-use creta_model::Problem;
+use creta_model::{Instant, Problem};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -15,6 +16,7 @@ use crate::http::App;
 use crate::problem::{Refusal, from_audit, internal};
 use crate::routes::{json as answer, typed};
 use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, DECIDED_WITHIN, NewReport, Report, Step, Verdict};
+use crate::trust::outputs::PackRequest;
 
 /// Published pages may be kept for so long by whoever stands between.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=5");
@@ -237,4 +239,39 @@ pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, R
         .act(details, move |admitted| Ok(intake::step(admitted.control, &reference, step, &admitted.permit)?))
         .await?;
     answer(&report)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PackQuery {
+    /// Ids of commitments, separated by commas.
+    controls: String,
+    from: Instant,
+    until: Instant,
+    seed: String,
+    #[serde(default = "sample_default")]
+    sample: u64,
+}
+
+fn sample_default() -> u64 {
+    25
+}
+
+/// An evidence pack: everything that shows how some commitments were kept over a period.
+pub(super) async fn pack(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let PackQuery { controls, from, until, seed, sample } = input.query()?;
+    let controls = controls
+        .split(',')
+        .map(|id| CommitmentId::parse(id.trim()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Problem::new("request/controls", error.to_string()))?;
+    let request = PackRequest { controls, from, until, seed, sample };
+    let bytes =
+        guarded.act(Details::none(), move |admitted| Ok(admitted.app.trust.pack(admitted.control, &request)?)).await?;
+    Ok(typed("application/zip", bytes))
+}
+
+/// The commitments and the report of this moment as OSCAL documents, with the files that they refer to.
+pub(super) async fn oscal(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    answer(&guarded.act(Details::none(), |admitted| Ok(admitted.app.trust.oscal(admitted.control)?)).await?)
 }

@@ -8,6 +8,7 @@ pub(crate) mod checks;
 mod client;
 pub(crate) mod intake;
 mod observed;
+pub(crate) mod outputs;
 mod probes;
 pub(crate) mod site;
 

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use creta_audit::verify;
 use creta_compliance::SecurityTxt;
 use creta_compliance::page::{Intake, PageFile, Site, SiteOptions};
 use creta_model::{Instant, Problem, Span};
-use creta_proof::InclusionProof;
 
 use super::Trust;
 use super::intake::{ACKNOWLEDGED_WITHIN, DECIDED_WITHIN};
@@ -47,19 +45,7 @@ impl Trust {
     pub(crate) fn render(&self, control: &ControlPlane) -> Result<BTreeMap<String, PageFile>, Problem> {
         let report = self.report(control)?;
         let signed = control.log().checkpoint().map_err(|e| from_audit(&e))?;
-        let proof = |index| {
-            let log = control.log();
-            let checkpoint = verify::verify_checkpoint(signed.as_str(), &log.verifier_key()).ok()?;
-            Some(
-                InclusionProof {
-                    index,
-                    proof: log.prove_inclusion(index, checkpoint.size).ok()?,
-                    entry: log.entry_bytes(index).ok()?,
-                    checkpoint: signed.clone(),
-                }
-                .to_string(),
-            )
-        };
+        let proof = |index| self.proof_file(control, &signed, index);
         let options =
             SiteOptions { version: env!("CARGO_PKG_VERSION"), proof: &proof, intake: Some(self.intake_terms()) };
         Ok(Site::render(&report, self.registry(), &options))

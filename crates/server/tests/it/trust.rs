@@ -273,3 +273,30 @@ fn only_administrators_see_the_inventory_and_run_checks() {
     let unknown = server.post("/v1/trust/run", &server.admin_token(), &json!({"checks": ["nonsense"]}));
     assert_eq!(unknown.problem(404), "not-found/check");
 }
+
+#[test]
+fn an_evidence_pack_verifies_by_itself_and_oscal_documents_hang_together() {
+    let server = Server::new();
+    let before = creta_model::Instant::parse("2026-01-01T00:00:00Z").expect("an instant");
+    run(&server, &["isolation", "route-permits"]);
+    let admin = server.admin_token();
+    let pack = server.get(
+        &format!("/v1/trust/pack?controls=CH-20&from={before}&until=2100-01-01T00:00:00Z&seed=auditor&sample=3"),
+        &admin,
+    );
+    assert_eq!((pack.status, pack.content_type.as_str()), (200, "application/zip"), "{}", pack.text());
+    let verified = creta_proof::pack::verify(&pack.body, &server.report.audit_verifier_key).expect("it verifies");
+    assert!(format!("{verified:?}").contains("CH-20"), "{verified:?}");
+
+    let unknown = format!("/v1/trust/pack?controls=CH-99&from={before}&until=2100-01-01T00:00:00Z&seed=a");
+    assert_eq!(server.get(&unknown, &admin).problem(404), "not-found/commitment");
+
+    let oscal = server.get("/v1/trust/oscal", &admin).ok();
+    for document in ["catalog.json", "component-definition.json", "assessment-results.json"] {
+        assert!(oscal["documents"][document].is_object(), "{document}");
+    }
+    let files = oscal["files"].as_object().expect("files");
+    assert!(
+        files.keys().any(|name| name.starts_with("evidence/")) && files.keys().any(|name| name.starts_with("proofs/"))
+    );
+}

@@ -1,0 +1,125 @@
+//! The command line of trust.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use creta_model::Instant;
+
+use super::Connection;
+
+/// Whom an organisation serves.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OrganisationMode {
+    /// Other organisations, its customers.
+    Vendor,
+    /// Itself.
+    InHouse,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Show every commitment with its state and the reason.
+    Status {
+        /// Fail when a commitment is failing, stale or unknown.
+        #[arg(long)]
+        strict: bool,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Run checks now, all of them or those named.
+    Run {
+        /// Check to run.
+        #[arg(value_name = "CHECK")]
+        check: Vec<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show what runs beside what was declared.
+    Inventory {
+        /// Declare what runs now.
+        #[arg(long)]
+        declare: bool,
+        /// Who is accountable for what is declared.
+        #[arg(long, requires = "declare", value_name = "ROLE")]
+        owner: Option<String>,
+        /// Where it stands.
+        #[arg(long, requires = "declare", value_name = "REGION")]
+        region: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Answer reports of security issues.
+    #[command(subcommand)]
+    Reports(TrustReportsCommand),
+    /// Write an evidence pack for an auditor: raw outputs, proofs, population, and a sample drawn with their seed.
+    Pack(Pack),
+    /// Write the commitments and their states as OSCAL documents.
+    Oscal {
+        /// Folder to write to; its files must not exist.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pack {
+    /// Commitment, for example `CH-20`; again or with commas for several.
+    #[arg(long, value_name = "ID", value_delimiter = ',', required = true)]
+    pub(crate) control: Vec<String>,
+    /// First instant of the period.
+    #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+    pub(crate) from: Instant,
+    /// First instant after the period.
+    #[arg(long = "to", value_name = "INSTANT", value_parser = Instant::parse)]
+    pub(crate) until: Instant,
+    /// What the auditor chose, so that nobody else chose the sample.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) seed: String,
+    /// How many subjects to draw.
+    #[arg(long, default_value_t = 25, value_name = "N")]
+    pub(crate) sample: u64,
+    /// File to write; must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustReportsCommand {
+    /// Show what was reported.
+    List(Connection),
+    /// Tell whoever sent a report that it was read.
+    Acknowledge {
+        /// Reference of the report.
+        reference: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Decide on a report. Decisions stay.
+    Decide {
+        /// Reference of the report.
+        reference: String,
+        /// What was decided.
+        #[arg(long, value_enum)]
+        verdict: ReportVerdict,
+        /// Why, for whoever sent it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+/// A decision on a report.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ReportVerdict {
+    /// It is an issue and will be mended.
+    Accepted,
+    /// It was reported before.
+    Duplicate,
+    /// It is no issue.
+    Rejected,
+}

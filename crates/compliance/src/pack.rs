@@ -9,6 +9,9 @@ use creta_proof::pack::{Pack, PackControl, PackRequest, of_period};
 
 use crate::{CommitmentId, Ledger, Recorded, Registry};
 
+/// Fetches the evidence of a run.
+pub type FetchEvidence<'a> = dyn Fn(&Recorded) -> Result<Option<Vec<u8>>, String> + 'a;
+
 /// What a pack is made of.
 pub struct PackInput<'a> {
     /// The promises.
@@ -34,7 +37,7 @@ pub struct PackInput<'a> {
     /// The log's verifier key.
     pub verifier_key: &'a str,
     /// Fetches the evidence of a run as it was logged; `None` where it is lost. The error is for people.
-    pub evidence: &'a dyn Fn(&Recorded) -> Result<Option<Vec<u8>>, String>,
+    pub evidence: &'a FetchEvidence<'a>,
     /// Makes the proof file of the entry at an index, with the entry in it, against the checkpoint. The error is for people.
     pub proof: &'a dyn Fn(u64) -> Result<String, String>,
 }

@@ -167,7 +167,7 @@ fn attack_every_reference_that_leads_nowhere_is_found() {
         for (place, key) in &references {
             // There are hundreds alike: of each kind the first ten, and then every fiftieth.
             let turn = seen.entry(key).and_modify(|turn| *turn += 1).or_default();
-            if *turn >= 10 && *turn % 50 != 0 {
+            if *turn >= 10 && !turn.is_multiple_of(50) {
                 continue;
             }
             let mut bad = Documents { documents: documents.documents.clone(), files: documents.files.clone() };

@@ -2,7 +2,7 @@
 //!
 //! A pack is an archive of files. Given are the runs of some checks (their evidence, and the proof that the log holds its
 //! digest), the log's checkpoint, and what was asked for: commitments, period, seed of the sample. Everything else in it
-//! follows from these and is made again by [`verify`]: raw outputs, population, sample, states over the period, the list
+//! follows from these and is made again by [`verify()`]: raw outputs, population, sample, states over the period, the list
 //! of files, the page to read first, and the archive's own bytes. So there is nothing in a pack that could be edited
 //! without being noticed. Left out could be runs: each says when the run before it was, so one that is missing between
 //! others shows. What only the log can show is listed in [`PackReport::only_log_shows`], and

@@ -262,7 +262,8 @@ pub(super) fn require_linked(runs: &[&Run], request: &PackRequest) -> Result<(),
         return Err(PackError::Missing { check: first.check.clone(), at: previous, index: first.index });
     }
     let needed = super::of_period(runs, request, |run| run.observed_at);
-    match runs.iter().find(|run| !needed.iter().any(|needed| needed.index == run.index)) {
+    let outside = |run: &&&Run| needed.binary_search_by_key(&run.observed_at, |needed| needed.observed_at).is_err();
+    match runs.iter().find(outside) {
         Some(stray) => Err(PackError::Evidence { index: stray.index, rule: "it lies outside of the period" }),
         None => Ok(()),
     }

@@ -348,6 +348,10 @@ fn attack_no_file_can_be_taken_out_put_in_or_doubled() {
     {
         after(&recorded, |files| drop(files.insert(path.to_owned(), b"{}".to_vec())));
     }
+    let stray = after(&recorded, |files| drop(files.insert("raw/2.json".to_owned(), b"{}".to_vec())));
+    assert_eq!(stray, PackError::Stray { path: "raw/2.json".to_owned() });
+    let lacking = after(&recorded, |files| drop(files.remove("README.txt")));
+    assert_eq!(lacking, PackError::NoFile { path: "README.txt".to_owned() });
     for (what, bad) in [
         ("something before it", [b"#!/bin/sh\n", &bytes[..]].concat()),
         ("something after it", [&bytes[..], b"\n"].concat()),

@@ -1,4 +1,4 @@
-"""Looks at a rendered site in a browser: `check_pages.py SITE [PICTURES]`. Called by `scripts/check-pages`."""
+"""Looks at a rendered site in a browser: `check_pages.py SITE [PICTURES]`. Called by `check-pages`."""
 
 import functools
 import http.server
@@ -34,7 +34,9 @@ def serve(site: Path) -> str:
     """Serves the folder until the program ends; gives its address."""
     pairs = (line.split(": ", 1) for line in (site / "headers.txt").read_text().splitlines())
     Handler.headers_to_send = tuple((name, value) for name, value in pairs)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(site))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}"
 
@@ -47,16 +49,26 @@ def places(site: Path) -> list[str]:
     return [page for page in pages if not page.startswith("trust/commitments/") or page in first.values()]
 
 
-def look(browser: Browser, base: str, place: str, screen: str, scheme: str, axe: str, pictures: Path | None) -> list[str]:
+def look(
+    browser: Browser, base: str, place: str, screen: str, scheme: str, axe: str, pictures: Path | None
+) -> list[str]:
     """Opens one page on one screen and gives what is wrong with it."""
     width, height = SCREENS[screen]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1
+    )
     page = context.new_page()
     heard: list[str] = []
     page.on("console", lambda message: heard.append(f"console: {message.text}"))
     page.on("dialog", lambda dialog: (heard.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: None if request.url.startswith(base) else heard.append(f"asked of {request.url}"))
-    page.on("response", lambda answer: heard.append(f"{answer.status} for {answer.url}") if answer.status >= 400 else None)
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(base) else heard.append(f"asked of {request.url}"),
+    )
+    page.on(
+        "response",
+        lambda answer: heard.append(f"{answer.status} for {answer.url}") if answer.status >= 400 else None,
+    )
     page.goto(f"{base}/{place}")
     page.evaluate(axe)
     found = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)

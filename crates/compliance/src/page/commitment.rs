@@ -12,7 +12,9 @@ pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
     let frame = Frame::of(view, ROOT, "commitments/");
     let content = html! {
         p class="over" {
-            a href={ (ROOT) "#" (parts::group(commitment.state)) } { "All commitments" } " / " span class="mono" { (commitment.id) }
+            a href={ (ROOT) "#" (parts::group(commitment.state)) } { "All commitments" } " / " span class="mono" {
+                (commitment.id)
+            }
             @if !commitment.folded.is_empty() { " carries " (ids(commitment)) }
         }
         h1 { (commitment.title) }
@@ -25,7 +27,9 @@ pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
         div class="split" {
             div {
                 section { h2 { "How it is kept" } p { (parts::prose(&commitment.behaviour)) } }
-                section { h2 { "The attack that has to fail" } p { (parts::prose(&commitment.attack)) } (tests(commitment)) }
+                section {
+                    h2 { "The attack that has to fail" } p { (parts::prose(&commitment.attack)) } (tests(commitment))
+                }
                 section {
                     h2 { "What watches it" }
                     @if commitment.checks.is_empty() { p class="quiet" { "Nothing yet." } }
@@ -73,7 +77,10 @@ fn tests(commitment: &CommitmentReport) -> Markup {
             p class="small quiet" { "No test attacks it yet." }
         } @else {
             details class="small" {
-                summary { (words::counted(commitment.attack_tests.len() as u64, "test tries", "tests try")) " it at every build" }
+                summary {
+                    (words::counted(commitment.attack_tests.len() as u64, "test tries", "tests try")) " it at every \
+                        build"
+                }
                 ul class="tests" { @for test in &commitment.attack_tests { li { (parts::breakable(test)) } } }
             }
         }
@@ -90,11 +97,18 @@ fn watched(view: &View<'_>, check: &CheckReport) -> Markup {
             @if let Some(reason) = &check.could_not { p { "It could not look: " (parts::prose(reason)) } }
             @if !check.findings.is_empty() {
                 ul class="findings" {
-                    @for finding in &check.findings { li { (parts::prose(&finding.says)) span class="small quiet" { code { (finding.subject) } " · " code { (finding.code) } } } }
+                    @for finding in &check.findings {
+                        li {
+                            (parts::prose(&finding.says)) " "
+                            span class="small quiet" { code { (finding.subject) } " · " code { (finding.code) } }
+                        }
+                    }
                 }
             }
             dl class="facts" {
-                dt { "Looked" } dd { @match check.observed_at { Some(at) => { (parts::time(at)) } None => { "not yet" } } }
+                dt { "Looked" } dd {
+                    @match check.observed_at { Some(at) => { (parts::time(at)) } None => { "not yet" } }
+                }
                 dt { "Good for" } dd { (words::span(check.freshness)) }
                 dt { "Looked at" } dd {
                     (words::counted(check.subjects, "subject", "subjects"))
@@ -108,7 +122,9 @@ fn watched(view: &View<'_>, check: &CheckReport) -> Markup {
                     dt { "Log entry" } dd {
                         (words::number(index))
                         @if view.proofs.contains_key(&index) {
-                            ", " a href={ (ROOT) "proofs/" (index) ".txt" } { "proof" span class="hidden" { " of log entry " (index) } }
+                            ", " a href={ (ROOT) "proofs/" (index) ".txt" } {
+                                "proof" span class="hidden" { " of log entry " (index) }
+                            }
                         } @else { span class="quiet" { ", no proof yet" } }
                     }
                 }

@@ -19,7 +19,10 @@ pub(super) fn page(view: &View<'_>, document: &Document) -> Markup {
     let content = html! {
         p class="over" { "Promises of a public document" @if let Some(date) = &document.date { " dated " (date) } }
         h1 { (document.title) }
-        p class="lead" { "Its own order and headings; every line is in our words. Here " (met) " of its " (states.len()) " promises are met." }
+        p class="lead" {
+            "Its own order and headings; every line is in our words. Here " (met) " of its "
+            (states.len()) " promises are met."
+        }
         (parts::bar(&parts::counts(states.iter().copied())))
         @for (section, begins) in document.sections.iter().zip(begins) {
             section {
@@ -43,7 +46,9 @@ fn row(report: &TrustReport, line: &Line) -> Markup {
                     Some(first) => { a href=(parts::address(ROOT, first)) { (line.says) } }
                     None => { (line.says) }
                 }
-                @if let Some(held) = carriers.iter().find_map(|carrier| carrier.held.as_ref()) { " " span class="tag" { (held) } }
+                @if let Some(held) = carriers.iter().find_map(|carrier| carrier.held.as_ref()) {
+                    " " span class="tag" { (held) }
+                }
                 @if !elsewhere.is_empty() {
                     p { "Answered by " @for (index, carrier) in elsewhere.iter().enumerate() {
                         @if index > 0 { " and " }

@@ -13,9 +13,15 @@ pub(super) fn page(view: &View<'_>) -> Markup {
     let unreviewed = view.report.commitments.iter().filter(|commitment| !commitment.mappings.reviewed).count();
     let content = html! {
         h1 { "Frameworks" }
-        p class="lead" { "Criteria that auditors work with, and which commitments answer them. A criterion is not met because its commitments are: an auditor decides that." }
+        p class="lead" {
+            "Criteria that auditors work with, and which commitments answer them. A criterion is not met because its \
+                commitments are: an auditor decides that."
+        }
         @if unreviewed > 0 {
-            p class="note" { strong { "Unreviewed mapping." } " No auditor has confirmed the mapping of " (unreviewed) " of " (view.report.total) " commitments. Read it as a proposal." }
+            p class="note" {
+                strong { "Unreviewed mapping." } " No auditor has confirmed the mapping of " (unreviewed) " of "
+                (view.report.total) " commitments. Read it as a proposal."
+            }
         }
         @for framework in view.registry.frameworks() {
             section id={ "framework-" (super::folder(&framework.id)) } {
@@ -28,7 +34,9 @@ pub(super) fn page(view: &View<'_>) -> Markup {
                                 span { (criterion.title) }
                                 div class="chips" {
                                     @for commitment in &view.report.commitments {
-                                        @if answers(commitment, framework, &criterion.id) { (parts::chip(ROOT, commitment)) " " }
+                                        @if answers(commitment, framework, &criterion.id) {
+                                            (parts::chip(ROOT, commitment)) " "
+                                        }
                                     }
                                 }
                             }

@@ -26,16 +26,23 @@ pub(super) fn history(history: &PeriodSummary) -> Markup {
                     rect class=(state.as_str()) x=(x) y=(10 - height(state)) width=(width) height=(height(state)) {}
                 }
             }
-            div class="axis" aria-hidden="true" { span { (&words::instant(first.from)[..10]) } span { (&words::instant(last.until)[..10]) } }
+            div class="axis" aria-hidden="true" {
+                span { (&words::instant(first.from)[..10]) } span { (&words::instant(last.until)[..10]) }
+            }
         }
-        p { (met) ". It began to fail " (failures) ", and " (gaps) " had no answer in time. A day shows its worst state. Times are UTC." }
+        p {
+            (met) ". It began to fail " (failures) ", and " (gaps) " had no answer in time. A day shows its worst \
+                state. Times are UTC."
+        }
         ul class="spans" {
             @for span in history.intervals.iter().rev().take(LISTED_MAX) {
                 li { (parts::state(span.state)) " " span { (minute(span.from)) " to " (minute(span.until)) } }
             }
         }
         @if history.intervals.len() > LISTED_MAX {
-            p class="small quiet" { (words::number((history.intervals.len() - LISTED_MAX) as u64)) " earlier stretches are not listed here." }
+            p class="small quiet" {
+                (words::number((history.intervals.len() - LISTED_MAX) as u64)) " earlier stretches are not listed here."
+            }
         }
     }
 }

@@ -68,13 +68,21 @@ pub fn report_received(organisation: &Organisation, intake: &Intake, reference: 
         status_url.starts_with('/') && !status_url.starts_with("//") && !status_url.contains(['\\', '\n', '\r']);
     let content = html! {
         h1 { "Thank you. We have your report." }
-        p class="lead" { "A person acknowledges it within " (words::span(intake.acknowledge_within)) ", and it is decided on within " (words::span(intake.decide_within)) ", with a reason." }
+        p class="lead" {
+            "A person acknowledges it within " (words::span(intake.acknowledge_within)) ", and it is decided on \
+                within " (words::span(intake.decide_within)) ", with a reason."
+        }
         section class="prose" {
             dl class="facts" {
                 dt { "Reference" } dd class="mono" { (reference) }
-                dt { "Follow it at" } dd class="mono" { @if is_ours { a href=(status_url) { (status_url) } } @else { (status_url) } }
+                dt { "Follow it at" } dd class="mono" {
+                    @if is_ours { a href=(status_url) { (status_url) } } @else { (status_url) }
+                }
             }
-            p class="note" { "Keep this address: it is shown only now. Whoever has it can see how far the report has come, and nothing of what you wrote." }
+            p class="note" {
+                "Keep this address: it is shown only now. Whoever has it can see how far the report has come, and \
+                    nothing of what you wrote."
+            }
         }
     };
     PageFile::html(Frame::answer(ROOT, organisation).page("Report received", content))
@@ -124,26 +132,46 @@ pub(super) fn form_page(frame: &Frame<'_>, intake: &Intake, draft: &ReportDraft,
     let content = html! {
         h1 { "Report a security problem" }
         p class="lead" {
-            "Anybody may, without an account. A person acknowledges your report within " (words::span(intake.acknowledge_within))
-            ", and every report is decided on within " (words::span(intake.decide_within)) ", with a reason that you can read."
+            "Anybody may, without an account. A person acknowledges your report within "
+            (words::span(intake.acknowledge_within))
+            ", and every report is decided on within " (words::span(intake.decide_within)) ", with a reason that you \
+                can read."
         }
         @if let Some(problem) = problem { p class="note" role="alert" { (problem) } }
         form method="post" action={ (frame.root()) "report" } {
             div {
                 label for="title" { "In a few words" }
-                input type="text" id="title" name="title" required maxlength=(REPORT_TITLE_CHARS_MAX) autocomplete="off" value=(draft.title);
+                input type="text" id="title" name="title" required maxlength=(REPORT_TITLE_CHARS_MAX) autocomplete="off"
+                    value=(draft.title);
             }
             div {
-                label for="description" { "What did you see, and how can we see it too?" span class="hint" id="description-hint" { "Plain text. Leave out passwords, keys and other people's data." } }
-                textarea id="description" name="description" required maxlength=(REPORT_DESCRIPTION_CHARS_MAX) aria-describedby="description-hint" { "\n" (draft.description) }
+                label for="description" {
+                    "What did you see, and how can we see it too?" span class="hint" id="description-hint" {
+                        "Plain text. Leave out passwords, keys and other people's data."
+                    }
+                }
+                textarea id="description" name="description" required maxlength=(REPORT_DESCRIPTION_CHARS_MAX)
+                    aria-describedby="description-hint" {
+                    "\n" (draft.description)
+                }
             }
             div {
-                label for="contact" { "How can we reach you?" span class="hint" id="contact-hint" { "Optional. Without it you can still follow the report at the address that you get." } }
-                input type="text" id="contact" name="contact" maxlength=(REPORT_CONTACT_CHARS_MAX) autocomplete="email" aria-describedby="contact-hint" value=(draft.contact);
+                label for="contact" {
+                    "How can we reach you?" span class="hint" id="contact-hint" {
+                        "Optional. Without it you can still follow the report at the address that you get."
+                    }
+                }
+                input type="text" id="contact" name="contact" maxlength=(REPORT_CONTACT_CHARS_MAX)
+                    autocomplete="email" aria-describedby="contact-hint" value=(draft.contact);
             }
             div class="tick" {
-                input type="checkbox" id="urgent" name="urgent" value="yes" checked[draft.urgent] aria-describedby="urgent-hint";
-                label for="urgent" { "Somebody should look at once" span class="hint" id="urgent-hint" { "It is being exploited, or data is exposed now." } }
+                input type="checkbox" id="urgent" name="urgent" value="yes" checked[draft.urgent]
+                    aria-describedby="urgent-hint";
+                label for="urgent" {
+                    "Somebody should look at once" span class="hint" id="urgent-hint" {
+                        "It is being exploited, or data is exposed now."
+                    }
+                }
             }
             button type="submit" { "Send the report" }
         }

@@ -58,7 +58,8 @@ pub(super) fn bar(counts: &[(State, usize)]) -> Markup {
         Some((state, begin - width, width))
     });
     html! {
-        svg class="bar" role="img" aria-label=(label.join(", ")) viewBox={ "0 0 " (total.max(1)) " 1" } preserveAspectRatio="none" {
+        svg class="bar" role="img" aria-label=(label.join(", ")) viewBox={ "0 0 " (total.max(1)) " 1" }
+            preserveAspectRatio="none" {
             @for (state, x, width) in parts { rect class=(state.as_str()) x=(x) y="0" width=(width) height="1" {} }
         }
     }

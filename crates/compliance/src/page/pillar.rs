@@ -15,9 +15,11 @@ pub(super) fn page(view: &View<'_>) -> Markup {
         @for pillar in &view.report.pillars {
             section id=(pillar.pillar.as_str()) {
                 h2 { (words::pillar(pillar.pillar)) span class="num" { "met " (pillar.met) " of " (pillar.total) } }
-                p class="quiet" { (words::pillar_meaning(pillar.pillar)) " What is watched is " (parts::state(pillar.state)) "." }
+                p class="quiet" {
+                    (words::pillar_meaning(pillar.pillar)) " What is watched is " (parts::state(pillar.state)) "."
+                }
                 ul class="rows" {
-                    @for commitment in view.report.commitments.iter().filter(|commitment| commitment.pillar.contains(&pillar.pillar)) {
+                    @for commitment in view.report.commitments.iter().filter(|row| row.pillar.contains(&pillar.pillar)) {
                         (parts::row(ROOT, commitment, false))
                     }
                 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use creta_model::{FeaturePath, Instant, InvalidName, Name, Span};
+use creta_proof::Time;
 
 pub(crate) use self::trust::{OrganisationMode, Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
 pub(crate) use self::witness::{Monitor, ServerWitnessCommand, WitnessCommand};
@@ -447,6 +448,9 @@ pub(crate) struct AuditVerify {
     /// Key of a witness that must have cosigned; again for each.
     #[arg(long, value_name = "KEY", requires = "export")]
     pub(crate) witness: Vec<String>,
+    /// Refuse cosignatures before this time, such as `2026-03-01T12:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "witness")]
+    pub(crate) witnessed_after: Option<Time>,
     /// Accept that this entry is earlier than the one before it; again for each.
     #[arg(long, value_name = "N", requires = "export")]
     pub(crate) accept_set_back: Vec<u64>,
@@ -456,4 +460,8 @@ pub(crate) struct AuditVerify {
 
 fn name(text: &str) -> Result<Name, InvalidName> {
     Name::parse(text)
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    Time::parse(text).ok_or_else(|| "write a time in UTC like `2026-03-01T12:00:00Z`".to_owned())
 }

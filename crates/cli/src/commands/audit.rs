@@ -25,13 +25,14 @@ pub(crate) fn run(command: AuditCommand, terminal: &mut Terminal<'_>) -> Result<
             key: Some(key),
             since,
             witness,
+            witnessed_after,
             accept_set_back,
             ..
         }) => {
             let demands = Demands {
                 since: since.as_deref().map(read_checkpoint).transpose()?,
                 witnesses: witness.iter().map(|key| read_key(key)).collect::<Result<_, _>>()?,
-                witnessed_after: None,
+                witnessed_after,
                 set_backs_accepted: accept_set_back,
             };
             let report = ExportedLog::new(folder).verify(&read_key(&key)?, &demands)?;

@@ -297,6 +297,9 @@ pub fn verify(bytes: &[u8], vkey: &str) -> Result<PackReport, PackError> {
     let given = archive::read(bytes)?;
     let pack = files::unpack(&given)?;
     let checked = pack.check(vkey)?;
+    if let Some(path) = checked.files.keys().find(|path| !given.contains_key(*path)) {
+        return Err(PackError::NoFile { path: path.clone() });
+    }
     // The manifest lists all others, so it differs wherever one of them does: they are named first.
     let (manifest, others): (Vec<_>, Vec<_>) = given.iter().partition(|(path, _)| *path == MANIFEST);
     for (path, content) in others.into_iter().chain(manifest) {
@@ -305,9 +308,6 @@ pub fn verify(bytes: &[u8], vkey: &str) -> Result<PackReport, PackError> {
             Some(expected) if expected != content => return Err(PackError::Differs { path: path.clone() }),
             Some(_) => {}
         }
-    }
-    if let Some(path) = checked.files.keys().find(|path| !given.contains_key(*path)) {
-        return Err(PackError::NoFile { path: path.clone() });
     }
     if archive::write(&checked.files)? != bytes {
         return Err(PackError::Archive { rule: "the archive holds more than its files" });

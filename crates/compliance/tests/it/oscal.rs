@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::recorded::{Plan, Recorded, at, prod};
 
 const PLAN: [Plan<'_>; 3] =
-    [("isolation", 1, Outcome::Pass), ("tls-listeners", 2, Outcome::Pass), ("isolation", 12, Outcome::Fail)];
+    [("isolation", 1, Outcome::Pass), ("route-permits", 2, Outcome::Pass), ("isolation", 12, Outcome::Fail)];
 
 fn publication() -> Publication {
     Publication { organisation: "Example".to_owned(), code_version: "0.1.0".to_owned(), modified: at(20) }

@@ -16,13 +16,13 @@ use archive::{archive_of, files_of, with_true_manifest};
 /// Within 10..40: a failure at 21 that ends at 25, and runs before and after the period.
 const PLAN: [Plan<'_>; 8] = [
     ("isolation", 1, Outcome::Pass),
-    ("tls-listeners", 2, Outcome::Pass),
+    ("route-permits", 2, Outcome::Pass),
     ("isolation", 12, Outcome::Pass),
     ("isolation", 21, Outcome::Fail),
-    ("tls-listeners", 22, Outcome::Pass),
+    ("route-permits", 22, Outcome::Pass),
     ("isolation", 25, Outcome::Pass),
     ("isolation", 45, Outcome::Pass),
-    ("tls-listeners", 46, Outcome::Unknown),
+    ("route-permits", 46, Outcome::Unknown),
 ];
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -157,7 +157,7 @@ fn attack_a_failing_run_that_was_dropped_is_noticed() {
 fn attack_runs_dropped_at_the_end_are_said_to_be_unprovable_and_show_in_the_log() {
     let plan = [
         ("isolation", 1, Outcome::Pass),
-        ("tls-listeners", 2, Outcome::Pass),
+        ("route-permits", 2, Outcome::Pass),
         ("isolation", 12, Outcome::Pass),
         ("isolation", 39, Outcome::Fail),
     ];
@@ -234,7 +234,7 @@ fn attack_an_entry_that_says_something_else_than_its_evidence_is_noticed() {
         ("/action", "deploy"),
         ("/environment", "test"),
         ("/time", &at(20).to_string()),
-        ("/details/check", "tls-listeners"),
+        ("/details/check", "route-permits"),
         ("/details/check", "clock"),
         ("/details/run", "run-4"),
         ("/details/observed-at", &at(20).to_string()),
@@ -325,7 +325,7 @@ fn attack_a_longer_freshness_than_promised_is_shown_and_said_to_be_unprovable() 
     let report = verify(&archive_of(&files), &recorded.vkey()).expect("nothing in the log says how long a pass counts");
     assert!(report.unprovable.iter().any(|open| open.contains("compare the freshness")), "{:?}", report.unprovable);
     // Where it would hide a gap, more than the number would have to be edited.
-    let late = Recorded::new(&[("isolation", 1, Outcome::Pass), ("tls-listeners", 2, Outcome::Pass)]);
+    let late = Recorded::new(&[("isolation", 1, Outcome::Pass), ("route-permits", 2, Outcome::Pass)]);
     let mut files = files_of(&late.pack(10, 400));
     replace(&mut files, "manifest.json", "\"freshness_us\":", "\"freshness_us\":9");
     let refused = verify(&archive_of(&files), &late.vkey()).expect_err("the gap is still in the other files");
@@ -423,6 +423,7 @@ proptest! {
         let recorded = Recorded::new(&plan);
         let report = verified(&recorded, &recorded.pack(from, from + length));
         report.require_complete(&recorded.entries).expect("complete");
+        assert_eq!(report.controls.iter().map(|control| control.checks.len()).collect::<Vec<_>>(), [1, 2]);
         for control in &report.controls {
             let id = creta_compliance::CommitmentId::parse(&*control.whole.id).expect("an id");
             let commitment = recorded.registry.commitment(&id).expect("ships");

@@ -25,7 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (world, organisation) = (world::World::new(runs), world::organisation());
     let intake = Intake { acknowledge_within: Span::hours(24), decide_within: Span::days(7) };
     let proof = |index: u64| Some(format!("c2sp.org/tlog-proof@v1\nindex {index}\n"));
-    let options = SiteOptions { version: env!("CARGO_PKG_VERSION"), proof: &proof, intake: Some(intake.clone()) };
+    let options = SiteOptions {
+        version: env!("CARGO_PKG_VERSION"),
+        proof: &proof,
+        text: &|_| Some(world.registry.canonical()),
+        intake: Some(intake.clone()),
+    };
 
     let (mut report_ms, mut render_ms) = (Vec::new(), Vec::new());
     let (mut report, mut files) = (world.report(&organisation), BTreeMap::new());

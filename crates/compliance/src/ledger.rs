@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use creta_model::{Instant, Span};
 use creta_proof::Hash;
+use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Evidence, EvidenceError, Outcome};
 use crate::state::Seen;
@@ -24,6 +25,18 @@ pub struct Recorded {
     pub index: u64,
     /// When the log took it.
     pub received_at: Instant,
+}
+
+/// A text of all promises, as the log dates it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatedText {
+    /// SHA-256 of [`Registry::canonical`](crate::Registry::canonical).
+    pub digest: Hash,
+    /// From when it was the public one.
+    pub since: Instant,
+    /// Index of the entry in the log that says so.
+    pub log_index: u64,
 }
 
 /// An entry of the log, as far as the ledger reads it.
@@ -57,6 +70,8 @@ pub mod detail {
     pub const OBSERVED_AT: &str = "observed-at";
     /// Name of the run.
     pub const RUN: &str = "run";
+    /// SHA-256 of the text of all promises, in an entry that dates it.
+    pub const TEXT: &str = "text";
 }
 
 /// All recorded evidence, oldest first, and the refusals by commitment.
@@ -64,10 +79,14 @@ pub mod detail {
 pub struct Ledger {
     checks: BTreeMap<String, Vec<Recorded>>,
     refusals: BTreeMap<String, Vec<Instant>>,
+    texts: Vec<DatedText>,
     lines: u64,
 }
 
 impl Ledger {
+    /// Name of the entry that dates the text of the promises.
+    pub const TEXT_ACTION: &str = "trust.text";
+
     /// Name of the entry for an outcome: `check.pass`.
     pub const fn action(outcome: Outcome) -> &'static str {
         match outcome {
@@ -82,21 +101,26 @@ impl Ledger {
         self.lines
     }
 
-    /// Takes the next entry of the log. Entries that are neither evidence nor refusals are passed over; evidence that is
+    /// Takes the next entry of the log. Entries that are neither evidence, refusals nor dates of texts are passed over; evidence that is
     /// not later than what is known of its check, or later than its entry, does not count.
     pub fn read(&mut self, line: LogLine<'_>) {
         self.lines = line.index + 1;
-        if line.refused && let Some(id) = line.commitment {
+        if line.refused
+            && let Some(id) = line.commitment
+        {
             self.refusals.entry(id.to_owned()).or_default().push(line.time);
+        }
+        if line.action == Self::TEXT_ACTION {
+            let digest = line.details.get(detail::TEXT).and_then(|text| digest(text));
+            self.texts.extend(digest.map(|digest| DatedText { digest, since: line.time, log_index: line.index }));
         }
         let outcomes = [Outcome::Pass, Outcome::Fail, Outcome::Unknown];
         let Some(outcome) = outcomes.into_iter().find(|outcome| Self::action(*outcome) == line.action) else { return };
         let text = |name: &str| line.details.get(name).map(String::as_str);
-        let digest = |name: &str| Hash::try_from(text(name)?.strip_prefix("sha256:")?.to_owned()).ok();
         let parsed = || {
             let observed_at = Instant::parse(text(detail::OBSERVED_AT)?).ok()?;
             let subjects = text(detail::SUBJECTS)?.parse().ok()?;
-            let evidence = digest(detail::EVIDENCE)?;
+            let evidence = digest(text(detail::EVIDENCE)?)?;
             let (index, received_at) = (line.index, line.time);
             Some((text(detail::CHECK)?, Recorded { observed_at, outcome, evidence, subjects, index, received_at }))
         };
@@ -120,6 +144,11 @@ impl Ledger {
         }
     }
 
+    /// The texts of the promises that the log dates, oldest first. The last one is the one in force.
+    pub fn texts(&self) -> &[DatedText] {
+        &self.texts
+    }
+
     /// The latest run of a check.
     pub fn latest(&self, check: &str) -> Option<&Recorded> {
         self.runs(check).last()
@@ -141,6 +170,10 @@ impl Ledger {
         let since = now.minus(within);
         (times.len() - times.partition_point(|time| *time < since)) as u64
     }
+}
+
+fn digest(text: &str) -> Option<Hash> {
+    Hash::try_from(text.strip_prefix("sha256:")?.to_owned()).ok()
 }
 
 #[cfg(test)]
@@ -197,11 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn only_an_entry_with_a_digest_dates_a_text() {
+        let mut ledger = Ledger::default();
+        let of = |text: &str| BTreeMap::from([(detail::TEXT.to_owned(), text.to_owned())]);
+        let (one, other) = (Hash::of(&[b"one"]), Hash::of(&[b"other"]));
+        read(&mut ledger, 3, 10, Ledger::TEXT_ACTION, &of(&format!("sha256:{one}")));
+        read(&mut ledger, 4, 11, "query", &of(&format!("sha256:{other}")));
+        read(&mut ledger, 5, 12, Ledger::TEXT_ACTION, &of(&other.to_string()));
+        read(&mut ledger, 6, 13, Ledger::TEXT_ACTION, &BTreeMap::new());
+        assert_eq!(ledger.texts(), [DatedText { digest: one, since: at(10), log_index: 3 }]);
+        read(&mut ledger, 7, 14, Ledger::TEXT_ACTION, &of(&format!("sha256:{other}")));
+        assert_eq!(ledger.texts().last(), Some(&DatedText { digest: other, since: at(14), log_index: 7 }));
+    }
+
+    #[test]
     fn refusals_are_counted_by_commitment_and_time() {
         let (mut ledger, none) = (Ledger::default(), BTreeMap::new());
-        for (index, time, refused, commitment) in
-            [(0, 10, true, Some("CH-20")), (1, 20, true, Some("CH-20")), (2, 21, false, Some("CH-20")), (3, 22, true, None)]
-        {
+        for (index, time, refused, commitment) in [
+            (0, 10, true, Some("CH-20")),
+            (1, 20, true, Some("CH-20")),
+            (2, 21, false, Some("CH-20")),
+            (3, 22, true, None),
+        ] {
             ledger.read(LogLine { index, time: at(time), action: "query", refused, commitment, details: &none });
         }
         assert_eq!(ledger.refusals("CH-20", Span::seconds(15), at(30)), 1);

@@ -25,7 +25,7 @@ pub use evidence::{
     Collector, EVIDENCE_FORMAT, Evidence, EvidenceError, Finding, Observation, Outcome, RAW_BYTES_MAX, Run,
 };
 pub use inventory::{DataClass, INVENTORY_FORMAT, Inventory, InventoryError, Item, ItemKind};
-pub use ledger::{Ledger, LogLine, Recorded, detail};
+pub use ledger::{DatedText, Ledger, LogLine, Recorded, detail};
 pub use report::{
     CheckReport, CommitmentReport, HISTORY, LogPosition, Mode, Organisation, PillarReport, REPORT_FORMAT, ReportInput,
     TrustReport, report,

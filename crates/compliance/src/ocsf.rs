@@ -68,6 +68,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("train", class::DATASTORE_ACTIVITY, 1),
     ("trust.read", class::API_ACTIVITY, 2),
     ("trust.run", class::API_ACTIVITY, 3),
+    ("trust.text", class::API_ACTIVITY, 3),
     ("verify", class::DATASTORE_ACTIVITY, 1),
 ];
 

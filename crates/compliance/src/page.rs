@@ -19,6 +19,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use creta_proof::Hash;
 use maud::Markup;
 
 use crate::{Registry, TrustReport};
@@ -75,6 +76,9 @@ pub struct SiteOptions<'a> {
     /// The proof file for an entry of the log, as text; none when there is no proof yet. Asked once for every entry that
     /// the report names.
     pub proof: &'a dyn Fn(u64) -> Option<String>,
+    /// A text of the promises by its digest, as canonical JSON; none when what is kept of it is not what the log dates. Asked
+    /// once for every text that the report names.
+    pub text: &'a dyn Fn(&Hash) -> Option<Vec<u8>>,
     /// How reports of security problems are taken in; without it there is no form.
     pub intake: Option<Intake>,
 }
@@ -92,11 +96,21 @@ impl Site {
             .commitments
             .iter()
             .flat_map(|commitment| commitment.checks.iter().filter_map(|check| check.log_index))
+            .chain(report.texts.iter().map(|text| text.log_index))
             .collect::<std::collections::BTreeSet<u64>>()
             .into_iter()
             .filter_map(|index| Some((index, (site.proof)(index)?)))
             .collect();
-        let view = View { report, registry, proofs: &proofs, version: site.version, intake: site.intake.as_ref() };
+        let texts: BTreeMap<Hash, Vec<u8>> =
+            report.texts.iter().filter_map(|text| Some((text.digest, (site.text)(&text.digest)?))).collect();
+        let view = View {
+            report,
+            registry,
+            proofs: &proofs,
+            texts: &texts,
+            version: site.version,
+            intake: site.intake.as_ref(),
+        };
         let mut files = BTreeMap::new();
         let mut put = |path: String, file: PageFile| {
             files.insert(format!("trust/{path}"), file);
@@ -124,6 +138,9 @@ impl Site {
         for (index, proof) in &proofs {
             put(format!("proofs/{index}.txt"), PageFile::text("text/plain; charset=utf-8", proof.clone()));
         }
+        for (digest, bytes) in texts {
+            put(format!("texts/{digest}.json"), PageFile { content_type: "application/json", bytes });
+        }
         files
     }
 }
@@ -133,13 +150,14 @@ struct View<'a> {
     report: &'a TrustReport,
     registry: &'a Registry,
     proofs: &'a BTreeMap<u64, String>,
+    texts: &'a BTreeMap<Hash, Vec<u8>>,
     version: &'a str,
     intake: Option<&'a Intake>,
 }
 
 /// Folder of a document's view. Ids that name another part of the site, or would need escaping, get a name of their own.
 fn folder(document: &str) -> String {
-    const TAKEN: [&str; 5] = ["commitments", "frameworks", "pillars", "proofs", "report"];
+    const TAKEN: [&str; 6] = ["commitments", "frameworks", "pillars", "proofs", "report", "texts"];
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !document.is_empty() && document.chars().all(plain) && !TAKEN.contains(&document) {
         return document.to_owned();

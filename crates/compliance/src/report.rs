@@ -5,7 +5,7 @@ use creta_model::{Environment, Instant, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Evidence, Finding};
-use crate::ledger::{Ledger, Recorded};
+use crate::ledger::{DatedText, Ledger, Recorded};
 use crate::state::{Interval, PeriodSummary, State, least, over_period, state_at};
 use crate::{Class, Commitment, CommitmentId, Mappings, Pillar, Registry, Software};
 
@@ -85,6 +85,9 @@ pub struct TrustReport {
     pub generated_at: Instant,
     /// Where its evidence stands.
     pub log: LogPosition,
+    /// The texts of these promises that the log dates, newest first.
+    #[serde(default)]
+    pub texts: Vec<DatedText>,
     /// Commitments that are met now.
     pub met: usize,
     /// All commitments.
@@ -188,7 +191,8 @@ pub struct PillarReport {
 
 /// Computes the report. Time O(commitments + runs within [`HISTORY`]); one piece of evidence is fetched per check.
 pub fn report(input: &ReportInput<'_>) -> TrustReport {
-    let checks: Vec<Watched> = input.registry.checks().map(|check| Watched::of(input, &check.id, &check.title)).collect();
+    let checks: Vec<Watched> =
+        input.registry.checks().map(|check| Watched::of(input, &check.id, &check.title)).collect();
     let commitments: Vec<CommitmentReport> =
         input.registry.commitments().map(|commitment| of_commitment(input, &checks, commitment)).collect();
     let in_state = |state| commitments.iter().filter(|report| report.state == state).count();
@@ -198,6 +202,7 @@ pub fn report(input: &ReportInput<'_>) -> TrustReport {
         environment: input.environment.clone(),
         generated_at: input.now,
         log: input.log.clone(),
+        texts: input.ledger.texts().iter().rev().cloned().collect(),
         met: in_state(State::Met),
         total: commitments.len(),
         counts: State::ALL.into_iter().map(|state| (state, in_state(state))).collect(),

@@ -102,6 +102,9 @@ impl<'a> Frame<'a> {
                         div {
                             h2 { "This page" }
                             p { "Made from the log at " (parts::time(report.generated_at)) " by Creta " (version) ". It does not change by itself: if that is long ago, look at a newer one." }
+                            @if let Some(text) = report.texts.first() {
+                                p { "The promises were last changed at " (parts::time(text.since)) "; " a href={ (self.root) "#texts" } { "every text of them" } "." }
+                            }
                             p { a href={ (self.root) "trust.json" } { "The same as JSON" } }
                         }
                     } @else {

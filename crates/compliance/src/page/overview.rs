@@ -56,6 +56,7 @@ pub(super) fn page(view: &View<'_>) -> Markup {
             h2 { "What we do not claim" }
             ul class="plain" { @for line in &report.not_claimed { li { (line) } } }
         }
+        (texts(view))
         (how(report.total))
     };
     frame.page("Trust", content)
@@ -142,6 +143,32 @@ fn not_started(view: &View<'_>) -> Markup {
                 @for (waits_for, kind) in kinds.iter().filter(|(_, kind)| !kind.is_empty()) {
                     h4 { (waits_for) " " span class="num" { (kind.len()) } }
                     ul class="close" { @for commitment in kind { li { (parts::chip("", commitment)) } } }
+                }
+            }
+        }
+    }
+}
+
+/// Which text of the promises this is, since when, and which there were before.
+fn texts(view: &View<'_>) -> Markup {
+    html! {
+        section class="prose" id="texts" {
+            h2 { "The text of these promises" }
+            @if view.report.texts.is_empty() { p { "The log does not date it yet." } } @else {
+                p { "A text is in the log before it is shown here, and earlier ones stay readable. The file's SHA-256 is what the entry names." }
+            }
+            ul class="plain" {
+                @for (index, text) in view.report.texts.iter().enumerate() {
+                    li {
+                        @if index == 0 { strong { "In force" } } @else { "Earlier, " } " since " (parts::time(text.since)) ", "
+                        @if view.proofs.contains_key(&text.log_index) { a href={ "proofs/" (text.log_index) ".txt" } { "entry " (text.log_index) } } @else { "entry " (text.log_index) }
+                        ": "
+                        @if view.texts.contains_key(&text.digest) {
+                            a class="mono" href={ "texts/" (text.digest) ".json" } { (text.digest) }
+                        } @else {
+                            span class="mono" { (text.digest) } ", not shown: what is kept of it is not what the log dates"
+                        }
+                    }
                 }
             }
         }

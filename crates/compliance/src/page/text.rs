@@ -46,6 +46,9 @@ pub fn text(report: &TrustReport) -> String {
         COLUMNS,
     ));
     line(&cut(&plain(&format!("root   {}", report.log.root)), COLUMNS));
+    if let Some(text) = report.texts.first() {
+        line(&format!("text   since {}, entry {}", words::instant(text.since), text.log_index));
+    }
     out
 }
 

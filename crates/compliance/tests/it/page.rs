@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use creta_compliance::page::{CONTENT_SECURITY_POLICY, HEADERS, Intake, PageFile, Site, SiteOptions, text};
 use creta_compliance::{Class, CommitmentId, Organisation, Outcome, State, TrustReport};
 use creta_model::Span;
+use creta_proof::Hash;
 use html::{Element, Html};
 use world::World;
 
@@ -26,7 +27,14 @@ fn intake() -> Intake {
 
 fn rendered(report: &TrustReport) -> Files {
     let proof = |index: u64| Some(format!("proof of {index}\n"));
-    Site::render(report, &WORLD.registry, &SiteOptions { version: "0.1.0", proof: &proof, intake: Some(intake()) })
+    // The store still has the text in force; what it has of the earlier one was edited.
+    let text = WORLD.registry.canonical();
+    let dated = |digest: &Hash| (Hash::of(&[&text]) == *digest).then(|| text.clone());
+    Site::render(
+        report,
+        &WORLD.registry,
+        &SiteOptions { version: "0.1.0", proof: &proof, text: &dated, intake: Some(intake()) },
+    )
 }
 
 fn pages(files: &Files) -> impl Iterator<Item = (&str, Html)> {
@@ -228,8 +236,15 @@ fn what_somebody_outside_has_to_issue_is_not_held() {
     assert!(outside.contains(&"CH-08") && outside.contains(&"CI-05"), "{outside:?}");
     for id in outside {
         let page = page(&SITE, &format!("trust/commitments/{id}/index.html"));
-        let verdict = page.with_class("verdict").next().expect("a verdict").says();
-        assert!(verdict.contains("not held") && !verdict.contains("met"), "{id}: {verdict}");
+        let verdict = page.with_class("verdict").next().expect("a verdict");
+        let tags: Vec<String> =
+            page.inside(verdict).iter().filter(|inside| inside.has_class("tag")).map(|tag| tag.says()).collect();
+        assert_eq!(tags, ["not held"], "{id}");
+        assert!(!verdict.says().contains("met"), "{id}: {}", verdict.says());
+        let pillars = self::page(&SITE, "trust/pillars/index.html");
+        let rows: Vec<String> =
+            pillars.of("li").map(Element::says).filter(|row| row.contains(&format!(" {id} "))).collect();
+        assert!(!rows.is_empty() && rows.iter().all(|row| row.contains("not held")), "{id}: {rows:?}");
     }
     let overview = page(&SITE, "trust/index.html").of("main").next().expect("content").says();
     assert!(overview.contains("Not held: somebody outside has to issue what it needs"), "{overview}");
@@ -282,7 +297,7 @@ fn a_demonstration_is_marked_on_every_page_and_nothing_else_is() {
 
 #[test]
 fn without_a_proof_there_is_no_link_to_one_and_without_an_intake_no_form() {
-    let site = SiteOptions { version: "0.1.0", proof: &|_| None, intake: None };
+    let site = SiteOptions { version: "0.1.0", proof: &|_| None, text: &|_| None, intake: None };
     let files = Site::render(&REPORT, &WORLD.registry, &site);
     assert!(files.keys().all(|path| !path.starts_with("trust/proofs/") && !path.starts_with("trust/report")));
     let page = page(&files, "trust/commitments/CI-12/index.html");
@@ -292,6 +307,35 @@ fn without_a_proof_there_is_no_link_to_one_and_without_an_intake_no_form() {
             page.of("a").filter_map(|link| link.get("href")).find(|to| to.contains("proofs/") || to.contains("report"));
         assert_eq!(dangling, None, "{path}");
     }
+}
+
+#[test]
+fn the_text_of_the_promises_is_dated_and_an_edited_one_is_not_shown() {
+    let (in_force, earlier) = (&REPORT.texts[0], &REPORT.texts[1]);
+    let of = |digest: &Hash| format!("trust/texts/{digest}.json");
+    assert_eq!(SITE[&of(&in_force.digest)].bytes, WORLD.registry.canonical());
+    assert!(!SITE.contains_key(&of(&earlier.digest)), "what is kept of it is not what the log dates");
+    let overview = page(&SITE, "trust/index.html");
+    let section = overview.elements.iter().find(|element| element.get("id") == Some("texts")).expect("a section");
+    let says = section.says();
+    let (now, before) = says.split_once("Earlier").expect("both");
+    assert!(now.contains("In force since 2026-11-19") && now.contains(&in_force.digest.to_string()), "{now}");
+    assert!(now.contains(&format!("entry {}", in_force.log_index)) && !now.contains("not shown"), "{now}");
+    assert!(before.contains("since 2026-10-13") && before.contains("not shown"), "{before}");
+    let changed = "The promises were last changed at 2026-11-19";
+    for (path, page) in pages(&SITE).filter(|(path, _)| !path.starts_with("trust/report")) {
+        assert!(page.of("footer").next().expect("a foot").says().contains(changed), "{path}");
+    }
+    let shown = text(&REPORT);
+    let line = shown.lines().find(|line| line.starts_with("text   since 2026-11-19")).expect("a line");
+    assert!(line.ends_with(&format!(", entry {}", in_force.log_index)), "{line}");
+
+    let undated = TrustReport { texts: Vec::new(), ..REPORT.clone() };
+    let files = rendered(&undated);
+    assert!(files.keys().all(|path| !path.starts_with("trust/texts/")));
+    assert!(
+        page(&files, "trust/index.html").of("main").next().expect("content").says().contains("does not date it yet")
+    );
 }
 
 #[test]

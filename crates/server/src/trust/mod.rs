@@ -11,6 +11,7 @@ mod observed;
 pub(crate) mod outputs;
 mod probes;
 pub(crate) mod site;
+mod text;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,7 @@ impl Trust {
             intake: intake::Intake::default(),
         };
         trust.catch_up(control)?;
+        trust.date_text(control)?;
         Ok(trust)
     }
 
@@ -376,18 +378,25 @@ impl Trust {
         if Hash::of(&[&bytes]) != recorded.evidence {
             return Err("it was changed after it was logged".to_owned());
         }
+        let names = format!("\"{}\":\"sha256:{}\"", detail::EVIDENCE, recorded.evidence);
+        Self::require_in_log(control, recorded.index, signed, &names)?;
+        Evidence::parse(&bytes).map_err(|error| error.to_string())
+    }
+
+    /// Proves that an entry stands in the log within a checkpoint, and that it says `names`.
+    fn require_in_log(control: &ControlPlane, index: u64, signed: &str, names: &str) -> Result<(), String> {
         let said = |error: &dyn std::fmt::Display| error.to_string();
         let log = control.log();
         let checkpoint = verify::verify_checkpoint(signed, &log.verifier_key()).map_err(|error| said(&error))?;
-        let proof = log.prove_inclusion(recorded.index, checkpoint.size).map_err(|error| said(&error))?;
-        let entry = log.entry_bytes(recorded.index).map_err(|error| said(&error))?;
-        verify::verify_inclusion(&entry, recorded.index, checkpoint.size, &proof, &checkpoint.root)
+        let proof = log.prove_inclusion(index, checkpoint.size).map_err(|error| said(&error))?;
+        let entry = log.entry_bytes(index).map_err(|error| said(&error))?;
+        verify::verify_inclusion(&entry, index, checkpoint.size, &proof, &checkpoint.root)
             .map_err(|error| said(&error))?;
-        let names = format!("\"{}\":\"sha256:{}\"", detail::EVIDENCE, recorded.evidence);
-        if !String::from_utf8_lossy(&entry).contains(&names) {
-            return Err("the entry of the log does not name it".to_owned());
+        if String::from_utf8_lossy(&entry).contains(names) {
+            Ok(())
+        } else {
+            Err("the entry of the log does not name it".to_owned())
         }
-        Evidence::parse(&bytes).map_err(|error| error.to_string())
     }
 
     /// The report of this moment.
@@ -403,6 +412,7 @@ impl Trust {
             witnesses: cosigners(control).into_iter().filter_map(|(name, at)| at.map(|_| name)).collect(),
         };
         let ledger = lock(&self.ledger);
+        self.require_dated(control, &ledger, signed.as_str())?;
         Ok(report(&ReportInput {
             registry: &self.registry,
             ledger: &ledger,

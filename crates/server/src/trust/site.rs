@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use creta_compliance::SecurityTxt;
 use creta_compliance::page::{Intake, PageFile, Site, SiteOptions};
 use creta_model::{Instant, Problem, Span};
+use creta_proof::Hash;
 
 use super::Trust;
 use super::intake::{ACKNOWLEDGED_WITHIN, DECIDED_WITHIN};
@@ -46,8 +47,13 @@ impl Trust {
         let report = self.report(control)?;
         let signed = control.log().checkpoint().map_err(|e| from_audit(&e))?;
         let proof = |index| self.proof_file(control, &signed, index);
-        let options =
-            SiteOptions { version: env!("CARGO_PKG_VERSION"), proof: &proof, intake: Some(self.intake_terms()) };
+        let text = |digest: &Hash| self.kept_text(control, digest).ok();
+        let options = SiteOptions {
+            version: env!("CARGO_PKG_VERSION"),
+            proof: &proof,
+            text: &text,
+            intake: Some(self.intake_terms()),
+        };
         Ok(Site::render(&report, self.registry(), &options))
     }
 
@@ -61,7 +67,9 @@ impl Trust {
         if self.contacts().is_empty() {
             return Ok(None);
         }
-        let now = control.platform().clock.now();
+        // In whole seconds, as the file has it.
+        let micros = control.platform().clock.now().micros();
+        let now = Instant::from_micros(micros - micros.rem_euclid(1_000_000)).map_err(|_| internal())?;
         let file = SecurityTxt {
             contact: self.contacts().to_vec(),
             expires: now.plus(CONTACT_GOOD_FOR),

@@ -11,4 +11,5 @@ mod tenants;
 mod tls;
 mod tokens;
 mod trust;
+mod trust_text;
 mod witness;

@@ -15,7 +15,7 @@ const HOSTILE: &str = "</title></textarea><script>alert(1)</script><img src=x on
                        &lt;b&gt; `code \u{1b}[2J\u{202e}\r\n{{7*7}}";
 
 /// Members whose values have a form of their own, which nobody can put text into.
-const TYPED: [&str; 16] = [
+const TYPED: [&str; 18] = [
     "format",
     "mode",
     "environment",
@@ -32,6 +32,8 @@ const TYPED: [&str; 16] = [
     "freshness",
     "origin",
     "criteria",
+    "digest",
+    "since",
 ];
 
 /// The report with hostile text in every place that takes text.
@@ -107,7 +109,12 @@ fn require_inert(path: &str, bytes: &[u8]) {
 fn no_text_of_a_report_becomes_markup() {
     let report = hostile_report();
     let proof = |_: u64| Some(HOSTILE.to_owned());
-    let site = SiteOptions { version: HOSTILE, proof: &proof, intake: Some(intake()) };
+    let site = SiteOptions {
+        version: HOSTILE,
+        proof: &proof,
+        text: &|_| Some(HOSTILE.as_bytes().to_vec()),
+        intake: Some(intake()),
+    };
     let files = Site::render(&report, &WORLD.registry, &site);
     for (path, file) in files.iter().filter(|(path, _)| path.ends_with(".html")) {
         require_inert(path, &file.bytes);
@@ -130,7 +137,7 @@ fn no_text_of_a_report_moves_a_terminals_cursor() {
 fn no_text_of_an_organisations_files_becomes_markup_or_takes_the_place_of_a_page() {
     let registry = hostile_registry();
     let report = WORLD.report_by(&registry, &world::organisation(), &|_, evidence| evidence);
-    let site = SiteOptions { version: "0.1.0", proof: &|_| None, intake: Some(intake()) };
+    let site = SiteOptions { version: "0.1.0", proof: &|_| None, text: &|_| None, intake: Some(intake()) };
     let files = Site::render(&report, &registry, &site);
     for (path, file) in files.iter().filter(|(path, _)| path.ends_with(".html")) {
         require_inert(path, &file.bytes);

@@ -62,6 +62,12 @@ impl World {
         let refusal =
             LogLine { index, time: now, action: "query", refused: true, commitment: Some("CH-20"), details: &details };
         ledger.read(refusal);
+        let texts = [(40, Hash::of(&[b"earlier"])), (3, Hash::of(&[&registry.canonical()]))];
+        for (index, (days, text)) in (index + 1..).zip(texts) {
+            let details = BTreeMap::from([(detail::TEXT.to_owned(), format!("sha256:{text}"))]);
+            let (time, action) = (now.minus(Span::days(days)), Ledger::TEXT_ACTION);
+            ledger.read(LogLine { index, time, action, refused: false, commitment: None, details: &details });
+        }
         Self { registry, ledger, evidence, now }
     }
 

@@ -10,6 +10,7 @@ mod log;
 mod permits;
 mod public;
 mod sealed;
+mod text;
 mod tls;
 mod witness;
 
@@ -57,6 +58,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &log::LogIntegrity,
     &witness::LogWitness,
     &evidence::EvidenceIntegrity,
+    &text::PublicText,
     &public::SecurityTxt,
     &public::ReportIntake,
 ];

@@ -2,12 +2,12 @@
 
 use creta_compliance::{Observation, SecurityTxt as File};
 use creta_iam::{Action, FeatureSet};
-use creta_model::Instant;
+use creta_model::{Instant, Span};
 use serde_json::json;
 
 use super::{Check, Seen, World};
 use crate::context::resource;
-use crate::trust::intake::{self, Step, Verdict};
+use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, Step, Verdict};
 use crate::trust::probes::system;
 
 pub(super) struct SecurityTxt;
@@ -57,9 +57,22 @@ impl Check for ReportIntake {
         "report-intake"
     }
 
-    /// A report that was never sent, looked for as if it had arrived.
+    /// A report that was never sent, looked for as if it had arrived, and one that nobody acknowledged in time.
     fn notices_planted_fault(&self, world: &World<'_>) -> Result<bool, String> {
-        Ok(intake::find(&world.app.control, "000000000000000000000000").is_err())
+        let control = &world.app.control;
+        let now = control.platform().clock.now();
+        let overdue = intake::Report {
+            format: String::new(),
+            reference: "0".repeat(24),
+            received_at: now.minus(ACKNOWLEDGED_WITHIN).minus(Span::seconds(1)),
+            title: String::new(),
+            description: String::new(),
+            contact: String::new(),
+            urgent: false,
+            acknowledged_at: None,
+            decided: None,
+        };
+        Ok(intake::find(control, &overdue.reference).is_err() && overdue.overdue(now).is_some())
     }
 
     fn observe(&self, world: &World<'_>) -> Result<Observation, String> {
@@ -96,5 +109,29 @@ impl Check for ReportIntake {
         }
         let undecided = reports.iter().filter(|report| report.decided.is_none()).count();
         Ok(seen.raw(json!({ "reports": reports.len(), "undecided": undecided })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_ci29_a_contact_that_has_run_out_or_is_of_no_use_is_found() {
+        let now = Instant::parse("2026-01-01T00:00:00Z").expect("valid");
+        let found = |text: &str| judge(text, now).0.findings.len();
+        assert_eq!(found("Contact: mailto:security@example.org\r\nExpires: 2026-01-01T00:00:01Z\r\n"), 0);
+        for bad in [
+            "Contact: mailto:security@example.org\r\nExpires: 2026-01-01T00:00:00Z\r\n",
+            "Contact: mailto:security@example.org\r\nExpires: 2027-01-02T00:00:00Z\r\n",
+            "Contact: mailto:security@example.org\r\n",
+            "Contact: http://example.org/report\r\nExpires: 2026-06-01T00:00:00Z\r\n",
+            "Contact: mailto:nobody\r\nExpires: 2026-06-01T00:00:00Z\r\n",
+            "Expires: 2026-06-01T00:00:00Z\r\n",
+            "<html>not found</html>",
+            "",
+        ] {
+            assert_eq!(found(bad), 1, "{bad}");
+        }
     }
 }

@@ -198,7 +198,8 @@ impl Round {
             terminal.show(&self, || self.text());
             return Ok(());
         }
-        let problems = self.alarms.into_iter().map(|alarm| Problem::new(format!("monitor/{}", alarm.kind), alarm.message));
+        let problems =
+            self.alarms.into_iter().map(|alarm| Problem::new(format!("monitor/{}", alarm.kind), alarm.message));
         Err(Failure { exit: Exit::Failed, problems: problems.collect() })
     }
 

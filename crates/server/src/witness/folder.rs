@@ -148,8 +148,8 @@ pub fn init(folder: &Path, options: &WitnessOptions) -> Result<WitnessInit, Serv
     };
     let body = toml::to_string(&config).expect("a configuration has a TOML form");
     let body = format!("# Configuration of a Creta witness.\n{body}");
-    let key = Zeroizing::new(format!("{}\n", hex::encode(&*seed)));
-    let authority_key = Zeroizing::new(format!("{}\n", hex::encode(&*authority_key)));
+    let key = Zeroizing::new(format!("{}\n", hex::encode(seed.as_slice())));
+    let authority_key = Zeroizing::new(format!("{}\n", hex::encode(authority_key.as_slice())));
     for (path, bytes) in [
         (KEY, key.as_bytes()),
         (AUTHORITY, authority.as_bytes()),

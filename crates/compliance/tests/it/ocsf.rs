@@ -312,6 +312,24 @@ fn attack_an_inconsistent_classification_is_refused() {
 }
 
 #[test]
+fn attack_what_the_schema_wants_of_several_attributes_together_is_refused() {
+    let all = events();
+    let lacks = |class: &str, activity: i64, place: &str, rule: &str| {
+        let event = all.iter().find(|event| event["class_name"] == class && event["activity_id"] == activity);
+        let mut bad = event.expect("there is one").clone();
+        let (parent, name) = place.rsplit_once('/').expect("a pointer");
+        bad.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object").remove(name).expect("was there");
+        let listed: Vec<String> = validate(&bad).expect_err(place).iter().map(ToString::to_string).collect();
+        assert!(listed.iter().any(|violation| violation.contains(rule)), "{place}: {listed:?}");
+    };
+    lacks("Authentication", 1, "/service", "the event needs one of service");
+    lacks("Datastore Activity", 4, "/databucket", "the event needs one of databucket");
+    lacks("Datastore Activity", 4, "/databucket/name", "`databucket` needs one of name, uid");
+    lacks("API Activity", 99, "/activity_name", "`activity_id` needs `activity_name` beside it");
+    lacks("Datastore Activity", 4, "/databucket/type", "`databucket.type_id` needs `type` beside it");
+}
+
+#[test]
 fn violations_name_places_and_never_values() {
     let mut bad = one_of_each_class().remove(0);
     bad["message"] = json!(["canary-4711"]);

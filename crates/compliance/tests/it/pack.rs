@@ -107,6 +107,17 @@ fn a_pack_says_how_a_period_went_and_verifies() {
 }
 
 #[test]
+fn a_pass_is_good_up_to_and_including_the_last_instant_of_its_freshness() {
+    let recorded = Recorded::new(&[("isolation", 1, Outcome::Pass)]);
+    let report = verified(&recorded, &recorded.pack(61, 62)); // Its freshness is an hour.
+    let intervals = serde_json::to_value(&report.controls[0].whole.intervals).expect("plain data");
+    let states: Vec<(&Value, &Value)> =
+        intervals.as_array().expect("a list").iter().map(|stretch| (&stretch["state"], &stretch["until"])).collect();
+    let last = format!("{}.000001Z", at(61).to_string().trim_end_matches('Z'));
+    assert_eq!(states, [(&"met".into(), &last.into()), (&"stale".into(), &at(62).to_string().into())]);
+}
+
+#[test]
 fn a_sample_can_be_drawn_again_from_the_population() {
     let population = ["c", "a", "b"].map(|subject| ("isolation", subject));
     let drawn = draw("4711", population, 2);

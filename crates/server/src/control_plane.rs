@@ -362,11 +362,13 @@ impl ControlPlane {
         if self.log.halted().is_some() {
             return Ok(()); // Nothing can be recorded, and why stands in the server's log.
         }
-        let documents = self.anchor_documents();
+        if let Err(problem) = self.anchor_documents() {
+            tracing::error!(code = problem.code, "how far the control plane's documents are is not recorded");
+        }
         self.record(Event::new("server.stop", self.place()));
         self.witnesses.publish(self.log.close().map_err(|error| from_audit(&error))?);
         self.witnesses.ask_all(&self.log);
-        scopes.and(documents)
+        scopes
     }
 }
 

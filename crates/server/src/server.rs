@@ -199,15 +199,17 @@ fn keep_log(control: &ControlPlane, round: u32) -> Result<(), Problem> {
         return Ok(()); // Why was said when it was halted.
     }
     control.log().flush_reads().map_err(|e| from_audit(&e))?;
+    // Stores that cannot be read are no reason to sign nothing.
+    let mut anchored = Ok(());
     if round.is_multiple_of(HEARTBEAT_EVERY) {
         control.heartbeat()?;
-        control.anchor_scopes()?;
+        anchored = control.anchor_scopes();
     }
     if round.is_multiple_of(CHECKPOINT_EVERY) {
-        control.anchor_documents()?;
+        anchored = anchored.and(control.anchor_documents());
         control.checkpoint()?;
     }
-    Ok(())
+    anchored
 }
 
 /// Runs the checks whose evidence will soon be out of date.
@@ -258,14 +260,14 @@ impl RunningServer {
     /// stores, signs a checkpoint, and asks every witness to cosign it. Gives the newest cosigned checkpoint, if any.
     pub fn keep_log(&self) -> Result<Option<SignedCheckpoint>, ServerError> {
         let control = &self.app.control;
-        keep_log(control, HEARTBEAT_EVERY)?;
+        let kept = keep_log(control, HEARTBEAT_EVERY);
         let asked = control.witnesses().ask_all(control.log());
         match asked
             .into_iter()
             .find_map(|asked| if let Asked::OtherHistory(problem) = asked { Some(problem) } else { None })
         {
             Some(problem) => Err(ServerError::Refused(problem)),
-            None => Ok(control.witnesses().cosigned()),
+            None => Ok(kept.map(|()| control.witnesses().cosigned())?),
         }
     }
 

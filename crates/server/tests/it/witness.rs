@@ -489,3 +489,16 @@ fn a_witness_is_named_once_with_its_own_key_and_over_tls() {
     }
     assert_eq!(text(), before);
 }
+
+#[test]
+fn attack_ci12_documents_that_were_edited_do_not_keep_the_log_from_being_signed_and_seen() {
+    let (mut server, witness) = witnessed();
+    let before = server.running().keep_log().expect("kept").expect("cosigned");
+    let database = rusqlite::Connection::open(server.data().join("metadata.sqlite")).expect("opens");
+    database.execute("UPDATE document SET sealed = x'00'", []).expect("edited");
+    server.running().keep_log().expect_err("the epoch cannot be read");
+    let seen = witness.newest().expect("cosigned");
+    assert!(seen.claimed().size > before.claimed().size);
+    server.stop(); // In order, and that is seen too.
+    assert!(witness.newest().expect("cosigned").claimed().size > seen.claimed().size);
+}

@@ -1,6 +1,6 @@
 # Everything a newcomer runs. Each target says what it does and asks nothing.
 
-.PHONY: demo attack test test-long commitments bench
+.PHONY: demo attack attack-log test test-long commitments bench
 
 # From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
 demo:
@@ -9,6 +9,10 @@ demo:
 # Five attacks against the demo, live: what refuses each, which promise that keeps, where it stands in the log.
 attack:
 	@scripts/attack
+
+# Every manipulation of the audit log that we know, on copies of a real server's: what three verifiers say to each.
+attack-log:
+	@scripts/attack-log
 
 # Every check that a change has to pass; the same file that CI runs.
 test:

@@ -147,7 +147,7 @@ mod tests {
               <testcase name="flaky"><flakyFailure/></testcase>
               <testcase name="skipped"><skipped/></testcase>
               <testcase name="odd"><whatever/></testcase>
-              <testcase name="twice"/><testcase name="twice"><error/></testcase></testsuite>
+              <testcase name="twice"/><testcase name="twice"><error/></testcase><testcase name="twice"/></testsuite>
             <testsuite name="creta-x"><testcase name="good"><failure/></testcase></testsuite></testsuites>"#;
         let results = nextest_results(xml).expect("well-formed");
         let of = |test: &str| results.get(test).copied();

@@ -132,14 +132,18 @@ impl Ledger {
         }
     }
 
-    /// Whether new evidence may be recorded: it must be later than all that is known of its check (T15: nothing is sent
-    /// twice).
+    /// Whether new evidence may be recorded: it must be later than all that is known of its check, and say when that last
+    /// looked (T15: nothing is sent twice, and no run can be left out unnoticed).
     pub fn require_new(&self, evidence: &Evidence) -> Result<(), EvidenceError> {
         evidence.require_consistent()?;
         match self.latest(&evidence.check) {
             Some(latest) if latest.observed_at >= evidence.observed_at => {
                 Err(EvidenceError::Replayed { check: evidence.check.clone() })
             }
+            Some(latest) if latest.observed_at != evidence.from => Err(EvidenceError::Contradiction {
+                check: evidence.check.clone(),
+                rule: "it does not follow the latest run of its check",
+            }),
             _ => Ok(()),
         }
     }

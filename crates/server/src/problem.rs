@@ -104,6 +104,10 @@ pub(crate) fn from_store(error: &StoreError) -> Problem {
         StoreError::Full { .. } => Problem::new("store/full", error.to_string()),
         StoreError::Conflict { .. } => Problem::new("conflict/changed", "somebody else changed this at the same time")
             .with_help("read it again and repeat the change"),
+        StoreError::Tampered { .. } | StoreError::Foreign { .. } => {
+            tracing::error!(%error, "a store is refused");
+            Problem::new("store/refused", error.to_string())
+        }
         other => logged("a store failed", other),
     }
 }

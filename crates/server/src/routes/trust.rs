@@ -6,7 +6,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::Details;
 use creta_compliance::CommitmentId;
-use creta_compliance::page::{HEADERS, PageFile, ReportProgress, report_received, report_status};
+use creta_compliance::page::{
+    HEADERS, PageFile, ReportDraft, ReportProgress, report_form, report_received, report_status,
+};
 use creta_model::{Instant, Problem};
 use serde::Deserialize;
 use serde_json::json;
@@ -52,6 +54,8 @@ pub(super) async fn part(app: Arc<App>, input: Input) -> Result<Response, Refusa
 }
 
 async fn file(app: Arc<App>, path: String) -> Result<Response, Refusal> {
+    // Links on the pages lead on from folders, so a folder without its last slash leads to itself with one.
+    let folder = format!("{}/", path.rsplit('/').next().unwrap_or_default());
     let found = blocking(app, move |app| {
         let files = app.trust.site(&app.control)?;
         match files.get(&path) {
@@ -67,13 +71,12 @@ async fn file(app: Arc<App>, path: String) -> Result<Response, Refusal> {
             response.headers_mut().insert(header::CACHE_CONTROL, CACHE);
             Ok(response)
         }
-        // Links on the pages lead on from folders.
-        None => Ok(redirect("./")),
+        None => Ok(redirect(&folder)),
     }
 }
 
-fn redirect(to: &'static str) -> Response {
-    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response()
+fn redirect(to: &str) -> Response {
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to.to_owned())]).into_response()
 }
 
 /// With the headers that the pages are made for.
@@ -105,8 +108,28 @@ pub(super) async fn report(app: Arc<App>, input: Input) -> Result<Response, Refu
         input.json()?
     };
     let address = input.address;
-    let report =
-        blocking(app.clone(), move |app| intake::receive(&app.control, &app.trust.intake, address, new)).await?;
+    let draft = ReportDraft {
+        title: new.title.clone(),
+        description: new.description.clone(),
+        contact: new.contact.clone(),
+        urgent: new.is_urgent(),
+    };
+    let received =
+        blocking(app.clone(), move |app| intake::receive(&app.control, &app.trust.intake, address, new)).await;
+    let report = match received {
+        Ok(report) => report,
+        // Somebody with a browser gets the form again, with what they wrote in it.
+        Err(refusal) if as_form => {
+            let says = refusal.0.first().map_or_else(String::new, |problem| problem.message.clone());
+            let page = report_form(app.trust.organisation(), &app.trust.intake_terms(), &draft, &says);
+            let mut again = refusal.into_response();
+            *again.body_mut() = page.bytes.into();
+            again.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+            again.headers_mut().remove(header::CONTENT_LENGTH);
+            return Ok(public(again));
+        }
+        Err(refusal) => return Err(refusal),
+    };
     let link = format!("/trust/report/{}", report.reference);
     if as_form {
         let page = report_received(app.trust.organisation(), &app.trust.intake_terms(), &report.reference, &link);

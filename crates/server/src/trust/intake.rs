@@ -40,6 +40,13 @@ pub(crate) struct NewReport {
     pub(crate) urgent: Option<String>,
 }
 
+impl NewReport {
+    /// A checkbox that is set sends any text; programs may say no.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent.as_ref().is_some_and(|text| !matches!(text.as_str(), "" | "false" | "off" | "0"))
+    }
+}
+
 /// How a report was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -197,6 +204,7 @@ pub(crate) fn receive(
     }
     let mut reference = [0; 12];
     control.platform().random.fill(&mut reference);
+    let urgent = new.is_urgent();
     let report = Report {
         format: Report::FORMAT.to_owned(),
         reference: hex::encode(reference),
@@ -204,7 +212,7 @@ pub(crate) fn receive(
         title: new.title,
         description: new.description,
         contact: new.contact,
-        urgent: new.urgent.is_some_and(|text| !matches!(text.as_str(), "" | "false" | "off" | "0")),
+        urgent,
         acknowledged_at: None,
         decided: None,
     };

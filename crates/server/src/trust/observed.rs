@@ -20,6 +20,7 @@ const FOLDER: &[(&str, &str, ItemKind, DataClass, &str)] = &[
     ("metadata.sqlite", "control-plane", ItemKind::Store, DataClass::Confidential, "tenants, accounts, evidence"),
     ("tenants", "tenant-stores", ItemKind::Store, DataClass::Restricted, "facts, online values and definitions"),
     ("trust", "trust", ItemKind::Store, DataClass::Internal, "the inventory and own commitments"),
+    ("witnesses", "cosignatures", ItemKind::Store, DataClass::Public, "what witnesses signed, and what they saw"),
     ("lock", "lock", ItemKind::Store, DataClass::Public, "says that a server is at work"),
 ];
 

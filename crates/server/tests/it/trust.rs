@@ -248,6 +248,27 @@ fn a_report_is_kept_acknowledged_and_decided_on_and_its_text_stays_text() {
 }
 
 #[test]
+fn a_refused_form_comes_back_with_what_was_written_in_it() {
+    let server = Server::new();
+    let form = ("application/x-www-form-urlencoded", b"title=&description=a+long+story&contact=me".as_slice());
+    let reply = server.send("POST", "/trust/report", None, Some(form));
+    assert_eq!((reply.status, reply.content_type.as_str()), (422, "text/html; charset=utf-8"));
+    assert!(
+        reply.text().contains("a long story") && reply.text().contains("a title and a description"),
+        "{}",
+        reply.text()
+    );
+}
+
+#[test]
+fn a_folder_without_its_slash_leads_to_itself() {
+    let server = Server::new();
+    let reply = server.send("GET", "/trust/chalk", None, None);
+    // The client follows the redirect, relative to where it asked.
+    assert!(reply.status == 200 && reply.text().contains("Chalk"), "{} {}", reply.status, reply.text());
+}
+
+#[test]
 fn attack_ch63_a_flood_is_turned_away_and_what_came_before_it_stays() {
     let server = Server::new();
     let report = |title: &str| {

@@ -222,7 +222,7 @@ def make_server(port: int) -> str:
     contact = f"https://127.0.0.1:{port}/trust/report/"
     command = [
         CRETA, "server", "init", "--data", DATA, "--environment", "dev", "--listen", f"127.0.0.1:{port}",
-        "--organisation", "Demonstration on one machine", "--demonstration", "--security-contact", contact,
+        "--organisation", "A demonstration on one machine", "--security-contact", contact,
     ]  # fmt: skip
     say("$ " + " ".join(shorten(str(word)) for word in command))
     done = subprocess.run([*map(str, command), "--json"], env=environment(), capture_output=True, text=True)

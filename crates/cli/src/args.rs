@@ -370,6 +370,9 @@ pub(crate) enum AuditCommand {
         /// Position of the first, from 0 [default: so that the latest are shown].
         #[arg(long, value_name = "N")]
         start: Option<u64>,
+        /// As events of OCSF, one line of JSON each, for a SIEM.
+        #[arg(long)]
+        ocsf: bool,
         #[command(flatten)]
         connection: Connection,
     },

@@ -5,6 +5,7 @@ mod export;
 use std::path::Path;
 
 use creta_audit::{Entry, Outcome};
+use creta_compliance::ocsf;
 use creta_model::Problem;
 use creta_proof::export::{Demands, ExportReport};
 use creta_proof::{
@@ -45,7 +46,7 @@ pub(crate) fn run(command: AuditCommand, terminal: &mut Terminal<'_>) -> Result<
             terminal.show(&report, || report.text());
             if report.verified { Ok(()) } else { Err(Problem::new("audit/broken", "the log does not check").into()) }
         }
-        AuditCommand::Show { limit, start, connection } => {
+        AuditCommand::Show { limit, start, ocsf, connection } => {
             let (server, _) = connect(&connection)?;
             // The latest are wanted, and only the server knows how many there are.
             let start = match start {
@@ -53,6 +54,10 @@ pub(crate) fn run(command: AuditCommand, terminal: &mut Terminal<'_>) -> Result<
                 None => server.get::<Page>("/v1/audit/entries?limit=1")?.size.saturating_sub(limit),
             };
             let page: Page = server.get(&format!("/v1/audit/entries?start={start}&limit={limit}"))?;
+            if ocsf {
+                terminal.print(&page.events()?);
+                return Ok(());
+            }
             terminal.show(&page, || page.text());
             Ok(())
         }
@@ -254,6 +259,21 @@ struct Line {
 }
 
 impl Page {
+    /// One OCSF event a line.
+    fn events(&self) -> Result<String, Failure> {
+        let (name, version) = ("Creta".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        let product = ocsf::Product { vendor: name.clone(), name, version };
+        let mut lines = String::new();
+        for Line { index, entry } in &self.entries {
+            let entry = serde_json::to_value(entry).expect("entries have string keys and whole numbers");
+            let event = ocsf::event(&entry, *index, &product)
+                .map_err(|error| Failure::new(Exit::Failed, Problem::new("audit/no-event", error.to_string())))?;
+            lines.push_str(&event.to_string());
+            lines.push('\n');
+        }
+        Ok(lines)
+    }
+
     fn text(&self) -> String {
         let row = |line: &Line| {
             let Entry { time, actor, action, decision, tenant, .. } = &line.entry;

@@ -123,8 +123,8 @@ impl Trust {
         &self.organisation
     }
 
-    fn root_key_file(&self) -> PathBuf {
-        self.root_key.clone()
+    fn root_key_file(&self) -> &Path {
+        &self.root_key
     }
 
     /// A scope's name where no tenant may be named: the same scope has the same name, which says nothing else.

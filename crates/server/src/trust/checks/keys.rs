@@ -55,14 +55,14 @@ impl Check for KeyHierarchy {
                 Err(error) => seen.finding(&subject, "keys/unreadable", error.to_string()),
             }
         }
-        exchanged(world, |a, b| exchange(a, b), &mut seen)?;
+        exchanged(world, exchange, &mut seen)?;
         Ok(seen.raw(json!({ "scopes": scopes.len(), "tenants": expected.len() - 1, "distinct": marks.len() })))
     }
 }
 
 fn open(world: &World<'_>, folder: &Path) -> Result<KeyRing, String> {
     let environment = world.app.control.environment();
-    let root = RootKey::load_file(&world.app.trust.root_key_file(), environment).map_err(|error| error.to_string())?;
+    let root = RootKey::load_file(world.app.trust.root_key_file(), environment).map_err(|error| error.to_string())?;
     let platform = Platform::system(folder).map_err(|error| error.to_string())?;
     KeyRing::open(root, environment.clone(), platform).map_err(|error| error.to_string())
 }

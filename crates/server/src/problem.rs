@@ -19,6 +19,7 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("request/cut-short", StatusCode::BAD_REQUEST),
     ("request/slow-body", StatusCode::REQUEST_TIMEOUT),
     ("auth/too-many-failures", StatusCode::TOO_MANY_REQUESTS),
+    ("busy/reports", StatusCode::TOO_MANY_REQUESTS),
     ("audit/unavailable", StatusCode::SERVICE_UNAVAILABLE),
     ("audit/behind-witness", StatusCode::SERVICE_UNAVAILABLE),
     ("store/full", StatusCode::INSUFFICIENT_STORAGE),

@@ -40,6 +40,8 @@ enum Body {
     None,
     Json(&'static str),
     JsonOrForm(&'static str),
+    /// As JSON, or as the form of a page, which is answered with a page.
+    JsonOrPage(&'static str),
     Arrow,
 }
 
@@ -134,7 +136,7 @@ fn body(body: &Body, bytes_max: usize) -> Option<Value> {
     let content = match body {
         Body::None => return None,
         Body::Json(schema) => json!({ "application/json": reference(schema) }),
-        Body::JsonOrForm(schema) => {
+        Body::JsonOrForm(schema) | Body::JsonOrPage(schema) => {
             json!({ "application/json": reference(schema), "application/x-www-form-urlencoded": reference(schema) })
         }
         Body::Arrow => json!({ crate::arrow_body::ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}} }),
@@ -148,15 +150,22 @@ fn responses(operation: &Operation, guarded: bool) -> Value {
     });
     let mut responses = Map::new();
     let answer = &operation.answer;
-    let content = answer.schema.map_or_else(|| json!({}), reference);
+    let with_page = |mut content: Value| {
+        if matches!(operation.body, Body::JsonOrPage(_)) {
+            content["text/html; charset=utf-8"] = json!({});
+        }
+        content
+    };
+    let content = with_page(json!({ answer.content_type: answer.schema.map_or_else(|| json!({}), reference) }));
     responses.insert(
         answer.status.to_string(),
-        json!({ "description": answer.description, "headers": id_header, "content": {answer.content_type: content} }),
+        json!({ "description": answer.description, "headers": id_header, "content": content }),
     );
     for status in statuses(operation, guarded) {
+        let content = with_page(json!({ PROBLEM_JSON: reference("Problem") }));
         responses.insert(
             status.to_string(),
-            json!({ "description": meaning(status), "headers": id_header, "content": {PROBLEM_JSON: reference("Problem")} }),
+            json!({ "description": meaning(status), "headers": id_header, "content": content }),
         );
     }
     Value::Object(responses)
@@ -185,7 +194,7 @@ fn meaning(status: u16) -> &'static str {
         413 => "Too much at once.",
         415 => "Another content type is expected.",
         422 => "Understood, and not possible.",
-        429 => "Too many failed attempts; wait.",
+        429 => "Too many attempts; wait.",
         503 => "Busy or about to stop; try again.",
         507 => "The server's disk is full.",
         _ => "The server failed.",

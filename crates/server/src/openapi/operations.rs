@@ -339,7 +339,12 @@ pub(super) static OPERATIONS: &[Operation] = &[
         summary: "Leads to the trust page.",
         parameters: &[],
         body: Body::None,
-        answer: Answer { status: 308, content_type: "text/plain", schema: None, description: "Look at `/trust/`." },
+        answer: Answer {
+            status: 308,
+            content_type: "text/plain; charset=utf-8",
+            schema: None,
+            description: "Look at `/trust/`.",
+        },
         problems: &[],
     },
     Operation {
@@ -368,9 +373,9 @@ pub(super) static OPERATIONS: &[Operation] = &[
         tag: "trust",
         summary: "Report a security issue. Anybody may; no report can be deleted.",
         parameters: &[],
-        body: Body::JsonOrForm("SecurityReport"),
+        body: Body::JsonOrPage("SecurityReport"),
         answer: created("SecurityReportReceived"),
-        problems: &[422, 503],
+        problems: &[422, 429],
     },
     Operation {
         id: "GET /.well-known/security.txt",

@@ -76,7 +76,8 @@ async fn file(app: Arc<App>, path: String) -> Result<Response, Refusal> {
 }
 
 fn redirect(to: &str) -> Response {
-    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to.to_owned())]).into_response()
+    let text = typed("text/plain; charset=utf-8", format!("look at {to}\n"));
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to.to_owned())], text).into_response()
 }
 
 /// With the headers that the pages are made for.

@@ -82,14 +82,17 @@ impl Details {
         (counts, Details(rest))
     }
 
-    /// As it is written. `mac` hashes a keyed value, given its key's name.
-    pub(crate) fn written(&self, mac: impl Fn(&str, &[u8]) -> [u8; 32]) -> BTreeMap<String, String> {
+    /// As it is written. `mac` hashes a keyed value, given its key's name, and says by which version of the log's key.
+    pub(crate) fn written(&self, mac: impl Fn(&str, &[u8]) -> (u32, [u8; 32])) -> BTreeMap<String, String> {
         let text = |key: &str, detail: &Detail| match detail {
             Detail::Name(name) => name.clone(),
             Detail::Count(count) => count.to_string(),
             Detail::Digest(digest) => format!("sha256:{digest}"),
             Detail::Instant(at) => at.to_string(),
-            Detail::Keyed(value) => format!("hmac:{}", hex::encode(mac(key, value))),
+            Detail::Keyed(value) => {
+                let (version, hash) = mac(key, value);
+                format!("hmac:{version}:{}", hex::encode(hash))
+            }
         };
         self.0.iter().map(|(key, detail)| ((*key).to_owned(), text(key, detail))).collect()
     }
@@ -97,7 +100,7 @@ impl Details {
 
 impl fmt::Debug for Details {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.written(|_, _| [0; 32]);
+        let shown = self.written(|_, _| (0, [0; 32]));
         let hidden = |key: &str| matches!(self.0[key], Detail::Keyed(_));
         f.debug_map().entries(shown.iter().map(|(k, v)| (k, if hidden(k) { "hmac:..." } else { v }))).finish()
     }
@@ -118,12 +121,12 @@ mod tests {
             .expect("valid");
         let written = details.written(|key, value| {
             assert_eq!((key, value), ("client", b"ana@example.com".as_slice()));
-            [7; 32]
+            (3, [7; 32])
         });
         let expected = [
             ("as_of", "2013-07-01T12:00:00Z".to_owned()),
             ("bundle", "flights@3".to_owned()),
-            ("client", format!("hmac:{}", "07".repeat(32))),
+            ("client", format!("hmac:3:{}", "07".repeat(32))),
             ("plan", format!("sha256:{}", "ab".repeat(32))),
             ("rows", "12".to_owned()),
         ];

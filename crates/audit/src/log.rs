@@ -469,7 +469,9 @@ impl Log {
 
     fn written_details(&self, place: &Place, details: &Details) -> BTreeMap<String, String> {
         let place = place.scope().map_or_else(|| place.environment().to_string(), |scope| scope.path());
-        details.written(|key, value| self.key.mac("creta.audit/1 detail", &[place.as_bytes(), key.as_bytes(), value]))
+        details.written(|key, value| {
+            self.key.mac_newest("creta.audit/1 detail", &[place.as_bytes(), key.as_bytes(), value])
+        })
     }
 
     fn written(&self) -> std::sync::RwLockReadGuard<'_, Written> {

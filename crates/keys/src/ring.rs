@@ -466,6 +466,11 @@ mod tests {
             assert_eq!(key.open(&place(), &sealed_new).expect("own"), b"new");
             assert_eq!(key.mac("lookup", &[b"7"]), old.mac("lookup", &[b"7"]));
             assert_eq!(key.derive("chain"), old.derive("chain"));
+            let (before, after) = (old.mac_newest("log", &[b"7"]), key.mac_newest("log", &[b"7"]));
+            assert_eq!((before.0, after.0), (1, 2));
+            assert_ne!(before.1, after.1, "a rotation makes other hashes");
+            assert_eq!(after, key.mac_newest("log", &[b"7"]));
+            assert_ne!(after.1, key.mac("log", &[b"7"]));
         }
     }
 

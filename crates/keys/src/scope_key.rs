@@ -145,6 +145,14 @@ impl ScopeKey {
         mac(&key, parts)
     }
 
+    /// As [`ScopeKey::mac`], under the newest version of the scope key, with the number of that version: for hashes that
+    /// are written down for good and never looked up, so that a rotation changes what whoever had the key can recognise.
+    pub fn mac_newest(&self, domain: &str, parts: &[&[u8]]) -> (u32, [u8; 32]) {
+        let (number, newest) = self.inner.versions.iter().next_back().expect("a scope key has at least one version");
+        let secret = derive(&newest.secret, "mac newest", &[self.environment(), self.tenant(), domain.as_bytes()]);
+        (*number, mac(&mac_key(&secret), parts))
+    }
+
     /// 32 secret bytes of this scope for a purpose of the caller's. Rotation does not change them.
     pub fn derive(&self, label: &str) -> [u8; 32] {
         *self.derive_for("derive", label)

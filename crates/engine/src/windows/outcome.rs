@@ -25,7 +25,7 @@ pub(super) struct Outcome {
     errors: BTreeMap<usize, Arc<CellError>>,
 }
 
-/// A placeholder stands where there is no value.
+/// A filler stands where there is no value: states say that it is none, and nobody reads it.
 enum Values {
     Ints(Vec<i64>),
     Floats(Vec<f64>),
@@ -61,7 +61,7 @@ impl Outcome {
         }
     }
 
-    fn push_placeholder(&mut self) {
+    fn push_filler(&mut self) {
         match &mut self.values {
             Values::Ints(values) => values.push(0),
             Values::Floats(values) => values.push(0.0),
@@ -73,12 +73,12 @@ impl Outcome {
 
     pub(super) fn push_missing(&mut self) {
         self.missing.push(self.len());
-        self.push_placeholder();
+        self.push_filler();
     }
 
     pub(super) fn fail(&mut self, error: &Arc<CellError>) {
         self.errors.insert(self.len(), Arc::clone(error));
-        self.push_placeholder();
+        self.push_filler();
     }
 }
 
@@ -204,7 +204,7 @@ impl Outcomes<'_> {
         absences.finish(values)?.with_default(ty, aggregation.default.as_ref())
     }
 
-    /// Results in the order of rows, a placeholder for rows without a key.
+    /// Results in the order of rows, a filler for rows without a key.
     fn scatter<T: Copy + Default>(&self, outcomes: &[Outcome], values: impl Fn(&Values) -> &[T]) -> Vec<T> {
         let mut scattered = vec![T::default(); self.rows];
         for (chunk, outcome) in outcomes.iter().enumerate() {

@@ -1,0 +1,1 @@
+//! What people do on a schedule or for one another.

@@ -96,6 +96,49 @@ name_type!(
     Name, "name", is_identifier, IDENTIFIER_RULE
 );
 
+/// How much depends on an environment: what rules people and programs work under there. Set once, in `config.toml`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvironmentClass {
+    /// Made-up data; the first administrator may do everything.
+    #[default]
+    Development,
+    /// As production in form, without its data and credentials.
+    Staging,
+    /// Customers' data. People have no standing access.
+    Production,
+}
+
+impl EnvironmentClass {
+    /// All classes, the least strict first.
+    pub const ALL: [EnvironmentClass; 3] = [Self::Development, Self::Staging, Self::Production];
+
+    /// The word in files and on pages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+
+    /// The class of a word; the error names the words there are.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let found = Self::ALL.into_iter().find(|class| class.as_str() == text);
+        found.ok_or_else(|| InvalidName {
+            what: "environment class",
+            given: text.to_owned(),
+            rule: "use `development`, `staging` or `production`",
+        })
+    }
+}
+
+impl fmt::Display for EnvironmentClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The tenant and environment that own a byte. There is no default and no global scope: every storage path, key, cache
 /// entry, queue and metric label is built from one.
 ///
@@ -166,6 +209,19 @@ mod tests {
         for good in ["acme", "a1", "acme-eu-1"] {
             assert_eq!(TenantId::parse(good).expect("valid").as_str(), good);
         }
+    }
+
+    #[test]
+    fn a_class_is_the_same_word_everywhere_and_development_unless_said() {
+        for class in EnvironmentClass::ALL {
+            assert_eq!(EnvironmentClass::parse(class.as_str()), Ok(class));
+            assert_eq!(serde_json::to_value(class).expect("JSON"), class.as_str());
+        }
+        for bad in ["", "prod", "Production", "production "] {
+            assert!(EnvironmentClass::parse(bad).is_err(), "{bad:?} must be refused");
+        }
+        assert_eq!(EnvironmentClass::default(), EnvironmentClass::Development);
+        assert!(EnvironmentClass::Staging < EnvironmentClass::Production);
     }
 
     #[test]

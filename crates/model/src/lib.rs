@@ -26,7 +26,7 @@ pub use graph::{
     LockedPackage, NamedQuery, PackageLock, Relation, RelationKind, Resolver, ResolverInput, ResolverMode, Role,
     Source, SourceFormat, Validation, Window,
 };
-pub use id::{EntityId, Environment, FeatureId, InvalidName, Name, Scope, TenantId};
+pub use id::{EntityId, Environment, EnvironmentClass, FeatureId, InvalidName, Name, Scope, TenantId};
 pub use instant::{Instant, Span, TimeError};
 pub use path::{FeaturePath, InvalidPath};
 pub use problem::{Note, Problem};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use creta_model::{FeaturePath, Instant, InvalidName, Name, Span};
+use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, Name, Span};
 use creta_proof::Time;
 
 pub(crate) use self::trust::{OrganisationMode, Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
@@ -119,6 +119,9 @@ pub(crate) enum ServerCommand {
         /// Environment that the server is.
         #[arg(long, default_value = "dev", value_name = "NAME")]
         environment: String,
+        /// What rules people and programs work under: `development`, `staging` or `production`.
+        #[arg(long, default_value_t, value_name = "CLASS", value_parser = EnvironmentClass::parse)]
+        class: EnvironmentClass,
         /// Address to listen on.
         #[arg(long, value_name = "HOST:PORT")]
         listen: Option<std::net::SocketAddr>,

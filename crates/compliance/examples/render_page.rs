@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proof = |index: u64| Some(format!("c2sp.org/tlog-proof@v1\nindex {index}\n"));
     let options = SiteOptions {
         version: env!("CARGO_PKG_VERSION"),
+        class: creta_model::EnvironmentClass::Production,
         proof: &proof,
         text: &|_| Some(world.registry.canonical()),
         intake: Some(intake.clone()),

@@ -19,6 +19,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use creta_model::EnvironmentClass;
 use creta_proof::Hash;
 use maud::Markup;
 
@@ -73,6 +74,8 @@ impl PageFile {
 pub struct SiteOptions<'a> {
     /// Version of the software that renders it.
     pub version: &'a str,
+    /// Class of the environment.
+    pub class: EnvironmentClass,
     /// The proof file for an entry of the log, as text; none when there is no proof yet. Asked once for every entry that
     /// the report names.
     pub proof: &'a dyn Fn(u64) -> Option<String>,
@@ -109,6 +112,7 @@ impl Site {
             proofs: &proofs,
             texts: &texts,
             version: site.version,
+            class: site.class,
             intake: site.intake.as_ref(),
         };
         let mut files = BTreeMap::new();
@@ -152,6 +156,7 @@ struct View<'a> {
     proofs: &'a BTreeMap<u64, String>,
     texts: &'a BTreeMap<Hash, Vec<u8>>,
     version: &'a str,
+    class: EnvironmentClass,
     intake: Option<&'a Intake>,
 }
 

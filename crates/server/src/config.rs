@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use creta_compliance::{Mode, Organisation};
-use creta_model::Environment;
+use creta_model::{Environment, EnvironmentClass};
 use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct Config {
     pub format: String,
     /// The one environment this server serves.
     pub environment: Environment,
+    /// What rules people and programs work under here.
+    #[serde(default)]
+    pub class: EnvironmentClass,
     /// Random name of this environment, made by `init`. Tokens are bound to it.
     pub environment_id: String,
     /// Address and port.
@@ -171,6 +174,7 @@ mod tests {
         Config {
             format: CONFIG_FORMAT.to_owned(),
             environment: Environment::parse("prod").expect("valid"),
+            class: EnvironmentClass::Production,
             environment_id: "prod-00".to_owned(),
             listen: LISTEN_DEFAULT.parse().expect("valid"),
             names: Vec::new(),
@@ -200,12 +204,20 @@ mod tests {
             ("creta.server/1", "creta.server/2", "this build reads `creta.server/1`"),
             ("environment =", "plaintext = true\nenvironment =", "plaintext"),
             ("processes = 2", "processes = 0", "1 to 64"),
+            ("class = \"production\"", "class = \"prod\"", "`development`, `staging`, `production`"),
         ] {
             let bad = good.replacen(from, to, 1);
             assert_ne!(bad, good, "`{from}` stands in the file");
             let reason = Config::parse(&bad).expect_err(to);
             assert!(reason.contains(says), "{reason}");
         }
+    }
+
+    #[test]
+    fn an_environment_is_for_development_unless_its_class_is_said() {
+        let old = config().to_toml().replacen("class = \"production\"\n", "", 1);
+        assert_eq!(Config::parse(&old).expect("valid").class, EnvironmentClass::Development);
+        assert_eq!(Config::parse(&config().to_toml()).expect("valid").class, EnvironmentClass::Production);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use creta_iam::{
     control_plane, is_reserved,
 };
 use creta_keys::{KeyRing, RootKey, ScopeKey};
-use creta_model::{Environment, Instant, Problem, Scope, TenantId};
+use creta_model::{Environment, EnvironmentClass, Instant, Problem, Scope, TenantId};
 use creta_platform::Platform;
 use creta_store::{MetadataStore, SqliteStore};
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,7 @@ pub(crate) struct Tenant {
 /// The open control plane of one environment.
 pub(crate) struct ControlPlane {
     environment: Environment,
+    class: EnvironmentClass,
     platform: Platform,
     ring: KeyRing,
     key: ScopeKey,
@@ -107,6 +108,7 @@ impl ControlPlane {
             tokens: tokens.ok_or_else(internal)?,
             decisions: DecisionCache::new(DECISIONS_MAX),
             environment,
+            class: config.class,
             platform,
             ring,
             key,
@@ -122,6 +124,11 @@ impl ControlPlane {
 
     pub(crate) fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    /// What rules people and programs work under.
+    pub(crate) fn class(&self) -> EnvironmentClass {
+        self.class
     }
 
     pub(crate) fn platform(&self) -> &Platform {

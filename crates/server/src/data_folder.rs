@@ -18,7 +18,7 @@ use creta_audit::{Event, Log};
 use creta_compliance::Organisation;
 use creta_iam::{Place, Principal, PrincipalId, control_plane};
 use creta_keys::{KeyError, KeyRing, RootKey};
-use creta_model::Environment;
+use creta_model::{Environment, EnvironmentClass};
 use creta_platform::{FileError, Platform};
 use creta_store::{MetadataStore, SqliteStore};
 use rustix::fs::{FlockOperation, flock};
@@ -40,6 +40,8 @@ const ADMIN_FILE: &str = "admin.json";
 /// What can be chosen when a data folder is made.
 #[derive(Debug, Clone)]
 pub struct InitOptions {
+    /// What rules people and programs work under.
+    pub class: EnvironmentClass,
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Names and addresses that clients use besides the local ones.
@@ -57,6 +59,7 @@ pub struct InitOptions {
 impl Default for InitOptions {
     fn default() -> Self {
         Self {
+            class: EnvironmentClass::default(),
             listen: LISTEN_DEFAULT.parse().expect("the default is an address"),
             names: Vec::new(),
             root_key: None,
@@ -74,6 +77,8 @@ pub struct InitReport {
     pub folder: PathBuf,
     /// The environment it is for.
     pub environment: Environment,
+    /// What rules people and programs work under.
+    pub class: EnvironmentClass,
     /// Its random name, to which tokens are bound.
     pub environment_id: String,
     /// Where clients will find the server.
@@ -116,6 +121,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
     let config = Config {
         format: CONFIG_FORMAT.to_owned(),
         environment: environment.clone(),
+        class: options.class,
         environment_id: format!("{environment}-{}", hex::encode(id)),
         listen: options.listen,
         names: options.names.clone(),
@@ -167,6 +173,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
 
     Ok(InitReport {
         environment: environment.clone(),
+        class: config.class,
         environment_id: config.environment_id,
         url: credential.url,
         root_key,

@@ -18,7 +18,7 @@ const AUTHORITY_FILE: &str = "tls/ca.pem";
 
 pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        ServerCommand::Init { data, environment, listen, organisation, mode, demonstration, security_contact } => {
+        ServerCommand::Init { data, environment, class, listen, organisation, mode, demonstration, security_contact } => {
             let organisation = organisation.map(|name| Organisation {
                 name,
                 mode: match mode {
@@ -28,7 +28,7 @@ pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result
                 demonstration,
             });
             let mut options =
-                InitOptions { organisation, security_contacts: security_contact, ..InitOptions::default() };
+                InitOptions { class, organisation, security_contacts: security_contact, ..InitOptions::default() };
             if let Some(listen) = listen {
                 options.listen = listen;
             }
@@ -46,7 +46,7 @@ fn init(data: &Path, environment: String, options: &InitOptions, terminal: &mut 
     let report = creta_server::init(data, &environment, options).map_err(|error| failed(&error))?;
     terminal.show(&report, || {
         format!(
-            "made a data folder for environment `{}`\n  \
+            "made a data folder for environment `{}` of class {}\n  \
              address        {}\n  \
              authority      {}\n  \
              administrator  {}\n  \
@@ -54,6 +54,7 @@ fn init(data: &Path, environment: String, options: &InitOptions, terminal: &mut 
              log key        {}\n\
              next: creta server start --data {}",
             report.environment,
+            report.class,
             report.url,
             report.ca.display(),
             report.admin.display(),
@@ -95,6 +96,7 @@ struct Status {
     status: String,
     version: String,
     environment: String,
+    class: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scope: Option<serde_json::Value>,
 }
@@ -110,6 +112,7 @@ fn status(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Fa
         status: text(&ready, "status"),
         version: text(&health, "version"),
         environment: text(&ready, "environment"),
+        class: text(&ready, "class"),
         // An administrator has no scope; that is no failure of the server.
         scope: server.get("/v1/status").ok(),
     };
@@ -117,7 +120,7 @@ fn status(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Fa
         let mut lines = vec![
             format!("{} is {}", status.url, status.status),
             format!("  version      {}", status.version),
-            format!("  environment  {}", status.environment),
+            format!("  environment  {} ({})", status.environment, status.class),
         ];
         if let Some(scope) = &status.scope {
             lines.extend(scope_lines(scope));

@@ -75,7 +75,7 @@ fn hero(view: &View<'_>) -> Markup {
     html! {
         div class="hero" {
             div {
-                p class="over" { "Environment " (report.environment.as_str()) " · " (words::mode(report.organisation.mode)) " · " (parts::time(report.generated_at)) }
+                p class="over" { "Environment " (report.environment.as_str()) " (" (view.class.as_str()) ") · " (words::mode(report.organisation.mode)) " · " (parts::time(report.generated_at)) }
                 h1 { "met " (report.met) " " span { "of " (report.total) } }
                 p class="lead" { "Commitments that hold now, by evidence in date. Each state is computed from entries of an append-only log; nobody can type one in." }
             }

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use creta_compliance::page::{CONTENT_SECURITY_POLICY, HEADERS, Intake, PageFile, Site, SiteOptions, text};
 use creta_compliance::{Class, CommitmentId, Organisation, Outcome, State, TrustReport};
-use creta_model::Span;
+use creta_model::{EnvironmentClass, Span};
 use creta_proof::Hash;
 use html::{Element, Html};
 use world::World;
@@ -33,7 +33,13 @@ fn rendered(report: &TrustReport) -> Files {
     Site::render(
         report,
         &WORLD.registry,
-        &SiteOptions { version: "0.1.0", proof: &proof, text: &dated, intake: Some(intake()) },
+        &SiteOptions {
+            version: "0.1.0",
+            class: EnvironmentClass::Production,
+            proof: &proof,
+            text: &dated,
+            intake: Some(intake()),
+        },
     )
 }
 
@@ -297,9 +303,12 @@ fn a_demonstration_is_marked_on_every_page_and_nothing_else_is() {
 
 #[test]
 fn without_a_proof_there_is_no_link_to_one_and_without_an_intake_no_form() {
-    let site = SiteOptions { version: "0.1.0", proof: &|_| None, text: &|_| None, intake: None };
+    let class = EnvironmentClass::Staging;
+    let site = SiteOptions { version: "0.1.0", class, proof: &|_| None, text: &|_| None, intake: None };
     let files = Site::render(&REPORT, &WORLD.registry, &site);
     assert!(files.keys().all(|path| !path.starts_with("trust/proofs/") && !path.starts_with("trust/report")));
+    let overview = page(&files, "trust/index.html");
+    assert!(overview.of("main").next().expect("content").says().contains("Environment prod (staging)"));
     let page = page(&files, "trust/commitments/CI-12/index.html");
     assert!(page.of("main").next().expect("content").says().contains("no proof yet"));
     for (path, page) in pages(&files) {

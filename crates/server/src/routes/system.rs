@@ -20,7 +20,7 @@ pub(super) async fn health(_app: Arc<App>, _input: Input) -> Result<Response, Re
 /// The server takes requests: its control plane is open and it is not about to stop.
 pub(super) async fn ready(app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
     if app.is_ready() {
-        answer(&json!({"status": "ready", "environment": app.control.environment()}))
+        answer(&json!({"status": "ready", "environment": app.control.environment(), "class": app.control.class()}))
     } else {
         Err(Problem::new("busy/stopping", "the server is about to stop").into())
     }

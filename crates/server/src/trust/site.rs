@@ -50,6 +50,7 @@ impl Trust {
         let text = |digest: &Hash| self.kept_text(control, digest).ok();
         let options = SiteOptions {
             version: env!("CARGO_PKG_VERSION"),
+            class: control.class(),
             proof: &proof,
             text: &text,
             intake: Some(self.intake_terms()),

@@ -4,7 +4,7 @@ use creta_compliance::page::{
     ReportDraft, ReportProgress, Site, SiteOptions, report_form, report_received, report_status, text,
 };
 use creta_compliance::{Organisation, Registry, TrustReport};
-use creta_model::{Instant, Span};
+use creta_model::{EnvironmentClass, Instant, Span};
 use serde_json::Value;
 
 use super::html::Html;
@@ -111,6 +111,7 @@ fn no_text_of_a_report_becomes_markup() {
     let proof = |_: u64| Some(HOSTILE.to_owned());
     let site = SiteOptions {
         version: HOSTILE,
+        class: EnvironmentClass::Production,
         proof: &proof,
         text: &|_| Some(HOSTILE.as_bytes().to_vec()),
         intake: Some(intake()),
@@ -137,7 +138,13 @@ fn no_text_of_a_report_moves_a_terminals_cursor() {
 fn no_text_of_an_organisations_files_becomes_markup_or_takes_the_place_of_a_page() {
     let registry = hostile_registry();
     let report = WORLD.report_by(&registry, &world::organisation(), &|_, evidence| evidence);
-    let site = SiteOptions { version: "0.1.0", proof: &|_| None, text: &|_| None, intake: Some(intake()) };
+    let site = SiteOptions {
+        version: "0.1.0",
+        class: EnvironmentClass::Production,
+        proof: &|_| None,
+        text: &|_| None,
+        intake: Some(intake()),
+    };
     let files = Site::render(&report, &registry, &site);
     for (path, file) in files.iter().filter(|(path, _)| path.ends_with(".html")) {
         require_inert(path, &file.bytes);

@@ -45,3 +45,6 @@ impl RelyingParty {
         &self.client.issuer
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,16 @@ mod class {
 /// Actions and happenings with the class and the activity they are in OCSF. What is not here becomes API activity
 /// "Other", under its own name.
 const ACTIONS: &[(&str, u64, i64)] = &[
+    ("access.analyze", class::API_ACTIVITY, 2),
+    ("access.approve", class::API_ACTIVITY, 3),
+    ("access.explain", class::API_ACTIVITY, 2),
+    ("access.read", class::API_ACTIVITY, 2),
+    ("access.request", class::API_ACTIVITY, 1),
+    ("access.revoke", class::API_ACTIVITY, 3),
+    ("artefact.record", class::API_ACTIVITY, 1),
     ("audit.read", class::API_ACTIVITY, 2),
     ("audit.tail-cut-off", class::DETECTION_FINDING, 1),
+    ("break-glass.open", class::API_ACTIVITY, 3),
     ("catalogue.read", class::API_ACTIVITY, 2),
     ("check", class::API_ACTIVITY, 2),
     ("check.fail", class::COMPLIANCE_FINDING, 1),
@@ -39,20 +47,35 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("check.planted", class::API_ACTIVITY, 99),
     ("check.unknown", class::COMPLIANCE_FINDING, 1),
     ("clock.set-back", class::DETECTION_FINDING, 1),
+    ("declassify.approve", class::API_ACTIVITY, 3),
+    ("declassify.propose", class::API_ACTIVITY, 1),
     ("deploy", class::API_ACTIVITY, 3),
     ("deploy.done", class::APPLICATION_LIFECYCLE, 8),
+    ("device.enrol", class::API_ACTIVITY, 1),
+    ("device.read", class::API_ACTIVITY, 2),
+    ("device.revoke", class::API_ACTIVITY, 3),
     ("diff", class::API_ACTIVITY, 2),
     ("environment.init", class::APPLICATION_LIFECYCLE, 1),
+    ("exception.approve", class::API_ACTIVITY, 3),
+    ("exception.propose", class::API_ACTIVITY, 1),
     ("ingest", class::DATASTORE_ACTIVITY, 5),
     ("ingest.done", class::DATASTORE_ACTIVITY, 5),
     ("inventory.declare", class::API_ACTIVITY, 3),
     ("inventory.declared", class::API_ACTIVITY, 3),
     ("log.heartbeat", class::APPLICATION_LIFECYCLE, 99),
+    ("person.assign", class::API_ACTIVITY, 3),
+    ("person.read", class::API_ACTIVITY, 2),
     ("plan", class::API_ACTIVITY, 2),
+    ("policy.approve", class::API_ACTIVITY, 3),
+    ("policy.propose", class::API_ACTIVITY, 1),
+    ("policy.read", class::API_ACTIVITY, 2),
     ("query", class::DATASTORE_ACTIVITY, 4),
     ("report.decide", class::API_ACTIVITY, 3),
     ("report.decided", class::API_ACTIVITY, 3),
     ("report.received", class::API_ACTIVITY, 1),
+    ("review.decide", class::API_ACTIVITY, 3),
+    ("review.read", class::API_ACTIVITY, 2),
+    ("scim.write", class::API_ACTIVITY, 3),
     ("server.start", class::APPLICATION_LIFECYCLE, 3),
     ("server.stop", class::APPLICATION_LIFECYCLE, 4),
     ("service-account.create", class::ACCOUNT_CHANGE, 1),
@@ -60,6 +83,10 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("service-account.list", class::API_ACTIVITY, 2),
     ("service-account.revoke", class::ACCOUNT_CHANGE, 5),
     ("service-account.revoked", class::ACCOUNT_CHANGE, 5),
+    ("service-account.rotate", class::ACCOUNT_CHANGE, 3),
+    ("session.read", class::API_ACTIVITY, 2),
+    ("session.revoke", class::API_ACTIVITY, 3),
+    ("synth", class::API_ACTIVITY, 2),
     ("tenant.create", class::ENTITY_MANAGEMENT, 1),
     ("tenant.created", class::ENTITY_MANAGEMENT, 1),
     ("tenant.list", class::ENTITY_MANAGEMENT, 2),
@@ -290,6 +317,11 @@ impl<'a> Entry<'a> {
     fn user(&self) -> Option<Value> {
         let actor = self.members.get("actor")?;
         let id = actor.get("id")?.as_str()?;
+        if let Some(home) = actor.get("home") {
+            let parts = ["environment", "tenant"].map(|part| home.get(part).and_then(Value::as_str));
+            let path: Vec<&str> = parts.into_iter().flatten().collect();
+            return Some(json!({"name": id, "uid": format!("{}/{id}", path.join("/")), "type_id": 1, "type": "User"}));
+        }
         let at = |name: &str| actor.get("scope").and_then(|scope| scope.get(name)).and_then(Value::as_str);
         Some(match (at("tenant"), at("environment")) {
             (Some(tenant), Some(environment)) => json!({

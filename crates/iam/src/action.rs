@@ -55,6 +55,8 @@ actions! {
     ServiceAccountCreate = "service-account.create", Change;
     /// List the service accounts of a scope.
     ServiceAccountList = "service-account.list", Read;
+    /// Give a service account a new secret; the old one ends after an overlap.
+    ServiceAccountRotate = "service-account.rotate", Change;
     /// End a service account and its tokens.
     ServiceAccountRevoke = "service-account.revoke", Change;
     /// Make a bundle of definitions the active one.
@@ -71,6 +73,8 @@ actions! {
     Query = "query", Read;
     /// Build a training set.
     Train = "train", Read;
+    /// Make data that has the shape of a schema and nobody's values.
+    Synth = "synth", Read;
     /// Replay facts and compare online with offline answers.
     Verify = "verify", Read;
     /// Read definitions, lineage and documentation.
@@ -85,6 +89,56 @@ actions! {
     InventoryDeclare = "inventory.declare", Change;
     /// Decide on a report of a security issue.
     ReportDecide = "report.decide", Change;
+    /// Ask for a role on a place, for hours and with a reason.
+    AccessRequest = "access.request", Change;
+    /// Read one's own requests and grants; those of others take `access.analyze`.
+    AccessRead = "access.read", Read;
+    /// Approve or refuse the request of another person.
+    AccessApprove = "access.approve", Change;
+    /// End a grant or the sessions of another person before their time.
+    AccessRevoke = "access.revoke", Change;
+    /// Ask why something is allowed or denied; about others it takes `access.analyze`.
+    AccessExplain = "access.explain", Read;
+    /// Compare what is granted with what is used.
+    AccessAnalyze = "access.analyze", Read;
+    /// Read who there is, with roles.
+    PersonRead = "person.read", Read;
+    /// Make a person known, give and take roles.
+    PersonAssign = "person.assign", Change;
+    /// Read one's own sessions.
+    SessionRead = "session.read", Read;
+    /// End one's own sessions; those of others take `access.revoke`.
+    SessionRevoke = "session.revoke", Change;
+    /// Enrol a device of one's own.
+    DeviceEnrol = "device.enrol", Change;
+    /// Read one's own devices; those of others take `person.read`.
+    DeviceRead = "device.read", Read;
+    /// End a device of one's own; those of others take `access.revoke`.
+    DeviceRevoke = "device.revoke", Change;
+    /// Read the access policies.
+    PolicyRead = "policy.read", Read;
+    /// Propose other access policies.
+    PolicyPropose = "policy.propose", Change;
+    /// Approve access policies that somebody else proposed.
+    PolicyApprove = "policy.approve", Change;
+    /// Propose that a computed feature no longer carries a tag.
+    DeclassifyPropose = "declassify.propose", Change;
+    /// Approve a declassification that somebody else proposed.
+    DeclassifyApprove = "declassify.approve", Change;
+    /// Read campaigns that review access.
+    ReviewRead = "review.read", Read;
+    /// Decide in a campaign whether access stays.
+    ReviewDecide = "review.decide", Change;
+    /// Make, change and end people as the directory of the company says.
+    ScimWrite = "scim.write", Change;
+    /// Propose that a rule does not hold for something, for a time.
+    ExceptionPropose = "exception.propose", Change;
+    /// Approve an exception that somebody else proposed.
+    ExceptionApprove = "exception.approve", Change;
+    /// Record what a programme of work produced.
+    ArtefactRecord = "artefact.record", Change;
+    /// Break the seal of the emergency account.
+    BreakGlassOpen = "break-glass.open", Change;
 }
 
 impl Action {
@@ -145,10 +199,19 @@ mod tests {
                 "diff",
                 "plan",
                 "query",
+                "synth",
                 "verify",
                 "catalogue.read",
                 "audit.read",
-                "trust.read"
+                "trust.read",
+                "access.read",
+                "access.explain",
+                "access.analyze",
+                "person.read",
+                "session.read",
+                "device.read",
+                "policy.read",
+                "review.read"
             ]
         );
     }

@@ -7,19 +7,16 @@ use crate::{Action, Decision, Policies, Principal, Resource, decide};
 
 /// Remembers decisions by principal, action and resource. A hit costs well under a microsecond.
 ///
-/// Bounded: when `entries_max` is reached the cache starts over, which costs one decision per question. A new epoch
-/// ([`Policies::start_epoch`]) empties it at the next question.
+/// Bounded: when `entries_max` is reached the cache starts over, which costs one decision per question. What was decided in
+/// an earlier epoch of its principal is not used: [`Policies::start_epoch_of`] makes it forget one principal,
+/// [`Policies::start_epoch`] everybody. A decision that was under way meanwhile belongs to the earlier epoch.
 #[derive(Debug)]
 pub struct DecisionCache {
     entries_max: usize,
-    known: Mutex<Known>,
+    known: Mutex<HashMap<Question, Decision>>,
 }
 
-#[derive(Debug, Default)]
-struct Known {
-    epoch: u64,
-    decisions: HashMap<(Principal, Action, Resource), Decision>,
-}
+type Question = (Principal, Action, Resource);
 
 impl DecisionCache {
     /// A cache of at most `entries_max` decisions.
@@ -27,10 +24,10 @@ impl DecisionCache {
         Self { entries_max, known: Mutex::default() }
     }
 
-    /// What [`decide`] answers, now or earlier in this epoch.
+    /// What [`decide`] answers, now or earlier in this epoch of the principal.
     pub fn decide(&self, policies: &Policies, principal: &Principal, action: Action, resource: &Resource) -> Decision {
         let question = (principal.clone(), action, resource.clone());
-        if let Some(decision) = self.find(policies.epoch(), &question) {
+        if let Some(decision) = self.find(policies.epoch_of(&principal.key()), &question) {
             return decision;
         }
         let decision = decide(policies, principal, action, resource); // Outside the lock: it takes its time.
@@ -38,20 +35,20 @@ impl DecisionCache {
         decision
     }
 
-    fn find(&self, epoch: u64, question: &(Principal, Action, Resource)) -> Option<Decision> {
+    fn find(&self, epoch: u64, question: &Question) -> Option<Decision> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.epoch == epoch { known.decisions.get(question).cloned() } else { None }
+        known.get(question).filter(|decision| decision.epoch() == epoch).cloned()
     }
 
-    fn keep(&self, question: (Principal, Action, Resource), decision: Decision) {
+    fn keep(&self, question: Question, decision: Decision) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if decision.epoch() < known.epoch {
+        if known.get(&question).is_some_and(|newer| newer.epoch() > decision.epoch()) {
             return; // A new epoch began while this decision was made.
         }
-        if decision.epoch() > known.epoch || known.decisions.len() >= self.entries_max {
-            *known = Known { epoch: decision.epoch(), decisions: HashMap::new() };
+        if known.len() >= self.entries_max {
+            known.clear();
         }
-        known.decisions.insert(question, decision);
+        known.insert(question, decision);
     }
 }
 
@@ -78,7 +75,7 @@ mod tests {
         assert!(first.is_allowed());
         assert!(std::ptr::eq(first.principal(), ask().principal()), "the second answer is the first one, remembered");
 
-        assert_eq!(policies.start_epoch(), 1);
+        policies.start_epoch();
         let later = ask();
         assert!(!std::ptr::eq(first.principal(), later.principal()), "a new epoch asks again");
         assert_eq!(later.epoch(), 1);
@@ -94,7 +91,7 @@ mod tests {
         policies.start_epoch();
         cache.decide(&policies, &developer("other"), Action::Query, &resource);
         cache.keep(question.clone(), slow);
-        assert!(cache.find(policies.epoch(), &question).is_none());
+        assert!(cache.find(policies.epoch_of(&question.0.key()), &question).is_none());
     }
 
     #[test]
@@ -105,7 +102,7 @@ mod tests {
         for n in 0..7 {
             let decision = cache.decide(&policies, &developer(&format!("etl-{n}")), Action::Deploy, &resource);
             assert!(decision.is_allowed());
-            assert!(cache.known.lock().expect("not poisoned").decisions.len() <= 2);
+            assert!(cache.known.lock().expect("not poisoned").len() <= 2);
         }
     }
 }

@@ -1,88 +1,13 @@
-//! The one pure function that decides, and what it decides with.
+//! The one pure function that decides.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use cedar_policy::{
-    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
+use crate::question::Question;
+use crate::{
+    Action, FeatureSet, HeldGrant, Level, Place, Policies, Principal, Resource, Role, Withheld, is_reserved, level,
 };
-use creta_model::{Environment, Scope};
-
-use crate::{Action, IamError, Place, Principal, PrincipalId, Resource, is_reserved};
-
-const SCHEMA: &str = include_str!("../policies/creta.cedarschema");
-const POLICIES: &str = include_str!("../policies/creta.cedar");
-
-/// The access policies, parsed and validated. Built once; deciding takes a reference.
-#[derive(Debug)]
-pub struct Policies {
-    schema: Schema,
-    policies: PolicySet,
-    authorizer: Authorizer,
-    types: Types,
-    epoch: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Types {
-    environment: EntityTypeName,
-    scope: EntityTypeName,
-    role: EntityTypeName,
-    administrator: EntityTypeName,
-    service_account: EntityTypeName,
-    action: EntityTypeName,
-}
-
-impl Policies {
-    /// Parses and strictly validates the policies that ship with this build. A few milliseconds.
-    pub fn load() -> Result<Self, IamError> {
-        Self::parse(SCHEMA, POLICIES)
-    }
-
-    fn parse(schema: &str, policies: &str) -> Result<Self, IamError> {
-        let (schema, warnings) = Schema::from_cedarschema_str(schema).map_err(refused)?;
-        if let Some(warning) = warnings.into_iter().next() {
-            return Err(refused(warning));
-        }
-        let mut named = PolicySet::new();
-        for policy in PolicySet::from_str(policies).map_err(refused)?.policies() {
-            let id = policy.annotation("id").ok_or_else(|| refused("a policy has no `@id`, which the log needs"))?;
-            named.add(policy.new_id(PolicyId::new(id))).map_err(refused)?;
-        }
-        let result = Validator::new(schema.clone()).validate(&named, ValidationMode::Strict);
-        if !result.validation_passed_without_warnings() {
-            return Err(refused(result));
-        }
-        let name = |text: &str| EntityTypeName::from_str(text).map_err(refused);
-        let types = Types {
-            environment: name("Creta::Environment")?,
-            scope: name("Creta::Scope")?,
-            role: name("Creta::Role")?,
-            administrator: name("Creta::Administrator")?,
-            service_account: name("Creta::ServiceAccount")?,
-            action: name("Creta::Action")?,
-        };
-        Ok(Self { schema, policies: named, authorizer: Authorizer::new(), types, epoch: AtomicU64::new(0) })
-    }
-
-    /// The present epoch. A decision belongs to the epoch it was made in; caches drop decisions of earlier ones.
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
-    }
-
-    /// Starts a new epoch, so that no cached decision is used again. Called when a principal or role is revoked.
-    pub fn start_epoch(&self) -> u64 {
-        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
-    }
-}
-
-fn refused(reason: impl ToString) -> IamError {
-    IamError::Policies { reason: reason.to_string() }
-}
 
 /// Why a decision came out as it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +24,8 @@ pub enum Reason {
     ControlPlane,
     /// The resource belongs to another environment.
     OtherEnvironment,
+    /// A feature asked for has tags that withhold it from the principal.
+    Withheld,
     /// The question could not be put to the policies. Nothing is allowed then.
     Unanswerable,
 }
@@ -113,16 +40,19 @@ impl Reason {
             Self::OtherTenant => "other-tenant",
             Self::ControlPlane => "control-plane",
             Self::OtherEnvironment => "other-environment",
+            Self::Withheld => "withheld",
             Self::Unanswerable => "unanswerable",
         }
     }
 
-    /// The commitment that a refusal keeps: CH-20 (tenants apart), CH-25 (environments apart), CI-20 (least privilege).
+    /// The commitment that a refusal keeps: CH-20 (tenants apart), CH-25 (environments apart), CH-03 (features by tag),
+    /// CI-20 (least privilege). A policy that forbids may name another.
     pub const fn commitment(self) -> Option<&'static str> {
         match self {
             Self::Permitted => None,
             Self::OtherTenant => Some("CH-20"),
             Self::OtherEnvironment => Some("CH-25"),
+            Self::Withheld => Some("CH-03"),
             Self::ControlPlane | Self::NotPermitted | Self::Forbidden | Self::Unanswerable => Some("CI-20"),
         }
     }
@@ -140,6 +70,10 @@ struct Decided {
     resource: Resource,
     reason: Reason,
     policies: Vec<String>,
+    commitment: Option<&'static str>,
+    grants: Vec<HeldGrant>,
+    levels: BTreeMap<Vec<String>, Level>,
+    withheld: Vec<Withheld>,
     epoch: u64,
 }
 
@@ -190,10 +124,28 @@ impl Decision {
 
     /// The commitment a refusal keeps; `None` when allowed.
     pub fn commitment(&self) -> Option<&'static str> {
-        self.0.reason.commitment()
+        self.0.commitment
     }
 
-    /// The policy epoch it was made in.
+    /// The grants that a permission rests on: those of roles that decided, at the place asked about. Empty for denials.
+    pub fn grants(&self) -> &[HeldGrant] {
+        &self.0.grants
+    }
+
+    /// What the principal gets of a feature that was asked for. `None` for other features, for actions that give nothing of
+    /// a feature ([`Action::level_min`]), and when the action itself is denied.
+    pub fn level_of(&self, feature: &str) -> Option<Level> {
+        let tags: Vec<String> = self.resource().feature_set().tags_of(feature)?.map(str::to_owned).collect();
+        self.0.levels.get(&tags).copied()
+    }
+
+    /// The features of which the principal gets less than the action needs, in order: the reason of a denial that says
+    /// [`Reason::Withheld`].
+    pub fn withheld(&self) -> &[Withheld] {
+        &self.0.withheld
+    }
+
+    /// The epoch of the principal that it was made in.
     pub fn epoch(&self) -> u64 {
         self.0.epoch
     }
@@ -203,24 +155,78 @@ impl Decision {
 ///
 /// Pure: the same input gives the same answer. Denied unless a policy permits it, no policy forbids it, and the
 /// resource is within the principal's reach; the last is asked here a second time, apart from the policies, so that a
-/// mistake in them cannot open one tenant to another. A question that the policies cannot answer is denied.
+/// mistake in them cannot open one tenant to another. A question that the policies cannot answer is denied. Where the
+/// action gives something of features, each must have the level that it needs ([`Action::level_min`]).
 ///
 /// Takes about 100 microseconds: cache by principal, action, resource and epoch ([`DecisionCache`](crate::DecisionCache)).
 pub fn decide(policies: &Policies, principal: &Principal, action: Action, resource: &Resource) -> Decision {
-    let epoch = policies.epoch();
-    let (verdict, deciding) = ask_policies(policies, principal, action, resource);
-    let reason = out_of_reach(principal, resource.place()).unwrap_or(verdict);
+    let epoch = policies.epoch_of(&principal.key());
+    let tags = resource.feature_set().tags();
+    let question = Question::new(policies, principal, resource.place(), resource.purpose());
+    let (verdict, deciding) = match &question {
+        Some(question) => question.ask(action.as_str(), &tags),
+        None => (Reason::Unanswerable, Vec::new()),
+    };
+    let mut reason = out_of_reach(principal, resource.place()).unwrap_or(verdict);
+    let (mut levels, mut withheld) = (BTreeMap::new(), Vec::new());
+    if let (Reason::Permitted, Some(least), Some(question)) = (reason, action.level_min(), &question) {
+        (levels, withheld) = levels_of(question, resource.feature_set(), least);
+        if !withheld.is_empty() {
+            reason = Reason::Withheld;
+        }
+    }
+    let commitment = match reason {
+        Reason::Forbidden => deciding.iter().find_map(|id| policies.commitment_of(id)).or(reason.commitment()),
+        _ => reason.commitment(),
+    };
     Decision(Arc::new(Decided {
+        grants: if reason == Reason::Permitted {
+            grants_used(policies, principal, resource, &deciding)
+        } else {
+            vec![]
+        },
         principal: principal.clone(),
         action,
         resource: resource.clone(),
         reason,
         policies: deciding,
+        commitment,
+        levels,
+        withheld,
         epoch,
     }))
 }
 
-/// The second layer: a service account reaches its own scope, an administrator what lies in its environment.
+/// The level of each set of tags among `features`, and the features that have less than `least`.
+fn levels_of(
+    question: &Question<'_>,
+    features: &FeatureSet,
+    least: Level,
+) -> (BTreeMap<Vec<String>, Level>, Vec<Withheld>) {
+    let (mut levels, mut withheld) = (BTreeMap::new(), Vec::new());
+    for (feature, tags) in features.iter() {
+        let tags: Vec<String> = tags.map(str::to_owned).collect();
+        let known = levels.get(&tags).copied();
+        let level = known.unwrap_or_else(|| {
+            let level = level::level(question, &tags.iter().map(String::as_str).collect());
+            levels.insert(tags.clone(), level);
+            level
+        });
+        if level < least {
+            withheld.push(Withheld { feature: feature.to_owned(), level, tags });
+        }
+    }
+    (levels, withheld)
+}
+
+fn grants_used(policies: &Policies, principal: &Principal, resource: &Resource, deciding: &[String]) -> Vec<HeldGrant> {
+    let Some(person) = principal.person() else { return Vec::new() };
+    let roles: Vec<Role> = deciding.iter().filter_map(|id| policies.role_of(id)).collect();
+    person.grants_at(resource.place()).filter(|grant| roles.contains(&grant.role)).cloned().collect()
+}
+
+/// The second layer: tenants' own people and programs reach their own scope; administrators and staff what lies in their
+/// environment.
 fn out_of_reach(principal: &Principal, place: &Place) -> Option<Reason> {
     if principal.environment() != place.environment() {
         return Some(Reason::OtherEnvironment);
@@ -228,119 +234,14 @@ fn out_of_reach(principal: &Principal, place: &Place) -> Option<Reason> {
     if place.scope().is_some_and(|scope| is_reserved(&scope.tenant)) {
         return Some(Reason::ControlPlane);
     }
-    match (principal, place) {
-        (Principal::Administrator { .. }, _) => None,
-        (Principal::ServiceAccount { .. }, Place::Environment(_)) => Some(Reason::ControlPlane),
-        (Principal::ServiceAccount { scope: own, .. }, Place::Scope(asked)) if own == asked => None,
-        (Principal::ServiceAccount { .. }, Place::Scope(_)) => Some(Reason::OtherTenant),
+    match (principal, principal.home(), place) {
+        (Principal::ServiceAccount { .. }, Place::Environment(_), Place::Environment(_)) => None,
+        (Principal::ServiceAccount { .. }, Place::Environment(_), Place::Scope(_)) => Some(Reason::OtherTenant),
+        (_, Place::Environment(_), _) => None,
+        (_, Place::Scope(_), Place::Environment(_)) => Some(Reason::ControlPlane),
+        (_, Place::Scope(own), Place::Scope(asked)) if own == *asked => None,
+        (_, Place::Scope(_), Place::Scope(_)) => Some(Reason::OtherTenant),
     }
-}
-
-/// The first layer: what the policies say, with the ids of those that decided.
-fn ask_policies(
-    policies: &Policies,
-    principal: &Principal,
-    action: Action,
-    resource: &Resource,
-) -> (Reason, Vec<String>) {
-    let Some((request, entities)) = question(policies, principal, action, resource) else {
-        return (Reason::Unanswerable, Vec::new());
-    };
-    let response = policies.authorizer.is_authorized(&request, &policies.policies, &entities);
-    let mut deciding: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-    deciding.sort();
-    let reason = match response.decision() {
-        // A policy that fails is skipped by Cedar, also when it forbids: no answer is trusted then.
-        _ if response.diagnostics().errors().next().is_some() => Reason::Unanswerable,
-        cedar_policy::Decision::Allow => Reason::Permitted,
-        cedar_policy::Decision::Deny if deciding.is_empty() => Reason::NotPermitted,
-        cedar_policy::Decision::Deny => Reason::Forbidden,
-    };
-    (reason, deciding)
-}
-
-/// The question in Cedar's terms. `None` if it does not conform to the schema, which `decide` answers with a denial.
-fn question(
-    policies: &Policies,
-    principal: &Principal,
-    action: Action,
-    resource: &Resource,
-) -> Option<(Request, Entities)> {
-    let types = &policies.types;
-    let mut entities = HashMap::new();
-    let who = add_principal(&mut entities, types, principal)?;
-    let what = add_place(&mut entities, types, resource.place())?;
-    let act = uid(&types.action, action.as_str());
-
-    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-    let tags = RestrictedExpression::new_set(resource.feature_set().tags().into_iter().map(text));
-    let mut context = vec![("tags".to_owned(), tags)];
-    if let Some(purpose) = resource.purpose() {
-        context.push(("purpose".to_owned(), text(purpose.as_str())));
-    }
-    let context = Context::from_pairs(context).ok()?;
-
-    let request = Request::new(who, act, what, context, Some(&policies.schema)).ok()?;
-    let entities = Entities::from_entities(entities.into_values(), Some(&policies.schema)).ok()?;
-    Some((request, entities))
-}
-
-type Known = HashMap<EntityUid, Entity>;
-
-fn add_principal(entities: &mut Known, types: &Types, principal: &Principal) -> Option<EntityUid> {
-    let environment = add_environment(entities, types, principal.environment());
-    // Ids are unique per home only, so the home is part of Cedar's id.
-    let uid_at = |kind: &EntityTypeName, home: &str, id: &PrincipalId| uid(kind, &format!("{home}/{id}"));
-    let entity = match principal {
-        Principal::Administrator { id, environment: home } => {
-            let attributes = HashMap::from([("environment".to_owned(), reference(&environment))]);
-            Entity::new(uid_at(&types.administrator, home.as_str(), id), attributes, HashSet::new())
-        }
-        Principal::ServiceAccount { id, scope, role } => {
-            let home = add_scope(entities, types, scope)?;
-            let role = uid(&types.role, role.as_str());
-            entities.insert(role.clone(), Entity::new_no_attrs(role.clone(), HashSet::new()));
-            let attributes = HashMap::from([
-                ("scope".to_owned(), reference(&home)),
-                ("environment".to_owned(), reference(&environment)),
-            ]);
-            Entity::new(uid_at(&types.service_account, &scope.path(), id), attributes, HashSet::from([role]))
-        }
-    };
-    let entity = entity.ok()?;
-    let who = entity.uid();
-    entities.insert(who.clone(), entity);
-    Some(who)
-}
-
-fn add_place(entities: &mut Known, types: &Types, place: &Place) -> Option<EntityUid> {
-    match place {
-        Place::Environment(environment) => Some(add_environment(entities, types, environment)),
-        Place::Scope(scope) => add_scope(entities, types, scope),
-    }
-}
-
-fn add_environment(entities: &mut Known, types: &Types, environment: &Environment) -> EntityUid {
-    let uid = uid(&types.environment, environment.as_str());
-    entities.insert(uid.clone(), Entity::new_no_attrs(uid.clone(), HashSet::new()));
-    uid
-}
-
-fn add_scope(entities: &mut Known, types: &Types, scope: &Scope) -> Option<EntityUid> {
-    let environment = add_environment(entities, types, &scope.environment);
-    let uid = uid(&types.scope, &scope.path());
-    let attributes = HashMap::from([("environment".to_owned(), reference(&environment))]);
-    let entity = Entity::new(uid.clone(), attributes, HashSet::from([environment])).ok()?;
-    entities.insert(uid.clone(), entity);
-    Some(uid)
-}
-
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
-}
-
-fn reference(uid: &EntityUid) -> RestrictedExpression {
-    RestrictedExpression::new_entity_uid(uid.clone())
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+use creta_model::{Environment, Scope};
+
 use super::*;
-use crate::{FeatureSet, Purpose, Role};
+use crate::policies::{SCHEMA, named};
+use crate::{PrincipalId, Purpose};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/iam/roles.case");
 
@@ -15,6 +18,11 @@ const HEADER: &str = "\
 # Each cell is `allow`, or `deny` and the reason.
 ----
 ";
+
+/// These policies and no others, not even the boundaries.
+fn only(text: &str) -> Policies {
+    Policies::of(SCHEMA, named(text).expect("valid")).expect("valid")
+}
 
 fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("valid")
@@ -90,24 +98,8 @@ fn administrators_never_touch_feature_data() {
 }
 
 #[test]
-fn policies_without_an_id_unknown_words_or_wrong_types_are_refused() {
-    for (what, text) in [
-        ("no id", "permit (principal, action, resource);"),
-        ("unknown action", r#"@id("a") permit (principal, action == Creta::Action::"drop", resource);"#),
-        ("wrong type", r#"@id("a") permit (principal, action, resource) when { context.purpose == 1 };"#),
-        ("missing attribute", r#"@id("a") permit (principal, action, resource) when { context.purpose == "x" };"#),
-        (
-            "twice the same id",
-            r#"@id("a") permit (principal, action, resource); @id("a") forbid (principal, action, resource);"#,
-        ),
-    ] {
-        assert!(matches!(Policies::parse(SCHEMA, text), Err(IamError::Policies { .. })), "{what} must be refused");
-    }
-}
-
-#[test]
 fn with_policies_that_permit_everything_other_scopes_still_stay_closed() {
-    let open = Policies::parse(SCHEMA, r#"@id("all") permit (principal, action, resource);"#).expect("valid");
+    let open = only(r#"@id("all") permit (principal, action, resource);"#);
     for (role, principal) in principals() {
         for (place, resource) in places() {
             let decision = decide(&open, &principal, Action::Query, &resource);
@@ -126,7 +118,8 @@ fn the_policies_alone_already_keep_scopes_apart() {
                 continue;
             }
             for action in Action::ALL {
-                let (reason, _) = ask_policies(&policies, &principal, *action, &resource);
+                let question = Question::new(&policies, &principal, resource.place(), None).expect("valid");
+                let (reason, _) = question.ask(action.as_str(), &Default::default());
                 assert_ne!(reason, Reason::Permitted, "{role} {action} at {place}");
             }
         }
@@ -153,7 +146,7 @@ fn tags_and_purpose_reach_the_policies() {
         @id("all") permit (principal, action, resource);
         @id("pii") forbid (principal, action, resource)
         when { context.tags.contains("pii") && !(context has purpose && context.purpose == "fraud") };"#;
-    let policies = Policies::parse(SCHEMA, text).expect("valid");
+    let policies = only(text);
     let (_, reader) = &principals()[2];
     let ask = |resource: Resource| decide(&policies, reader, Action::Query, &resource);
     let email = || Resource::features(scope("acme", "prod"), FeatureSet::new([("User.email", ["pii"])]));
@@ -170,7 +163,7 @@ fn a_policy_that_fails_denies() {
     let text = r#"
         @id("all") permit (principal, action, resource);
         @id("broken") forbid (principal, action, resource) when { 9223372036854775807 + 1 == 0 };"#;
-    let policies = Policies::parse(SCHEMA, text).expect("valid");
+    let policies = only(text);
     let decision = decide(&policies, &principals()[1].1, Action::Query, &places()[0].1);
     assert!(!decision.is_allowed());
     assert_eq!(decision.reason(), Reason::Unanswerable);

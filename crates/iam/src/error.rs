@@ -30,8 +30,16 @@ pub enum IamError {
         given: String,
     },
     /// No role of that name.
-    #[error("`{given}` is not a role; use `developer` or `reader`")]
+    #[error("`{given}` is not a role here; use one of {}", crate::role::quoted(among))]
     UnknownRole {
+        /// What was given.
+        given: String,
+        /// The roles that could have been.
+        among: &'static [crate::Role],
+    },
+    /// Not a grant's id.
+    #[error("`{given}` is not a valid grant id: use 1 to 64 letters, digits, `-` and `_`")]
+    GrantId {
         /// What was given.
         given: String,
     },
@@ -40,5 +48,15 @@ pub enum IamError {
     Policies {
         /// What the policy language says, about policies only.
         reason: String,
+    },
+    /// A permit leaves open who, what or where.
+    #[error(
+        "policy `{policy}` permits any {open}; name the {open} that it is for, since a wildcard permits what nobody thought of"
+    )]
+    Wildcard {
+        /// Id of the policy.
+        policy: String,
+        /// `principal`, `action` or `resource`.
+        open: &'static str,
     },
 }

@@ -1,7 +1,7 @@
 //! Principals, roles and grants; one pure function decides.
 //!
 //! [`decide`] answers whether a [`Principal`] may do an [`Action`] on a [`Resource`]. It reads no clock, no file and no
-//! network: the policies are compiled in, written in Cedar (`policies/creta.cedar`), deny by default, and are checked
+//! network: the policies are compiled in, written in Cedar (`policies/`), deny by default, and are checked
 //! against their schema when they are loaded. `tests/golden/iam/roles.case` shows every role, action and place.
 //!
 //! A [`Decision`] comes from `decide` alone. It is worth nothing by itself: the audit log admits it and hands out the
@@ -31,14 +31,23 @@ mod action;
 mod cache;
 mod decision;
 mod error;
+mod level;
+mod person;
+mod policies;
 mod principal;
+mod question;
 mod resource;
+mod role;
 mod secret;
 
 pub use action::{Action, Kind};
 pub use cache::DecisionCache;
-pub use decision::{Decision, Policies, Reason, decide};
+pub use decision::{Decision, Reason, decide};
 pub use error::IamError;
-pub use principal::{Principal, PrincipalId, Role};
+pub use level::{Level, Withheld};
+pub use person::{Assurance, DeviceTrust, GrantId, HeldGrant, Person, Seal, Standing};
+pub use policies::Policies;
+pub use principal::{Principal, PrincipalId, PrincipalKey};
 pub use resource::{FeatureSet, Place, Purpose, Resource, control_plane, is_reserved};
+pub use role::Role;
 pub use secret::ClientSecret;

@@ -1,4 +1,4 @@
-//! Who acts: an administrator of an environment, or a service account of one scope.
+//! Who acts: the local administrator of an environment, a service account of one scope, or a person.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use creta_model::{Environment, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::IamError;
+use crate::{IamError, Person, Place, Role, control_plane, is_reserved};
 
 /// Name of a principal, unique among the administrators of an environment or the service accounts of a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,53 +50,19 @@ impl fmt::Display for PrincipalId {
     }
 }
 
-/// A set of actions given to a service account on its scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Deploys definitions and ingests facts, and does all that a reader does.
-    Developer,
-    /// Asks for features and training sets, and reads the catalogue.
-    Reader,
-}
-
-impl Role {
-    /// Both roles.
-    pub const ALL: &'static [Role] = &[Role::Developer, Role::Reader];
-
-    /// `developer` or `reader`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Role::Developer => "developer",
-            Role::Reader => "reader",
-        }
-    }
-
-    /// Reads the text form.
-    pub fn parse(text: &str) -> Result<Self, IamError> {
-        let found = Self::ALL.iter().find(|role| role.as_str() == text);
-        found.copied().ok_or_else(|| IamError::UnknownRole { given: text.to_owned() })
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Who acts. It comes from authentication, never from a header or a body.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Principal {
-    /// Runs one environment: makes tenants and service accounts, reads the log, and sees no feature data.
+    /// The local account that runs one environment: makes tenants and service accounts, reads the log, and sees no feature
+    /// data. In environments of class production it can only break the seal of the emergency account.
     Administrator {
         /// Who.
         id: PrincipalId,
         /// The environment it runs.
         environment: Environment,
     },
-    /// A program of one tenant in one environment.
+    /// A program of one tenant in one environment, or of the environment itself.
     ServiceAccount {
         /// Who.
         id: PrincipalId,
@@ -105,7 +71,38 @@ pub enum Principal {
         /// What it may do there.
         role: Role,
     },
+    /// A human, signed in.
+    Person(Person),
 }
+
+/// Who a principal is, whatever it may do at the moment: what revocation and grants go by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PrincipalKey {
+    kind: &'static str,
+    home: Place,
+    id: PrincipalId,
+}
+
+impl PrincipalKey {
+    /// The key of the person `id` of `home`.
+    pub fn person(id: PrincipalId, home: Place) -> Self {
+        Self { kind: PERSON, home, id }
+    }
+
+    /// Who.
+    pub fn id(&self) -> &PrincipalId {
+        &self.id
+    }
+
+    /// Where they belong.
+    pub fn home(&self) -> &Place {
+        &self.home
+    }
+}
+
+const ADMINISTRATOR: &str = "administrator";
+const SERVICE_ACCOUNT: &str = "service-account";
+const PERSON: &str = "person";
 
 impl Principal {
     /// An administrator of `environment`.
@@ -118,18 +115,50 @@ impl Principal {
         Self::ServiceAccount { id, scope, role }
     }
 
+    /// A service account of the environment itself, for example the one by which the company's directory provisions staff.
+    pub fn environment_account(id: PrincipalId, environment: &Environment, role: Role) -> Self {
+        Self::ServiceAccount { id, scope: control_plane(environment), role }
+    }
+
+    /// Who it is, without what it may do.
+    pub fn key(&self) -> PrincipalKey {
+        PrincipalKey { kind: self.kind(), home: self.home(), id: self.id().clone() }
+    }
+
+    /// Where it belongs. For a service account of the environment that is the environment.
+    pub fn home(&self) -> Place {
+        match self {
+            Self::Administrator { environment, .. } => Place::Environment(environment.clone()),
+            Self::ServiceAccount { scope, .. } if is_reserved(&scope.tenant) => {
+                Place::Environment(scope.environment.clone())
+            }
+            Self::ServiceAccount { scope, .. } => Place::Scope(scope.clone()),
+            Self::Person(person) => person.home().clone(),
+        }
+    }
+
+    /// The person, if it is one.
+    pub fn person(&self) -> Option<&Person> {
+        match self {
+            Self::Person(person) => Some(person),
+            Self::Administrator { .. } | Self::ServiceAccount { .. } => None,
+        }
+    }
+
     /// Who.
     pub fn id(&self) -> &PrincipalId {
         match self {
             Self::Administrator { id, .. } | Self::ServiceAccount { id, .. } => id,
+            Self::Person(person) => person.id(),
         }
     }
 
-    /// `administrator` or `service-account`.
+    /// `administrator`, `service-account` or `person`.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Administrator { .. } => "administrator",
-            Self::ServiceAccount { .. } => "service-account",
+            Self::Administrator { .. } => ADMINISTRATOR,
+            Self::ServiceAccount { .. } => SERVICE_ACCOUNT,
+            Self::Person(_) => PERSON,
         }
     }
 
@@ -138,21 +167,23 @@ impl Principal {
         match self {
             Self::Administrator { environment, .. } => environment,
             Self::ServiceAccount { scope, .. } => &scope.environment,
+            Self::Person(person) => person.home().environment(),
         }
     }
 
-    /// The scope it belongs to; an administrator belongs to no tenant.
+    /// The scope it belongs to; administrators and staff belong to no tenant.
     pub fn scope(&self) -> Option<&Scope> {
         match self {
             Self::Administrator { .. } => None,
             Self::ServiceAccount { scope, .. } => Some(scope),
+            Self::Person(person) => person.home().scope(),
         }
     }
 
-    /// The role it was given; administrators have none.
+    /// The role of a service account. Administrators have none; people have a [`Standing`](crate::Standing).
     pub const fn role(&self) -> Option<Role> {
         match self {
-            Self::Administrator { .. } => None,
+            Self::Administrator { .. } | Self::Person(_) => None,
             Self::ServiceAccount { role, .. } => Some(*role),
         }
     }
@@ -163,6 +194,7 @@ impl fmt::Display for Principal {
         match self {
             Self::Administrator { id, environment } => write!(f, "administrator `{id}` of `{environment}`"),
             Self::ServiceAccount { id, scope, role } => write!(f, "{role} `{id}` of `{scope}`"),
+            Self::Person(person) => write!(f, "person `{}` of {}", person.id(), person.home()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use creta_model::{Environment, Scope, TenantId};
+use serde::{Deserialize, Serialize};
 
 use crate::IamError;
 
@@ -55,6 +56,11 @@ impl FeatureSet {
     /// Names in order, each with its tags in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
         self.0.tags_by_name.iter().map(|(name, tags)| (name.as_str(), tags.iter().map(String::as_str)))
+    }
+
+    /// Tags of one feature in order; `None` if it is not asked for.
+    pub fn tags_of(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
+        self.0.tags_by_name.get(name).map(|tags| tags.iter().map(String::as_str))
     }
 
     /// Tags of all features together, in order.
@@ -129,8 +135,9 @@ pub fn is_reserved(tenant: &TenantId) -> bool {
     tenant.as_str() == CONTROL_PLANE
 }
 
-/// Where a resource lives.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Where a resource lives. In JSON: `{"environment": "prod"}`, with `"tenant"` beside it for a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "PlaceForm", into = "PlaceForm")]
 pub enum Place {
     /// The control plane of an environment.
     Environment(Environment),
@@ -138,7 +145,49 @@ pub enum Place {
     Scope(Scope),
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlaceForm {
+    environment: Environment,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<TenantId>,
+}
+
+impl From<PlaceForm> for Place {
+    fn from(form: PlaceForm) -> Self {
+        match form.tenant {
+            Some(tenant) => Self::Scope(Scope::new(tenant, form.environment)),
+            None => Self::Environment(form.environment),
+        }
+    }
+}
+
+impl From<Place> for PlaceForm {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Environment(environment) => Self { environment, tenant: None },
+            Place::Scope(Scope { tenant, environment }) => Self { environment, tenant: Some(tenant) },
+        }
+    }
+}
+
 impl Place {
+    /// Whether what holds here holds in `other` too: a place covers itself, an environment also every scope of it.
+    pub fn covers(&self, other: &Place) -> bool {
+        match self {
+            Self::Environment(environment) => environment == other.environment(),
+            Self::Scope(_) => self == other,
+        }
+    }
+
+    /// `environment` or `environment/tenant`: unique among all places.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Environment(environment) => environment.to_string(),
+            Self::Scope(scope) => scope.path(),
+        }
+    }
+
     /// The environment, which every place has.
     pub fn environment(&self) -> &Environment {
         match self {

@@ -111,6 +111,7 @@ pub(super) async fn list_tenants(guarded: Guarded, _input: Input) -> Result<Resp
 struct ServiceAccountRequest {
     tenant: TenantId,
     name: String,
+    #[serde(deserialize_with = "Role::deserialize_of_program")]
     role: Role,
 }
 

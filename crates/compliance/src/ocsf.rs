@@ -41,6 +41,8 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("audit.tail-cut-off", class::DETECTION_FINDING, 1),
     ("break-glass.open", class::API_ACTIVITY, 3),
     ("catalogue.read", class::API_ACTIVITY, 2),
+    ("certificate.broken", class::APPLICATION_LIFECYCLE, 99),
+    ("certificate.replaced", class::APPLICATION_LIFECYCLE, 99),
     ("check", class::API_ACTIVITY, 2),
     ("check.fail", class::COMPLIANCE_FINDING, 1),
     ("check.pass", class::COMPLIANCE_FINDING, 1),
@@ -49,6 +51,8 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("clock.set-back", class::DETECTION_FINDING, 1),
     ("declassify.approve", class::API_ACTIVITY, 3),
     ("declassify.propose", class::API_ACTIVITY, 1),
+    ("component.added", class::API_ACTIVITY, 1),
+    ("component.revoked", class::API_ACTIVITY, 4),
     ("deploy", class::API_ACTIVITY, 3),
     ("deploy.done", class::APPLICATION_LIFECYCLE, 8),
     ("device.enrol", class::API_ACTIVITY, 1),
@@ -65,6 +69,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("log.heartbeat", class::APPLICATION_LIFECYCLE, 99),
     ("person.assign", class::API_ACTIVITY, 3),
     ("person.read", class::API_ACTIVITY, 2),
+    ("peer.refused", class::AUTHENTICATION, 1),
     ("plan", class::API_ACTIVITY, 2),
     ("policy.approve", class::API_ACTIVITY, 3),
     ("policy.propose", class::API_ACTIVITY, 1),
@@ -100,7 +105,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
 ];
 
 /// Refusals that are recorded as happenings, since nobody was there to decide about.
-const REFUSED: &[&str] = &["token.refused"];
+const REFUSED: &[&str] = &["peer.refused", "token.refused"];
 
 /// Who wrote the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
+use crate::tls::{CertificateFiles, is_https};
 
 /// The version that [`Config::format`] must carry.
 pub const CONFIG_FORMAT: &str = "creta.server/1";
@@ -36,6 +37,10 @@ pub struct Config {
     /// Names and addresses that clients use for this server besides `localhost`, `127.0.0.1` and `::1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// A certificate that others issued, shown to whoever names this server by anything but `localhost`; by default the
+    /// local authority's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateFiles>,
     /// The file that holds the root key. Without it nothing in the data folder can be read.
     pub root_key: PathBuf,
     /// Worker processes.
@@ -79,7 +84,7 @@ impl WitnessConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !self.url.starts_with("https://") {
+        if !is_https(&self.url) {
             return Err(format!("witness `{}` is not an https address; nothing else is spoken", self.url));
         }
         self.verifier_key().map(drop)
@@ -178,6 +183,7 @@ mod tests {
             environment_id: "prod-00".to_owned(),
             listen: LISTEN_DEFAULT.parse().expect("valid"),
             names: Vec::new(),
+            certificate: None,
             root_key: "root.key".into(),
             workers: WorkerConfig::default(),
             organisation: unnamed(),
@@ -191,6 +197,7 @@ mod tests {
         let mut config = config();
         assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
         config.names = vec!["creta.internal".to_owned()];
+        config.certificate = Some(CertificateFiles { chain: "tls/chain.pem".into(), key: "tls/server.key".into() });
         config.workers.python = Some("/usr/bin/python3".into());
         config.witness =
             vec![WitnessConfig { url: "https://w1:7444".to_owned(), key: KEY.to_owned(), ca: "w1.pem".into() }];
@@ -227,6 +234,7 @@ mod tests {
         assert_eq!(Config::parse(&(config().to_toml() + &good)).expect("valid").witness.len(), 1);
         for (bad, says) in [
             (witness("http://w1:7444", KEY), "not an https address"),
+            (witness("https://somebody@w1:7444", KEY), "not an https address"),
             (witness("https://w1:7444", LOG_KEY), "is a log's"),
             (witness("https://w1:7444", "w1"), "not a verifier key"),
             (good.repeat(2), "the same key"),

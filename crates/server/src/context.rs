@@ -22,11 +22,14 @@ use crate::arrow_body;
 use crate::control_plane::ControlPlane;
 use crate::http::App;
 use crate::problem::{Refusal, internal, json_problem};
+use crate::tls::Peer;
 use crate::tokens::TokenError;
 
 /// What a request brings besides who sends it. Already within the limits of its route.
 pub(crate) struct Input {
     pub(crate) address: IpAddr,
+    /// The component whose certificate the connection showed, if it showed one.
+    pub(crate) peer: Option<Peer>,
     pub(crate) path: HashMap<String, String>,
     pub(crate) query: String,
     pub(crate) content_type: String,
@@ -64,6 +67,7 @@ impl Input {
     pub(crate) fn with_query(&self, query: String) -> Self {
         Self {
             address: self.address,
+            peer: self.peer.clone(),
             path: self.path.clone(),
             query,
             content_type: self.content_type.clone(),

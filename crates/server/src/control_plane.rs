@@ -18,12 +18,14 @@ use creta_model::{Environment, EnvironmentClass, Instant, Problem, Scope, Tenant
 use creta_platform::Platform;
 use creta_store::{MetadataStore, SqliteStore};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::config::Config;
 use crate::epochs::{Epochs, Store};
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
+use crate::tls::{Authority, TurnedAway};
 use crate::tokens::{Claims, TokenError, Tokens};
 use crate::witness::Witnesses;
 
@@ -52,7 +54,9 @@ pub(crate) struct Tenant {
 /// The open control plane of one environment.
 pub(crate) struct ControlPlane {
     environment: Environment,
+    environment_id: String,
     class: EnvironmentClass,
+    turned_away: Arc<TurnedAway>,
     platform: Platform,
     ring: KeyRing,
     key: ScopeKey,
@@ -108,7 +112,9 @@ impl ControlPlane {
             tokens: tokens.ok_or_else(internal)?,
             decisions: DecisionCache::new(DECISIONS_MAX),
             environment,
+            environment_id: config.environment_id.clone(),
             class: config.class,
+            turned_away: Arc::default(),
             platform,
             ring,
             key,
@@ -154,9 +160,20 @@ impl ControlPlane {
         self.ring.scope(scope).map_err(|e| from_keys(&e))
     }
 
-    /// The certificate authority's private key.
-    pub(crate) fn authority_key(&self) -> Result<Vec<u8>, Problem> {
-        require_setting(&*self.metadata, setting::AUTHORITY_KEY)
+    /// The environment's certificate authority.
+    pub(crate) fn authority(&self) -> Result<Authority, Problem> {
+        let key = Zeroizing::new(require_setting(&*self.metadata, setting::AUTHORITY_KEY)?);
+        Ok(Authority::new(&self.environment_id, key))
+    }
+
+    /// What came from other environments and waits to be recorded.
+    pub(crate) fn turned_away(&self) -> &Arc<TurnedAway> {
+        &self.turned_away
+    }
+
+    /// Random name of the environment.
+    pub(crate) fn environment_id(&self) -> &str {
+        &self.environment_id
     }
 
     // Who asks.

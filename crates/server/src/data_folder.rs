@@ -34,7 +34,7 @@ use crate::tokens::Tokens;
 
 /// The administrator's name.
 const ADMINISTRATOR: &str = "admin";
-const AUTHORITY_FILE: &str = "tls/ca.pem";
+pub(crate) const AUTHORITY_FILE: &str = "tls/ca.pem";
 const ADMIN_FILE: &str = "admin.json";
 
 /// What can be chosen when a data folder is made.
@@ -125,6 +125,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         environment_id: format!("{environment}-{}", hex::encode(id)),
         listen: options.listen,
         names: options.names.clone(),
+        certificate: None,
         root_key: options.root_key.clone().unwrap_or_else(|| "root.key".into()),
         workers: options.workers.clone(),
         organisation: options.organisation.clone().unwrap_or_else(unnamed),

@@ -13,6 +13,7 @@ use axum::extract::{ConnectInfo, FromRequestParts as _, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
+use axum_server::tls::TlsInfo;
 use bytes::{Bytes, BytesMut};
 use creta_iam::{Action, Principal};
 use creta_model::Problem;
@@ -30,6 +31,7 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::problem::{Refusal, internal};
 use crate::routes::{Access, ROUTES, Route, Weight};
+use crate::tls::{Certificates, EnvironmentVerifier, Peer};
 use crate::trust::Trust;
 
 /// Everything that requests share.
@@ -39,6 +41,10 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) openapi: String,
     pub(crate) trust: Trust,
+    /// What the listener shows.
+    pub(crate) certificates: Arc<Certificates>,
+    /// What it makes of what clients show.
+    pub(crate) verifier: Arc<EnvironmentVerifier>,
     /// False from the moment the server begins to stop.
     pub(crate) ready: AtomicBool,
     turns: Arc<Semaphore>,
@@ -46,10 +52,17 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(control: ControlPlane, trust: Trust) -> Self {
+    pub(crate) fn new(
+        control: ControlPlane,
+        trust: Trust,
+        certificates: Arc<Certificates>,
+        verifier: Arc<EnvironmentVerifier>,
+    ) -> Self {
         Self {
             control,
             trust,
+            certificates,
+            verifier,
             failures: Failures::default(),
             metrics: Metrics::new(),
             openapi: crate::openapi::document_text(),
@@ -121,6 +134,9 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Respo
     let span = tracing::info_span!("request", id, method = %route.method, route = route.path);
     let limit = if route.weight == Weight::Bulk { BULK_REQUEST_TIME_MAX } else { REQUEST_TIME_MAX };
     let (mut parts, mut body) = request.into_parts();
+    if let Some(peer) = peer_of(&app, &parts) {
+        parts.extensions.insert(peer);
+    }
     let work = tokio::time::timeout(limit, dispatch(Arc::clone(&app), route, &mut parts, &mut body));
     let response = match work.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
@@ -199,7 +215,14 @@ async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result
         Problem::new("request/slow-body", format!("the body did not arrive within {seconds} s"))
             .with_help("send it in smaller parts")
     })??;
-    Ok(Input { address, path, query, content_type, body })
+    let peer = parts.extensions.get::<Peer>().cloned();
+    Ok(Input { address, peer, path, query, content_type, body })
+}
+
+/// The component whose certificate the connection showed. One that was revoked meanwhile is nobody.
+fn peer_of(app: &App, parts: &Parts) -> Option<Peer> {
+    let info = parts.extensions.get::<Arc<TlsInfo>>()?;
+    app.verifier.peer(info.peer_certificates.first()?)
 }
 
 /// Reads a body up to a limit. Memory grows with what arrives.

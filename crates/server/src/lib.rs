@@ -21,6 +21,7 @@
 
 mod accounts;
 mod arrow_body;
+mod components;
 mod config;
 mod context;
 mod control_plane;
@@ -44,6 +45,7 @@ mod trust;
 pub mod witness;
 mod workers;
 
+pub use components::{ComponentReport, ComponentView, add_component, components, revoke_component};
 pub use config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WitnessConfig, WorkerConfig};
 pub use data_folder::{Credential, InitOptions, InitReport, init};
 pub use error::ServerError;
@@ -51,4 +53,4 @@ pub use logging::init_logging;
 pub use openapi::document_text as openapi_document;
 pub use recovery::{accept_older, add_witness, declare_fork};
 pub use server::{RunningServer, ServeOptions, serve, start};
-pub use tls::{CIPHER_SUITES, provider as tls_provider};
+pub use tls::{CIPHER_SUITES, CertificateFiles, ComponentRole, provider as tls_provider};

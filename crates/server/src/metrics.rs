@@ -57,6 +57,15 @@ impl Metrics {
         with_local_recorder(&self.recorder, || counter!("creta_tokens_total", "outcome" => outcome).increment(1));
     }
 
+    /// A certificate that was found in its files, and whether it could be used.
+    pub(crate) fn certificate(&self, good: bool) {
+        let outcome = if good { "replaced" } else { "broken" };
+        with_local_recorder(&self.recorder, || {
+            counter!("creta_certificates_total", "outcome" => outcome).increment(1);
+            gauge!("creta_certificate_broken").set(if good { 0.0 } else { 1.0 });
+        });
+    }
+
     /// A witness that was asked to cosign, by what came of it.
     pub(crate) fn witness(&self, name: &str, outcome: &'static str) {
         let name = name.to_owned();

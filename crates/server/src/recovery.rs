@@ -111,17 +111,17 @@ pub fn accept_older(folder: &Path, tenant: Option<&TenantId>, reason: &str) -> R
 }
 
 /// An open data folder without a server.
-struct Offline {
-    config: Config,
-    platform: Platform,
+pub(crate) struct Offline {
+    pub(crate) config: Config,
+    pub(crate) platform: Platform,
     ring: KeyRing,
-    key: ScopeKey,
-    log: Log,
+    pub(crate) key: ScopeKey,
+    pub(crate) log: Log,
     _lock: fs::File,
 }
 
 impl Offline {
-    fn open(folder: &Path) -> Result<Self, ServerError> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, ServerError> {
         let config = Config::load(folder)?;
         let lock = lock(folder)?;
         let platform = Platform::system(folder).map_err(|error| file_failed(folder, error))?;

@@ -21,7 +21,7 @@ use crate::data_folder::{file_failed, lock, url_of};
 use crate::http::{App, GRACE, router};
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::problem::from_audit;
-use crate::tls::{self, CERTIFICATE_RENEWAL};
+use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
 use crate::trust::Trust;
 use crate::witness::Asked;
 use crate::{ServerError, logging};
@@ -91,7 +91,8 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     let lock = lock(&folder)?;
     let control = open_control_plane(&folder, &config)?;
     let trust = Trust::open(&folder, &config, &control)?;
-    let app = Arc::new(App::new(control, trust));
+    let (certificates, verifier) = transit(&folder, &config, &control)?;
+    let app = Arc::new(App::new(control, trust, certificates, verifier));
 
     let listen = options.listen.unwrap_or(config.listen);
     let not_free = |source| ServerError::Listen { address: listen.to_string(), source };
@@ -100,13 +101,14 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     let address = listener.local_addr().map_err(not_free)?;
     app.trust.serves_at(address);
 
-    let tls = RustlsConfig::from_config(fresh_certificate(&app, &config)?);
+    let clients = Some(Arc::clone(&app.verifier));
+    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&app.certificates), clients)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("creta").build();
     let runtime =
         runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder.clone(), source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
-    let server = listener_of(listener, tls.clone(), handle.clone()).map_err(not_free)?;
+    let server = listener_of(listener, tls, handle.clone()).map_err(not_free)?;
     let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
     runtime.spawn(async move {
         if let Err(error) = server.serve(service).await {
@@ -118,7 +120,10 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         runtime.spawn(crate::witness::follow(Arc::clone(&app), witness));
     }
     runtime.spawn(check(Arc::clone(&app)));
-    runtime.spawn(renew_certificate(Arc::clone(&app), config.clone(), tls));
+    runtime.spawn(renew_certificate(Arc::clone(&app)));
+    if config.certificate.is_some() {
+        runtime.spawn(look_at_files(Arc::clone(&app)));
+    }
     drop(guard);
 
     tracing::info!(%address, environment = %config.environment, "serving");
@@ -147,9 +152,20 @@ fn open_control_plane(folder: &Path, config: &Config) -> Result<ControlPlane, Se
     Ok(control)
 }
 
-fn fresh_certificate(app: &App, config: &Config) -> Result<Arc<rustls::ServerConfig>, ServerError> {
-    let authority_key = app.control.authority_key()?;
-    tls::server_config(&config.environment_id, &authority_key, &config.names, app.control.platform().clock.now())
+/// What the listener shows, and what it makes of what clients show.
+fn transit(
+    folder: &Path,
+    config: &Config,
+    control: &ControlPlane,
+) -> Result<(Arc<Certificates>, Arc<EnvironmentVerifier>), ServerError> {
+    let (authority, now) = (control.authority()?, control.platform().clock.now());
+    let files = config.certificate.as_ref().map(|files| files.within(folder));
+    let certificates = Certificates::new(&authority, &config.names, files, now)?;
+    let (id, environment) = (control.environment_id(), control.environment());
+    let known = tls::Components(control.metadata()).known()?;
+    let turned_away = Arc::clone(control.turned_away());
+    let verifier = EnvironmentVerifier::new(&authority, id, environment, known, turned_away, now)?;
+    Ok((Arc::new(certificates), Arc::new(verifier)))
 }
 
 /// TLS on a listener, with bounds on what one connection may hold and take.
@@ -186,10 +202,36 @@ async fn every_second(app: Arc<App>) {
         interval.tick().await;
         round = round.wrapping_add(1);
         let app = Arc::clone(&app);
-        let work = tokio::task::spawn_blocking(move || keep_log(&app.control, round));
+        let work = tokio::task::spawn_blocking(move || {
+            record_turned_away(&app.control);
+            keep_log(&app.control, round)
+        });
         if let Ok(Err(problem)) = work.await {
             tracing::error!(%problem, "the audit log cannot be kept");
         }
+    }
+}
+
+/// Records what came from other environments since the last round (CH-25).
+fn record_turned_away(control: &ControlPlane) {
+    if control.log().halted().is_some() {
+        return;
+    }
+    let (list, more) = control.turned_away().take(control.platform().clock.monotonic());
+    let refused = |details: Result<Details, creta_audit::AuditError>| match details {
+        Ok(details) => {
+            control.record(Event::new("peer.refused", control.place()).with(details).for_commitment("CH-25"));
+        }
+        Err(error) => tracing::error!(%error, "a refusal could not be recorded"),
+    };
+    for turned in list {
+        tracing::warn!(what = turned.what, reason = turned.reason.as_str(), "something of another place was turned away");
+        let details = Details::none().name("what", turned.what);
+        let details = details.and_then(|details| details.name("reason", turned.reason.as_str()));
+        refused(details.and_then(|details| details.digest("shown", turned.digest)));
+    }
+    if more > 0 {
+        refused(Details::none().count("more", more));
     }
 }
 
@@ -228,15 +270,51 @@ async fn check(app: Arc<App>) {
     }
 }
 
-async fn renew_certificate(app: Arc<App>, config: Config, tls: RustlsConfig) {
+async fn renew_certificate(app: Arc<App>) {
     let mut interval = tokio::time::interval(CERTIFICATE_RENEWAL);
     interval.tick().await; // The first comes at once, and the certificate is fresh.
     loop {
         interval.tick().await;
-        match fresh_certificate(&app, &config) {
-            Ok(config) => tls.reload_from_config(config),
-            Err(error) => tracing::error!(%error, "the server's certificate could not be renewed"),
+        let authority = app.control.authority().map_err(ServerError::from);
+        let now = app.control.platform().clock.now();
+        if let Err(error) = authority.and_then(|authority| app.certificates.renew(&authority, now)) {
+            tracing::error!(%error, "the server's certificate could not be renewed");
         }
+    }
+}
+
+/// Serves what is put into the certificate's files, without a restart.
+async fn look_at_files(app: Arc<App>) {
+    let mut interval = tokio::time::interval(FILES_LOOKED_AT);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let app = Arc::clone(&app);
+        if let Err(error) = tokio::task::spawn_blocking(move || look_at_certificate(&app)).await {
+            tracing::error!(%error, "the certificate's files could not be looked at");
+        }
+    }
+}
+
+fn look_at_certificate(app: &App) {
+    let control = &app.control;
+    let (event, details) = match app.certificates.look(control.platform().clock.now()) {
+        Looked::Same => return,
+        Looked::Replaced { chain, not_after } => {
+            tracing::info!(%not_after, "a new certificate is served");
+            let details = Details::none().digest("chain", *chain.as_bytes());
+            ("certificate.replaced", details.and_then(|details| details.instant("not-after", not_after)))
+        }
+        Looked::Broken(reason) => {
+            tracing::error!(reason, "the new certificate cannot be used; the one before is still served");
+            ("certificate.broken", Ok(Details::none()))
+        }
+    };
+    app.metrics.certificate(event == "certificate.replaced");
+    let event = Event::new(event, control.place()).for_commitment("CI-13");
+    match details {
+        Ok(details) => control.record(event.with(details)),
+        Err(error) => tracing::error!(%error, "a new certificate could not be recorded"),
     }
 }
 
@@ -260,6 +338,8 @@ impl RunningServer {
     /// stores, signs a checkpoint, and asks every witness to cosign it. Gives the newest cosigned checkpoint, if any.
     pub fn keep_log(&self) -> Result<Option<SignedCheckpoint>, ServerError> {
         let control = &self.app.control;
+        record_turned_away(control);
+        look_at_certificate(&self.app);
         let kept = keep_log(control, HEARTBEAT_EVERY);
         let asked = control.witnesses().ask_all(control.log());
         match asked

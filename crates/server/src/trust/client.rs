@@ -3,18 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use crate::tls::{self, Outbound};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 
 /// A client that trusts one authority and reaches one address.
 pub(crate) struct Client {
-    agent: Agent,
+    client: tls::Client,
     base: String,
 }
 
@@ -41,20 +39,15 @@ impl Client {
     /// A client of the server at `address`, whose authority's certificate is in `ca`.
     pub(crate) fn new(ca: &Path, address: SocketAddr) -> Result<Self, String> {
         let pem = std::fs::read(ca).map_err(|error| format!("the authority's certificate cannot be read: {error}"))?;
-        let root = Certificate::from_pem(&pem).map_err(|_| "the authority's certificate cannot be read".to_owned())?;
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&[root]))
-            .unversioned_rustls_crypto_provider(Arc::new(crate::tls::provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_global(Some(TIMEOUT))
-            .build()
-            .new_agent();
-        Ok(Self { agent, base: crate::data_folder::url_of(address) })
+        Self::showing(&pem, address, None)
+    }
+
+    /// As [`new`](Self::new), with a certificate and its key in PEM. The server is asked under the name that its local
+    /// authority's certificate holds, whatever else it shows to others.
+    pub(crate) fn showing(ca: &[u8], address: SocketAddr, shows: Option<(&str, &str)>) -> Result<Self, String> {
+        let outbound = Outbound { ca, connect: None, whole: TIMEOUT, shows, at: Some(address) };
+        let client = outbound.client().map_err(|error| format!("the authority's certificate cannot be used: {error}"))?;
+        Ok(Self { client, base: format!("https://localhost:{}", address.port()) })
     }
 
     /// Sends a request. The error says why there is no answer.
@@ -72,8 +65,8 @@ impl Client {
         let failed = |error: ureq::Error| format!("the server does not answer: {error}");
         let malformed = |_| "the request cannot be built".to_owned();
         let mut response = match body {
-            Some(body) => self.agent.run(request.body(body.to_owned()).map_err(malformed)?).map_err(failed)?,
-            None => self.agent.run(request.body(()).map_err(malformed)?).map_err(failed)?,
+            Some(body) => self.client.run(request.body(body.to_owned()).map_err(malformed)?).map_err(failed)?,
+            None => self.client.run(request.body(()).map_err(malformed)?).map_err(failed)?,
         };
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(failed)?;
         Ok(Reply { status: response.status().as_u16(), body })

@@ -1,17 +1,15 @@
 //! How a log or a monitor talks to a witness.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use creta_model::Problem;
 use creta_proof::SignedCheckpoint;
 use creta_proof::witness::AddCheckpoint;
-use ureq::Agent;
 use ureq::http::{Request, Response};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::folder::{WatchedLog, origin_hash};
+use crate::tls::{Client, Outbound};
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -19,7 +17,7 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// A client of one witness, over TLS, trusting one certificate authority. Redirects are not followed and no proxy is used.
 pub struct WitnessClient {
-    agent: Agent,
+    client: Client,
     url: String,
 }
 
@@ -45,31 +43,17 @@ impl WitnessClient {
                 .with_help("name the `tls/ca.pem` of the witness's data folder, or a copy of it")
         };
         let pem = std::fs::read(ca).map_err(|error| unusable(error.to_string()))?;
-        let root =
-            Certificate::from_pem(&pem).map_err(|_| unusable("it holds no certificate in PEM form".to_owned()))?;
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&[root]))
-            .unversioned_rustls_crypto_provider(Arc::new(crate::tls::provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_connect(Some(CONNECT_TIME_MAX))
-            .timeout_global(Some(TIME_MAX))
-            .user_agent(concat!("creta/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        Ok(Self { agent, url: url.trim_end_matches('/').to_owned() })
+        let outbound =
+            Outbound { ca: &pem, connect: Some(CONNECT_TIME_MAX), whole: TIME_MAX, shows: None, at: None };
+        let client = outbound.client().map_err(unusable)?;
+        Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
     }
 
     /// Asks for a cosignature. The error says why there is no answer.
     pub(crate) fn add_checkpoint(&self, request: &AddCheckpoint) -> Result<Reply, String> {
         let address = format!("{}/add-checkpoint", self.url);
         let request = Request::post(address).body(request.to_string()).map_err(|error| error.to_string())?;
-        let (status, text) = read(self.agent.run(request))?;
+        let (status, text) = read(self.client.run(request))?;
         Ok(match status {
             200 => Reply::Cosigned(text),
             409 => match text.trim_end().parse() {
@@ -96,7 +80,7 @@ impl WitnessClient {
 
     fn get(&self, path: &str) -> Result<Option<String>, String> {
         let request = Request::get(format!("{}/{path}", self.url)).body(()).map_err(|error| error.to_string())?;
-        match read(self.agent.run(request))? {
+        match read(self.client.run(request))? {
             (200, text) => Ok(Some(text)),
             (404, _) => Ok(None),
             (status, text) => Err(format!("it answered {status}: {}", first_line(&text))),

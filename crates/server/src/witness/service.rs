@@ -27,7 +27,7 @@ use crate::data_folder::{lock, url_of};
 use crate::http::GRACE;
 use crate::limits::REQUESTS_MAX;
 use crate::server::{listener_of, until_told_to_stop};
-use crate::tls::{self, CERTIFICATE_RENEWAL};
+use crate::tls::{self, Authority, CERTIFICATE_RENEWAL, Certificates};
 use crate::{ServerError, logging};
 
 /// Largest request: 63 hashes and a checkpoint with 32 signatures take less than a fourth of it.
@@ -80,13 +80,16 @@ pub fn start(options: &WitnessServeOptions) -> Result<RunningWitness, ServerErro
     listener.set_nonblocking(true).map_err(not_free)?;
     let address = listener.local_addr().map_err(not_free)?;
 
-    let tls = RustlsConfig::from_config(certificate(&witness)?);
+    let authority = Authority::new(&witness.config.name, witness.authority_key()?);
+    let certificates = Certificates::new(&authority, &witness.config.names, None, witness.clock.now())?;
+    let certificates = Arc::new(certificates);
+    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&certificates), None)?);
     let (key, folder) = (witness.verifier.to_string(), witness.folder.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("creta-witness").build();
     let runtime = runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder, source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
-    let server = listener_of(listener, tls.clone(), handle.clone()).map_err(not_free)?;
+    let server = listener_of(listener, tls, handle.clone()).map_err(not_free)?;
     let serving = Arc::new(Serving { witness, turns: Arc::new(Semaphore::new(REQUESTS_MAX)) });
     let service = router(Arc::clone(&serving)).into_make_service();
     runtime.spawn(async move {
@@ -94,7 +97,7 @@ pub fn start(options: &WitnessServeOptions) -> Result<RunningWitness, ServerErro
             tracing::error!(%error, "the listener failed");
         }
     });
-    runtime.spawn(renew_certificate(serving, tls));
+    runtime.spawn(renew_certificate(serving, authority, certificates));
     drop(guard);
     tracing::info!(%address, key, "witnessing");
     Ok(RunningWitness { address, key, handle, runtime: Some(runtime), _lock: lock })
@@ -134,18 +137,13 @@ impl Drop for RunningWitness {
     }
 }
 
-fn certificate(witness: &Witness) -> Result<Arc<rustls::ServerConfig>, ServerError> {
-    tls::server_config(&witness.config.name, &witness.authority_key()?, &witness.config.names, witness.clock.now())
-}
-
-async fn renew_certificate(serving: Arc<Serving>, tls: RustlsConfig) {
+async fn renew_certificate(serving: Arc<Serving>, authority: Authority, certificates: Arc<Certificates>) {
     let mut interval = tokio::time::interval(CERTIFICATE_RENEWAL);
     interval.tick().await; // The first comes at once, and the certificate is fresh.
     loop {
         interval.tick().await;
-        match certificate(&serving.witness) {
-            Ok(config) => tls.reload_from_config(config),
-            Err(error) => tracing::error!(%error, "the witness's certificate could not be renewed"),
+        if let Err(error) = certificates.renew(&authority, serving.witness.clock.now()) {
+            tracing::error!(%error, "the witness's certificate could not be renewed");
         }
     }
 }

@@ -7,6 +7,11 @@
 //!
 //! - [`access`]: a request with a reason, approved by another human, becomes a grant for hours.
 //! - [`break_glass`]: the sealed account that two people open together when nothing else works.
+//! - [`cadence`]: what is due again and again, by whom, and what has to be shown for it.
+//! - [`campaign`]: reviews of access, in which nobody decides about their own.
+//! - [`analyser`]: rights held and not used, and the smaller set that would do.
+//! - [`duties`]: rights that one human must not hold together, found through nested groups.
+//! - [`exception`]: a promise that is not kept for a while, agreed on by two people.
 //!
 //! ```
 //! use creta_iam::{Place, PrincipalId, Role};
@@ -47,12 +52,17 @@
 //! ```
 
 pub mod access;
+pub mod analyser;
 pub mod break_glass;
+pub mod cadence;
+pub mod campaign;
 mod document;
 mod draft;
+pub mod duties;
+pub mod exception;
 mod people;
 mod places;
 
 pub use document::{DocumentError, RecordId};
 pub use draft::{Change, Detail, Draft};
-pub use people::{PersonId, PersonRef};
+pub use people::{InvalidSubject, PersonId, PersonRef, SubjectId};

@@ -3,7 +3,7 @@
 //! 1. One line of at most [`REASON_CHARS_MAX`] characters, none of them invisible: what an approver sees is what is there.
 //! 2. More than tickets. Tickets are left out of everything below.
 //! 3. At least [`REASON_CHARS_MIN`] characters, runs of blanks counting as one.
-//! 4. No character five times in a row, and no word that makes up more than half.
+//! 4. No character but a digit five times in a row, and no word that makes up more than half.
 //! 5. At least [`REASON_WORDS_MIN`] different telling words. A word has two letters or more. It tells something unless it
 //!    is filler (`please`, `need`, `access`, `test`), the same letter three times in a row, or a run of keys (`asdf`).
 //! 6. Not what the same person said lately: of the telling words of both, fewer than four fifths are shared. Numbers are no
@@ -151,6 +151,15 @@ impl Reason {
     /// Checks `text` against the rules above. `before` are the latest reasons of the same human, by whichever account; ten
     /// are enough.
     pub fn parse(text: &str, ticket: &Ticket, before: &[&str]) -> Result<Self, ReasonFault> {
+        Self::checked(text, Some(ticket), before)
+    }
+
+    /// The same for what needs no ticket and may be said again: a decision in a review, an exception, an emergency.
+    pub fn without_ticket(text: &str) -> Result<Self, ReasonFault> {
+        Self::checked(text, None, &[])
+    }
+
+    fn checked(text: &str, ticket: Option<&Ticket>, before: &[&str]) -> Result<Self, ReasonFault> {
         if text.chars().any(|c| c.is_control() || is_invisible(c)) {
             return Err(ReasonFault::NotOneLine);
         }
@@ -159,12 +168,8 @@ impl Reason {
         }
         let rest = without_tickets(text, ticket);
         let words = words(&rest);
-        if words.is_empty() {
-            return Err(if rest.len() < text.trim().len() {
-                ReasonFault::OnlyTicket
-            } else {
-                ReasonFault::TooFewWords { words: 0 }
-            });
+        if words.is_empty() && rest.split_whitespace().count() < text.split_whitespace().count() {
+            return Err(ReasonFault::OnlyTicket);
         }
         let chars = rest.chars().count();
         if chars < REASON_CHARS_MIN {
@@ -242,10 +247,10 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// The words between blanks that are not tickets, with one blank between them.
-fn without_tickets(text: &str, ticket: &Ticket) -> String {
+fn without_tickets(text: &str, ticket: Option<&Ticket>) -> String {
     let is_ticket = |word: &str| {
         let bare = word.trim_matches(|c: char| !c.is_alphanumeric()).to_uppercase();
-        bare == ticket.0 || Ticket::parse(&bare).is_ok()
+        ticket.is_some_and(|ticket| bare == ticket.0) || Ticket::parse(&bare).is_ok()
     };
     text.split_whitespace().filter(|word| !is_ticket(word)).collect::<Vec<_>>().join(" ")
 }
@@ -270,7 +275,8 @@ fn is_key_run(word: &str) -> bool {
 fn longest_run(text: &str) -> usize {
     let (mut longest, mut run, mut last) = (0, 0, None);
     for c in text.chars().flat_map(char::to_lowercase) {
-        run = if last == Some(c) { run + 1 } else { 1 };
+        // Digits repeat in honest numbers.
+        run = if last == Some(c) && !c.is_numeric() { run + 1 } else { 1 };
         last = Some(c);
         longest = longest.max(run);
     }

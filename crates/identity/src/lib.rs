@@ -8,6 +8,9 @@
 //! | --- | --- | --- |
 //! | [`oidc`] | that the organisation's provider knows a person | CI-21 |
 //! | [`dpop`] | that a request comes from the holder of a key | CH-16, CH-33 |
+//! | [`password`] | that a person knows a secret worth knowing | CI-25 |
+//! | [`webauthn`] | that a person agrees to this very thing, now | CI-22 |
+//! | [`totp`] | that a tenant's user holds their authenticator | CI-22 |
 //! | [`key`] | the keys of both, and of devices | |
 //!
 //! ```
@@ -32,3 +35,6 @@ pub mod dpop;
 mod jws;
 pub mod key;
 pub mod oidc;
+pub mod password;
+pub mod totp;
+pub mod webauthn;

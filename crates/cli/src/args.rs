@@ -1,5 +1,6 @@
 //! The command line as types.
 
+mod intake;
 mod trust;
 mod witness;
 
@@ -10,6 +11,7 @@ use clap_complete::Shell;
 use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, Name, Span};
 use creta_proof::Time;
 
+pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::trust::{OrganisationMode, Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
 pub(crate) use self::witness::{Monitor, ServerWitnessCommand, WitnessCommand};
 
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     /// What is promised, whether it holds now, and what shows it.
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Take security reports in a process of its own, which runs on when the server does not.
+    #[command(subcommand)]
+    Intake(IntakeCommand),
     /// Write a completion script for a shell.
     Completion {
         /// Which shell.

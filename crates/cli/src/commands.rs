@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod ingest;
 mod init;
+mod intake;
 mod login;
 mod project;
 mod query;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Audit(command) => audit::run(command, terminal),
         Command::Witness(command) => witness::run(command, terminal),
         Command::Trust(command) => trust::run(command, terminal),
+        Command::Intake(command) => intake::run(command, terminal),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "creta", &mut script);

@@ -97,7 +97,7 @@ fn answers(
     [
         ("received", report_received(organisation, intake, "R-7Q4M-2KDP", "/trust/report/status/8b1f3c")),
         ("status", report_status(organisation, &progress)),
-        ("again", report_form(organisation, intake, &draft, problem)),
+        ("again", report_form(organisation, intake, &draft, Some(problem))),
     ]
     .map(|(name, file)| (format!("trust/report/{name}/index.html"), file))
     .into()

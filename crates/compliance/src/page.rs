@@ -51,6 +51,11 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = include_str!("page/style.css");
 const ICON: &str = include_str!("page/icon.svg");
 
+/// The style and the icon, by their names in the site's folder: all that a page without the site needs.
+pub fn assets() -> [(&'static str, PageFile); 2] {
+    [("style.css", PageFile::text("text/css; charset=utf-8", CSS)), ("icon.svg", PageFile::text("image/svg+xml", ICON))]
+}
+
 /// One file of the site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageFile {
@@ -137,8 +142,9 @@ impl Site {
             put("report/index.html".to_owned(), PageFile::html(form));
         }
         put("trust.json".to_owned(), PageFile::text("application/json", json::site(&view)));
-        put("style.css".to_owned(), PageFile::text("text/css; charset=utf-8", CSS));
-        put("icon.svg".to_owned(), PageFile::text("image/svg+xml", ICON));
+        for (name, file) in assets() {
+            put(name.to_owned(), file);
+        }
         for (index, proof) in &proofs {
             put(format!("proofs/{index}.txt"), PageFile::text("text/plain; charset=utf-8", proof.clone()));
         }

@@ -21,6 +21,9 @@ pub struct SecurityTxt {
     pub canonical: Vec<String>,
     /// Addresses of the policy on reports: `https:`.
     pub policy: Vec<String>,
+    /// Where keys stand for writing to the contacts in secret, and by which a signature of this file is recognised:
+    /// `https:`, `dns:` or `openpgp4fpr:`.
+    pub encryption: Vec<String>,
     /// Languages in which reports are read, as in `en` or `pt-BR`; none means any.
     pub preferred_languages: Vec<String>,
 }
@@ -85,6 +88,7 @@ impl SecurityTxt {
             ("Contact", &self.contact, &["https://", "mailto:", "tel:"][..]),
             ("Canonical", &self.canonical, web),
             ("Policy", &self.policy, web),
+            ("Encryption", &self.encryption, &["https://", "dns:", "openpgp4fpr:"][..]),
         ] {
             for value in values {
                 require_uri(field, value, schemes)?;
@@ -119,6 +123,7 @@ impl SecurityTxt {
             expires: now,
             canonical: Vec::new(),
             policy: Vec::new(),
+            encryption: Vec::new(),
             preferred_languages: Vec::new(),
         };
         let (mut expires, mut languages) = (0, 0);
@@ -140,6 +145,7 @@ impl SecurityTxt {
                 "contact" => read.contact.push(value.to_owned()),
                 "canonical" => read.canonical.push(value.to_owned()),
                 "policy" => read.policy.push(value.to_owned()),
+                "encryption" => read.encryption.push(value.to_owned()),
                 "expires" => {
                     expires += 1;
                     read.expires = Instant::parse(value).map_err(|_| bad("has no instant of RFC 3339"))?;
@@ -169,6 +175,7 @@ impl fmt::Display for SecurityTxt {
         field("Expires", &self.expires.to_string())?;
         self.canonical.iter().try_for_each(|value| field("Canonical", value))?;
         self.policy.iter().try_for_each(|value| field("Policy", value))?;
+        self.encryption.iter().try_for_each(|value| field("Encryption", value))?;
         if self.preferred_languages.is_empty() {
             return Ok(());
         }
@@ -192,10 +199,10 @@ fn invalid(field: &'static str, value: &str, rule: &'static str) -> SecurityTxtE
 fn require_uri(field: &'static str, value: &str, schemes: &[&str]) -> Result<(), SecurityTxtError> {
     let rest = schemes.iter().find_map(|scheme| value.strip_prefix(scheme));
     let Some(rest) = rest else {
-        let rule = if schemes.len() > 1 {
-            "has to begin with `https://`, `mailto:` or `tel:`"
-        } else {
-            "has to begin with `https://`"
+        let rule = match field {
+            "Contact" => "has to begin with `https://`, `mailto:` or `tel:`",
+            "Encryption" => "has to begin with `https://`, `dns:` or `openpgp4fpr:`",
+            _ => "has to begin with `https://`",
         };
         return Err(invalid(field, value, rule));
     };
@@ -235,6 +242,7 @@ mod tests {
             expires: now().plus(Span::days(180)),
             canonical: vec!["https://example.com/.well-known/security.txt".to_owned()],
             policy: vec!["https://example.com/trust/report/".to_owned()],
+            encryption: vec!["https://example.com/.well-known/security-key.asc".to_owned()],
             preferred_languages: vec!["en".to_owned(), "pt-BR".to_owned()],
         }
     }

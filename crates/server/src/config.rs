@@ -11,6 +11,7 @@ use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
+use crate::intake::OnCall;
 use crate::tls::{CertificateFiles, is_https};
 
 /// The version that [`Config::format`] must carry.
@@ -55,6 +56,48 @@ pub struct Config {
     /// Who cosigns the audit log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub witness: Vec<WitnessConfig>,
+    /// Processes of their own that take reports of security issues, also while this one is down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intake: Vec<IntakeConfig>,
+    /// Who is woken by reports that come in by this server's own form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_call: Vec<OnCall>,
+}
+
+/// An intake of security reports beside this server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeConfig {
+    /// What it is called.
+    pub name: String,
+    /// Its data folder, whose spool this server takes reports from.
+    pub folder: PathBuf,
+    /// By which what it spooled is recognised: an Ed25519 public key in hexadecimal.
+    pub key: String,
+    /// Address of its form.
+    pub form: String,
+}
+
+impl IntakeConfig {
+    /// The key, read.
+    pub(crate) fn key(&self) -> Result<Vec<u8>, String> {
+        let bytes = hex::decode(&self.key).ok().filter(|bytes| bytes.len() == 32);
+        bytes.ok_or_else(|| format!("the key of intake `{}` is not the one that `creta intake init` showed", self.name))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if self.name.is_empty() || self.name.len() > 40 || !self.name.bytes().all(plain) {
+            return Err(format!("`{}` cannot be the name of an intake: 1 to 40 letters, digits and `-`", self.name));
+        }
+        if !is_https(&self.form) {
+            return Err(format!(
+                "the form of intake `{}` is not at an https address; nothing else is spoken",
+                self.name
+            ));
+        }
+        self.key().map(drop)
+    }
 }
 
 /// A witness of the audit log, run by somebody else.
@@ -150,6 +193,12 @@ impl Config {
             return Err("`workers.processes` must be 1 to 64".to_owned());
         }
         config.witness.iter().try_for_each(WitnessConfig::check)?;
+        config.intake.iter().try_for_each(IntakeConfig::check)?;
+        let names: BTreeSet<&str> = config.intake.iter().map(|intake| intake.name.as_str()).collect();
+        if names.len() < config.intake.len() {
+            return Err("two intakes have the same name; choose another with `--name`".to_owned());
+        }
+        crate::intake::check_all(&config.on_call)?;
         let keys: BTreeSet<&str> = config.witness.iter().map(|witness| witness.key.as_str()).collect();
         if keys.len() < config.witness.len() {
             return Err("two witnesses have the same key; name each one once".to_owned());
@@ -189,6 +238,8 @@ mod tests {
             organisation: unnamed(),
             security_contacts: Vec::new(),
             witness: Vec::new(),
+            intake: Vec::new(),
+            on_call: Vec::new(),
         }
     }
 

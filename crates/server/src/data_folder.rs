@@ -131,6 +131,8 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         organisation: options.organisation.clone().unwrap_or_else(unnamed),
         security_contacts: options.security_contacts.clone(),
         witness: Vec::new(),
+        intake: Vec::new(),
+        on_call: Vec::new(),
     };
     let root_key = config.root_key_file(&folder);
     let root = RootKey::create_file(&root_key, environment, &*platform.random).map_err(|error| match error {

@@ -266,7 +266,7 @@ async fn drain(mut body: Body) {
 }
 
 /// Headers of every answer.
-fn finish(mut response: Response, id: &str) -> Response {
+pub(crate) fn finish(mut response: Response, id: &str) -> Response {
     let headers = response.headers_mut();
     headers.insert("x-request-id", HeaderValue::from_str(id).expect("hexadecimal digits make a header"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -276,7 +276,7 @@ fn finish(mut response: Response, id: &str) -> Response {
 }
 
 /// Made here, never taken from a header, so that nobody writes into the log.
-fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     use creta_platform::Random as _;
     let mut id = [0; 8];
     creta_platform::SystemRandom.fill(&mut id);

@@ -30,6 +30,7 @@ mod epochs;
 mod error;
 mod failures;
 mod http;
+pub mod intake;
 pub mod limits;
 mod logging;
 mod metrics;
@@ -46,7 +47,7 @@ pub mod witness;
 mod workers;
 
 pub use components::{ComponentReport, ComponentView, add_component, components, revoke_component};
-pub use config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WitnessConfig, WorkerConfig};
+pub use config::{CONFIG_FORMAT, Config, IntakeConfig, LISTEN_DEFAULT, WitnessConfig, WorkerConfig};
 pub use data_folder::{Credential, InitOptions, InitReport, init};
 pub use error::ServerError;
 pub use logging::init_logging;

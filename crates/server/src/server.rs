@@ -31,6 +31,8 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How long after its start a server first looks at itself, and how often it asks which checks are due.
 const FIRST_CHECKS_AFTER: Duration = Duration::from_secs(30);
 const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// How often reports are taken from intakes.
+const TAKE_REPORTS_EVERY: Duration = Duration::from_secs(2);
 /// How many of those between two signed checkpoints.
 const CHECKPOINT_EVERY: u32 = 10;
 /// How many between two heartbeats, with which the epochs of tenants' stores are anchored.
@@ -120,6 +122,8 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         runtime.spawn(crate::witness::follow(Arc::clone(&app), witness));
     }
     runtime.spawn(check(Arc::clone(&app)));
+    runtime.spawn(take_reports(Arc::clone(&app)));
+    app.trust.pager.follow();
     runtime.spawn(renew_certificate(Arc::clone(&app)));
     if config.certificate.is_some() {
         runtime.spawn(look_at_files(Arc::clone(&app)));
@@ -225,7 +229,11 @@ fn record_turned_away(control: &ControlPlane) {
         Err(error) => tracing::error!(%error, "a refusal could not be recorded"),
     };
     for turned in list {
-        tracing::warn!(what = turned.what, reason = turned.reason.as_str(), "something of another place was turned away");
+        tracing::warn!(
+            what = turned.what,
+            reason = turned.reason.as_str(),
+            "something of another place was turned away"
+        );
         let details = Details::none().name("what", turned.what);
         let details = details.and_then(|details| details.name("reason", turned.reason.as_str()));
         refused(details.and_then(|details| details.digest("shown", turned.digest)));
@@ -266,6 +274,21 @@ async fn check(app: Arc<App>) {
             Ok(Ok(checks)) => tracing::info!(checks, "checks ran"),
             Ok(Err(problem)) => tracing::error!(code = problem.code, "checks could not be run"),
             Err(error) => tracing::error!(%error, "checks could not be run"),
+        }
+    }
+}
+
+/// Takes what intakes spooled.
+async fn take_reports(app: Arc<App>) {
+    let mut interval = tokio::time::interval(TAKE_REPORTS_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let app = Arc::clone(&app);
+        match tokio::task::spawn_blocking(move || app.trust.intakes.pick_up(&app.control)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(problem)) => tracing::error!(code = problem.code, "reports could not be taken from an intake"),
+            Err(error) => tracing::error!(%error, "reports could not be taken from an intake"),
         }
     }
 }

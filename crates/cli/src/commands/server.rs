@@ -18,7 +18,16 @@ const AUTHORITY_FILE: &str = "tls/ca.pem";
 
 pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        ServerCommand::Init { data, environment, class, listen, organisation, mode, demonstration, security_contact } => {
+        ServerCommand::Init {
+            data,
+            environment,
+            class,
+            listen,
+            organisation,
+            mode,
+            demonstration,
+            security_contact,
+        } => {
             let organisation = organisation.map(|name| Organisation {
                 name,
                 mode: match mode {

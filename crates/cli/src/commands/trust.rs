@@ -243,6 +243,9 @@ struct Reports {
 struct Listed {
     report: SecurityReport,
     status: String,
+    /// How many said the same after it.
+    #[serde(default)]
+    again: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -253,6 +256,10 @@ struct SecurityReport {
     description: String,
     contact: String,
     urgent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    intake: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     decided: Option<serde_json::Value>,
 }
@@ -269,6 +276,8 @@ impl Reports {
                 listed.status.clone(),
                 listed.report.received_at.clone(),
                 urgent.to_owned(),
+                listed.report.tenant.clone().unwrap_or_default(),
+                if listed.again == 0 { String::new() } else { format!("+{}", grouped(listed.again)) },
                 plain(&listed.report.title),
             ]
         };
@@ -277,6 +286,8 @@ impl Reports {
             ("status", Align::Left),
             ("received", Align::Left),
             ("", Align::Left),
+            ("customer", Align::Left),
+            ("again", Align::Right),
             ("title", Align::Left),
         ];
         table(&headings, &self.reports.iter().map(row).collect::<Vec<_>>())

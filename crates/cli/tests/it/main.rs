@@ -1,6 +1,7 @@
 //! The command as a team uses it: a server, a tenant, a project, facts, questions, proofs. Python is played by a script
 //! that prints a bundle, so that nothing but the command and its server is tested.
 
+mod intake;
 mod trust;
 mod witness;
 
@@ -153,6 +154,41 @@ impl Place {
                 ("at", Arc::new(at)),
             ],
         );
+    }
+}
+
+/// A program that serves until it is killed.
+struct Serving {
+    child: Child,
+    /// What it said when it took connections.
+    said: Value,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Serving {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = place.command(arguments);
+        let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says where it serves");
+        Self { said: serde_json::from_str(&line).expect("json"), child }
+    }
+
+    fn server(place: &Place) -> Self {
+        let server = Self::start(place, &["server", "start", "--data", "data", "--listen", "127.0.0.1:0"]);
+        let login = ["login", "--name", "admin", "--from", "data/admin.json", "--url", server.url()];
+        place.ok(&login);
+        server
+    }
+
+    fn url(&self) -> &str {
+        self.said["url"].as_str().expect("a url")
     }
 }
 

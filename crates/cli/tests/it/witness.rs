@@ -1,48 +1,9 @@
 //! A witness and a monitor as their operators use them, beside a server that is rolled back.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use super::{Done, Place};
-
-/// A program that serves until it is killed.
-struct Serving {
-    child: Child,
-    /// What it said when it took connections.
-    said: Value,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Serving {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut command = place.command(arguments);
-        let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says where it serves");
-        Self { said: serde_json::from_str(&line).expect("json"), child }
-    }
-
-    fn server(place: &Place) -> Self {
-        let server = Self::start(place, &["server", "start", "--data", "data", "--listen", "127.0.0.1:0"]);
-        let login = ["login", "--name", "admin", "--from", "data/admin.json", "--url", server.url()];
-        place.ok(&login);
-        server
-    }
-
-    fn url(&self) -> &str {
-        self.said["url"].as_str().expect("a url")
-    }
-}
+use super::{Done, Place, Serving};
 
 fn copy(from: &Path, to: &Path) {
     let done = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().expect("it starts");

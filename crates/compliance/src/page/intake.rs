@@ -56,9 +56,14 @@ pub struct ReportProgress {
     pub decision: Option<(Instant, String, String)>,
 }
 
-/// The form again, with what was typed and what is wrong with it, for an answer with status 422 or 429.
-pub fn report_form(organisation: &Organisation, intake: &Intake, draft: &ReportDraft, problem: &str) -> PageFile {
-    PageFile::html(form_page(&Frame::answer(ROOT, organisation), intake, draft, Some(problem)))
+/// The form by itself: as it is, or after a refusal with what was typed and what is wrong with it.
+pub fn report_form(
+    organisation: &Organisation,
+    intake: &Intake,
+    draft: &ReportDraft,
+    problem: Option<&str>,
+) -> PageFile {
+    PageFile::html(form_page(&Frame::answer(ROOT, organisation), intake, draft, problem))
 }
 
 /// The receipt for a report. `status_url` is a path on this server (`/trust/report/...`) where its progress can be seen;
@@ -163,6 +168,15 @@ pub(super) fn form_page(frame: &Frame<'_>, intake: &Intake, draft: &ReportDraft,
                 }
                 input type="text" id="contact" name="contact" maxlength=(REPORT_CONTACT_CHARS_MAX)
                     autocomplete="email" aria-describedby="contact-hint" value=(draft.contact);
+            }
+            div {
+                label for="code" {
+                    "Customer's code" span class="hint" id="code-hint" {
+                        "Only if you have one: with it, what is marked below always wakes somebody."
+                    }
+                }
+                input type="text" id="code" name="code" maxlength="128" autocomplete="off" spellcheck="false"
+                    aria-describedby="code-hint";
             }
             div class="tick" {
                 input type="checkbox" id="urgent" name="urgent" value="yes" checked[draft.urgent]

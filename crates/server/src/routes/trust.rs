@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::Details;
 use creta_compliance::CommitmentId;
-use creta_compliance::page::{
-    HEADERS, PageFile, ReportDraft, ReportProgress, report_form, report_received, report_status,
-};
+use creta_compliance::page::{PageFile, ReportProgress, report_status};
 use creta_model::{Instant, Problem};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::context::{Guarded, Input};
 use crate::http::App;
+use crate::intake::{Received, public, receipt, refused};
 use crate::problem::{Refusal, from_audit, internal};
 use crate::routes::{json as answer, typed};
-use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, DECIDED_WITHIN, NewReport, Report, Step, Verdict};
+use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, DECIDED_WITHIN, Report, Step, Verdict};
 use crate::trust::outputs::PackRequest;
 
 /// Published pages may be kept for so long by whoever stands between.
@@ -80,14 +79,6 @@ fn redirect(to: &str) -> Response {
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to.to_owned())], text).into_response()
 }
 
-/// With the headers that the pages are made for.
-fn public(mut response: Response) -> Response {
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    response
-}
-
 /// The contact for security issues (RFC 9116).
 pub(super) async fn security_txt(app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
     let text = blocking(app, |app| app.trust.security_txt(&app.control)).await?;
@@ -100,44 +91,16 @@ pub(super) async fn security_txt(app: Arc<App>, _input: Input) -> Result<Respons
 
 /// Takes a report of a security issue, as a form or as JSON.
 pub(super) async fn report(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
-    let as_form = input.require_content_type("application/x-www-form-urlencoded").is_ok();
-    let new: NewReport = if as_form {
-        let form = String::from_utf8(input.body.to_vec())
-            .map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
-        input.with_query(form).query()?
-    } else {
-        input.json()?
-    };
-    let address = input.address;
-    let draft = ReportDraft {
-        title: new.title.clone(),
-        description: new.description.clone(),
-        contact: new.contact.clone(),
-        urgent: new.is_urgent(),
-    };
-    let received =
-        blocking(app.clone(), move |app| intake::receive(&app.control, &app.trust.intake, address, new)).await;
-    let report = match received {
-        Ok(report) => report,
-        // Somebody with a browser gets the form again, with what they wrote in it.
-        Err(refusal) if as_form => {
-            let says = refusal.0.first().map_or_else(String::new, |problem| problem.message.clone());
-            let page = report_form(app.trust.organisation(), &app.trust.intake_terms(), &draft, &says);
-            let mut again = refusal.into_response();
-            *again.body_mut() = page.bytes.into();
-            again.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-            again.headers_mut().remove(header::CONTENT_LENGTH);
-            return Ok(public(again));
+    let received = Received::read(&input)?;
+    let (address, new) = (input.address, received.new.clone());
+    let organisation = app.trust.organisation().clone();
+    match blocking(app, move |app| intake::receive(&app.control, &app.trust, address, new)).await {
+        Ok(report) => {
+            let link = format!("/trust/report/{}", report.reference);
+            Ok(receipt(&organisation, received.as_form, &report.reference, report.received_at, &link))
         }
-        Err(refusal) => return Err(refusal),
-    };
-    let link = format!("/trust/report/{}", report.reference);
-    if as_form {
-        let page = report_received(app.trust.organisation(), &app.trust.intake_terms(), &report.reference, &link);
-        return Ok(public((StatusCode::CREATED, typed(page.content_type, page.bytes)).into_response()));
+        Err(refusal) => Ok(refused(&organisation, &received, refusal)),
     }
-    let body = json!({"reference": report.reference, "received_at": report.received_at, "status": link});
-    Ok((StatusCode::CREATED, answer(&body)?).into_response())
 }
 
 /// How a report stands, for whoever knows its reference.
@@ -236,7 +199,8 @@ pub(super) async fn declare(guarded: Guarded, input: Input) -> Result<Response, 
 /// All reports of security issues.
 pub(super) async fn reports(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     let reports = guarded.act(Details::none(), |admitted| Ok(intake::all(admitted.control)?)).await?;
-    let now = reports.iter().map(|report| json!({"report": report, "status": report.status()})).collect::<Vec<_>>();
+    let now = |(report, again): &(Report, usize)| json!({"report": report, "status": report.status(), "again": again});
+    let now = reports.iter().map(now).collect::<Vec<_>>();
     answer(&json!({ "reports": now }))
 }
 

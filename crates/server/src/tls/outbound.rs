@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use ureq::Agent;
 use ureq::http::Uri;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
@@ -19,7 +19,7 @@ use super::{VERSIONS, provider};
 
 /// A client that may be made.
 pub(crate) struct Outbound<'a> {
-    /// The authority to trust, in PEM.
+    /// The authorities to trust, in PEM; one or more.
     pub(crate) ca: &'a [u8],
     /// How long a connection may take to stand; without it, as long as everything.
     pub(crate) connect: Option<Duration>,
@@ -54,7 +54,11 @@ impl Resolver for Always {
 impl Outbound<'_> {
     /// The client. The error is a sentence without a name in it.
     pub(crate) fn client(&self) -> Result<Client, String> {
-        let root = Certificate::from_pem(self.ca).map_err(|_| "it holds no certificate in PEM form".to_owned())?;
+        let root = |item| if let Ok(PemItem::Certificate(root)) = item { Some(root) } else { None };
+        let roots: Vec<Certificate<'static>> = parse_pem(self.ca).filter_map(root).collect();
+        if roots.is_empty() {
+            return Err("it holds no certificate in PEM form".to_owned());
+        }
         let shows = self.shows.map(|(certificate, key)| {
             let certificate = Certificate::from_pem(certificate.as_bytes());
             let key = PrivateKey::from_pem(key.as_bytes());
@@ -63,7 +67,7 @@ impl Outbound<'_> {
         });
         let shows = shows.transpose().map_err(|_| "the certificate to show is not in PEM form".to_owned())?;
         let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&[root]))
+            .root_certs(RootCerts::new_with_certs(&roots))
             .unversioned_rustls_crypto_provider(Arc::new(provider()))
             .client_cert(shows)
             .build();

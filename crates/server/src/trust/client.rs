@@ -42,11 +42,19 @@ impl Client {
         Self::showing(&pem, address, None)
     }
 
+    /// A client of a process beside the server, at `base`: it trusts the authority in `ca` and those of the system.
+    pub(crate) fn of_anybody(ca: &Path, base: String) -> Result<Self, String> {
+        let pem = crate::intake::trusted(Some(ca), true)?;
+        let outbound = Outbound { ca: &pem, connect: None, whole: TIMEOUT, shows: None, at: None };
+        Ok(Self { client: outbound.client()?, base })
+    }
+
     /// As [`new`](Self::new), with a certificate and its key in PEM. The server is asked under the name that its local
     /// authority's certificate holds, whatever else it shows to others.
     pub(crate) fn showing(ca: &[u8], address: SocketAddr, shows: Option<(&str, &str)>) -> Result<Self, String> {
         let outbound = Outbound { ca, connect: None, whole: TIMEOUT, shows, at: Some(address) };
-        let client = outbound.client().map_err(|error| format!("the authority's certificate cannot be used: {error}"))?;
+        let client =
+            outbound.client().map_err(|error| format!("the authority's certificate cannot be used: {error}"))?;
         Ok(Self { client, base: format!("https://localhost:{}", address.port()) })
     }
 

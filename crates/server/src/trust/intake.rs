@@ -1,51 +1,25 @@
 //! Reports of security issues: anybody may send one, every one is kept, acknowledged and decided on, and nobody can delete
 //! one (CH-63, CI-29).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use creta_audit::{Details, Event, Permit};
-use creta_compliance::page::{REPORT_CONTACT_CHARS_MAX, REPORT_DESCRIPTION_CHARS_MAX, REPORT_TITLE_CHARS_MAX};
-use creta_model::{Instant, Problem, Span};
+use creta_model::{Instant, Problem, Span, TenantId};
+use creta_proof::Hash;
 use creta_store::StoreError;
 use serde::{Deserialize, Serialize};
 
+use super::Trust;
 use crate::control_plane::ControlPlane;
+use crate::intake::{NewReport, Promised, not_noted};
 use crate::problem::{from_audit, from_store, internal};
 
 const KIND: &str = "security-report";
 /// A report is acknowledged by a person within this time.
-pub(crate) const ACKNOWLEDGED_WITHIN: Span = Span::hours(24);
+pub(crate) const ACKNOWLEDGED_WITHIN: Span = Promised::ACKNOWLEDGED_WITHIN;
 /// A report is decided on within this time.
-pub(crate) const DECIDED_WITHIN: Span = Span::days(14);
-/// Reports from one address within [`MEMORY`].
-const FROM_ADDRESS_MAX: u32 = 5;
-/// Reports from everybody within [`MEMORY`], so that nobody fills the disk.
-const FROM_ALL_MAX: u32 = 200;
-const MEMORY: Duration = Duration::from_secs(3600);
-
-/// What somebody sends. Text, and never anything else.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewReport {
-    pub(crate) title: String,
-    pub(crate) description: String,
-    #[serde(default)]
-    pub(crate) contact: String,
-    /// Set by the form's checkbox.
-    #[serde(default)]
-    pub(crate) urgent: Option<String>,
-}
-
-impl NewReport {
-    /// A checkbox that is set sends any text; programs may say no.
-    pub(crate) fn is_urgent(&self) -> bool {
-        self.urgent.as_ref().is_some_and(|text| !matches!(text.as_str(), "" | "false" | "off" | "0"))
-    }
-}
+pub(crate) const DECIDED_WITHIN: Span = Promised::DECIDED_WITHIN;
 
 /// How a report was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +57,18 @@ pub(crate) struct Decided {
     pub(crate) at: Instant,
 }
 
+/// How a report came in that this server's own form did not take. `received_at` is what that process signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CameBy {
+    /// The intake's name.
+    pub(crate) name: String,
+    /// SHA-256 of the file that it spooled.
+    pub(crate) spooled: Hash,
+    /// When this server took it.
+    pub(crate) picked_up_at: Instant,
+}
+
 /// A report as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +81,15 @@ pub(crate) struct Report {
     pub(crate) description: String,
     pub(crate) contact: String,
     pub(crate) urgent: bool,
+    /// The tenant whose code it bears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<TenantId>,
+    /// The report that said the same before. What is decided about that is decided about this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) same_as: Option<String>,
+    /// By which process it came in; absent for this server's own form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) intake: Option<CameBy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) acknowledged_at: Option<Instant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +97,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    const FORMAT: &'static str = "creta.security-report/1";
+    pub(crate) const FORMAT: &'static str = "creta.security-report/1";
 
     /// `received`, `acknowledged` or `decided`.
     pub(crate) fn status(&self) -> &'static str {
@@ -135,117 +130,104 @@ impl Report {
     }
 }
 
-/// Counts who sent how many, so that a flood does not drown the genuine one.
-#[derive(Default)]
-pub(crate) struct Intake {
-    sent: Mutex<Counts>,
-    unlimited: AtomicBool,
-}
-
-#[derive(Default)]
-struct Counts {
-    since: Duration,
-    all: u32,
-    from: HashMap<IpAddr, u32>,
-}
-
-impl Intake {
-    /// Lets one report of this machine pass uncounted while `send` runs: checks send through the door that people use.
-    pub(crate) fn without_limit<T>(&self, send: impl FnOnce() -> T) -> T {
-        self.unlimited.store(true, Ordering::Release);
-        let sent = send();
-        self.unlimited.store(false, Ordering::Release);
-        sent
-    }
-
-    /// Counts a report from `address`, or says that there were too many. `now` is monotonic time.
-    fn count(&self, address: IpAddr, now: Duration) -> bool {
-        if address.is_loopback() && self.unlimited.swap(false, Ordering::AcqRel) {
-            return true;
-        }
-        let mut counts = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if now >= counts.since + MEMORY {
-            *counts = Counts { since: now, ..Counts::default() };
-        }
-        let from = counts.from.get(&address).copied().unwrap_or_default();
-        if from >= FROM_ADDRESS_MAX || counts.all >= FROM_ALL_MAX {
-            return false;
-        }
-        counts.all += 1;
-        counts.from.insert(address, from + 1);
-        true
-    }
-}
-
-/// Takes a report. Durable, and in the log, when it returns.
+/// Takes a report that came in by this server's own form. Durable, and in the log, when it returns.
 pub(crate) fn receive(
     control: &ControlPlane,
-    intake: &Intake,
+    trust: &Trust,
     address: IpAddr,
     new: NewReport,
 ) -> Result<Report, Problem> {
-    let limits = [
-        ("title", &new.title, REPORT_TITLE_CHARS_MAX),
-        ("description", &new.description, REPORT_DESCRIPTION_CHARS_MAX),
-        ("contact", &new.contact, REPORT_CONTACT_CHARS_MAX),
-    ];
-    for (name, text, max) in limits {
-        if text.chars().count() > max {
-            return Err(Problem::new("too-large/report", format!("`{name}` has at most {max} characters")));
-        }
-    }
-    if new.title.trim().is_empty() || new.description.trim().is_empty() {
-        return Err(Problem::new("request/report", "a report needs a title and a description"));
-    }
-    let now = control.platform().clock.monotonic();
-    if !intake.count(address, now) {
-        return Err(Problem::new("busy/reports", "too many reports came in within the hour")
-            .with_help("the contacts in `/.well-known/security.txt` still reach us"));
-    }
-    let mut reference = [0; 12];
-    control.platform().random.fill(&mut reference);
+    let platform = control.platform();
+    let taken = new.take(&trust.gate, &trust.codes, address, (&*platform.clock, &*platform.random))?;
     let urgent = new.is_urgent();
     let report = Report {
         format: Report::FORMAT.to_owned(),
-        reference: hex::encode(reference),
-        received_at: control.platform().clock.now(),
+        reference: taken.reference,
+        received_at: platform.clock.now(),
         title: new.title,
         description: new.description,
         contact: new.contact,
         urgent,
+        tenant: taken.tenant,
+        same_as: taken.same_as,
+        intake: None,
         acknowledged_at: None,
         decided: None,
     };
-    let event = Event::new("report.received", control.place()).with(details(&report)?).for_commitment("CH-63");
-    control.log().record(event).map_err(|e| from_audit(&e))?;
-    control.metadata().write(KIND, &report.reference, None, &report.to_bytes()).map_err(|e| from_store(&e))?;
-    if report.urgent {
-        tracing::error!(reference = report.reference, "an urgent report of a security issue came in");
+    keep(control, &report)?;
+    if let Some(urgency) = taken.urgency {
+        trust.pager.ask(&report.reference, report.received_at, urgency).map_err(|error| not_noted(&error))?;
+        if report.urgent {
+            tracing::error!(reference = report.reference, "an urgent report of a security issue came in");
+        }
     }
     Ok(report)
 }
 
+/// Makes a case: the log first, then the document. Harmless when repeated.
+pub(super) fn keep(control: &ControlPlane, report: &Report) -> Result<(), Problem> {
+    let event = Event::new("report.received", control.place()).with(details(report)?).for_commitment("CH-63");
+    control.log().record(event).map_err(|e| from_audit(&e))?;
+    match control.metadata().write(KIND, &report.reference, None, &report.to_bytes()) {
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(from_store(&error)),
+    }
+}
+
+/// Whether there is a case of this reference.
+pub(super) fn is_kept(control: &ControlPlane, reference: &str) -> Result<bool, Problem> {
+    Ok(control.metadata().read(KIND, reference).map_err(|e| from_store(&e))?.is_some())
+}
+
 fn details(report: &Report) -> Result<Details, Problem> {
-    Details::none()
+    let mut details = Details::none()
         .keyed("report", report.reference.as_bytes())
         .and_then(|details| details.name("urgent", if report.urgent { "yes" } else { "no" }))
-        .map_err(|e| from_audit(&e))
+        .and_then(|details| details.instant("received-at", report.received_at))
+        .map_err(|e| from_audit(&e))?;
+    if let Some(intake) = &report.intake {
+        details = details
+            .name("intake", intake.name.clone())
+            .and_then(|details| details.digest("spooled", *intake.spooled.as_bytes()))
+            .map_err(|e| from_audit(&e))?;
+    }
+    Ok(details)
 }
 
-/// The report of a reference.
+/// The report of a reference. One that said what another said before stands as that one does.
 pub(crate) fn find(control: &ControlPlane, reference: &str) -> Result<Report, Problem> {
-    let document = control.metadata().read(KIND, reference).map_err(|e| from_store(&e))?;
-    Report::from_bytes(&document.ok_or_else(|| missing(reference))?.body)
+    let read = |reference: &str| control.metadata().read(KIND, reference).map_err(|e| from_store(&e));
+    let mut report = Report::from_bytes(&read(reference)?.ok_or_else(|| missing(reference))?.body)?;
+    if let (Some(first), None) = (&report.same_as, &report.decided)
+        && let Some(first) = read(first)?
+    {
+        let first = Report::from_bytes(&first.body)?;
+        report.acknowledged_at = report.acknowledged_at.or(first.acknowledged_at);
+        report.decided = first.decided;
+    }
+    Ok(report)
 }
 
-/// All reports, oldest first; those that checks sent are left out.
-pub(crate) fn all(control: &ControlPlane) -> Result<Vec<Report>, Problem> {
+/// All reports, oldest first, each with how many said the same after it; those that checks sent are left out.
+pub(crate) fn all(control: &ControlPlane) -> Result<Vec<(Report, usize)>, Problem> {
     let documents = control.metadata().list(KIND).map_err(|e| from_store(&e))?;
     let mut reports =
         documents.iter().map(|document| Report::from_bytes(&document.body)).collect::<Result<Vec<_>, _>>()?;
     reports.retain(|report| report.decided.as_ref().is_none_or(|decided| decided.verdict != Verdict::Probe));
-    reports.sort_by_key(|report| report.received_at);
-    Ok(reports)
+    reports.sort_by(|a, b| (a.received_at, &a.reference).cmp(&(b.received_at, &b.reference)));
+    let mut again: BTreeMap<String, usize> = reports.iter().map(|report| (report.reference.clone(), 0)).collect();
+    reports.retain(|report| {
+        // Alone where the first of its group never arrived, or where somebody decided about it by itself.
+        let first = report.same_as.as_ref().filter(|_| report.decided.is_none());
+        first.and_then(|first| again.get_mut(first)).map(|count| *count += 1).is_none()
+    });
+    Ok(reports
+        .into_iter()
+        .map(|report| {
+            let count = again.get(&report.reference).copied().unwrap_or_default();
+            (report, count)
+        })
+        .collect())
 }
 
 /// What a person, or a check that sent it, does about a report.
@@ -304,24 +286,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_from_one_address_leaves_room_for_others() {
-        let intake = Intake::default();
-        let at = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let minute = Duration::from_secs(60);
-        let taken = (0..50).filter(|_| intake.count(at("192.0.2.1"), minute)).count();
-        assert_eq!(taken, 5);
-        assert!(intake.count(at("192.0.2.2"), minute), "somebody else");
-        assert!(intake.count(at("192.0.2.1"), minute + MEMORY), "an hour later");
-    }
-
-    #[test]
-    fn a_flood_from_many_addresses_is_bounded() {
-        let intake = Intake::default();
-        let taken = (0..1000_u32).filter(|n| intake.count(IpAddr::from(n.to_be_bytes()), Duration::ZERO)).count();
-        assert_eq!(taken, 200);
-    }
-
-    #[test]
     fn clocks_run_until_a_decision() {
         let at = |text: &str| Instant::parse(text).expect("an instant");
         let mut report = Report {
@@ -332,6 +296,9 @@ mod tests {
             description: "d".to_owned(),
             contact: String::new(),
             urgent: false,
+            tenant: None,
+            same_as: None,
+            intake: None,
             acknowledged_at: None,
             decided: None,
         };

@@ -9,13 +9,14 @@ mod client;
 pub(crate) mod intake;
 mod observed;
 pub(crate) mod outputs;
+mod pickup;
 mod probes;
 pub(crate) mod site;
 mod text;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use creta_audit::{Details, Event, verify};
@@ -33,6 +34,7 @@ use self::probes::Probes;
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::http::App;
+use crate::intake::{CODES_LABEL, Codes, Gate, Pager};
 use crate::problem::{from_audit, from_store};
 
 /// Kind of the documents that hold evidence.
@@ -59,7 +61,10 @@ pub(crate) struct Trust {
     address: OnceLock<SocketAddr>,
     started: (Instant, Duration),
     site: site::Cache,
-    pub(crate) intake: intake::Intake,
+    pub(crate) gate: Gate,
+    pub(crate) codes: Codes,
+    pub(crate) pager: Arc<Pager>,
+    pub(crate) intakes: pickup::Intakes,
 }
 
 /// What came of one run of a check.
@@ -99,7 +104,16 @@ impl Trust {
             address: OnceLock::new(),
             started: (clock.now(), clock.monotonic()),
             site: site::Cache::default(),
-            intake: intake::Intake::default(),
+            gate: Gate::default(),
+            codes: Codes::new(&control.own_key().derive(CODES_LABEL)),
+            pager: Arc::new(Pager::new(
+                format!("server/{}", config.environment_id),
+                folder,
+                Arc::clone(&control.platform().files),
+                Arc::clone(clock),
+                config.on_call.clone(),
+            )),
+            intakes: pickup::Intakes::new(&config.intake, control)?,
         };
         trust.catch_up(control)?;
         trust.date_text(control)?;
@@ -147,7 +161,7 @@ impl Trust {
         let failed =
             || Problem::new("busy/starting", "the server does not listen yet").with_help("try again in a second");
         let address = *self.address.get().ok_or_else(failed)?;
-        observed::observe(&self.folder, control, address).map_err(|error| {
+        observed::observe(&self.folder, control, &self.intakes, address).map_err(|error| {
             tracing::error!(%error, "the running system could not be looked at");
             crate::problem::internal()
         })

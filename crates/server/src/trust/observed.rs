@@ -8,6 +8,7 @@ use std::path::Path;
 
 use creta_compliance::{DataClass, Inventory, Item, ItemKind};
 
+use super::pickup::Intakes;
 use crate::control_plane::ControlPlane;
 
 /// What each entry of a data folder is. An entry that is not here is undeclared by nature.
@@ -21,17 +22,23 @@ const FOLDER: &[(&str, &str, ItemKind, DataClass, &str)] = &[
     ("tenants", "tenant-stores", ItemKind::Store, DataClass::Restricted, "facts, online values and definitions"),
     ("trust", "trust", ItemKind::Store, DataClass::Internal, "the inventory and own commitments"),
     ("witnesses", "cosignatures", ItemKind::Store, DataClass::Public, "what witnesses signed, and what they saw"),
+    ("paging", "paging", ItemKind::Store, DataClass::Internal, "which reports wait for somebody to be paged"),
     ("lock", "lock", ItemKind::Store, DataClass::Public, "says that a server is at work"),
 ];
 
 /// Folders that belong to every server and are made with the first thing in them.
-const MADE_WHEN_NEEDED: &[&str] = &["tenants", "trust"];
+const MADE_WHEN_NEEDED: &[&str] = &["paging", "tenants", "trust"];
 
 /// Beside a SQLite file while it is open.
 const SQLITE_COMPANIONS: &[&str] = &["metadata.sqlite-wal", "metadata.sqlite-shm", "metadata.sqlite-journal"];
 
 /// The inventory of a running server. `own` is where it listens; other listeners of the process are items of their own.
-pub(crate) fn observe(folder: &Path, control: &ControlPlane, own: SocketAddr) -> io::Result<Inventory> {
+pub(crate) fn observe(
+    folder: &Path,
+    control: &ControlPlane,
+    intakes: &Intakes,
+    own: SocketAddr,
+) -> io::Result<Inventory> {
     let environment = control.environment();
     let item = |kind, name: &str, class, place: &str, purpose: &str| Item::observed(kind, name, class, place, purpose);
     let mut items = vec![
@@ -57,6 +64,12 @@ pub(crate) fn observe(folder: &Path, control: &ControlPlane, own: SocketAddr) ->
         let seen =
             flow(&format!("witness-{name}"), "system:server", &witness, DataClass::Internal, "checkpoints, over TLS");
         items.push(Item { place: address.to_owned(), ..seen });
+    }
+    for (name, place) in intakes.flows() {
+        let intake = format!("system:intake-{name}");
+        let purpose = "reports of security issues, sealed";
+        let seen = flow(&format!("intake-{name}"), &intake, "system:server", DataClass::Confidential, purpose);
+        items.push(Item { place, ..seen });
     }
     for listener in listeners_of_this_process()? {
         let name = if listener.port() == own.port() { "api".to_owned() } else { listener.to_string() };

@@ -9,8 +9,8 @@ use creta_model::{Instant, Problem, Span};
 use creta_proof::Hash;
 
 use super::Trust;
-use super::intake::{ACKNOWLEDGED_WITHIN, DECIDED_WITHIN};
 use crate::control_plane::ControlPlane;
+use crate::intake::Promised;
 use crate::problem::{from_audit, internal};
 
 /// A page is at most so old.
@@ -60,22 +60,25 @@ impl Trust {
 
     /// What is promised to whoever reports an issue.
     pub(crate) fn intake_terms(&self) -> Intake {
-        Intake { acknowledge_within: ACKNOWLEDGED_WITHIN, decide_within: DECIDED_WITHIN }
+        Promised::terms()
     }
 
     /// The contact for security issues; `None` when nobody named one.
     pub(crate) fn security_txt(&self, control: &ControlPlane) -> Result<Option<String>, Problem> {
-        if self.contacts().is_empty() {
+        let contact: Vec<String> =
+            self.contacts().iter().cloned().chain(self.intakes.forms().map(str::to_owned)).collect();
+        if contact.is_empty() {
             return Ok(None);
         }
         // In whole seconds, as the file has it.
         let micros = control.platform().clock.now().micros();
         let now = Instant::from_micros(micros - micros.rem_euclid(1_000_000)).map_err(|_| internal())?;
         let file = SecurityTxt {
-            contact: self.contacts().to_vec(),
+            contact,
             expires: now.plus(CONTACT_GOOD_FOR),
             canonical: Vec::new(),
             policy: Vec::new(),
+            encryption: Vec::new(),
             preferred_languages: vec!["en".to_owned()],
         };
         file.to_text(now).map(Some).map_err(|error| {

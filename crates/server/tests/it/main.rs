@@ -3,6 +3,7 @@
 mod bad_input;
 mod coverage;
 mod epochs;
+mod intake;
 mod lifecycle;
 mod limits;
 mod path;

@@ -172,7 +172,7 @@ fn no_text_of_a_stranger_becomes_markup() {
         decide_by: now.plus(Span::days(7)),
         decision: Some((now.plus(Span::days(3)), HOSTILE.to_owned(), HOSTILE.to_owned())),
     };
-    let again = report_form(&organisation, &intake(), &draft, HOSTILE);
+    let again = report_form(&organisation, &intake(), &draft, Some(HOSTILE));
     for (name, file) in [("form", &again), ("status", &report_status(&organisation, &progress))] {
         require_inert(name, &file.bytes);
     }

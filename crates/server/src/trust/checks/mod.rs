@@ -65,14 +65,14 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
 
 /// An observation under construction.
 #[derive(Default)]
-struct Seen(Observation);
+pub(crate) struct Seen(Observation);
 
 impl Seen {
-    fn subject(&mut self, subject: impl Into<String>) {
+    pub(crate) fn subject(&mut self, subject: impl Into<String>) {
         self.0.subjects.insert(subject.into());
     }
 
-    fn finding(&mut self, subject: &str, code: &str, says: impl Into<String>) {
+    pub(crate) fn finding(&mut self, subject: &str, code: &str, says: impl Into<String>) {
         self.0.findings.push(Finding::new(subject, code, says));
     }
 

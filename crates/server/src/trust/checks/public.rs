@@ -69,6 +69,9 @@ impl Check for ReportIntake {
             description: String::new(),
             contact: String::new(),
             urgent: false,
+            tenant: None,
+            same_as: None,
+            intake: None,
             acknowledged_at: None,
             decided: None,
         };
@@ -80,7 +83,7 @@ impl Check for ReportIntake {
         let mut seen = Seen::default();
         seen.subject(SUBJECT);
         // Sent by the door that people use, except that it does not count against this machine's allowance.
-        let arrived = world.app.trust.intake.without_limit(|| {
+        let arrived = world.app.trust.gate.probing(|| {
             let headers = [("content-type", "application/json")];
             let body = json!({"title": "probe", "description": "sent by a check to see whether reports arrive"});
             world.client.send("POST", "/trust/report", &headers, Some(&body.to_string()))
@@ -100,15 +103,19 @@ impl Check for ReportIntake {
         }
         let now = control.platform().clock.now();
         let reports = intake::all(control).map_err(|problem| problem.to_string())?;
-        for report in &reports {
+        for (report, _) in &reports {
             seen.subject(format!("report:{}", &report.reference[..6]));
             if let Some(what) = report.overdue(now) {
                 let subject = format!("report:{}", &report.reference[..6]);
                 seen.finding(&subject, "intake/overdue", format!("a report of a security issue {what}"));
             }
         }
-        let undecided = reports.iter().filter(|report| report.decided.is_none()).count();
-        Ok(seen.raw(json!({ "reports": reports.len(), "undecided": undecided })))
+        let undecided = reports.iter().filter(|(report, _)| report.decided.is_none()).count();
+        let intakes = world.app.trust.intakes.look(&mut seen);
+        if world.app.trust.pager.failing().is_some() {
+            seen.finding(SUBJECT, "intake/nobody-paged", "nobody on call accepted the newest page");
+        }
+        Ok(seen.raw(json!({ "reports": reports.len(), "undecided": undecided, "intakes": intakes })))
     }
 }
 

@@ -123,6 +123,12 @@ impl RootKey {
         &self.id
     }
 
+    /// Tells whether two environments use the same key, without revealing anything of it: derived from the key alone,
+    /// whatever the environment; 64 hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(&derive(&self.secret, "root key fingerprint", &[])[..])
+    }
+
     /// A key for one purpose.
     pub(crate) fn derive(&self, label: &str) -> Secret {
         derive(&self.secret, label, &[self.environment.as_str().as_bytes()])
@@ -151,6 +157,17 @@ mod tests {
         let again = RootKey::create_file(&path, &environment("prod"), &SystemRandom);
         assert!(matches!(again, Err(KeyError::RootKeyExists { .. })));
         assert_eq!(RootKey::load_file(&path, &environment("prod")).expect("still there").id(), made.id());
+    }
+
+    #[test]
+    fn attack_ch27_a_key_that_two_environments_use_has_one_fingerprint_in_both() {
+        let of = |name: &str, seed| RootKey::generate(&environment(name), &SeededRandom::new(seed));
+        assert_eq!(of("prod", 1).fingerprint(), of("staging", 1).fingerprint(), "their ids differ");
+        assert_ne!(of("prod", 1).id(), of("staging", 1).id());
+        assert_ne!(of("prod", 1).fingerprint(), of("prod", 2).fingerprint());
+        let root = of("prod", 1);
+        let secret = hex::encode(&root.secret[..]);
+        assert!(!root.fingerprint().contains(&secret[..8]) && !root.fingerprint().contains(root.id()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
+use crate::environments::check_account;
 use crate::intake::OnCall;
 use crate::tls::{CertificateFiles, is_https};
 
@@ -33,6 +34,13 @@ pub struct Config {
     pub class: EnvironmentClass,
     /// Random name of this environment, made by `init`. Tokens are bound to it.
     pub environment_id: String,
+    /// The account or project at a provider that this environment has to itself. Bound to the data folder once it is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Files with the fingerprints of other environments, as `creta keys fingerprint` prints them. None of them may share a
+    /// root key, an id or an account with this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_environments: Vec<PathBuf>,
     /// Address and port.
     pub listen: SocketAddr,
     /// Names and addresses that clients use for this server besides `localhost`, `127.0.0.1` and `::1`.
@@ -192,6 +200,7 @@ impl Config {
         if !(1..=64).contains(&config.workers.processes) {
             return Err("`workers.processes` must be 1 to 64".to_owned());
         }
+        config.account.as_deref().map_or(Ok(()), check_account)?;
         config.witness.iter().try_for_each(WitnessConfig::check)?;
         config.intake.iter().try_for_each(IntakeConfig::check)?;
         let names: BTreeSet<&str> = config.intake.iter().map(|intake| intake.name.as_str()).collect();
@@ -230,6 +239,8 @@ mod tests {
             environment: Environment::parse("prod").expect("valid"),
             class: EnvironmentClass::Production,
             environment_id: "prod-00".to_owned(),
+            account: None,
+            known_environments: Vec::new(),
             listen: LISTEN_DEFAULT.parse().expect("valid"),
             names: Vec::new(),
             certificate: None,
@@ -247,6 +258,8 @@ mod tests {
     fn a_configuration_survives_writing_and_reading() {
         let mut config = config();
         assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
+        config.account = Some("123456789012".to_owned());
+        config.known_environments = vec!["known/staging.json".into()];
         config.names = vec!["creta.internal".to_owned()];
         config.certificate = Some(CertificateFiles { chain: "tls/chain.pem".into(), key: "tls/server.key".into() });
         config.workers.python = Some("/usr/bin/python3".into());
@@ -262,6 +275,7 @@ mod tests {
             ("creta.server/1", "creta.server/2", "this build reads `creta.server/1`"),
             ("environment =", "plaintext = true\nenvironment =", "plaintext"),
             ("processes = 2", "processes = 0", "1 to 64"),
+            ("environment_id =", "account = \"\"\nenvironment_id =", "`account` has 1 to"),
             ("class = \"production\"", "class = \"prod\"", "`development`, `staging`, `production`"),
         ] {
             let bad = good.replacen(from, to, 1);
@@ -269,6 +283,25 @@ mod tests {
             let reason = Config::parse(&bad).expect_err(to);
             assert!(reason.contains(says), "{reason}");
         }
+    }
+
+    #[test]
+    fn attack_ch27_two_environments_in_one_configuration_are_refused() {
+        let good = config().to_toml();
+        for two in [
+            "environment = \"prod\"\nenvironment = \"staging\"",
+            "environment = [\"prod\", \"staging\"]",
+            "environment = \"prod\"\nenvironments = [\"staging\"]",
+            "environment = { name = \"prod\", also = \"staging\" }",
+            "environment = \"prod staging\"",
+            "environment = \"prod\"\nenvironment_id = \"staging-00\"",
+        ] {
+            let bad = good.replacen("environment = \"prod\"", two, 1);
+            assert_ne!(bad, good);
+            assert!(Config::parse(&bad).is_err(), "{two}");
+        }
+        let second = format!("{good}\n[second]\nenvironment = \"staging\"\n");
+        assert!(Config::parse(&second).is_err());
     }
 
     #[test]

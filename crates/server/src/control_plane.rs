@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::epochs::{Epochs, Store};
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
-use crate::tls::{Authority, TurnedAway};
+use crate::tls::{Authority, Reason, Turned, TurnedAway, certificate_thumbprint};
 use crate::tokens::{Claims, TokenError, Tokens};
 use crate::witness::Witnesses;
 
@@ -36,6 +36,8 @@ pub(crate) mod setting {
     pub(crate) const TOKEN_KEY: &str = "token-key";
     /// The certificate authority's private key (PKCS #8).
     pub(crate) const AUTHORITY_KEY: &str = "authority-key";
+    /// Which environment and account the documents belong to.
+    pub(crate) const BINDING: &str = "binding";
     /// The policy epoch, as a decimal number.
     pub(crate) const EPOCH: &str = "policy-epoch";
 }
@@ -195,10 +197,18 @@ impl ControlPlane {
 
     /// Who bears a token. The account is looked up, so that a revoked one ends its tokens at once.
     pub(crate) fn principal_of(&self, token: &str) -> Result<Principal, TokenError> {
-        let claims = self.tokens.check(token)?;
+        let claims = self.tokens.check(token).inspect_err(|_| self.note_foreign(token))?;
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let account = state.accounts.get(&claims.sub).map(|stored| &stored.account).ok_or(TokenError::Invalid)?;
         if is_current(&claims, account, state.epoch) { Ok(account.principal.clone()) } else { Err(TokenError::Invalid) }
+    }
+
+    /// Has a refused token recorded if it is of another environment (CH-25).
+    fn note_foreign(&self, token: &str) {
+        if self.tokens.is_of_elsewhere(token) {
+            let digest = certificate_thumbprint(token.as_bytes());
+            self.turned_away.note(Turned { what: "token", reason: Reason::OtherEnvironment, digest });
+        }
     }
 
     /// The decision of the policies, remembered until something is revoked.

@@ -28,6 +28,7 @@ use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account};
 use crate::config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WorkerConfig, unnamed};
 use crate::control_plane::setting;
+use crate::environments::{check_account, load_known, require_nothing_shared};
 use crate::problem::{from_audit, from_keys, from_store};
 use crate::tls::make_authority;
 use crate::tokens::Tokens;
@@ -42,6 +43,10 @@ const ADMIN_FILE: &str = "admin.json";
 pub struct InitOptions {
     /// What rules people and programs work under.
     pub class: EnvironmentClass,
+    /// The account or project at a provider that the environment has to itself.
+    pub account: Option<String>,
+    /// Files with the fingerprints of other environments.
+    pub known_environments: Vec<PathBuf>,
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Names and addresses that clients use besides the local ones.
@@ -60,6 +65,8 @@ impl Default for InitOptions {
     fn default() -> Self {
         Self {
             class: EnvironmentClass::default(),
+            account: None,
+            known_environments: Vec::new(),
             listen: LISTEN_DEFAULT.parse().expect("the default is an address"),
             names: Vec::new(),
             root_key: None,
@@ -112,6 +119,9 @@ pub struct Credential {
 pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> Result<InitReport, ServerError> {
     let folder = std::path::absolute(folder).map_err(|source| failed("find", folder, source))?;
     require_empty(&folder)?;
+    let absolute = |file: &PathBuf| std::path::absolute(file).map_err(|source| failed("find", file, source));
+    let known_files = options.known_environments.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    let known = load_known(&known_files)?;
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent).map_err(|source| failed("create", parent, source))?;
     }
@@ -123,6 +133,8 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         environment: environment.clone(),
         class: options.class,
         environment_id: format!("{environment}-{}", hex::encode(id)),
+        account: options.account.clone(),
+        known_environments: known_files,
         listen: options.listen,
         names: options.names.clone(),
         certificate: None,
@@ -135,6 +147,11 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         on_call: Vec::new(),
     };
     let root_key = config.root_key_file(&folder);
+    if let Some(account) = &config.account {
+        let file = folder.join(Config::FILE);
+        check_account(account).map_err(|reason| ServerError::Config { file, reason })?;
+    }
+    require_nothing_shared(&config, &known)?;
     let root = RootKey::create_file(&root_key, environment, &*platform.random).map_err(|error| match error {
         KeyError::RootKeyExists { .. } => {
             ServerError::AlreadyThere { folder: folder.clone(), present: vec![format!("`{}`", root_key.display())] }

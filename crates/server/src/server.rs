@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::data_folder::{file_failed, lock, url_of};
 use crate::http::{App, GRACE, router};
+use crate::environments::{fingerprint_of, require_own};
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::problem::from_audit;
 use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
@@ -147,7 +148,9 @@ fn open_control_plane(folder: &Path, config: &Config) -> Result<ControlPlane, Se
     let root = RootKey::load_file(&root_key, &config.environment).map_err(|error| {
         Problem::new("server/root-key", error.to_string()).with_note("file", root_key.display().to_string(), None)
     })?;
+    let own = fingerprint_of(config, &root);
     let control = ControlPlane::open(folder, config, platform, root)?;
+    require_own(folder, config, &control, &own)?;
     let details = Details::none().name("environment-id", config.environment_id.clone()).map_err(|e| from_audit(&e))?;
     let started = Event::new("server.start", control.place()).with(details);
     control.log().record(started).map_err(|e| from_audit(&e))?;

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use creta_model::{Environment, TenantId};
 use creta_platform::{Clock, Random};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -135,6 +137,17 @@ impl Tokens {
         if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
     }
 
+    /// Whether a token that was refused says itself that it is of another environment: one of staging at production's
+    /// address. Nothing else of it is believed.
+    pub(crate) fn is_of_elsewhere(&self, token: &str) -> bool {
+        let claims = (token.len() <= TOKEN_BYTES_MAX).then(|| token.split('.').nth(1)).flatten();
+        let claims = claims.and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+        let claims = claims.and_then(|claims| serde_json::from_slice::<Claims>(&claims).ok());
+        claims.is_some_and(|claims| {
+            claims.iss == ISSUER && (claims.aud != self.audience || claims.environment != self.environment)
+        })
+    }
+
     fn seconds(&self) -> u64 {
         u64::try_from(self.clock.now().micros() / 1_000_000).unwrap_or(0)
     }
@@ -142,8 +155,6 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use creta_model::{Instant, Span};
     use creta_platform::{ManualClock, SeededRandom};
 

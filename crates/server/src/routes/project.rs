@@ -1,19 +1,25 @@
 //! A scope's definitions: check, deploy, read, and compare online with offline.
 
 use axum::response::Response;
-use creta_audit::Details;
+use creta_audit::{Details, Event};
 use creta_engine::VerifyOptions;
 use creta_model::Bundle;
 use serde_json::json;
 
 use crate::context::{Guarded, Input};
+use crate::definition_text;
 use crate::problem::Refusal;
 use crate::routes::json as answer;
 
 /// Says what deploying a bundle would change, or why it cannot be deployed. Changes nothing.
 pub(super) async fn check(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let bundle: Bundle = input.json()?;
-    let checked = guarded.act(Details::none(), |admitted| Ok(admitted.engine()?.check(bundle)?)).await?;
+    let checked = guarded
+        .act(Details::none(), |admitted| {
+            require_no_secrets(&bundle)?;
+            Ok(admitted.engine()?.check(bundle)?)
+        })
+        .await?;
     answer(&json!({ "warnings": checked.warnings, "diff": checked.diff }))
 }
 
@@ -25,6 +31,11 @@ pub(super) async fn deploy(guarded: Guarded, input: Input) -> Result<Response, R
     let details = Details::none().digest("body", digest).map_err(|e| crate::problem::from_audit(&e))?;
     let deployed = guarded
         .act(details, |admitted| {
+            if let Err(refusal) = require_no_secrets(&bundle) {
+                let refused = Event::of(&admitted.permit, "deploy.refused").for_commitment("CH-22");
+                admitted.control.record(refused);
+                return Err(refusal);
+            }
             let deployed = admitted.engine()?.deploy(bundle, &admitted.permit)?;
             admitted.control.record_done(&admitted.permit, "deploy.done");
             Ok(deployed)
@@ -37,6 +48,12 @@ pub(super) async fn deploy(guarded: Guarded, input: Input) -> Result<Response, R
         "warnings": deployed.warnings,
         "queries": deployed.queries,
     }))
+}
+
+/// Definitions hold no secrets (CH-22).
+fn require_no_secrets(bundle: &Bundle) -> Result<(), Refusal> {
+    let graph = serde_json::to_value(&bundle.graph).expect("a graph has a JSON form");
+    definition_text::require_no_secrets(&graph).map_err(Refusal::from)
 }
 
 /// The active definitions with lineage and documentation.

@@ -44,6 +44,11 @@ impl Index {
         self.rows.get(key)
     }
 
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// How many rows a kind has.
     pub(super) fn count(&self, kind: &Key) -> usize {
         self.per_kind.get(kind).copied().unwrap_or(0)

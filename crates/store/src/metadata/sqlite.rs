@@ -109,6 +109,14 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// How many documents, deleted ones included, are of none of these kinds.
+    pub fn beyond(&self, kinds: &[&str]) -> Result<usize, StoreError> {
+        self.reading(|_, index| {
+            let known: usize = kinds.iter().map(|kind| index.count(&self.kind_key(kind))).sum();
+            Ok(index.len() - known)
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the connection")
     }

@@ -59,4 +59,32 @@ pub enum IamError {
         /// `principal`, `action` or `resource`.
         open: &'static str,
     },
+    /// A grant that cannot be.
+    #[error("grant `{grant}` cannot be: {rule}")]
+    Grant {
+        /// Which.
+        grant: crate::GrantId,
+        /// What it broke, and what to do.
+        rule: &'static str,
+    },
+    /// Somebody approves what they proposed themselves.
+    #[error("`{by}` proposed this and cannot approve it; ask another person")]
+    OwnProposal {
+        /// Who.
+        by: crate::PrincipalId,
+    },
+    /// What is approved is not what was shown.
+    #[error("the proposal is not the one that was shown; look at it again before you approve it")]
+    OtherProposal,
+    /// A declassification that says too little, or speaks of a tag that the feature has by itself.
+    #[error(
+        "`{feature}` cannot be declassified so: give a reason, and change the definition if the tag is the feature's own"
+    )]
+    Declassification {
+        /// The feature.
+        feature: String,
+    },
+    /// Somebody would hold two rights that nobody may hold together.
+    #[error("{0}; take one of the two roles away first")]
+    ToxicCombination(Box<crate::ToxicCombination>),
 }

@@ -30,24 +30,38 @@
 mod action;
 mod cache;
 mod decision;
+mod declassification;
+mod digest;
+mod duties;
 mod error;
+mod grants;
 mod level;
+mod masking;
 mod person;
 mod policies;
 mod principal;
 mod question;
 mod resource;
 mod role;
+mod rows;
 mod secret;
 
 pub use action::{Action, Kind};
 pub use cache::DecisionCache;
 pub use decision::{Decision, Reason, decide};
+pub use declassification::{Declassification, ProposedDeclassification, declassified};
+pub use duties::{
+    Assignment, FOR_THEMSELVES, Group, HeldRole, Identity, Roster, Side, TOXIC_PAIRS, ToxicCombination, ToxicPair,
+    forbidden_pairs,
+};
 pub use error::IamError;
+pub use grants::{GRANT_SPAN_MAX, Grant, GrantIndex};
 pub use level::{Level, Withheld};
+pub use masking::{MASKED_CHARS_MAX, Tokeniser, masked};
 pub use person::{Assurance, DeviceTrust, GrantId, HeldGrant, Person, Seal, Standing};
 pub use policies::Policies;
 pub use principal::{Principal, PrincipalId, PrincipalKey};
 pub use resource::{FeatureSet, Place, Purpose, Resource, control_plane, is_reserved};
 pub use role::Role;
+pub use rows::{RowAccess, RowCondition, RowOp, RowRule, row_access, row_rules_for};
 pub use secret::ClientSecret;

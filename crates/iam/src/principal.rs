@@ -89,6 +89,11 @@ impl PrincipalKey {
         Self { kind: PERSON, home, id }
     }
 
+    /// Whether it is a person.
+    pub fn is_person(&self) -> bool {
+        self.kind == PERSON
+    }
+
     /// Who.
     pub fn id(&self) -> &PrincipalId {
         &self.id

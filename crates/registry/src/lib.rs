@@ -35,6 +35,7 @@ mod lineage;
 mod properties;
 mod registry;
 mod render;
+mod tags;
 
 pub use aggregates::typed_value;
 pub use canonical::{canonical_bytes, digest};
@@ -46,3 +47,4 @@ pub use fingerprint::{Fingerprints, SEMANTICS_VERSION};
 pub use infer::{ExprError, Node, Typed, infer, typed, typed_as};
 pub use registry::{Applied, REGISTRY_FORMAT, Registry};
 pub use render::{render_aggregate, render_expr, render_spans, render_type, render_window};
+pub use tags::{Declassified, TAGS_THAT_STAY};

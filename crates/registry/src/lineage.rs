@@ -1,4 +1,4 @@
-//! What a feature is computed from: direct inputs, stored features at the far end, and the tags that flow along.
+//! What a feature is computed from: direct inputs, and stored features at the far end.
 
 use std::collections::BTreeSet;
 
@@ -101,13 +101,4 @@ pub(crate) fn lineage(catalog: Catalog<'_>, path: &FeaturePath) -> BTreeSet<Feat
         catalog.find_feature(feature).is_some_and(|(entity, definition)| catalog.is_stored(entity, definition))
     })
     .collect()
-}
-
-/// Tags of the feature, of its entity, and of everything it is computed from.
-pub(crate) fn effective_tags(catalog: Catalog<'_>, feature: &FeatureRef) -> BTreeSet<String> {
-    closure(catalog, feature)
-        .iter()
-        .filter_map(|read| catalog.find_feature(read))
-        .flat_map(|(entity, definition)| entity.tags.iter().chain(&definition.tags).cloned())
-        .collect()
 }

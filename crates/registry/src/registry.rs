@@ -1,6 +1,6 @@
 //! The registry: checked definitions with stable numbers, one revision after another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use creta_model::{
     Bundle, Entity, EntityId, Environment, Feature, FeatureId, FeaturePath, Graph, Name, Problem, Resolver,
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Catalog, FeatureRef, Index};
 use crate::error::RegistryError;
 use crate::ids::Ids;
+use crate::tags::{self, Declassified};
 use crate::{canonical, check, lineage};
 
 /// The version that stored registries carry.
@@ -198,9 +199,22 @@ impl Registry {
         lineage::lineage(self.catalog(), path)
     }
 
-    /// Tags of the feature, of its entity, and of everything it is computed from in any environment.
+    /// Tags of the feature, of its entity, and of everything it is computed from in any environment, in order. Those that
+    /// stay ([`TAGS_THAT_STAY`](crate::TAGS_THAT_STAY)) only where the feature or its entity has them.
     pub fn effective_tags(&self, feature: &FeatureRef) -> BTreeSet<String> {
-        lineage::effective_tags(self.catalog(), feature)
+        self.tag_paths(feature, &Declassified::nothing()).into_keys().collect()
+    }
+
+    /// As [`effective_tags`](Self::effective_tags), with declassifications applied. Each tag comes with why: the shortest path
+    /// from the feature, itself included, to one that has the tag by itself or by its entity.
+    pub fn tag_paths(&self, feature: &FeatureRef, declassified: &Declassified) -> BTreeMap<String, Vec<FeatureRef>> {
+        tags::flowing(self.catalog(), feature, declassified)
+    }
+
+    /// The features that have `tag` by themselves or by their entity and from which it flows to `feature`, whatever is
+    /// declassified: what a declassification is reviewed against.
+    pub fn tag_sources(&self, feature: &FeatureRef, tag: &str) -> BTreeSet<FeatureRef> {
+        tags::sources(self.catalog(), feature, tag)
     }
 
     /// Who answers for the feature: its own owner, else the entity's.

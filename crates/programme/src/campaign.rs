@@ -235,6 +235,12 @@ pub enum CampaignError {
         /// Which.
         subject: SubjectId,
     },
+    /// Its rights changed since they were shown.
+    #[error("`{subject}` has changed since it was shown to you; look at it again and decide anew")]
+    Changed {
+        /// Which.
+        subject: SubjectId,
+    },
     /// The reason says nothing.
     #[error(transparent)]
     Reason(#[from] ReasonFault),
@@ -265,6 +271,7 @@ impl CampaignError {
             Self::NoLine { .. } => "review/no-line",
             Self::Conflict { .. } => "review/conflict",
             Self::Decided { .. } => "review/decided",
+            Self::Changed { .. } => "review/changed",
             Self::Reason(_) => "review/reason",
             Self::TooFast => "review/too-fast",
             Self::Probe { .. } => "review/probe",
@@ -339,6 +346,11 @@ impl Campaign {
 impl Line {
     fn new(identity: Identity, since: Instant, flags: BTreeSet<Flag>) -> Self {
         Self { identity, since, decision: None, probe: None, flags }
+    }
+
+    /// SHA-256 of the identity with its rights: what is decided on.
+    pub fn digest(&self) -> Hash {
+        digest(&self.identity)
     }
 
     /// The part that a human has in it, if any. Such a reviewer cannot decide.

@@ -163,7 +163,7 @@ impl Campaign {
             let decision = line.decision.as_ref().expect("a line without a decision keeps a campaign open");
             ReviewLine {
                 subject: line.identity.subject.clone(),
-                identity: digest(&line.identity),
+                identity: line.digest(),
                 verdict: decision.verdict,
                 by: decision.by.clone(),
                 at: decision.at,

@@ -1,6 +1,7 @@
 //! Deciding on lines, and trying what was revoked.
 
 use creta_model::{Instant, Span};
+use creta_proof::Hash;
 
 use super::{Campaign, CampaignError, Decision, Flag, Line, Probe, Tried, UNANSWERED_AFTER, Verdict};
 use crate::access::Reason;
@@ -23,10 +24,11 @@ pub struct Escalation {
 }
 
 impl Campaign {
-    /// A reviewer decides on a line. That they may review at all is for the caller to know.
+    /// A reviewer decides on a line. `seen` is [`Line::digest`] as shown to them. That they may review at all is for the
+    /// caller to know.
     pub fn decide(
         &self,
-        subject: &SubjectId,
+        (subject, seen): (&SubjectId, Hash),
         by: &PersonRef,
         verdict: Verdict,
         reason: &str,
@@ -41,6 +43,9 @@ impl Campaign {
         let tightens = |decision: &Decision| decision.verdict == Verdict::Keep && verdict == Verdict::Revoke;
         if line.decision.as_ref().is_some_and(|decision| !tightens(decision)) {
             return Err(CampaignError::Decided { subject: subject.clone() });
+        }
+        if seen != line.digest() {
+            return Err(CampaignError::Changed { subject: subject.clone() });
         }
         let reason = Reason::without_ticket(reason)?;
         let pace = Pace::of(&self.pace, &by.person);
@@ -61,7 +66,7 @@ impl Campaign {
             Verdict::Keep => "review.kept",
             Verdict::Revoke => "review.revoked",
         };
-        let entry = document.describe(action).name("subject", subject).name("by", by).count("hasty", hasty);
+        let entry = document.describe(action).name("subject", subject).digest("identity", seen).name("by", by).count("hasty", hasty);
         Ok(Change { document, entry: entry.keyed("reason", &reason) })
     }
 

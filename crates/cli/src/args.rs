@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, Name, Span};
 use creta_proof::Time;
+use creta_server::ComponentRole;
 
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::trust::{OrganisationMode, Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     /// Run a server.
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Keys of a data folder.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Store a profile: which server to talk to, and as whom.
     Login(Login),
     /// Tenants of a server's environment.
@@ -127,6 +131,12 @@ pub(crate) enum ServerCommand {
         /// What rules people and programs work under: `development`, `staging` or `production`.
         #[arg(long, default_value_t, value_name = "CLASS", value_parser = EnvironmentClass::parse)]
         class: EnvironmentClass,
+        /// Account or project at a provider that the environment has to itself.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// File with the fingerprints of other environments, which may share nothing with this one; again for several.
+        #[arg(long, value_name = "FILE")]
+        known: Vec<PathBuf>,
         /// Address to listen on.
         #[arg(long, value_name = "HOST:PORT")]
         listen: Option<std::net::SocketAddr>,
@@ -154,9 +164,54 @@ pub(crate) enum ServerCommand {
     },
     /// Ask a server how it is.
     Status(Connection),
+    /// Components of the environment, and their certificates. The server must not run.
+    #[command(subcommand)]
+    Component(ComponentCommand),
     /// Witnesses of the audit log, which other people run.
     #[command(subcommand)]
     Witness(ServerWitnessCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComponentCommand {
+    /// Give a component a certificate of this environment; again to renew it.
+    Add {
+        /// Lowercase letters, digits and hyphens.
+        name: String,
+        /// What it is for: `witness`, `monitor`, `intake`, `worker` or `collector`.
+        #[arg(long, value_name = "ROLE", value_parser = ComponentRole::parse)]
+        role: ComponentRole,
+        /// Data folder of the server.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+        /// Folder to write `NAME.pem`, `NAME.key` and `ca.pem` to.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Show the components.
+    List {
+        /// Data folder of the server.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+    },
+    /// End a component: its certificates are refused from the next start on.
+    Revoke {
+        /// As `list` shows it.
+        name: String,
+        /// Data folder of the server.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Show what tells this environment from others, for their `--known`. Nothing in it is secret.
+    Fingerprint {
+        /// Data folder.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

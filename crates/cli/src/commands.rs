@@ -5,6 +5,7 @@ mod audit;
 mod ingest;
 mod init;
 mod intake;
+mod keys;
 mod login;
 mod project;
 mod query;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
     match command {
         Command::Init(init) => init::run(&init, terminal),
         Command::Server(command) => server::run(command, terminal),
+        Command::Keys(command) => keys::run(command, terminal),
         Command::Login(login) => login::run(login, terminal),
         Command::Tenant(command) => accounts::tenant(command, terminal),
         Command::ServiceAccount(command) => accounts::service_account(command, terminal),

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use creta_compliance::{Mode, Organisation};
 use creta_model::Environment;
-use creta_server::{InitOptions, RunningServer, ServeOptions, ServerError};
+use creta_server::{ComponentView, InitOptions, RunningServer, ServeOptions, ServerError};
 use serde::{Deserialize, Serialize};
 
 use super::connect;
-use crate::args::{Connection, OrganisationMode, ServerCommand};
+use crate::args::{ComponentCommand, Connection, OrganisationMode, ServerCommand};
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Terminal, grouped};
 
@@ -22,6 +22,8 @@ pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result
             data,
             environment,
             class,
+            account,
+            known,
             listen,
             organisation,
             mode,
@@ -37,13 +39,14 @@ pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result
                 demonstration,
             });
             let mut options =
-                InitOptions { class, organisation, security_contacts: security_contact, ..InitOptions::default() };
+                InitOptions { class, account, known_environments: known, organisation, security_contacts: security_contact, ..InitOptions::default() };
             if let Some(listen) = listen {
                 options.listen = listen;
             }
             init(&data, environment, &options, terminal)
         }
         ServerCommand::Start { data, listen } => start(&data, listen, terminal),
+        ServerCommand::Component(command) => component(command, terminal),
         ServerCommand::Status(connection) => status(&connection, terminal),
         ServerCommand::Witness(command) => super::witness::add_to_server(command, terminal),
     }
@@ -73,6 +76,49 @@ fn init(data: &Path, environment: String, options: &InitOptions, terminal: &mut 
         )
     });
     Ok(())
+}
+
+fn component(command: ComponentCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        ComponentCommand::Add { name, role, data, out } => {
+            let made = creta_server::add_component(&data, &name, role, &out).map_err(|error| failed(&error))?;
+            terminal.show(&made, || {
+                format!(
+                    "`{}` is {}\n  certificate  {}   ends {}\n  key          {}   for the component alone: it is nowhere \
+                     else\n  authority    {}",
+                    made.component.name,
+                    made.uri,
+                    made.certificate.display(),
+                    made.component.expires.map_or_else(String::new, |end| end.to_string()),
+                    made.key.display(),
+                    made.ca.display(),
+                )
+            });
+        }
+        ComponentCommand::List { data } => {
+            let components = creta_server::components(&data).map_err(|error| failed(&error))?;
+            terminal.show(&components, || {
+                if components.is_empty() {
+                    return "no components".to_owned();
+                }
+                components.iter().map(component_line).collect::<Vec<_>>().join("\n")
+            });
+        }
+        ComponentCommand::Revoke { name, data } => {
+            let revoked = creta_server::revoke_component(&data, &name).map_err(|error| failed(&error))?;
+            terminal.show(&revoked, || component_line(&revoked));
+        }
+    }
+    Ok(())
+}
+
+fn component_line(component: &ComponentView) -> String {
+    let state = match (component.revoked, component.expires) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(end)) => format!("until {end}"),
+        (None, None) => "without a certificate".to_owned(),
+    };
+    format!("{}  {}  {state}", component.name, component.role)
 }
 
 pub(super) fn failed(error: &ServerError) -> Failure {

@@ -12,6 +12,7 @@ mod support;
 mod tenants;
 mod tls;
 mod tokens;
+mod transit;
 mod trust;
 mod trust_text;
 mod witness;

@@ -93,6 +93,15 @@ impl Server {
         server
     }
 
+    /// One of another environment.
+    pub(crate) fn of(environment: &Environment) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = InitOptions { listen: "127.0.0.1:0".parse().expect("valid"), ..InitOptions::default() };
+        let mut server = Self::serving(init(&folder.path().join("data"), environment, &options).expect("made"));
+        server._folder = Some(folder);
+        server
+    }
+
     /// One in `data` of a folder that the test keeps, made there if it is not there yet.
     pub(crate) fn at(folder: &std::path::Path) -> Self {
         let kept = folder.join("report.json");

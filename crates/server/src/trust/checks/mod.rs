@@ -1,5 +1,6 @@
 //! The checks: each looks at the running server from outside, and first proves that it can turn red.
 
+mod apart;
 mod clock;
 mod evidence;
 mod files;
@@ -7,6 +8,7 @@ mod inventory;
 mod isolation;
 mod keys;
 mod log;
+mod peers;
 mod permits;
 mod public;
 mod sealed;
@@ -50,9 +52,14 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &clock::Clock,
     &inventory::Inventory,
     &tls::TlsListeners,
+    &peers::TlsPeers,
+    &peers::ForeignPeers,
     &permits::RoutePermits,
     &isolation::Isolation,
     &keys::KeyHierarchy,
+    &apart::EnvironmentIdentity,
+    &apart::TenantStores,
+    &apart::MetadataValues,
     &files::FileRefusals,
     &sealed::SealedBytes,
     &log::LogIntegrity,

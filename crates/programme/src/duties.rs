@@ -68,8 +68,8 @@ pub const TOXIC: &[(Duty, Duty, Among, &str)] = &[
     (Duty::WriteLog, Duty::DeleteLog, Among::Everyone, "could replace what happened"),
     (Duty::WriteBackup, Duty::DeleteBackup, Among::Everyone, "could replace all copies"),
     (Duty::WriteBackup, Duty::ReadKeys, Among::Everyone, "could carry data out and open it"),
-    (Duty::Deploy, Duty::ReadData, Among::Programs, "a stolen token of one would do for the other"),
-    (Duty::Deploy, Duty::WriteData, Among::Programs, "a stolen token of one would do for the other"),
+    (Duty::Deploy, Duty::ReadData, Among::Programs, "would lose both with one stolen token"),
+    (Duty::Deploy, Duty::WriteData, Among::Programs, "would lose both with one stolen token"),
 ];
 
 impl Duty {

@@ -66,7 +66,12 @@ impl Campaign {
             Verdict::Keep => "review.kept",
             Verdict::Revoke => "review.revoked",
         };
-        let entry = document.describe(action).name("subject", subject).digest("identity", seen).name("by", by).count("hasty", hasty);
+        let entry = document
+            .describe(action)
+            .name("subject", subject)
+            .digest("identity", seen)
+            .name("by", by)
+            .count("hasty", hasty);
         Ok(Change { document, entry: entry.keyed("reason", &reason) })
     }
 

@@ -3,8 +3,8 @@
 use creta_iam::Action;
 use creta_model::{Instant, Span};
 use creta_programme::access::{
-    AccessError, Asked, Basis, DecisionOrder, End, Grant, GrantState, Kind, REQUEST_LASTS, Request, RequestState, Verdict,
-    active_of,
+    AccessError, Asked, Basis, DecisionOrder, End, Grant, GrantState, Kind, REQUEST_LASTS, Request, RequestState,
+    Verdict, active_of,
 };
 use proptest::prelude::*;
 
@@ -26,7 +26,13 @@ fn a_grant_leaves_an_entry_for_each_step() {
     let entries = [opened.entry, approved.entry, activation.entry, used, expired.entry];
     assert_eq!(
         entries.each_ref().map(|entry| entry.action),
-        ["access.request.opened", "access.request.approved", "access.grant.activated", "access.grant.used", "access.grant.expired"]
+        [
+            "access.request.opened",
+            "access.request.approved",
+            "access.grant.activated",
+            "access.grant.used",
+            "access.grant.expired"
+        ]
     );
     for entry in &entries {
         require_loggable(entry);
@@ -78,7 +84,10 @@ fn attack_ch17_nobody_approves_their_own_request() {
     let asked = asked("dora", 2, Kind::Ordinary);
     let for_dora = Request::open(record(3), &person("ana"), asked, now).expect("allowed").document;
     for part in ["ana", "dora", "dora-2=dora"] {
-        assert_eq!(code(for_dora.decide(&order(4, &for_dora, part, now), &[Basis::Standing], now)), "access/same-person");
+        assert_eq!(
+            code(for_dora.decide(&order(4, &for_dora, part, now), &[Basis::Standing], now)),
+            "access/same-person"
+        );
     }
     assert!(for_dora.decide(&order(4, &for_dora, "ben", now), &[Basis::Standing], now).is_ok());
     // Denying is deciding too.
@@ -91,8 +100,10 @@ fn attack_ch17_two_people_do_not_approve_in_a_circle() {
     let now = morning();
     // Ana approved Ben; Ben approved Carl; Carl approves for nobody who asked Ana.
     let ben = granted(1, "ben", "ana", now).grant;
-    let asked_by_carl = Request::open(record(2), &person("carl"), asked("carl", 8, Kind::Ordinary), now).expect("allowed");
-    let approved = asked_by_carl.document.decide(&order(3, &asked_by_carl.document, "ben", now), &[Basis::Granted(&ben)], now);
+    let asked_by_carl =
+        Request::open(record(2), &person("carl"), asked("carl", 8, Kind::Ordinary), now).expect("allowed");
+    let approved =
+        asked_by_carl.document.decide(&order(3, &asked_by_carl.document, "ben", now), &[Basis::Granted(&ben)], now);
     let carl = approved.expect("allowed").document.activate(record(4), &person("carl"), now).expect("allowed").grant;
 
     let request = open(5, "ana", 2);
@@ -120,7 +131,10 @@ fn attack_ch17_a_right_to_approve_must_hold_and_be_the_approvers_own() {
     assert_eq!(code(request.decide(&by_ben, &[Basis::Granted(&carls)], now)), "access/no-right");
     let ended = ben.end(End::Left, now).expect("allowed").document;
     assert_eq!(code(request.decide(&by_ben, &[Basis::Granted(&ended)], now)), "access/no-right");
-    assert_eq!(code(request.decide(&order(5, &request, "ben", later), &[Basis::Granted(&ben)], later)), "access/no-right");
+    assert_eq!(
+        code(request.decide(&order(5, &request, "ben", later), &[Basis::Granted(&ben)], later)),
+        "access/no-right"
+    );
     assert!(request.decide(&by_ben, &[Basis::Granted(&ben)], now).is_ok());
 }
 
@@ -186,7 +200,8 @@ fn a_grant_holds_for_its_hours_to_the_microsecond() {
         let request = open(1, "ana", hours);
         let approved = request.decide(&order(2, &request, "ben", morning()), &[Basis::Standing], morning());
         let later = morning().plus(Span::hours(5));
-        let grant = approved.expect("allowed").document.activate(record(3), &person("ana"), later).expect("allowed").grant;
+        let grant =
+            approved.expect("allowed").document.activate(record(3), &person("ana"), later).expect("allowed").grant;
         let end = later.plus(Span::hours(u32::from(hours)));
         assert!(!grant.is_active(later.minus(tick())));
         assert!(grant.is_active(later) && grant.is_active(end.minus(tick())));

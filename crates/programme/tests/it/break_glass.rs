@@ -35,12 +35,17 @@ fn require_closed(opening: &Opening, now: Instant, what: &str) {
 fn attack_ch33_one_person_does_not_open_it() {
     let half = begin(60).expect("allowed");
     require_closed(&half, morning(), "one half");
-    for (shown, by) in [(Half::Second, "ana"), (Half::Second, "ana-admin=ana"), (Half::First, "ben"), (Half::First, "ana")] {
+    for (shown, by) in
+        [(Half::Second, "ana"), (Half::Second, "ana-admin=ana"), (Half::First, "ben"), (Half::First, "ana")]
+    {
         let refused = half.complete(shown, &person(by), morning()).expect_err(by);
         assert_eq!((refused.code(), refused.commitment()), ("break-glass/same-person", "CH-33"));
     }
     let unsealed = half.complete(Half::Second, &person("ben"), morning()).expect("allowed").document;
-    assert_eq!(unsealed.complete(Half::First, &person("carl"), morning()).expect_err("full").code(), "break-glass/complete");
+    assert_eq!(
+        unsealed.complete(Half::First, &person("carl"), morning()).expect_err("full").code(),
+        "break-glass/complete"
+    );
 }
 
 #[test]
@@ -74,14 +79,19 @@ fn it_is_open_for_its_minutes_to_the_microsecond() {
     let end = morning().plus(HALF_LASTS);
     assert!(half.complete(Half::Second, &person("ben"), end.minus(tick())).is_ok());
     for wrong in [end, morning().minus(tick())] {
-        assert_eq!(half.complete(Half::Second, &person("ben"), wrong).expect_err("late").code(), "break-glass/too-late");
+        assert_eq!(
+            half.complete(Half::Second, &person("ben"), wrong).expect_err("late").code(),
+            "break-glass/too-late"
+        );
     }
 }
 
 #[test]
 fn attack_ch33_whoever_opened_it_does_not_review_it() {
     let opening = opened(60);
-    let review = |opening: &Opening, by: &str, now| opening.review(&person(by), Finding::Justified, WHY, now).map(|c| c.document);
+    let review = |opening: &Opening, by: &str, now| {
+        opening.review(&person(by), Finding::Justified, WHY, now).map(|c| c.document)
+    };
     let over = morning().plus(Span::hours(1));
     for by in ["ana", "ben", "ben-2=ben"] {
         assert_eq!(review(&opening, by, over).expect_err(by).code(), "break-glass/review");
@@ -92,7 +102,10 @@ fn attack_ch33_whoever_opened_it_does_not_review_it() {
     for (opening, now) in [(&opening, over), (&closed, morning().plus(Span::seconds(60)))] {
         let change = opening.review(&person("carl"), Finding::NotJustified, WHY, now).expect("over");
         require_loggable(&change.entry);
-        assert_eq!((detail(&change.entry, "finding"), detail(&change.entry, "words")), ("not-justified".into(), "hmac:...".into()));
+        assert_eq!(
+            (detail(&change.entry, "finding"), detail(&change.entry, "words")),
+            ("not-justified".into(), "hmac:...".into())
+        );
         assert!(review(&change.document, "dora", now).is_err(), "one is enough");
     }
     assert!(review(&begin(60).expect("allowed"), "carl", over).is_err(), "it was never open");
@@ -104,14 +117,18 @@ fn a_review_is_due_within_a_day_to_the_microsecond() {
     assert_eq!(begin(60).expect("allowed").review_state(end.plus(Span::days(9))), ReviewState::NotNeeded);
     assert_eq!(opening.review_state(end), ReviewState::Due);
     assert_eq!(opening.review_state(end.plus(tick())), ReviewState::Overdue);
-    let reviewed = opening.review(&person("carl"), Finding::Justified, WHY, end.plus(tick())).expect("late, and counts").document;
+    let reviewed =
+        opening.review(&person("carl"), Finding::Justified, WHY, end.plus(tick())).expect("late, and counts").document;
     assert_eq!(reviewed.review_state(end.plus(tick())), ReviewState::Done);
 }
 
 #[test]
 fn attack_ch33_an_opening_edited_where_it_is_stored_is_not_read() {
     let opening = opened(60);
-    let reviewed = opening.review(&person("carl"), Finding::Justified, WHY, morning().plus(Span::hours(2))).expect("over").document;
+    let reviewed = opening
+        .review(&person("carl"), Finding::Justified, WHY, morning().plus(Span::hours(2)))
+        .expect("over")
+        .document;
     for whole in [&begin(60).expect("allowed"), &opening, &reviewed] {
         assert_eq!(&Opening::parse(&whole.to_bytes()).expect("own form"), whole);
     }

@@ -75,7 +75,14 @@ fn artefact(seed: u8, held_at: Instant) -> BTreeMap<String, Value> {
     .into()
 }
 
-fn complete(cadence: &Cadence, id: &str, by: &str, seed: u8, known: &[Completion], now: Instant) -> Result<Completion, CadenceError> {
+fn complete(
+    cadence: &Cadence,
+    id: &str,
+    by: &str,
+    seed: u8,
+    known: &[Completion],
+    now: Instant,
+) -> Result<Completion, CadenceError> {
     let roles = BTreeSet::from(["security-lead".to_owned()]);
     let who = person(by);
     let held = known.iter().map(|c| c.at).max().map_or(at(OPENS), |_| now);
@@ -113,7 +120,10 @@ fn attack_ci24_nothing_is_completed_early_twice_by_another_or_for_nothing() {
     let (cadence, opens) = (review(), at(OPENS));
     let code = |result: Result<Completion, CadenceError>| result.map(drop).expect_err("refused").code();
     assert_eq!(code(complete(&cadence, ID, "ana", 1, &[], opens.minus(tick()))), "cadence/early");
-    assert_eq!(code(complete(&cadence, "access-review@2026-01-05T09:00:00Z", "ana", 1, &[], opens)), "cadence/no-occurrence");
+    assert_eq!(
+        code(complete(&cadence, "access-review@2026-01-05T09:00:00Z", "ana", 1, &[], opens)),
+        "cadence/no-occurrence"
+    );
     let done = complete(&cadence, ID, "ana", 1, &[], opens).expect("allowed");
     assert_eq!(code(complete(&cadence, ID, "ben", 2, std::slice::from_ref(&done), opens)), "cadence/done");
 
@@ -210,21 +220,28 @@ fn attack_ci24_moving_a_cadence_hides_nothing_that_is_overdue() {
     let (cadence, opens) = (review(), at(OPENS));
     let later = |start: &str| Cadence { start: start.to_owned(), ..review() };
     let far = later("2026-02-02T09:00:00");
-    let revise = |to: &Cadence, done: &[Completion], now| cadence.revise(to.clone(), done, now).map(|change| change.document);
+    let revise =
+        |to: &Cadence, done: &[Completion], now| cadence.revise(to.clone(), done, now).map(|change| change.document);
     for now in [opens, opens.plus(Span::days(20))] {
         assert_eq!(revise(&far, &[], now).expect_err("undone").code(), "cadence/unfinished");
     }
     let now = opens.plus(Span::days(1));
     let done = [complete(&cadence, ID, "ana", 1, &[], now).expect("allowed")];
     assert_eq!(revise(&far, &done, now).expect("all done").revision, 1);
-    assert_eq!(revise(&later("2026-01-01T09:00:00"), &done, now).expect_err("it would begin before").code(), "cadence/definition");
+    assert_eq!(
+        revise(&later("2026-01-01T09:00:00"), &done, now).expect_err("it would begin before").code(),
+        "cadence/definition"
+    );
     let other = Cadence { id: subject("other"), ..far.clone() };
     assert_eq!(revise(&other, &done, now).expect_err("another name").code(), "cadence/definition");
     let empty = Cadence { artefact: Vec::new(), ..far };
     assert_eq!(revise(&empty, &done, now).expect_err("nothing to show").code(), "cadence/definition");
     // The new one begins after now, to the second.
     let exact = later("2026-01-06T09:00:00");
-    assert_eq!(exact.schedule().expect("sound").between(Instant::MIN, Instant::MAX.minus(Span::days(9))).first(), Some(&now));
+    assert_eq!(
+        exact.schedule().expect("sound").between(Instant::MIN, Instant::MAX.minus(Span::days(9))).first(),
+        Some(&now)
+    );
     assert!(revise(&exact, &done, now).is_err());
 }
 
@@ -237,7 +254,10 @@ fn definitions_that_cannot_work_are_refused() {
         ("no fields", Cadence { artefact: Vec::new(), ..review() }),
         ("a field twice", Cadence { artefact: vec![field("a"), field("a")], ..review() }),
         ("a field without a name", Cadence { artefact: vec![field("")], ..review() }),
-        ("no time", Cadence { due_within: Span::from_micros(Span::hours(1).micros() - 1).expect("positive"), ..review() }),
+        (
+            "no time",
+            Cadence { due_within: Span::from_micros(Span::hours(1).micros() - 1).expect("positive"), ..review() },
+        ),
         ("no owner", Cadence { owner: String::new(), ..review() }),
         ("no name for occurrences", Cadence { id: subject("a@b"), ..review() }),
         ("a long name", Cadence { id: subject(&"a".repeat(65)), ..review() }),

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use creta_model::{Instant, Span};
 use creta_programme::campaign::{
-    Campaign, CampaignError, Closing, DECISION_BURST, DECISION_PACE, Flag, Identity, Pending, Population, Probe, ReviewResult,
-    SNAPSHOT_LASTS, Tried, UNANSWERED_AFTER, Verdict,
+    Campaign, CampaignError, Closing, DECISION_BURST, DECISION_PACE, Flag, Identity, Pending, Population, Probe,
+    ReviewResult, SNAPSHOT_LASTS, Tried, UNANSWERED_AFTER, Verdict,
 };
 use creta_programme::{PersonId, SubjectId};
 use creta_proof::Hash;
@@ -19,7 +19,8 @@ const WHY: &str = "Builds the risk features every week";
 
 /// `person:ana`, the humans it is or serves, who gave it rights, and which: names with commas between them, `-` for none.
 fn identity(name: &str, people: &str, givers: &str, rights: &str) -> Identity {
-    let list = |text: &str| text.split(',').filter(|name| !matches!(*name, "-" | "")).map(str::to_owned).collect::<Vec<_>>();
+    let list =
+        |text: &str| text.split(',').filter(|name| !matches!(*name, "-" | "")).map(str::to_owned).collect::<Vec<_>>();
     let humans = |text: &str| list(text).iter().map(|name| human(name)).collect();
     Identity {
         subject: subject(name),
@@ -138,11 +139,13 @@ fn answer(question: &str) -> String {
             ["open"] => world.open().map(|()| String::new()),
             [verdict @ ("keep" | "revoke"), name, "by", by, ..] => {
                 let verdict = if *verdict == "keep" { Verdict::Keep } else { Verdict::Revoke };
-                let reason = line.split_once('"').and_then(|(_, rest)| rest.strip_suffix('"')).expect("a reason in quotes");
+                let reason =
+                    line.split_once('"').and_then(|(_, rest)| rest.strip_suffix('"')).expect("a reason in quotes");
                 world.decide(name, by, verdict, reason).map(|()| String::new())
             }
             ["try", name] => {
-                let has_rights = world.identities.get(&subject(name)).is_some_and(|identity| !identity.rights.is_empty());
+                let has_rights =
+                    world.identities.get(&subject(name)).is_some_and(|identity| !identity.rights.is_empty());
                 let tried = if has_rights { Tried::Allowed } else { Tried::Refused };
                 world.try_rights(name, tried).map(|()| format!("{tried:?}").to_lowercase())
             }
@@ -166,7 +169,10 @@ fn answer(question: &str) -> String {
                 }))
             }
             ["close"] => world.close().map(|closing| match closing {
-                Ok(result) => format!("closed: {} kept, {} revoked, {} of them unanswered", result.kept, result.revoked, result.unanswered),
+                Ok(result) => format!(
+                    "closed: {} kept, {} revoked, {} of them unanswered",
+                    result.kept, result.revoked, result.unanswered
+                ),
                 Err(undone) => undone.iter().fold("not yet".to_owned(), |mut text, (subject, pending)| {
                     write!(text, "\n  {subject} lacks a {}", format!("{pending:?}").to_lowercase()).expect("text");
                     text
@@ -240,7 +246,10 @@ fn attack_ci24_nobody_reviews_what_is_theirs() {
             }
         }
     }
-    assert_eq!(world.keep("service-account:prod/acme/etl", "dora").expect_err("dora owns it").code(), "review/conflict");
+    assert_eq!(
+        world.keep("service-account:prod/acme/etl", "dora").expect_err("dora owns it").code(),
+        "review/conflict"
+    );
     world.keep("person:ana", "dora").expect("no part in it");
     world.keep("service-account:prod/acme/etl", "rita").expect("no part in it");
 }
@@ -277,7 +286,11 @@ fn attack_ci24_what_was_added_after_the_snapshot_is_decided_on() {
         world.keep(name, "rita").expect("allowed");
     }
     let result = world.close().expect("usable").expect("closed");
-    assert_eq!(result.lines.iter().map(|line| line.flags.len()).collect::<Vec<_>>(), [1, 1], "flags stay for the reader");
+    assert_eq!(
+        result.lines.iter().map(|line| line.flags.len()).collect::<Vec<_>>(),
+        [1, 1],
+        "flags stay for the reader"
+    );
 }
 
 #[test]

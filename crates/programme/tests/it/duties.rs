@@ -133,7 +133,17 @@ fn the_table_names_each_pair_once_and_no_duty_against_itself() {
     assert_eq!(pairs.len(), TOXIC.len());
     assert!(pairs.iter().all(|pair| pair.len() == 2));
     // An auditor changes nothing at all, and so does not look at their own work.
-    let writes = [Duty::Deploy, Duty::ApprovePolicy, Duty::AssignRoles, Duty::Provision, Duty::WriteData, Duty::WriteLog, Duty::DeleteLog, Duty::WriteBackup, Duty::DeleteBackup];
+    let writes = [
+        Duty::Deploy,
+        Duty::ApprovePolicy,
+        Duty::AssignRoles,
+        Duty::Provision,
+        Duty::WriteData,
+        Duty::WriteLog,
+        Duty::DeleteLog,
+        Duty::WriteBackup,
+        Duty::DeleteBackup,
+    ];
     for write in writes {
         assert!(pairs.contains(&[Duty::Audit, write].into()), "{write:?}");
     }
@@ -159,7 +169,8 @@ fn roster() -> impl Strategy<Value = Roster> {
         let mut roster = Roster::default();
         for n in 0..3 {
             // The first two accounts may be one human's.
-            let line = if n < programs { format!("program {}", node(n)) } else { format!("human {} h{}", node(n), n / 2) };
+            let line =
+                if n < programs { format!("program {}", node(n)) } else { format!("human {} h{}", node(n), n / 2) };
             add(&mut roster, &line);
         }
         for (member, group) in members {
@@ -177,9 +188,15 @@ fn reference(roster: &Roster) -> BTreeSet<(Holder, Duty, String, Duty, String)> 
     let mut found = BTreeSet::new();
     let holders: BTreeSet<&Holder> = roster.accounts.values().collect();
     for holder in holders {
-        let mut reached: BTreeSet<SubjectId> = roster.accounts.iter().filter(|(_, h)| *h == holder).map(|(a, _)| a.clone()).collect();
+        let mut reached: BTreeSet<SubjectId> =
+            roster.accounts.iter().filter(|(_, h)| *h == holder).map(|(a, _)| a.clone()).collect();
         loop {
-            let more: Vec<_> = roster.members.iter().filter(|(m, g)| reached.contains(m) && !reached.contains(g)).map(|(_, g)| g.clone()).collect();
+            let more: Vec<_> = roster
+                .members
+                .iter()
+                .filter(|(m, g)| reached.contains(m) && !reached.contains(g))
+                .map(|(_, g)| g.clone())
+                .collect();
             if more.is_empty() {
                 break;
             }
@@ -191,9 +208,12 @@ fn reference(roster: &Roster) -> BTreeSet<(Holder, Duty, String, Duty, String)> 
                 let listed = TOXIC.iter().any(|(l, r, among, _)| {
                     (l, r) == (left, right) && (*among == Among::Everyone || matches!(holder, Holder::Program(_)))
                 });
-                let together = a == b || (a.environment() == b.environment() && (a.scope().is_none() || b.scope().is_none()));
+                let together =
+                    a == b || (a.environment() == b.environment() && (a.scope().is_none() || b.scope().is_none()));
                 if listed && together {
-                    let text = |place: &creta_iam::Place| place.scope().map_or_else(|| place.environment().to_string(), creta_model::Scope::path);
+                    let text = |place: &creta_iam::Place| {
+                        place.scope().map_or_else(|| place.environment().to_string(), creta_model::Scope::path)
+                    };
                     found.insert((holder.clone(), *left, text(a), *right, text(b)));
                 }
             }

@@ -16,7 +16,12 @@ fn propose(n: u128, commitment: &str, expires: Instant) -> Result<Exception, Exc
     Ok(change.document)
 }
 
-fn decide(exception: &Exception, verdict: ExceptionVerdict, by: &str, now: Instant) -> Result<Exception, ExceptionError> {
+fn decide(
+    exception: &Exception,
+    verdict: ExceptionVerdict,
+    by: &str,
+    now: Instant,
+) -> Result<Exception, ExceptionError> {
     let change = exception.decide(verdict, &person(by), exception.terms_digest(), now)?;
     require_loggable(&change.entry);
     Ok(change.document)
@@ -57,9 +62,18 @@ fn attack_r6_an_exception_ends_within_90_days_to_the_microsecond() {
     assert_eq!(exception.state(longest), ExceptionState::Over);
     // Nobody decides on what is over, and what was decided on stays so.
     let late = propose(2, "CH-29", morning().plus(Span::hours(1))).expect("allowed");
-    assert_eq!(decide(&late, ExceptionVerdict::Approved, "ben", morning().plus(Span::hours(1))).expect_err("over").code(), "exception/state");
-    assert_eq!(decide(&exception, ExceptionVerdict::Refused, "carl", morning()).expect_err("decided").code(), "exception/state");
-    assert_eq!(decide(&late, ExceptionVerdict::Approved, "ben", morning().minus(tick())).expect_err("early").code(), "exception/state");
+    assert_eq!(
+        decide(&late, ExceptionVerdict::Approved, "ben", morning().plus(Span::hours(1))).expect_err("over").code(),
+        "exception/state"
+    );
+    assert_eq!(
+        decide(&exception, ExceptionVerdict::Refused, "carl", morning()).expect_err("decided").code(),
+        "exception/state"
+    );
+    assert_eq!(
+        decide(&late, ExceptionVerdict::Approved, "ben", morning().minus(tick())).expect_err("early").code(),
+        "exception/state"
+    );
 }
 
 #[test]
@@ -123,10 +137,13 @@ fn everybody_sees_how_many_hold_and_until_when() {
     assert_eq!(refused.state(later), ExceptionState::Refused);
     let all = [approved(1, "CH-29", later), approved(2, "CH-29", soon), approved(3, "CI-24", soon), ended, refused];
     let shown = in_force(&all, morning());
-    assert_eq!(serde_json::to_value(&shown).expect("json"), serde_json::json!({
-        "CH-29": {"in_force": 2, "last_expires": "2026-04-01T09:00:00Z"},
-        "CI-24": {"in_force": 1, "last_expires": "2026-03-09T09:00:00Z"},
-    }));
+    assert_eq!(
+        serde_json::to_value(&shown).expect("json"),
+        serde_json::json!({
+            "CH-29": {"in_force": 2, "last_expires": "2026-04-01T09:00:00Z"},
+            "CI-24": {"in_force": 1, "last_expires": "2026-03-09T09:00:00Z"},
+        })
+    );
     assert_eq!(in_force(&all, soon).values().map(|count| count.in_force).collect::<Vec<_>>(), [1]);
     assert!(in_force(&all, later).is_empty());
 }

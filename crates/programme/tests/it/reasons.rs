@@ -78,8 +78,22 @@ fn tickets_have_one_form() {
         assert_eq!(serde_json::from_str::<Ticket>(&json).expect("own form").as_str(), good);
     }
     for bad in [
-        "", "OPS", "OPS-", "-1", "ops-1", "OPS-01", "OPS-0", "O-1", "1PS-1", "OPS-1234567890", "ABCDEFGHIJK-1", "OPS-1 ",
-        "OPS-1-2", "OPS-1\n", "ÖPS-1", "OPS-١",
+        "",
+        "OPS",
+        "OPS-",
+        "-1",
+        "ops-1",
+        "OPS-01",
+        "OPS-0",
+        "O-1",
+        "1PS-1",
+        "OPS-1234567890",
+        "ABCDEFGHIJK-1",
+        "OPS-1 ",
+        "OPS-1-2",
+        "OPS-1\n",
+        "ÖPS-1",
+        "OPS-١",
     ] {
         assert!(Ticket::parse(bad).is_err(), "{bad:?}");
         assert!(serde_json::from_value::<Ticket>(serde_json::json!(bad)).is_err(), "{bad:?} in JSON too");

@@ -9,7 +9,8 @@ use crate::testing::*;
 #[test]
 fn attack_ch17_an_approval_is_not_replayed() {
     let now = morning();
-    let glass = |n| Request::open(record(n), &person("ana"), asked("ana", 1, Kind::BreakGlass), now).expect("allowed").document;
+    let glass =
+        |n| Request::open(record(n), &person("ana"), asked("ana", 1, Kind::BreakGlass), now).expect("allowed").document;
     let request = glass(1);
     let order = order(2, &request, "ben", now);
     let present = |order: &DecisionOrder, to: &Request, later: Span| {
@@ -28,11 +29,41 @@ fn attack_ch17_an_approval_is_not_replayed() {
         ("later", order.clone(), request.clone(), end, "it was not made in the last ten minutes"),
         ("a day later", order.clone(), request.clone(), Span::hours(23), "it was not made in the last ten minutes"),
         ("for another request", order.clone(), glass(3), Span::ZERO, "it is for another request"),
-        ("for another request by name", edited(|o| o.request = record(3)), glass(3), Span::ZERO, "the request was changed since"),
-        ("in an older form", edited(|o| o.format = "creta.access-decision/0".to_owned()), request.clone(), Span::ZERO, "its form is not the one of this build"),
-        ("without a form", edited(|o| o.format.clear()), request.clone(), Span::ZERO, "its form is not the one of this build"),
-        ("from before the request", edited(|o| o.issued = o.issued.minus(tick())), request.clone(), Span::ZERO, "it was not made in the last ten minutes"),
-        ("from the future", edited(|o| o.issued = o.issued.plus(tick())), request.clone(), Span::ZERO, "it was not made in the last ten minutes"),
+        (
+            "for another request by name",
+            edited(|o| o.request = record(3)),
+            glass(3),
+            Span::ZERO,
+            "the request was changed since",
+        ),
+        (
+            "in an older form",
+            edited(|o| o.format = "creta.access-decision/0".to_owned()),
+            request.clone(),
+            Span::ZERO,
+            "its form is not the one of this build",
+        ),
+        (
+            "without a form",
+            edited(|o| o.format.clear()),
+            request.clone(),
+            Span::ZERO,
+            "its form is not the one of this build",
+        ),
+        (
+            "from before the request",
+            edited(|o| o.issued = o.issued.minus(tick())),
+            request.clone(),
+            Span::ZERO,
+            "it was not made in the last ten minutes",
+        ),
+        (
+            "from the future",
+            edited(|o| o.issued = o.issued.plus(tick())),
+            request.clone(),
+            Span::ZERO,
+            "it was not made in the last ten minutes",
+        ),
         (
             "for a harmless request of the same name",
             order.clone(),

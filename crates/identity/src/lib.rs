@@ -11,6 +11,8 @@
 //! | [`password`] | that a person knows a secret worth knowing | CI-25 |
 //! | [`webauthn`] | that a person agrees to this very thing, now | CI-22 |
 //! | [`totp`] | that a tenant's user holds their authenticator | CI-22 |
+//! | [`device`] | that a computer is ours and set up right | CH-16, CH-18, CI-26 |
+//! | [`scim`] | who is here and who has left | CH-33 |
 //! | [`key`] | the keys of both, and of devices | |
 //!
 //! ```
@@ -31,10 +33,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod device;
 pub mod dpop;
 mod jws;
 pub mod key;
 pub mod oidc;
 pub mod password;
+pub mod scim;
 pub mod totp;
 pub mod webauthn;

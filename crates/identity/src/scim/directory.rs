@@ -1,0 +1,453 @@
+//! The users and groups that the organisation's directory told us about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use creta_model::Instant;
+use scim_v2::filter::{AttrPath, PatchPath};
+use scim_v2::schema_urns;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Event, Kind, ScimError, filter, patch, schema};
+
+/// Most resources of one answer.
+pub const PAGE_MAX: usize = 200;
+/// Most users and groups together.
+pub const RESOURCES_MAX: usize = 200_000;
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Users and groups. Kept by the server, sealed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    by_id: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    kind: Kind,
+    attributes: Map<String, Value>,
+    created: Instant,
+    modified: Instant,
+    /// Grows with each change.
+    version: u64,
+}
+
+/// What a list is asked for: the parameters of the address, or the message of `/.search`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Query {
+    /// RFC 7644 §3.4.2.2.
+    pub filter: Option<String>,
+    /// An attribute.
+    pub sort_by: Option<String>,
+    /// `ascending`, if it is not `descending`.
+    pub sort_order: Option<String>,
+    /// Counted from 1.
+    pub start_index: Option<i64>,
+    /// At most [`PAGE_MAX`].
+    pub count: Option<i64>,
+    /// Names separated by commas: send only these.
+    pub attributes: Option<String>,
+    /// Names separated by commas: leave these out.
+    pub excluded_attributes: Option<String>,
+}
+
+impl Entry {
+    fn is_active(&self) -> bool {
+        self.kind == Kind::User && self.attributes.get("active") != Some(&Value::Bool(false))
+    }
+
+    fn etag(&self) -> String {
+        format!("W/\"{}\"", self.version)
+    }
+
+    fn name(&self) -> &Value {
+        let name = if self.kind == Kind::User { "userName" } else { "displayName" };
+        self.attributes.get("displayName").or_else(|| self.attributes.get(name)).unwrap_or(&Value::Null)
+    }
+
+    fn members(&self) -> impl Iterator<Item = &str> {
+        let members = self.attributes.get("members").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        members.iter().filter_map(|member| member["value"].as_str())
+    }
+}
+
+impl Directory {
+    /// `POST`. `random` becomes the id; `base` is our address without a slash at its end.
+    pub fn create(
+        &mut self,
+        kind: Kind,
+        body: &[u8],
+        random: [u8; 16],
+        base: &str,
+        now: Instant,
+    ) -> Result<Answer, ScimError> {
+        let id = hex::encode(random);
+        let mut attributes = schema::read(kind, &parse(body)?)?;
+        if kind == Kind::User {
+            attributes.entry("active").or_insert(Value::Bool(true));
+        }
+        self.check(kind, &id, &attributes)?;
+        if self.by_id.len() >= RESOURCES_MAX || self.by_id.contains_key(&id) {
+            return Err(ScimError::new(507, None, "there are too many users and groups"));
+        }
+        let entry = Entry { kind, attributes, created: now, modified: now, version: 1 };
+        let events = match kind {
+            Kind::User if entry.is_active() => vec![Event::Joined { user: id.clone() }],
+            Kind::User => Vec::new(),
+            Kind::Group => vec![Event::GroupChanged { group: id.clone() }],
+        };
+        self.by_id.insert(id.clone(), entry);
+        Ok(Answer { status: 201, events, ..self.answer(&id, base) })
+    }
+
+    /// `GET` of one. `if_none_match` is the header of that name.
+    pub fn get(
+        &self,
+        kind: Kind,
+        id: &str,
+        if_none_match: Option<&str>,
+        query: &Query,
+        base: &str,
+    ) -> Result<Answer, ScimError> {
+        let entry = self.entry(kind, id)?;
+        if if_none_match.is_some_and(|tags| names(tags, &entry.etag())) {
+            return Ok(Answer { status: 304, body: None, ..self.answer(id, base) });
+        }
+        let answer = self.answer(id, base);
+        let body = answer.body.map(|resource| query.project(kind, resource)).transpose()?;
+        Ok(Answer { body, ..answer })
+    }
+
+    /// `PUT`. What the body does not say is gone, `active` apart: leaving it out neither ends nor returns anybody.
+    pub fn replace(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        if_match: Option<&str>,
+        body: &[u8],
+        base: &str,
+        now: Instant,
+    ) -> Result<Answer, ScimError> {
+        let entry = self.matched(kind, id, if_match)?;
+        let mut attributes = schema::read(kind, &parse(body)?)?;
+        if let (Kind::User, Some(active)) = (kind, entry.attributes.get("active")) {
+            attributes.entry("active").or_insert(active.clone());
+        }
+        self.store(id, attributes, base, now)
+    }
+
+    /// `PATCH`.
+    pub fn patch(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        if_match: Option<&str>,
+        body: &[u8],
+        base: &str,
+        now: Instant,
+    ) -> Result<Answer, ScimError> {
+        let mut attributes = self.matched(kind, id, if_match)?.attributes.clone();
+        patch::apply(kind, &mut attributes, &parse(body)?)?;
+        if kind == Kind::User {
+            // Removed is not false: somebody whose state nobody says is not thereby here.
+            attributes.entry("active").or_insert(Value::Bool(false));
+        }
+        self.store(id, attributes, base, now)
+    }
+
+    /// `DELETE`. Who is deleted leaves all groups.
+    pub fn delete(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        if_match: Option<&str>,
+        now: Instant,
+    ) -> Result<Answer, ScimError> {
+        self.matched(kind, id, if_match)?;
+        self.by_id.remove(id);
+        let mut events = vec![match kind {
+            Kind::User => Event::Left { user: id.to_owned() },
+            Kind::Group => Event::GroupChanged { group: id.to_owned() },
+        }];
+        for (group, entry) in &mut self.by_id {
+            if entry.members().any(|member| member == id) {
+                if let Some(Value::Array(members)) = entry.attributes.get_mut("members") {
+                    members.retain(|member| member["value"] != id);
+                }
+                entry.version += 1;
+                entry.modified = now;
+                events.push(Event::GroupChanged { group: group.clone() });
+            }
+        }
+        Ok(Answer { status: 204, body: None, etag: None, location: None, events })
+    }
+
+    /// `GET` of many, or `POST` of `/.search`. O(all of the kind).
+    pub fn list(&self, kind: Kind, query: &Query, base: &str) -> Result<Answer, ScimError> {
+        let wanted = query.filter.as_deref().map(filter::parse).transpose()?;
+        let of_kind = self.by_id.iter().filter(|(_, entry)| entry.kind == kind);
+        let resources = of_kind.map(|(id, entry)| self.render(id, entry, base));
+        let mut found: Vec<Value> =
+            resources.filter(|resource| wanted.as_ref().is_none_or(|filter| filter::matches(kind, filter, resource))).collect();
+        if let Some(by) = &query.sort_by {
+            let path = sort_path(by)?;
+            found.sort_by_cached_key(|resource| {
+                let key = filter::sort_key(kind, &path, resource);
+                (key.is_none(), key)
+            });
+            if query.sort_order.as_deref() == Some("descending") {
+                found.reverse();
+            }
+        }
+        let total = found.len();
+        let start = usize::try_from(query.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
+        let count = query.count.map_or(PAGE_MAX, |count| usize::try_from(count.max(0)).unwrap_or(PAGE_MAX));
+        let page = found.into_iter().skip(start - 1).take(count.min(PAGE_MAX));
+        let page = page.map(|resource| query.project(kind, resource)).collect::<Result<Vec<_>, _>>()?;
+        let body = json!({
+            "schemas": [schema_urns::LIST_RESPONSE],
+            "totalResults": total,
+            "startIndex": start,
+            "itemsPerPage": page.len(),
+            "Resources": page,
+        });
+        Ok(Answer { status: 200, body: Some(body), etag: None, location: None, events: Vec::new() })
+    }
+
+    /// Whether a user is here.
+    pub fn is_active(&self, user: &str) -> bool {
+        self.by_id.get(user).is_some_and(Entry::is_active)
+    }
+
+    /// The active user that the directory knows by an id of its own: how a person's identity finds its user.
+    pub fn find_by_external_id(&self, external_id: &str) -> Option<&str> {
+        let is = |entry: &Entry| {
+            entry.is_active() && entry.attributes.get("externalId").and_then(Value::as_str) == Some(external_id)
+        };
+        let mut found = self.by_id.iter().filter(|(_, entry)| is(entry)).map(|(id, _)| id.as_str());
+        // Nobody, if it could be two.
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    /// Names of all groups that a user belongs to, also through other groups. Circles end.
+    pub fn groups_of(&self, user: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![user.to_owned()];
+        let mut seen = BTreeSet::from([user.to_owned()]);
+        while let Some(member) = open.pop() {
+            for (id, entry) in &self.by_id {
+                if entry.kind == Kind::Group && entry.members().any(|m| m == member) && seen.insert(id.clone()) {
+                    found.extend(entry.attributes.get("displayName").and_then(Value::as_str).map(str::to_owned));
+                    open.push(id.clone());
+                }
+            }
+        }
+        found
+    }
+
+    fn entry(&self, kind: Kind, id: &str) -> Result<&Entry, ScimError> {
+        let entry = self.by_id.get(id).filter(|entry| entry.kind == kind);
+        entry.ok_or_else(|| ScimError::new(404, None, "there is no such resource"))
+    }
+
+    fn matched(&self, kind: Kind, id: &str, if_match: Option<&str>) -> Result<&Entry, ScimError> {
+        let entry = self.entry(kind, id)?;
+        if if_match.is_none_or(|tags| names(tags, &entry.etag())) {
+            Ok(entry)
+        } else {
+            Err(ScimError::new(412, None, "the resource was changed meanwhile; read it again"))
+        }
+    }
+
+    /// What no change may break: required values, unique names, members that exist.
+    fn check(&self, kind: Kind, id: &str, attributes: &Map<String, Value>) -> Result<(), ScimError> {
+        schema::require(kind, attributes)?;
+        let folded = |attributes: &Map<String, Value>, name: &str| {
+            attributes.get(name).and_then(Value::as_str).map(str::to_lowercase)
+        };
+        for attribute in schema::attributes(kind).iter().filter(|attribute| attribute.unique) {
+            let mine = folded(attributes, attribute.name);
+            let taken = |(other, entry): (&String, &Entry)| {
+                other != id && entry.kind == kind && folded(&entry.attributes, attribute.name) == mine
+            };
+            if self.by_id.iter().any(taken) {
+                let detail = format!("another resource has this `{}`", attribute.name);
+                return Err(ScimError::new(409, Some("uniqueness"), detail));
+            }
+        }
+        let members = attributes.get("members").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        for member in members.iter().filter_map(|member| member["value"].as_str()) {
+            if member == id || !self.by_id.contains_key(member) || !seen.insert(member) {
+                return Err(ScimError::value("`members` names the group itself, somebody twice, or nobody that we know"));
+            }
+        }
+        Ok(())
+    }
+
+    fn store(
+        &mut self,
+        id: &str,
+        attributes: Map<String, Value>,
+        base: &str,
+        now: Instant,
+    ) -> Result<Answer, ScimError> {
+        let kind = self.by_id[id].kind;
+        self.check(kind, id, &attributes)?;
+        let entry = self.by_id.get_mut(id).expect("the caller looked it up");
+        let (was_active, members) = (entry.is_active(), entry.attributes.get("members").cloned());
+        let renamed = entry.attributes.get("displayName") != attributes.get("displayName");
+        if entry.attributes != attributes {
+            entry.attributes = attributes;
+            entry.version += 1;
+            entry.modified = now;
+        }
+        let events = match (kind, was_active, entry.is_active()) {
+            (Kind::User, true, false) => vec![Event::Left { user: id.to_owned() }],
+            (Kind::User, false, true) => vec![Event::Joined { user: id.to_owned() }],
+            (Kind::User, ..) => Vec::new(),
+            (Kind::Group, ..) if renamed || members.as_ref() != entry.attributes.get("members") => {
+                vec![Event::GroupChanged { group: id.to_owned() }]
+            }
+            (Kind::Group, ..) => Vec::new(),
+        };
+        Ok(Answer { events, ..self.answer(id, base) })
+    }
+
+    fn answer(&self, id: &str, base: &str) -> Answer {
+        let entry = &self.by_id[id];
+        Answer {
+            status: 200,
+            body: Some(self.render(id, entry, base)),
+            etag: Some(entry.etag()),
+            location: Some(location(base, entry.kind, id)),
+            events: Vec::new(),
+        }
+    }
+
+    /// A resource as it is sent.
+    fn render(&self, id: &str, entry: &Entry, base: &str) -> Value {
+        let mut resource = Value::Object(entry.attributes.clone());
+        resource["schemas"] = json!([entry.kind.urn()]);
+        resource["id"] = json!(id);
+        resource["meta"] = json!({
+            "resourceType": entry.kind.name(),
+            "created": entry.created,
+            "lastModified": entry.modified,
+            "version": entry.etag(),
+            "location": location(base, entry.kind, id),
+        });
+        let reference = |(id, entry): (&String, &Entry)| {
+            json!({"value": id, "$ref": location(base, entry.kind, id), "display": entry.name(), "type": entry.kind.name()})
+        };
+        match entry.kind {
+            Kind::User => {
+                let mine = self.by_id.iter().filter(|(_, group)| group.members().any(|member| member == id));
+                let groups: Vec<Value> = mine
+                    .map(reference)
+                    .map(|mut group| {
+                        // A user's groups have no type in RFC 7643 §4.1.2 but `direct` or `indirect`; ours are direct.
+                        group.as_object_mut().and_then(|members| members.remove("type"));
+                        group
+                    })
+                    .collect();
+                if !groups.is_empty() {
+                    resource["groups"] = Value::Array(groups);
+                }
+            }
+            Kind::Group => {
+                let members: Vec<Value> =
+                    entry.members().filter_map(|id| self.by_id.get_key_value(id)).map(reference).collect();
+                if !members.is_empty() {
+                    resource["members"] = Value::Array(members);
+                }
+            }
+        }
+        resource
+    }
+}
+
+impl Query {
+    /// The resource with what was asked for (RFC 7644 §3.9). `id`, `schemas` and `meta` always stay.
+    fn project(&self, kind: Kind, resource: Value) -> Result<Value, ScimError> {
+        let listed = |text: &Option<String>| -> Result<Option<Vec<AttrPath>>, ScimError> {
+            let names = text.as_deref().map(|text| text.split(',').map(str::trim).filter(|name| !name.is_empty()));
+            names.map(|names| names.map(sort_path).collect()).transpose()
+        };
+        let (only, without) = (listed(&self.attributes)?, listed(&self.excluded_attributes)?);
+        if only.is_some() && without.is_some() {
+            return Err(ScimError::value("`attributes` and `excludedAttributes` exclude one another"));
+        }
+        let Value::Object(members) = resource else {
+            return Ok(resource);
+        };
+        let mut kept = Map::new();
+        for (name, value) in members {
+            let named = |paths: &[AttrPath]| -> Vec<Option<String>> {
+                let paths = paths.iter().filter(|path| path.name.eq_ignore_ascii_case(&name));
+                paths.map(|path| path.sub_attr.clone()).collect()
+            };
+            let always = matches!(name.as_str(), "id" | "schemas" | "meta");
+            let value = match (&only, &without) {
+                _ if always => Some(value),
+                (Some(only), _) => {
+                    let subs = named(only);
+                    if subs.contains(&None) { Some(value) } else { parts(kind, &name, value, &subs, true) }
+                }
+                (_, Some(without)) => {
+                    let subs = named(without);
+                    if subs.contains(&None) { None } else { parts(kind, &name, value, &subs, false) }
+                }
+                (None, None) => Some(value),
+            };
+            kept.extend(value.map(|value| (name, value)));
+        }
+        Ok(Value::Object(kept))
+    }
+}
+
+/// A complex value with only the parts named, or without them.
+fn parts(kind: Kind, name: &str, mut value: Value, subs: &[Option<String>], only: bool) -> Option<Value> {
+    let attribute = schema::find(kind, name)?;
+    if subs.is_empty() {
+        return (!only).then_some(value);
+    }
+    let names: Vec<&str> = subs.iter().flatten().filter_map(|sub| attribute.sub(sub)).map(|sub| sub.name).collect();
+    let retain = |value: &mut Value| {
+        if let Some(members) = value.as_object_mut() {
+            members.retain(|name, _| names.contains(&name.as_str()) == only);
+        }
+    };
+    match &mut value {
+        Value::Array(values) => values.iter_mut().for_each(retain),
+        one => retain(one),
+    }
+    Some(value)
+}
+
+fn location(base: &str, kind: Kind, id: &str) -> String {
+    format!("{base}/{}/{id}", kind.endpoint())
+}
+
+/// Whether a header lists a tag; weak and strong ones are the same here (RFC 9110 §8.8.3.2).
+fn names(header: &str, etag: &str) -> bool {
+    let plain = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    header.split(',').any(|tag| tag.trim() == "*" || plain(tag) == plain(etag))
+}
+
+fn sort_path(text: &str) -> Result<AttrPath, ScimError> {
+    match text.parse() {
+        Ok(PatchPath::Attr(path)) => Ok(path),
+        _ => Err(ScimError::value("an attribute's name cannot be read")),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Value, ScimError> {
+    if body.len() > BODY_BYTES_MAX {
+        return Err(ScimError::new(413, None, "the body is larger than 4 MiB"));
+    }
+    serde_json::from_slice(body).map_err(|_| ScimError::syntax("the body is not JSON"))
+}

@@ -20,6 +20,7 @@ mod grant;
 mod reason;
 mod request;
 
+use creta_iam::Role;
 use creta_model::Span;
 
 pub use grant::{End, GRANT_FORMAT, Grant, GrantState, active_of};
@@ -54,6 +55,12 @@ pub enum AccessError {
         given: u8,
         /// The most.
         max: u8,
+    },
+    /// People cannot have this role.
+    #[error("`{role}` is a role of programs; ask for one of people")]
+    Role {
+        /// Which.
+        role: Role,
     },
     /// The request is not open any more.
     #[error("request `{request}` is {state}; make a new one with `creta access request`")]
@@ -143,6 +150,7 @@ impl AccessError {
             Self::Reason(_) => "access/reason",
             Self::Ticket => "access/ticket",
             Self::Hours { .. } => "access/hours",
+            Self::Role { .. } => "access/role",
             Self::NotOpen { .. } => "access/not-open",
             Self::RequestExpired { .. } => "access/request-expired",
             Self::NotApproved { .. } => "access/not-approved",

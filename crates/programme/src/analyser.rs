@@ -16,7 +16,7 @@ use creta_iam::{Action, Place, Role};
 use creta_model::{Instant, Span};
 use serde::{Serialize, Serializer};
 
-use crate::{SubjectId, places};
+use crate::SubjectId;
 
 /// How long a right may be idle.
 pub const WINDOW: Span = Span::days(90);
@@ -30,36 +30,17 @@ pub const REGULAR_USES: usize = 5;
 const REGULAR_INTERVAL_MIN: Span = Span::seconds(60);
 
 /// An action at a place.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Permission {
-    /// What.
-    pub action: Action,
     /// Where.
     pub place: Place,
-}
-
-impl Permission {
-    fn order(&self) -> (&str, Option<&str>, Action) {
-        let tenant = self.place.scope().map(|scope| scope.tenant.as_str());
-        (self.place.environment().as_str(), tenant, self.action)
-    }
-}
-
-impl PartialOrd for Permission {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Permission {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.order().cmp(&other.order())
-    }
+    /// What.
+    pub action: Action,
 }
 
 impl std::fmt::Display for Permission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}", self.action, places::text(&self.place))
+        write!(f, "{}@{}", self.action, self.place.path())
     }
 }
 

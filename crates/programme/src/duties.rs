@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use creta_iam::{Action, Place, Role};
 use serde::{Deserialize, Serialize};
 
-use crate::{PersonId, SubjectId, places};
+use crate::{PersonId, SubjectId};
 
 /// What somebody is able to do, as far as it matters who else is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,21 +75,21 @@ pub const TOXIC: &[(Duty, Duty, Among, &str)] = &[
 impl Duty {
     /// The duty that an action is part of, if it matters.
     pub fn of_action(action: Action) -> Option<Self> {
-        Some(match action.as_str() {
-            "deploy" => Self::Deploy,
-            "policy.approve" | "declassify.approve" => Self::ApprovePolicy,
-            "person.assign" => Self::AssignRoles,
-            "scim.write" => Self::Provision,
-            "query" | "train" => Self::ReadData,
-            "ingest" => Self::WriteData,
-            _ => return None,
-        })
+        match action {
+            Action::Deploy => Some(Self::Deploy),
+            Action::PolicyApprove | Action::DeclassifyApprove => Some(Self::ApprovePolicy),
+            Action::PersonAssign => Some(Self::AssignRoles),
+            Action::ScimWrite => Some(Self::Provision),
+            Action::Query | Action::Train => Some(Self::ReadData),
+            Action::Ingest => Some(Self::WriteData),
+            _ => None,
+        }
     }
 
     /// The duties that a role stands for. Only `auditor` is one by name: what others may do shows in their actions.
     pub fn of_role(role: Role, actions: impl IntoIterator<Item = Action>) -> BTreeSet<Self> {
         let mut duties: BTreeSet<Self> = actions.into_iter().filter_map(Self::of_action).collect();
-        if role.as_str() == "auditor" {
+        if role == Role::Auditor {
             duties.insert(Self::Audit);
         }
         duties
@@ -260,12 +260,12 @@ impl Roster {
         };
         let given = self.given.iter().filter(|(node, ..)| reached.contains_key(node));
         given
-            .map(|(node, duty, place)| (Path { through: path(node), duty: *duty, place: places::text(place) }, place))
+            .map(|(node, duty, place)| (Path { through: path(node), duty: *duty, place: place.path() }, place))
             .collect()
     }
 }
 
 /// Whether what is done at one place matters at the other: the same place, or an environment and a scope in it.
 fn overlap(a: &Place, b: &Place) -> bool {
-    a == b || (a.environment() == b.environment() && (a.scope().is_none() || b.scope().is_none()))
+    a.covers(b) || b.covers(a)
 }

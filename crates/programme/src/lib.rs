@@ -61,7 +61,6 @@ mod draft;
 pub mod duties;
 pub mod exception;
 mod people;
-mod places;
 
 pub use document::{DocumentError, RecordId};
 pub use draft::{Change, Detail, Draft};

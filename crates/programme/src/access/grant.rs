@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use creta_iam::{Action, Place};
+use creta_iam::{Action, GrantId, HeldGrant, Place};
 use creta_model::Instant;
 use serde::{Deserialize, Serialize};
 
@@ -83,18 +83,24 @@ impl Grant {
         &self.terms.beneficiary
     }
 
+    /// As a decision takes it, while it is active.
+    pub fn held(&self) -> HeldGrant {
+        let id = GrantId::parse(&self.id.to_string()).expect("hexadecimal digits name a grant");
+        HeldGrant { id, role: self.terms.role, place: self.terms.place.clone() }
+    }
+
     /// Whether it holds: from the instant it was activated, up to but not including the one it expires at.
     pub fn is_active(&self, now: Instant) -> bool {
         self.state == GrantState::Active && self.activated <= now && now < self.expires
     }
 
-    /// The entry of one use, or why there cannot be one. Nothing may be done under the grant before it is logged.
+    /// The entry of one use, or why there cannot be one. A grant for an environment holds in every scope of it. Nothing may be done under the grant before it is logged.
     pub fn use_for(&self, action: Action, place: &Place, now: Instant) -> Result<Draft, AccessError> {
         self.require_active(now)?;
-        if *place != self.terms.place {
+        if !self.terms.place.covers(place) {
             return Err(AccessError::OtherPlace { grant: self.id });
         }
-        Ok(self.describe(Draft::new("access.grant.used")).name("action", action))
+        Ok(self.describe(Draft::new("access.grant.used")).name("action", action).name("at", place.path()))
     }
 
     /// Ends it. Whether `End::Revoked` is allowed to its author is for the caller to decide.

@@ -11,7 +11,7 @@ use super::grant::{GRANT_FORMAT, Grant, GrantState};
 use super::{AccessError, ORDER_LASTS, REQUEST_LASTS, Reason, Ticket};
 use crate::document::{digest, document};
 use crate::draft::{Change, Draft};
-use crate::{PersonId, PersonRef, RecordId, places};
+use crate::{PersonId, PersonRef, RecordId};
 
 /// The form of requests that this build writes and reads.
 pub const REQUEST_FORMAT: &str = "creta.access-request/1";
@@ -87,7 +87,6 @@ pub struct Terms {
     /// As what.
     pub role: Role,
     /// Where.
-    #[serde(with = "places")]
     pub place: Place,
     /// Why. For approvers and reviewers; in the log it stands as a keyed hash.
     pub reason: String,
@@ -128,6 +127,9 @@ impl Terms {
         if !(1..=kind.hours_max()).contains(&hours) {
             return Err(AccessError::Hours { given: hours, max: kind.hours_max() });
         }
+        if !Role::OF_PEOPLE.contains(&role) {
+            return Err(AccessError::Role { role });
+        }
         let (requester, reason) = (requester.clone(), reason.as_str().to_owned());
         Ok(Self { request, revision, requester, beneficiary, role, place, reason, ticket, hours, kind, created })
     }
@@ -145,7 +147,7 @@ impl Terms {
             .name("requester", &self.requester)
             .name("beneficiary", &self.beneficiary)
             .name("role", self.role)
-            .name("place", places::text(&self.place))
+            .name("place", self.place.path())
             .name("ticket", &self.ticket)
             .name("kind", self.kind.as_str())
             .count("hours", usize::from(self.hours))

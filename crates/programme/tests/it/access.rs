@@ -1,6 +1,6 @@
 //! Requests and grants: who may decide, for how long, and what the log gets.
 
-use creta_iam::Action;
+use creta_iam::{Action, Role};
 use creta_model::{Instant, Span};
 use creta_programme::access::{
     AccessError, Asked, Basis, DecisionOrder, End, Grant, GrantState, Kind, REQUEST_LASTS, Request, RequestState,
@@ -67,10 +67,40 @@ fn attack_ch43_a_grant_that_does_not_hold_gives_no_entry_to_act_under() {
     assert_eq!(code(grant.use_for(Action::Deploy, &here, now.minus(tick()))), "access/grant-over");
     assert_eq!(code(grant.use_for(Action::Deploy, &place("prod/globex"), now)), "access/other-place");
     assert_eq!(code(grant.use_for(Action::Deploy, &place("prod"), now)), "access/other-place");
+    assert_eq!(code(grant.use_for(Action::Deploy, &place("staging/acme"), now)), "access/other-place");
     let revoked = grant.end(End::Revoked { by: person("carl") }, now).expect("allowed").document;
     assert_eq!(code(revoked.use_for(Action::Deploy, &here, now)), "access/grant-over");
     assert_eq!(code(revoked.end(End::Returned, now)), "access/grant-over");
     assert_eq!(revoked.expire(over), None, "it ended already");
+}
+
+#[test]
+fn a_grant_for_an_environment_holds_in_its_scopes() {
+    let now = morning();
+    let asked = Asked { place: place("prod"), ..asked("ana", 2, Kind::Ordinary) };
+    let request = Request::open(record(1), &person("ana"), asked, now).expect("allowed").document;
+    let approved = request.decide(&order(2, &request, "ben", now), &[Basis::Standing], now).expect("allowed").document;
+    let grant = approved.activate(record(3), &person("ana"), now).expect("allowed").grant;
+    for (at, holds) in [("prod", true), ("prod/acme", true), ("staging", false), ("staging/acme", false)] {
+        assert_eq!(grant.use_for(Action::Deploy, &place(at), now).is_ok(), holds, "{at}");
+    }
+    let used = grant.use_for(Action::Deploy, &place("prod/acme"), now).expect("allowed");
+    assert_eq!((detail(&used, "place"), detail(&used, "at")), ("prod".to_owned(), "prod/acme".to_owned()));
+    require_loggable(&used);
+    let held = grant.held();
+    assert_eq!(
+        (held.id.as_str(), held.role, held.place),
+        (record(3).to_string().as_str(), Role::Developer, place("prod"))
+    );
+}
+
+#[test]
+fn attack_ch35_people_do_not_get_roles_of_programs() {
+    for role in Role::ALL {
+        let asked = Asked { role: *role, ..asked("ana", 2, Kind::Ordinary) };
+        let opened = Request::open(record(1), &person("ana"), asked, morning());
+        assert_eq!(opened.is_ok(), Role::OF_PEOPLE.contains(role), "{role}");
+    }
 }
 
 #[test]
@@ -275,7 +305,7 @@ fn attack_ch17_documents_edited_where_they_are_stored_are_not_read() {
         ("longer by a microsecond", |g| g.expires = g.expires.plus(tick())),
         ("moved", |g| (g.activated, g.expires) = (g.activated.plus(Span::days(1)), g.expires.plus(Span::days(1)))),
         ("more hours", |g| (g.terms.hours, g.expires) = (9, g.activated.plus(Span::hours(9)))),
-        ("another role", |g| g.terms.role = creta_iam::Role::Reader),
+        ("another role", |g| g.terms.role = Role::Reader),
         ("another place", |g| g.terms.place = place("prod/globex")),
         ("another holder", |g| g.terms.beneficiary = person("mallory")),
         ("no approval", |g| g.approvals.clear()),

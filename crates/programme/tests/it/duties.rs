@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use creta_iam::Action;
+use creta_iam::{Action, Identity, Role};
 use creta_programme::SubjectId;
 use creta_programme::duties::{Among, Duty, Holder, Roster, TOXIC};
 use proptest::prelude::*;
@@ -155,8 +155,29 @@ fn duties_follow_from_actions() {
     assert_eq!(Duty::of_action(Action::Train), Some(Duty::ReadData));
     assert_eq!(Duty::of_action(Action::Ingest), Some(Duty::WriteData));
     assert_eq!(Duty::of_action(Action::Diff), None);
-    let duties = Duty::of_role(creta_iam::Role::Developer, [Action::Deploy, Action::Query, Action::Diff]);
+    let duties = Duty::of_role(Role::Developer, [Action::Deploy, Action::Query, Action::Diff]);
     assert_eq!(duties, [Duty::Deploy, Duty::ReadData].into());
+}
+
+/// No role of people joins what must be apart, and of programs only the developer of the first day, which has no place in
+/// production.
+#[test]
+fn attack_ch35_no_role_is_toxic_by_itself() {
+    for identity in Identity::all() {
+        let (holder, role) = match identity {
+            Identity::Administrator | Identity::Program(Role::Developer) => continue,
+            Identity::Person(role) => ("human person:x x", role),
+            Identity::Program(role) => ("program person:x", role),
+        };
+        let mut roster = Roster::default();
+        add(&mut roster, holder);
+        for duty in Duty::of_role(role, identity.may().iter().copied()) {
+            add(&mut roster, &format!("person:x has {}@prod", duty.as_str()));
+        }
+        assert_eq!(roster.toxic(), [], "{identity}");
+    }
+    let lead = Duty::of_role(Role::SecurityLead, Identity::Person(Role::SecurityLead).may().iter().copied());
+    assert!(lead.contains(&Duty::ApprovePolicy), "the roles do have duties");
 }
 
 /// A roster of a few accounts and groups, with any edges between them, circles included.

@@ -254,12 +254,8 @@ fn p256_from(random: &[u8; 32]) -> EcdsaKeyPair {
         }
     };
     let public = private.compute_public_key().expect("a private key has a public one");
-    EcdsaKeyPair::from_private_key_and_public_key(
-        &ECDSA_P256_SHA256_FIXED_SIGNING,
-        scalar.as_slice(),
-        public.as_ref(),
-    )
-    .expect("both parts belong together")
+    EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, scalar.as_slice(), public.as_ref())
+        .expect("both parts belong together")
 }
 
 impl fmt::Debug for SigningKey {

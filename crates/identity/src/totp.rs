@@ -155,7 +155,10 @@ mod tests {
     #[test]
     fn an_authenticator_counts_once_its_owner_showed_a_code() {
         let (mut enrolled, address) = Authenticator::enrol(SECRET, "Creta", "ana@acme").expect("valid");
-        assert!(address.starts_with("otpauth://totp/Creta:ana%40acme?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"), "{address}");
+        assert!(
+            address.starts_with("otpauth://totp/Creta:ana%40acme?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+            "{address}"
+        );
         assert_eq!(enrolled.check(&code(100), at(3_000)), Err(CodeError::Unconfirmed));
         assert_eq!(enrolled.confirm("000000", at(3_000)), Err(CodeError::Wrong));
         assert_eq!(enrolled.confirm(&code(100), at(3_000)), Ok(()));
@@ -187,7 +190,16 @@ mod tests {
             assert_eq!(confirmed().check(&code(step), at(3_000).plus(Span::seconds(15))), expected, "{step}");
         }
         let right = code(100);
-        for text in ["", "12345", &format!("{right}0"), &format!(" {right}"), &format!("{} {}", &right[..3], &right[3..]), "１２３４５６", "-12345", "+12345"] {
+        for text in [
+            "",
+            "12345",
+            &format!("{right}0"),
+            &format!(" {right}"),
+            &format!("{} {}", &right[..3], &right[3..]),
+            "１２３４５６",
+            "-12345",
+            "+12345",
+        ] {
             assert_eq!(confirmed().check(text, at(3_000)), Err(CodeError::Wrong), "{text}");
         }
         assert_eq!(confirmed().check(&right, at(-3_000)), Err(CodeError::Wrong));

@@ -72,8 +72,8 @@ pub fn from_csv(export: &[u8]) -> Result<Vec<Imported>, DeviceError> {
 
 /// Reads a JSON export, in the order of its elements; an error names the element, counted from 1.
 pub fn from_json(export: &[u8]) -> Result<Vec<Imported>, DeviceError> {
-    let rows: Vec<BTreeMap<String, Value>> = serde_json::from_str(readable(export)?)
-        .map_err(|_| refuse("it is no JSON array of objects"))?;
+    let rows: Vec<BTreeMap<String, Value>> =
+        serde_json::from_str(readable(export)?).map_err(|_| refuse("it is no JSON array of objects"))?;
     let text = |(name, value)| match value {
         Value::Null => Ok((name, String::new())),
         Value::String(text) => Ok((name, text)),
@@ -202,7 +202,8 @@ mod tests {
     const HEADER: &str = "serial,collected,platform,os,os_version,disk_encryption,screen_lock_seconds,firewall,\
         automatic_updates,malware_protection,remote_login,password_manager,password_manager_signer,password_manager_lock,\
         browser_passwords";
-    const ROW: &str = "C02X,2026-01-01T10:00:00Z,macos,macOS,14.5,on,300,on,on,on,off,com.1password.1password,2BUA8C4S2C,on,off";
+    const ROW: &str =
+        "C02X,2026-01-01T10:00:00Z,macos,macOS,14.5,on,300,on,on,on,off,com.1password.1password,2BUA8C4S2C,on,off";
 
     #[test]
     fn csv_and_json_give_the_same_posture() {
@@ -211,7 +212,8 @@ mod tests {
         let found = from_csv(export.as_bytes()).expect("reads");
         assert_eq!(found.len(), 1, "phones are passed over");
         let names = HEADER.split(',');
-        let json: BTreeMap<&str, Value> = names.zip(ROW.split(',').map(|text| Value::String(text.to_owned()))).collect();
+        let json: BTreeMap<&str, Value> =
+            names.zip(ROW.split(',').map(|text| Value::String(text.to_owned()))).collect();
         assert_eq!(from_json(serde_json::to_string(&[json]).expect("JSON").as_bytes()).expect("reads"), found);
         let Imported { serial, posture, .. } = &found[0];
         assert_eq!((serial.as_str(), posture.os.as_str(), posture.screen_lock_seconds), ("C02X", "macos", Some(300)));
@@ -224,7 +226,11 @@ mod tests {
         let row = "\"C,\"\"02\n\",2026-01-01T10:00:00Z,windows,windows,10.0.22631,,,,,,,KeePass,,,";
         let found = from_csv(format!("{HEADER}\n{row}").as_bytes()).expect("reads");
         assert_eq!((found[0].serial.as_str(), found[0].posture.firewall), ("C,\"02", State::Unknown));
-        assert_eq!((found[0].posture.screen_lock_seconds, found[0].posture.password_managers.len()), (None, 0), "unsigned");
+        assert_eq!(
+            (found[0].posture.screen_lock_seconds, found[0].posture.password_managers.len()),
+            (None, 0),
+            "unsigned"
+        );
     }
 
     #[test]
@@ -232,7 +238,9 @@ mod tests {
         let refused = |text: &str| matches!(from_csv(text.as_bytes()), Err(DeviceError::Export { .. }));
         let with = |from: &str, to: &str| format!("{HEADER}\n{}\n", ROW.replacen(from, to, 1));
         assert!(!refused(&with("x", "x")));
-        for (from, to) in [("on", "yes"), ("on", "On"), ("300", "soon"), ("300", "-1"), ("10:00:00Z", "10:00:00"), ("C02X", "")] {
+        for (from, to) in
+            [("on", "yes"), ("on", "On"), ("300", "soon"), ("300", "-1"), ("10:00:00Z", "10:00:00"), ("C02X", "")]
+        {
             assert!(refused(&with(from, to)), "{to}");
         }
         assert!(refused(&format!("{HEADER}\n{ROW}\n{ROW}\n")), "one device twice");

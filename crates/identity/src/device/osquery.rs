@@ -43,8 +43,8 @@ pub fn from_json(export: &[u8]) -> Result<Imported, DeviceError> {
     if export.len() > BYTES_MAX {
         return Err(refuse("it is larger than 4 MiB"));
     }
-    let export: Export =
-        serde_json::from_slice(export).map_err(|_| refuse("it is not one object of `serial`, `collected`, `platform` and `tables`"))?;
+    let export: Export = serde_json::from_slice(export)
+        .map_err(|_| refuse("it is not one object of `serial`, `collected`, `platform` and `tables`"))?;
     if export.serial.trim().is_empty() {
         return Err(refuse("its serial is empty"));
     }
@@ -118,9 +118,10 @@ fn macos(tables: Tables<'_>) -> Posture {
     let lock = minutes.and_then(|minutes| minutes.checked_mul(60)).or(seconds).filter(|seconds| *seconds > 0);
     let protection = tables.rows("xprotect_meta").map(|rows| State::of(!rows.is_empty()));
     let sharing = ["remote_login", "remote_management", "screen_sharing"];
-    let sharing = tables.rows("sharing_preferences").and_then(<[Row]>::first).map_or(State::Unknown, |row| {
-        any_on(&sharing.map(|column| row.get(column).map(String::as_str)))
-    });
+    let sharing = tables
+        .rows("sharing_preferences")
+        .and_then(<[Row]>::first)
+        .map_or(State::Unknown, |row| any_on(&sharing.map(|column| row.get(column).map(String::as_str))));
     let managers = tables.rows("signature").unwrap_or_default().iter().filter(|row| column_of(row, "signed") == "1");
     let managers = managers.map(|row| package(column_of(row, "identifier"), column_of(row, "team_identifier")));
     Posture {
@@ -182,7 +183,8 @@ mod tests {
     use super::*;
 
     fn export(platform: &str, tables: Value) -> Result<Posture, DeviceError> {
-        let export = json!({"serial": "C02X", "collected": "2026-01-01T10:00:00Z", "platform": platform, "tables": tables});
+        let export =
+            json!({"serial": "C02X", "collected": "2026-01-01T10:00:00Z", "platform": platform, "tables": tables});
         from_json(export.to_string().as_bytes()).map(|imported| imported.posture)
     }
 
@@ -227,8 +229,13 @@ mod tests {
     /// States in the order of the table above, then seconds and managers.
     fn shown(posture: &Posture) -> String {
         let states = [
-            posture.disk_encryption, posture.firewall, posture.automatic_updates, posture.malware_protection,
-            posture.remote_login, posture.password_manager_lock, posture.browser_passwords,
+            posture.disk_encryption,
+            posture.firewall,
+            posture.automatic_updates,
+            posture.malware_protection,
+            posture.remote_login,
+            posture.password_manager_lock,
+            posture.browser_passwords,
         ];
         format!("{states:?} {:?} {}", posture.screen_lock_seconds, posture.password_managers.len())
     }
@@ -237,7 +244,11 @@ mod tests {
     fn results_become_a_posture() {
         let mac = export("darwin", mac()).expect("reads");
         assert_eq!((mac.platform, mac.os_version.as_str()), (Platform::Macos, "14.5"));
-        assert_eq!(shown(&mac), "[On, On, On, On, Off, On, Off] Some(300) 1", "the unsigned and the ad hoc do not count");
+        assert_eq!(
+            shown(&mac),
+            "[On, On, On, On, Off, On, Off] Some(300) 1",
+            "the unsigned and the ad hoc do not count"
+        );
         let pc = export("windows", pc()).expect("reads");
         assert_eq!((pc.platform, pc.os.as_str()), (Platform::Windows, "windows"));
         assert_eq!(shown(&pc), "[On, On, On, On, Off, On, Off] Some(600) 1");
@@ -285,7 +296,12 @@ mod tests {
         let ios = Err(DeviceError::Platform { platform: "ios".to_owned() });
         assert_eq!(export("ios", mac()), ios);
         assert!(matches!(export("ubuntu", mac()), Err(DeviceError::Export { .. })));
-        for bad in ["", "[]", "{}", r#"{"serial": " ", "collected": "2026-01-01T10:00:00Z", "platform": "darwin", "tables": {}}"#] {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"serial": " ", "collected": "2026-01-01T10:00:00Z", "platform": "darwin", "tables": {}}"#,
+        ] {
             assert!(matches!(from_json(bad.as_bytes()), Err(DeviceError::Export { .. })), "{bad}");
         }
     }

@@ -30,10 +30,7 @@ impl Signed {
     }
 
     /// The same with a key that signs elsewhere, such as in a TPM: 64 bytes, for P-256 r and s.
-    pub fn make_with<E>(
-        document: &impl Serialize,
-        sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
-    ) -> Result<Self, E> {
+    pub fn make_with<E>(document: &impl Serialize, sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>) -> Result<Self, E> {
         let document = serde_json::to_value(document).expect("own documents have a JSON form");
         let signature = encode(sign(&message(&document))?);
         Ok(Self { document, signature })

@@ -61,7 +61,8 @@ fn fixture() -> Fixture {
     let mut nonces = Nonces::default();
     let nonce = nonces.give("ana", &[1; 32], now());
     let evidence = tpm::tests::evidence(&key(99), &key(7).public(), &nonce);
-    let enrolment = Enrolment::new("ana's laptop", Platform::Linux, Some("C02X"), key(7).public(), &nonce, Some(evidence));
+    let enrolment =
+        Enrolment::new("ana's laptop", Platform::Linux, Some("C02X"), key(7).public(), &nonce, Some(evidence));
     let known = [key(99).public().thumbprint()];
     let device = Device::enrol(&enrolment.sign(&key(7)), "ana", &known, &mut nonces, now()).expect("enrols");
     Fixture { nonces, key: key(7), device }
@@ -93,7 +94,9 @@ fn enrol(platform: &str, name: &str) -> Result<Device, DeviceError> {
 fn a_device_with_a_tpm_that_reports_well_is_trusted_for_a_day() {
     let mut fixture = fixture();
     assert_eq!((fixture.device.storage, fixture.device.id.clone()), (KeyStorage::Tpm, key(7).public().thumbprint()));
-    assert!(matches!(standard().trust(&fixture.device, now()), Trust::None(findings) if findings[0].item == Item::Report));
+    assert!(
+        matches!(standard().trust(&fixture.device, now()), Trust::None(findings) if findings[0].item == Item::Report)
+    );
     assert_eq!(fixture.report(1, now()), Ok(()));
     let text = serde_json::to_string(&fixture.device).expect("JSON");
     let device: Device = serde_json::from_str(&text).expect("own JSON");
@@ -143,7 +146,8 @@ fn attack_ch18_a_key_in_software_is_of_low_assurance_whatever_it_claims() {
 #[test]
 fn attack_ch18_an_enrolment_works_once_for_its_person_and_key() {
     let mut nonces = Nonces::default();
-    let enrolment = |nonce: &str, key: &SigningKey| Enrolment::new("laptop", Platform::Linux, None, key.public(), nonce, None);
+    let enrolment =
+        |nonce: &str, key: &SigningKey| Enrolment::new("laptop", Platform::Linux, None, key.public(), nonce, None);
     let nonce = nonces.give("ana", &[1; 32], now());
     let signed = enrolment(&nonce, &key(7)).sign(&key(7));
     assert_eq!(Device::enrol(&signed, "bob", &[], &mut nonces, now()), Err(DeviceError::Nonce));
@@ -168,7 +172,8 @@ fn attack_ch18_old_edited_and_foreign_reports_are_refused() {
     let mut fixture = fixture();
     let signed = fixture.signed(1, now(), Posture { disk_encryption: State::Off, ..good() });
     let text = serde_json::to_string(&signed).expect("JSON");
-    let edited: Signed = serde_json::from_str(&text.replace(r#""disk_encryption":"off""#, r#""disk_encryption":"on""#)).expect("JSON");
+    let edited: Signed =
+        serde_json::from_str(&text.replace(r#""disk_encryption":"off""#, r#""disk_encryption":"on""#)).expect("JSON");
     assert_ne!(edited, signed);
     let Fixture { nonces, device, .. } = &mut fixture;
     assert_eq!(device.report(&edited, nonces, now()), Err(DeviceError::Signature));
@@ -193,17 +198,24 @@ fn attack_ch18_old_edited_and_foreign_reports_are_refused() {
     for (name, value) in [("format", json!("creta.posture/2")), ("trusted", json!(true))] {
         let before = document.clone();
         document[name] = value;
-        assert_eq!(device.report(&Signed::make(&document, &key(7)), nonces, now()), Err(DeviceError::Malformed), "{name}");
+        assert_eq!(
+            device.report(&Signed::make(&document, &key(7)), nonces, now()),
+            Err(DeviceError::Malformed),
+            "{name}"
+        );
         document = before;
     }
 }
 
 #[test]
 fn attack_ch18_a_report_is_about_now() {
-    for (made, given, received, ok) in [(0, 0, 599, true), (0, 50, 649, true), (0, 100, 661, false), (61, 0, 0, false), (60, 0, 0, true)] {
+    for (made, given, received, ok) in
+        [(0, 0, 599, true), (0, 50, 649, true), (0, 100, 661, false), (61, 0, 0, false), (60, 0, 0, true)]
+    {
         let mut fixture = fixture();
         let nonce = fixture.nonces.give(fixture.device.id.as_str(), &[8; 32], after(given));
-        let signed = Signed::make(&Report::new(fixture.device.id.clone(), &nonce, 1, after(made), good()), &fixture.key);
+        let signed =
+            Signed::make(&Report::new(fixture.device.id.clone(), &nonce, 1, after(made), good()), &fixture.key);
         let taken = fixture.device.report(&signed, &mut fixture.nonces, after(received));
         assert_eq!(taken, if ok { Ok(()) } else { Err(DeviceError::Time) }, "{made} {given} {received}");
     }
@@ -270,12 +282,16 @@ fn attack_ci26_a_posture_without_an_approved_password_manager_is_not_compliant()
 #[test]
 fn a_management_tool_speaks_of_devices_by_their_serial() {
     let mut fixture = fixture();
-    let mut import = |serial: &str, at: Instant, posture| fixture.device.import(serial, Source::Mdm, at, posture, after(100));
+    let mut import =
+        |serial: &str, at: Instant, posture| fixture.device.import(serial, Source::Mdm, at, posture, after(100));
     assert_eq!(import("C02X", after(10), good()), Ok(true));
     assert_eq!(import("C02X", after(10), good()), Ok(false), "nothing new");
     assert_eq!(import("C02X", now(), good()), Ok(false), "older");
     assert_eq!(import("C02Y", after(20), good()), Err(DeviceError::OtherDevice));
-    assert_eq!(import("C02X", after(20), Posture { platform: Platform::Windows, ..good() }), Err(DeviceError::OtherDevice));
+    assert_eq!(
+        import("C02X", after(20), Posture { platform: Platform::Windows, ..good() }),
+        Err(DeviceError::OtherDevice)
+    );
     assert_eq!(import("C02X", after(161), good()), Err(DeviceError::Time));
     assert_eq!((fixture.device.source(), fixture.device.reported()), (Some(Source::Mdm), Some(after(10))));
     fixture.device.revoke(after(30));

@@ -41,8 +41,7 @@ pub(super) fn verify(
 ) -> Result<(), DeviceError> {
     let refuse = |why| DeviceError::Tpm { why };
     let bytes = |text: &str| decode(text).ok_or(DeviceError::Malformed);
-    let (public, attest, signature) =
-        (bytes(&evidence.public)?, bytes(&evidence.attest)?, bytes(&evidence.signature)?);
+    let (public, attest, signature) = (bytes(&evidence.public)?, bytes(&evidence.attest)?, bytes(&evidence.signature)?);
     if !attesters.contains(&evidence.attester.thumbprint()) {
         return Err(refuse("the TPM is not one of the organisation's"));
     }
@@ -150,7 +149,14 @@ pub(super) mod tests {
     fn evidence_with(attester: &SigningKey, key: &PublicKey, nonce: &str, change: impl Fn(&mut Parts)) -> TpmEvidence {
         let jwk = key.to_jwk();
         let coordinate = |name: &str| decode(jwk[name].as_str().expect("a coordinate")).expect("base64url");
-        let mut parts = Parts { attributes: REQUIRED, magic: GENERATED, kind: ATTEST_CERTIFY, extra: sha256(nonce.as_bytes()), curve: CURVE_P256, rest: vec![] };
+        let mut parts = Parts {
+            attributes: REQUIRED,
+            magic: GENERATED,
+            kind: ATTEST_CERTIFY,
+            extra: sha256(nonce.as_bytes()),
+            curve: CURVE_P256,
+            rest: vec![],
+        };
         change(&mut parts);
         let mut public = Vec::new();
         for field in [ALG_ECC.to_be_bytes(), ALG_SHA256.to_be_bytes()] {

@@ -224,8 +224,7 @@ mod tests {
 
     /// A proof with whatever header and claims somebody likes to write, signed by the key.
     fn forged(key: &SigningKey, header: Value, claims: Value) -> String {
-        let mut head =
-            json!({"typ": "dpop+jwt", "alg": key.public().kind().algorithm(), "jwk": key.public().to_jwk()});
+        let mut head = json!({"typ": "dpop+jwt", "alg": key.public().kind().algorithm(), "jwk": key.public().to_jwk()});
         let mut body = json!({
             "jti": "1", "htm": "POST", "htu": URL, "iat": now().micros() / 1_000_000, "ath": access_token_hash("token"),
         });
@@ -250,7 +249,8 @@ mod tests {
             let thumbprint = prover.thumbprint();
             let proof = prover.prove("POST", URL, Some("token"), Some("n-1"), [1; 16], now());
             let expected = Expected { thumbprint: Some(&thumbprint), nonce: Some("n-1"), ..expected() };
-            let proven = Proof::check(&proof, &expected, now()).expect("right").admit(&mut ReplayCache::new(now()), now());
+            let proven =
+                Proof::check(&proof, &expected, now()).expect("right").admit(&mut ReplayCache::new(now()), now());
             assert_eq!(proven.expect("first use").thumbprint, thumbprint);
         }
     }

@@ -104,7 +104,9 @@ impl DeviceAttempt {
         }
         let started: Started = serde_json::from_slice(body).map_err(|_| refuse("it is not one of RFC 8628"))?;
         for address in [Some(&started.verification_uri), started.verification_uri_complete.as_ref()] {
-            address.map_or(Ok(()), |address| secure(address).map(|_| ()).map_err(|_| refuse("its address is not `https`")))?;
+            address.map_or(Ok(()), |address| {
+                secure(address).map(|_| ()).map_err(|_| refuse("its address is not `https`"))
+            })?;
         }
         // Shown in a terminal, so nothing but what a person can type.
         let typeable = |code: &str| code.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use creta_model::Instant;
-use openidconnect::core::{CoreIdToken, CoreIdTokenClaims, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
-use openidconnect::{
-    ClaimsVerificationError, ClientId, IssuerUrl, Nonce, SignatureVerificationError,
+use openidconnect::core::{
+    CoreIdToken, CoreIdTokenClaims, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm,
 };
+use openidconnect::{ClaimsVerificationError, ClientId, IssuerUrl, Nonce, SignatureVerificationError};
 use serde::{Deserialize, Serialize};
 
 use super::RelyingParty;
@@ -154,9 +154,7 @@ impl RelyingParty {
         }
         let auth_time = claims.auth_time().map(instant).transpose()?;
         // The provider may answer from an old session although it was told to ask: OpenID Connect Core §3.1.2.1.
-        if expected.freshness == Freshness::Now
-            && auth_time.is_none_or(|at| at < expected.created.minus(leeway()))
-        {
+        if expected.freshness == Freshness::Now && auth_time.is_none_or(|at| at < expected.created.minus(leeway())) {
             return Err(OidcError::flaw(Flaw::NotFresh));
         }
         let short = |text: &str| Some(text.to_owned()).filter(|text| text.len() <= TEXT_BYTES_MAX);

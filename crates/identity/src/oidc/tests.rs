@@ -32,7 +32,8 @@ fn party() -> RelyingParty {
 
 fn client(secret: Option<&str>) -> RelyingParty {
     let client_secret = secret.map(str::to_owned);
-    RelyingParty::new(Client { issuer: ISSUER.to_owned(), client_id: "creta".to_owned(), client_secret }).expect("valid")
+    RelyingParty::new(Client { issuer: ISSUER.to_owned(), client_id: "creta".to_owned(), client_secret })
+        .expect("valid")
 }
 
 fn document(change: &Value) -> Vec<u8> {
@@ -146,7 +147,10 @@ fn a_person_signs_in_from_the_command_line() {
     assert_eq!(url.as_str().split('?').next(), Some("https://login.example/authorize"));
     assert_eq!((query(&url, "tenant"), query(&url, "prompt")), ("1".to_owned(), String::new()));
     assert_eq!(query(&url, "redirect_uri"), "http://127.0.0.1:40123/callback");
-    assert_eq!((query(&url, "response_type"), query(&url, "scope")), ("code".to_owned(), "openid email profile".to_owned()));
+    assert_eq!(
+        (query(&url, "response_type"), query(&url, "scope")),
+        ("code".to_owned(), "openid email profile".to_owned())
+    );
     let mut attempts = Attempts::default();
     attempts.put(begun, now());
 
@@ -249,11 +253,14 @@ fn attack_ci21_a_public_key_is_no_shared_secret() {
 
 #[test]
 fn attack_ci21_a_token_of_another_issuer_or_for_another_client_is_refused() {
-    for issuer in ["https://login.example/", "https://LOGIN.example", "https://evil.example", "http://login.example", ""] {
+    for issuer in
+        ["https://login.example/", "https://LOGIN.example", "https://evil.example", "http://login.example", ""]
+    {
         assert!(matches!(flaw("iss", json!(issuer)), Flaw::Issuer | Flaw::Malformed), "{issuer}");
     }
     assert_eq!(flaw("iss", json!("https://evil.example")), Flaw::Issuer);
-    for audience in [json!("other"), json!(["other"]), json!([]), json!(["creta", "other"]), json!("creta2"), json!("")] {
+    for audience in [json!("other"), json!(["other"]), json!([]), json!(["creta", "other"]), json!("creta2"), json!("")]
+    {
         assert_eq!(flaw("aud", audience), Flaw::Audience);
     }
     assert_eq!(flaw("azp", json!("other")), Flaw::Audience, "issued to another client for us");
@@ -416,7 +423,9 @@ fn attack_ci21_a_provider_without_tls_or_with_another_name_is_refused() {
     ] {
         assert!(matches!(parse(change.clone()), Err(OidcError::Provider { .. })), "{change}");
     }
-    for issuer in ["http://login.example", "http://localhost:80", "https://u:p@login.example", "login.example", "https://a#b"] {
+    for issuer in
+        ["http://login.example", "http://localhost:80", "https://u:p@login.example", "login.example", "https://a#b"]
+    {
         assert!(discovery_url(issuer).is_err(), "{issuer}");
     }
     for issuer in ["http://127.0.0.1:9000/realm/", "http://[::1]:9000/realm", "https://login.example/realm"] {
@@ -449,7 +458,10 @@ fn a_confidential_client_shows_its_secret_as_the_provider_wants() {
 fn a_person_signs_in_on_a_machine_without_a_browser() {
     let party = party();
     let request = party.begin_device(&discovery()).expect("offered");
-    assert_eq!((request.url.as_str(), field(&request, "client_id").as_str()), ("https://login.example/device", "creta"));
+    assert_eq!(
+        (request.url.as_str(), field(&request, "client_id").as_str()),
+        ("https://login.example/device", "creta")
+    );
     let answer = json!({
         "device_code": "d-1", "user_code": "WDJB-MJHT", "verification_uri": "https://login.example/code", "expires_in": 900,
     });
@@ -489,7 +501,8 @@ fn attack_ci21_a_device_code_serves_only_the_key_that_began_and_expires() {
     let (mut attempt, prompt) = answer(json!({})).expect("valid");
     assert_eq!((prompt.interval_seconds, prompt.expires_in_seconds), (1, 1_800));
     let thief = BoundTo::Key(key(201).public().thumbprint());
-    let poll = |attempt: &mut DeviceAttempt, who: &BoundTo, at| attempt.poll(&party(), &discovery(), who, at).map(|_| ());
+    let poll =
+        |attempt: &mut DeviceAttempt, who: &BoundTo, at| attempt.poll(&party(), &discovery(), who, at).map(|_| ());
     assert_eq!(poll(&mut attempt, &thief, after(5)), Err(OidcError::OtherClient));
     assert_eq!(poll(&mut attempt, &ana(), after(1_799)), Ok(()));
     assert_eq!(poll(&mut attempt, &ana(), after(1_800)), Err(OidcError::NoAttempt));

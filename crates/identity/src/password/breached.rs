@@ -7,13 +7,70 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 /// Words that breached passwords are made of; variants of them (capitals, digits for letters, digits and signs around)
 /// count too. Longer lists belong into a file.
 const OBVIOUS: [&str; 64] = [
-    "abc", "abcdef", "abcdefgh", "abcdefghijklmn", "admin", "administrator", "adminadmin", "asdf", "asdfgh", "asdfghjkl",
-    "autumn", "azerty", "azertyuiop", "baseball", "batman", "changeit", "changeme", "company", "computer", "correcthorsebatterystaple",
-    "creta", "default", "dragon", "fall", "football", "hello", "iloveyou", "internet", "letmein", "letmeinplease",
-    "login", "master", "monkey", "mypassword", "newpassword", "nopassword", "pass", "passphrase", "passwd", "password",
-    "passwordpassword", "princess", "qazwsx", "qazwsxedc", "qwerty", "qwertyqwerty", "qwertyuiop", "qwertyuiopasdf", "qwertz", "qwertzuiop",
-    "root", "secret", "security", "shadow", "spring", "starwars", "summer", "sunshine", "superman", "test",
-    "testtest", "welcome", "welcomewelcome", "winter",
+    "abc",
+    "abcdef",
+    "abcdefgh",
+    "abcdefghijklmn",
+    "admin",
+    "administrator",
+    "adminadmin",
+    "asdf",
+    "asdfgh",
+    "asdfghjkl",
+    "autumn",
+    "azerty",
+    "azertyuiop",
+    "baseball",
+    "batman",
+    "changeit",
+    "changeme",
+    "company",
+    "computer",
+    "correcthorsebatterystaple",
+    "creta",
+    "default",
+    "dragon",
+    "fall",
+    "football",
+    "hello",
+    "iloveyou",
+    "internet",
+    "letmein",
+    "letmeinplease",
+    "login",
+    "master",
+    "monkey",
+    "mypassword",
+    "newpassword",
+    "nopassword",
+    "pass",
+    "passphrase",
+    "passwd",
+    "password",
+    "passwordpassword",
+    "princess",
+    "qazwsx",
+    "qazwsxedc",
+    "qwerty",
+    "qwertyqwerty",
+    "qwertyuiop",
+    "qwertyuiopasdf",
+    "qwertz",
+    "qwertzuiop",
+    "root",
+    "secret",
+    "security",
+    "shadow",
+    "spring",
+    "starwars",
+    "summer",
+    "sunshine",
+    "superman",
+    "test",
+    "testtest",
+    "welcome",
+    "welcomewelcome",
+    "winter",
 ];
 /// Shortest prefix of a hash that counts as a hit: 64 bits, so that a billion entries hit by chance once in 10^10.
 const HEX_MIN: usize = 16;
@@ -32,7 +89,9 @@ pub(super) fn is_obvious(password: &str) -> bool {
 }
 
 fn is_repeated(text: &str, word: &str) -> bool {
-    !text.is_empty() && text.len() % word.len() == 0 && text.as_bytes().chunks(word.len()).all(|chunk| chunk == word.as_bytes())
+    !text.is_empty()
+        && text.len() % word.len() == 0
+        && text.as_bytes().chunks(word.len()).all(|chunk| chunk == word.as_bytes())
 }
 
 /// The letter that a character stands for; `None` for what only decorates.
@@ -139,8 +198,11 @@ impl<'a> ListFile<'a> {
             return Err(invalid("a line of the list is too long"));
         }
         let line = &rest[..end.unwrap_or(rest.len())];
-        let digits: String =
-            line.iter().map(|byte| char::from(*byte).to_ascii_uppercase()).take_while(|c| !":\r".contains(*c)).collect();
+        let digits: String = line
+            .iter()
+            .map(|byte| char::from(*byte).to_ascii_uppercase())
+            .take_while(|c| !":\r".contains(*c))
+            .collect();
         if digits.len() < HEX_MIN || digits.len() > 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(invalid("a line of the list is no SHA-1 or SHA-256 in hexadecimal of at least 16 digits"));
         }
@@ -200,7 +262,15 @@ mod tests {
 
     #[test]
     fn attack_ci25_a_damaged_list_accepts_nothing() {
-        for bad in ["", "\n", "password\n", "0123456789abcde\n", &"0".repeat(65), &format!("{}\nx\n", sha1("a")), &"0".repeat(900)] {
+        for bad in [
+            "",
+            "\n",
+            "password\n",
+            "0123456789abcde\n",
+            &"0".repeat(65),
+            &format!("{}\nx\n", sha1("a")),
+            &"0".repeat(900),
+        ] {
             let holds = ListFile::open(&bad.as_bytes().to_vec()).and_then(|list| list.holds("\u{7f}"));
             assert!(holds.is_err(), "{bad:?}");
         }
@@ -219,12 +289,21 @@ mod tests {
     #[test]
     fn attack_ci25_variants_of_obvious_words_are_obvious() {
         for password in [
-            "Password1234567!", "P4ssw0rd!!!!!!!!", "p@$$w0rd20262026", "PASSWORD-PASSWORD", "!!!!changeme!!!!", "Summer2026Summer2026",
-            "qwertyuiop123456", "Correct Horse Battery Staple", "W3lc0m3-W3lc0m3",
+            "Password1234567!",
+            "P4ssw0rd!!!!!!!!",
+            "p@$$w0rd20262026",
+            "PASSWORD-PASSWORD",
+            "!!!!changeme!!!!",
+            "Summer2026Summer2026",
+            "qwertyuiop123456",
+            "Correct Horse Battery Staple",
+            "W3lc0m3-W3lc0m3",
         ] {
             assert!(is_obvious(password), "{password}");
         }
-        for password in ["the wet dragon paints", "pass the salt quickly", "winter came too late", "83412907756120394", ""] {
+        for password in
+            ["the wet dragon paints", "pass the salt quickly", "winter came too late", "83412907756120394", ""]
+        {
             assert!(!is_obvious(password), "{password}");
         }
     }

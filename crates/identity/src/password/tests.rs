@@ -28,10 +28,25 @@ fn long_and_unusual_is_enough() {
 fn attack_ci25_short_obvious_and_guessable_passwords_are_refused() {
     assert!(matches!(accept("xK9#mQ2$vL5@w"), Err(PasswordError::TooShort)), "thirteen");
     assert!(matches!(accept(""), Err(PasswordError::TooShort)));
-    for variant in ["Password1234567!", "password1234567!", "P@ssw0rd1234567!", "1234567Password!", "Pa55word!!!!!!", "PASSWORD1234567"] {
+    for variant in [
+        "Password1234567!",
+        "password1234567!",
+        "P@ssw0rd1234567!",
+        "1234567Password!",
+        "Pa55word!!!!!!",
+        "PASSWORD1234567",
+    ] {
         assert!(matches!(accept(variant), Err(PasswordError::Breached)), "{variant}: {:?}", accept(variant));
     }
-    for guessable in ["aaaaaaaaaaaaaaaaaa", "ana.lima@bank.example", "AnaLimaAcme2026", "abcabcabcabcabc", "acmeacmeacmeacme", "12345678901234567890", "................."] {
+    for guessable in [
+        "aaaaaaaaaaaaaaaaaa",
+        "ana.lima@bank.example",
+        "AnaLimaAcme2026",
+        "abcabcabcabcabc",
+        "acmeacmeacmeacme",
+        "12345678901234567890",
+        ".................",
+    ] {
         let refused = accept(guessable);
         assert!(matches!(refused, Err(PasswordError::Guessable | PasswordError::Breached)), "{guessable}: {refused:?}");
     }
@@ -55,7 +70,10 @@ fn attack_ci25_listed_passwords_are_refused_however_they_are_typed() {
 fn attack_ci25_forms_of_one_text_are_one_password_and_expansion_is_no_length() {
     let same = |a: &str, b: &str| Password::parse(a).expect("valid") == Password::parse(b).expect("valid");
     // Precomposed and decomposed, a ligature, a full-width letter: what the keyboard of another computer sends.
-    assert_eq!(Password::parse("vrtule letí").expect("valid").bytes(), Password::parse("vrtule leti\u{301}").expect("valid").bytes());
+    assert_eq!(
+        Password::parse("vrtule letí").expect("valid").bytes(),
+        Password::parse("vrtule leti\u{301}").expect("valid").bytes()
+    );
     assert_eq!(Password::parse("ﬁve").expect("valid").bytes(), Password::parse("five").expect("valid").bytes());
     assert!(!same("Five", "five"), "case counts");
     assert!(!same("five", "fıve"), "so do other letters");

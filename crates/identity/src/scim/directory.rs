@@ -159,13 +159,7 @@ impl Directory {
     }
 
     /// `DELETE`. Who is deleted leaves all groups.
-    pub fn delete(
-        &mut self,
-        kind: Kind,
-        id: &str,
-        if_match: Option<&str>,
-        now: Instant,
-    ) -> Result<Answer, ScimError> {
+    pub fn delete(&mut self, kind: Kind, id: &str, if_match: Option<&str>, now: Instant) -> Result<Answer, ScimError> {
         self.matched(kind, id, if_match)?;
         self.by_id.remove(id);
         let mut events = vec![match kind {
@@ -174,8 +168,11 @@ impl Directory {
         }];
         for (group, entry) in &mut self.by_id {
             if entry.members().any(|member| member == id) {
-                if let Some(Value::Array(members)) = entry.attributes.get_mut("members") {
-                    members.retain(|member| member["value"] != id);
+                let members = entry.attributes.remove("members").unwrap_or_default();
+                let mut members = members.as_array().cloned().unwrap_or_default();
+                members.retain(|member| member["value"] != id);
+                if !members.is_empty() {
+                    entry.attributes.insert("members".to_owned(), Value::Array(members));
                 }
                 entry.version += 1;
                 entry.modified = now;
@@ -190,8 +187,9 @@ impl Directory {
         let wanted = query.filter.as_deref().map(filter::parse).transpose()?;
         let of_kind = self.by_id.iter().filter(|(_, entry)| entry.kind == kind);
         let resources = of_kind.map(|(id, entry)| self.render(id, entry, base));
-        let mut found: Vec<Value> =
-            resources.filter(|resource| wanted.as_ref().is_none_or(|filter| filter::matches(kind, filter, resource))).collect();
+        let mut found: Vec<Value> = resources
+            .filter(|resource| wanted.as_ref().is_none_or(|filter| filter::matches(kind, filter, resource)))
+            .collect();
         if let Some(by) = &query.sort_by {
             let path = sort_path(by)?;
             found.sort_by_cached_key(|resource| {
@@ -282,7 +280,9 @@ impl Directory {
         let mut seen = BTreeSet::new();
         for member in members.iter().filter_map(|member| member["value"].as_str()) {
             if member == id || !self.by_id.contains_key(member) || !seen.insert(member) {
-                return Err(ScimError::value("`members` names the group itself, somebody twice, or nobody that we know"));
+                return Err(ScimError::value(
+                    "`members` names the group itself, somebody twice, or nobody that we know",
+                ));
             }
         }
         Ok(())
@@ -340,9 +340,7 @@ impl Directory {
             "version": entry.etag(),
             "location": location(base, entry.kind, id),
         });
-        let reference = |(id, entry): (&String, &Entry)| {
-            json!({"value": id, "$ref": location(base, entry.kind, id), "display": entry.name(), "type": entry.kind.name()})
-        };
+        let reference = |(id, entry): (&String, &Entry)| json!({"value": id, "$ref": location(base, entry.kind, id), "display": entry.name(), "type": entry.kind.name()});
         match entry.kind {
             Kind::User => {
                 let mine = self.by_id.iter().filter(|(_, group)| group.members().any(|member| member == id));

@@ -93,9 +93,7 @@ fn at(
     match path {
         PatchPath::Attr(AttrPath { sub_attr: None, .. }) => whole(kept, attribute, op, value),
         PatchPath::Attr(AttrPath { sub_attr: Some(sub), .. }) => part(kept, attribute, op, sub, value),
-        PatchPath::Value(path) => {
-            some(kept, attribute, op, &path.filter, path.sub_attr.as_deref(), value)
-        }
+        PatchPath::Value(path) => some(kept, attribute, op, &path.filter, path.sub_attr.as_deref(), value),
     }
 }
 
@@ -144,13 +142,16 @@ fn whole(
 
 /// Adds a value once; a new primary one takes that from the others (RFC 7644 §3.5.2.1).
 fn add_to(values: &mut Vec<Value>, attribute: &Attribute, value: Value) {
+    let same = |known: &Value| {
+        if attribute.name == "members" { known["value"] == value["value"] } else { *known == value }
+    };
+    if values.iter().any(same) {
+        return;
+    }
     if value["primary"] == Value::Bool(true) {
         unset_primary(values);
     }
-    let same = |known: &Value| if attribute.name == "members" { known["value"] == value["value"] } else { *known == value };
-    if !values.iter().any(same) {
-        values.push(value);
-    }
+    values.push(value);
 }
 
 fn unset_primary(values: &mut [Value]) {

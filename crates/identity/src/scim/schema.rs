@@ -42,11 +42,8 @@ const fn text(name: &'static str, about: &'static str) -> Attribute {
     }
 }
 
-const NAME: &[Attribute] = &[
-    text("formatted", "The whole name."),
-    text("familyName", "Family name."),
-    text("givenName", "Given name."),
-];
+const NAME: &[Attribute] =
+    &[text("formatted", "The whole name."), text("familyName", "Family name."), text("givenName", "Given name.")];
 const EMAIL: &[Attribute] = &[
     text("value", "The address. Shown to people; decides nothing."),
     text("display", "How it is shown."),
@@ -68,8 +65,15 @@ const USER: &[Attribute] = &[
     Attribute { required: true, unique: true, ..text("userName", "What the person signs in with at their provider.") },
     Attribute { shape: Shape::Complex(NAME), ..text("name", "What the person is called.") },
     text("displayName", "How the person is shown."),
-    Attribute { shape: Shape::Boolean, ..text("active", "Whether the person is here. False ends everything of theirs.") },
-    Attribute { shape: Shape::Complex(EMAIL), many: true, ..text("emails", "Addresses. They are not who somebody is.") },
+    Attribute {
+        shape: Shape::Boolean,
+        ..text("active", "Whether the person is here. False ends everything of theirs.")
+    },
+    Attribute {
+        shape: Shape::Complex(EMAIL),
+        many: true,
+        ..text("emails", "Addresses. They are not who somebody is.")
+    },
     Attribute {
         shape: Shape::Complex(GROUP_OF),
         many: true,

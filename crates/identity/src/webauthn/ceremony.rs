@@ -118,13 +118,7 @@ impl Ceremonies {
 
     /// Takes a prompt, whatever comes of it. `person` and `purpose` are what is being done now; a prompt for something
     /// else is used up too.
-    pub fn take(
-        &mut self,
-        id: &str,
-        person: &str,
-        purpose: &Purpose,
-        now: Instant,
-    ) -> Result<Ceremony, WebauthnError> {
+    pub fn take(&mut self, id: &str, person: &str, purpose: &Purpose, now: Instant) -> Result<Ceremony, WebauthnError> {
         let taken = self.by_id.remove(id).filter(|ceremony| !ceremony.is_over(now));
         taken
             .filter(|ceremony| ceremony.statement.person == person && ceremony.statement.purpose == *purpose)

@@ -4,10 +4,10 @@ use creta_model::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use webauthn_rs::Webauthn;
 use webauthn_rs::prelude::{
     PublicKeyCredential, RegisterPublicKeyCredential, Url, WebauthnBuilder, WebauthnError as LibraryError,
 };
-use webauthn_rs::Webauthn;
 
 use super::ceremony::{Ceremony, Purpose, State, Statement};
 use super::{CREDENTIALS_MAX, Credential, Credentials, LABEL_CHARACTERS_MAX, WebauthnError};

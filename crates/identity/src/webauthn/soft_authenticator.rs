@@ -101,7 +101,9 @@ impl SoftAuthenticator {
 
     fn client_data(&self, kind: &str, options: &Value) -> Vec<u8> {
         let challenge = &options["publicKey"]["challenge"];
-        json!({"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": false}).to_string().into_bytes()
+        json!({"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": false})
+            .to_string()
+            .into_bytes()
     }
 }
 

@@ -32,7 +32,8 @@ pub(super) fn system(tree: &dyn Tree) -> (String, String) {
 /// Whether a unit starts with the system: it is wanted by a target and not masked.
 fn starts(tree: &dyn Tree, unit: &str) -> bool {
     let targets = tree.list(UNITS).into_iter().filter(|name| name.ends_with(".target.wants"));
-    let wanted = targets.into_iter().any(|target| tree.list(&format!("{UNITS}/{target}")).iter().any(|name| name == unit));
+    let wanted =
+        targets.into_iter().any(|target| tree.list(&format!("{UNITS}/{target}")).iter().any(|name| name == unit));
     // A masked unit is a link to /dev/null, which reads as nothing.
     let masked = tree.read(&format!("{UNITS}/{unit}")).is_some_and(|content| content.is_empty());
     wanted && !masked
@@ -64,7 +65,8 @@ pub(super) fn automatic_updates(tree: &dyn Tree, database: &Database) -> State {
             }
         }
     }
-    let apt = database.holds("unattended-upgrades") && upgrade.is_some_and(|days| days.parse::<u32>().is_ok_and(|days| days > 0));
+    let apt = database.holds("unattended-upgrades")
+        && upgrade.is_some_and(|days| days.parse::<u32>().is_ok_and(|days| days > 0));
     let timers = ["dnf-automatic.timer", "dnf-automatic-install.timer", "dnf5-automatic.timer"];
     known(tree, apt || timers.iter().any(|timer| starts(tree, timer)))
 }
@@ -135,9 +137,8 @@ fn kde_lock(tree: &dyn Tree) -> Option<u32> {
         Some(daemon) => (daemon, true),
         None => (section(&text, "Daemon")?, false),
     };
-    let value = |name: &str| {
-        setting(&daemon, &format!("{name}[$i]")).or_else(|| setting(&daemon, name).filter(|_| whole))
-    };
+    let value =
+        |name: &str| setting(&daemon, &format!("{name}[$i]")).or_else(|| setting(&daemon, name).filter(|_| whole));
     value("Autolock").filter(|on| on == "true")?;
     value("Timeout")?.parse::<u32>().ok()?.checked_mul(60).filter(|seconds| *seconds > 0)
 }
@@ -145,7 +146,8 @@ fn kde_lock(tree: &dyn Tree) -> Option<u32> {
 /// A policy file of the organisation for its password manager: `/etc/creta/password-manager.json`, `{"lock": true}`,
 /// written by the tool that also configures the manager.
 pub(super) fn password_manager_lock(tree: &dyn Tree) -> State {
-    let policy = tree.read("/etc/creta/password-manager.json").and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let policy =
+        tree.read("/etc/creta/password-manager.json").and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     policy.and_then(|policy| policy["lock"].as_bool()).map_or(State::Unknown, State::of)
 }
 
@@ -154,14 +156,18 @@ pub(super) fn browser_passwords(tree: &dyn Tree, database: &Database) -> State {
     let managed = |folder: &str| {
         let files = tree.list(folder).into_iter().filter(|file| file.ends_with(".json"));
         files.into_iter().any(|file| {
-            let policy = tree.read(&format!("{folder}/{file}")).and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            let policy =
+                tree.read(&format!("{folder}/{file}")).and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
             policy.is_some_and(|policy| policy["PasswordManagerEnabled"] == Value::Bool(false))
         })
     };
     let firefox = || {
         let policies = ["/etc/firefox/policies/policies.json", "/usr/lib/firefox/distribution/policies.json"];
         let read = |path: &&str| tree.read(path).and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-        policies.iter().find_map(|path| read(&path)).is_some_and(|policy| policy["policies"]["PasswordManagerEnabled"] == Value::Bool(false))
+        policies
+            .iter()
+            .find_map(|path| read(&path))
+            .is_some_and(|policy| policy["policies"]["PasswordManagerEnabled"] == Value::Bool(false))
     };
     let browsers: [(&str, &dyn Fn() -> bool); 6] = [
         ("chromium", &|| managed("/etc/chromium/policies/managed")),

@@ -95,6 +95,27 @@ mod tests {
     }
 
     #[test]
+    fn attack_ch33_what_was_decided_before_a_revocation_is_not_used_after_it() {
+        let policies = Policies::load().expect("valid");
+        let cache = DecisionCache::new(64);
+        let resource = Resource::scope(Scope::parse("acme", "prod").expect("valid"));
+        let ask = |id: &str| cache.decide(&policies, &developer(id), Action::Query, &resource);
+        let kept: Vec<_> = (0..20).map(|n| ask(&format!("etl-{n}"))).collect();
+
+        // A decision under way while the principal is revoked comes too late to be kept.
+        let question = (developer("etl-0"), Action::Query, resource.clone());
+        let under_way = decide(&policies, &question.0, question.1, &question.2);
+        policies.start_epoch_of(&question.0.key());
+        let after = ask("etl-0");
+        assert!(after.epoch() > kept[0].epoch() && !std::ptr::eq(after.principal(), kept[0].principal()));
+        cache.keep(question.clone(), under_way);
+        assert_eq!(ask("etl-0").epoch(), after.epoch());
+
+        let still = (1..20).filter(|n| std::ptr::eq(ask(&format!("etl-{n}")).principal(), kept[*n].principal()));
+        assert!(still.count() >= 17, "others keep their answers");
+    }
+
+    #[test]
     fn it_stays_within_its_bound() {
         let policies = Policies::load().expect("valid");
         let cache = DecisionCache::new(2);

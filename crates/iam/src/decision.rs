@@ -227,7 +227,7 @@ fn grants_used(policies: &Policies, principal: &Principal, resource: &Resource, 
 
 /// The second layer: tenants' own people and programs reach their own scope; administrators and staff what lies in their
 /// environment.
-fn out_of_reach(principal: &Principal, place: &Place) -> Option<Reason> {
+pub(crate) fn out_of_reach(principal: &Principal, place: &Place) -> Option<Reason> {
     if principal.environment() != place.environment() {
         return Some(Reason::OtherEnvironment);
     }

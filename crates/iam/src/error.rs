@@ -84,7 +84,20 @@ pub enum IamError {
         /// The feature.
         feature: String,
     },
-    /// Somebody would hold two rights that nobody may hold together.
-    #[error("{0}; take one of the two roles away first")]
-    ToxicCombination(Box<crate::ToxicCombination>),
+    /// A policy that names a person, a tenant or a pattern.
+    #[error(
+        "policy `{policy}` names somebody or some place; policies speak of roles, so give a role or a grant instead"
+    )]
+    Named {
+        /// Id of the policy.
+        policy: String,
+    },
+    /// Policies that allow more than those that hold.
+    #[error("these policies allow {count} things more, for example {first}; another person has to approve them")]
+    Widening {
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: Box<crate::Allowance>,
+    },
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policies::FEATURE_QUESTIONS;
 use crate::question::Question;
 use crate::{Action, Reason};
 
@@ -67,8 +68,6 @@ pub struct Withheld {
 
 /// Asks the policies for the level of features with these tags: at most three questions.
 pub(crate) fn level(question: &Question<'_>, tags: &BTreeSet<&str>) -> Level {
-    let questions =
-        [("feature.return", Level::Allow), ("feature.return-masked", Level::Masked), ("feature.use", Level::Internal)];
-    let permitted = |(action, _): &(&str, Level)| question.ask(action, tags).0 == Reason::Permitted;
-    questions.into_iter().find(permitted).map_or(Level::Deny, |(_, level)| level)
+    let permitted = |(action, _): &(&'static str, Level)| question.ask(action, tags).0 == Reason::Permitted;
+    FEATURE_QUESTIONS.into_iter().find(permitted).map_or(Level::Deny, |(_, level)| level)
 }

@@ -29,11 +29,13 @@
 
 mod action;
 mod cache;
+mod compare;
 mod decision;
 mod declassification;
 mod digest;
 mod duties;
 mod error;
+mod explain;
 mod grants;
 mod level;
 mod masking;
@@ -48,13 +50,12 @@ mod secret;
 
 pub use action::{Action, Kind};
 pub use cache::DecisionCache;
+pub use compare::{Allowance, Comparison, ProposedPolicies, compare};
 pub use decision::{Decision, Reason, decide};
 pub use declassification::{Declassification, ProposedDeclassification, declassified};
-pub use duties::{
-    Assignment, FOR_THEMSELVES, Group, HeldRole, Identity, Roster, Side, TOXIC_PAIRS, ToxicCombination, ToxicPair,
-    forbidden_pairs,
-};
+pub use duties::{FOR_THEMSELVES, Identity, forbidden_pairs};
 pub use error::IamError;
+pub use explain::{ExplainedFeature, ExplainedTag, Explanation, Need, Remedy, Requestable, explain, remedy};
 pub use grants::{GRANT_SPAN_MAX, Grant, GrantIndex};
 pub use level::{Level, Withheld};
 pub use masking::{MASKED_CHARS_MAX, Tokeniser, masked};

@@ -1,17 +1,19 @@
 //! The access policies: parsed, checked against their schema, and refused when they permit without saying to whom.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Effect, EntityTypeName, Policy, PolicyId, PolicySet, PrincipalConstraint,
-    ResourceConstraint, Schema, ValidationMode, Validator,
+    ActionConstraint, Authorizer, Effect, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet,
+    PrincipalConstraint, ResourceConstraint, Schema, ValidationMode, Validator,
 };
 use creta_model::EnvironmentClass;
+use serde_json::Value as Json;
 
-use crate::{IamError, PrincipalKey, Role};
+use crate::{Action, DeviceTrust, IamError, Level, PrincipalKey, Role};
 
 pub(crate) const SCHEMA: &str = include_str!("../policies/creta.cedarschema");
 pub(crate) const BUILT_IN: [&str; 4] = [
@@ -34,10 +36,29 @@ pub struct Policies {
     pub(crate) set: PolicySet,
     pub(crate) authorizer: Authorizer,
     pub(crate) types: Types,
+    actions: Entities,
+    slices: HashMap<(PrincipalKind, &'static str), OnceLock<PolicySet>>,
     class: EnvironmentClass,
     notes: HashMap<String, Notes>,
     all: AtomicU64,
     own: [AtomicU64; STRIPES],
+}
+
+/// Kinds of principals that policies tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PrincipalKind {
+    Administrator,
+    ServiceAccount,
+    Person,
+}
+
+/// What the policies are asked about one feature, and what a yes gives of it.
+pub(crate) const FEATURE_QUESTIONS: [(&str, Level); 3] =
+    [("feature.return", Level::Allow), ("feature.return-masked", Level::Masked), ("feature.use", Level::Internal)];
+
+/// Everything that the policies can be asked: each action, and the questions about a feature.
+pub(crate) fn questions() -> impl Iterator<Item = &'static str> {
+    Action::ALL.iter().map(|action| action.as_str()).chain(FEATURE_QUESTIONS.map(|(question, _)| question))
 }
 
 /// What the annotations of a policy say.
@@ -70,7 +91,7 @@ impl Policies {
     /// a built-in permit takes its place. Built-in forbids stay, whatever is added.
     ///
     /// Refused are policies without `@id`, policies that do not agree with the schema, an id that is there already, and a
-    /// permit that leaves open who, what or where: a wildcard permits what nobody thought of.
+    /// permit that leaves open who, what or where, and policies that name somebody or some place.
     pub fn parse_with(custom: &str) -> Result<Self, IamError> {
         let custom = named(custom)?;
         let mut all = Vec::new();
@@ -85,6 +106,7 @@ impl Policies {
         }
         all.extend(custom);
         all.iter().try_for_each(require_no_wildcard)?;
+        all.iter().try_for_each(require_nobody_named)?;
         Self::of(SCHEMA, all)
     }
 
@@ -127,7 +149,11 @@ impl Policies {
             person: name("Creta::Person")?,
             action: name("Creta::Action")?,
         };
+        let kinds = [PrincipalKind::Administrator, PrincipalKind::ServiceAccount, PrincipalKind::Person];
+        let slices = kinds.into_iter().flat_map(|kind| questions().map(move |asked| ((kind, asked), OnceLock::new())));
         Ok(Self {
+            slices: slices.collect(),
+            actions: schema.action_entities().map_err(refused)?,
             schema,
             set,
             authorizer: Authorizer::new(),
@@ -137,6 +163,58 @@ impl Policies {
             all: AtomicU64::new(0),
             own: [const { AtomicU64::new(0) }; STRIPES],
         })
+    }
+
+    /// The policies that can have a say when principals of that kind ask for `action`, by what stands before their conditions.
+    /// Others never apply, so leaving them out changes no answer and spares most of the time.
+    pub(crate) fn slice(&self, kind: PrincipalKind, action: &'static str) -> &PolicySet {
+        let slice = self.slices.get(&(kind, action)).expect("all kinds and questions have a slice");
+        slice.get_or_init(|| {
+            let policies = self.set.policies().filter(|policy| self.can_apply(policy, kind, action));
+            PolicySet::from_policies(policies.cloned()).expect("a part of a set is a set")
+        })
+    }
+
+    fn can_apply(&self, policy: &Policy, kind: PrincipalKind, action: &str) -> bool {
+        let own = match kind {
+            PrincipalKind::Administrator => &self.types.administrator,
+            PrincipalKind::ServiceAccount => &self.types.service_account,
+            PrincipalKind::Person => &self.types.person,
+        };
+        let of_kind = match policy.principal_constraint() {
+            PrincipalConstraint::Is(kind) | PrincipalConstraint::IsIn(kind, _) => kind == *own,
+            PrincipalConstraint::Any | PrincipalConstraint::In(_) | PrincipalConstraint::Eq(_) => true,
+        };
+        let asked = EntityUid::from_type_name_and_id(self.types.action.clone(), EntityId::new(action));
+        let is_in = |group: &EntityUid| *group == asked || self.actions.is_ancestor_of(group, &asked);
+        of_kind
+            && match policy.action_constraint() {
+                ActionConstraint::Any => true,
+                ActionConstraint::Eq(action) => action == asked,
+                ActionConstraint::In(groups) => groups.iter().any(is_in),
+            }
+    }
+
+    /// Texts that conditions compare with: tags and purposes, without the words for classes and devices.
+    pub(crate) fn words(&self) -> Result<BTreeSet<String>, IamError> {
+        let mut words = BTreeSet::new();
+        for policy in self.set.policies() {
+            collect_texts(&policy.to_json().map_err(refused)?["conditions"], &mut words);
+        }
+        let classes = EnvironmentClass::ALL.iter().map(|class| class.as_str());
+        let known: Vec<&str> = classes.chain(DeviceTrust::ALL.iter().map(|device| device.as_str())).collect();
+        words.retain(|word| !known.contains(&word.as_str()));
+        Ok(words)
+    }
+
+    /// Whether any condition looks at this attribute.
+    pub(crate) fn mentions(&self, attribute: &str) -> Result<bool, IamError> {
+        for policy in self.set.policies() {
+            if mentions(&policy.to_json().map_err(refused)?["conditions"], attribute) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The role whose people a policy is about, if it is about one.
@@ -214,6 +292,59 @@ fn require_no_wildcard(policy: &Policy) -> Result<(), IamError> {
     match open.iter().find(|(_, open)| *open) {
         None => Ok(()),
         Some((what, _)) => Err(IamError::Wildcard { policy: policy.id().to_string(), open: what }),
+    }
+}
+
+fn collect_texts(json: &Json, texts: &mut BTreeSet<String>) {
+    match json {
+        Json::Object(members) => {
+            if let Some(text) = members.get("Value").and_then(Json::as_str) {
+                texts.insert(text.to_owned());
+            }
+            members.values().for_each(|member| collect_texts(member, texts));
+        }
+        Json::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        _ => {}
+    }
+}
+
+fn mentions(json: &Json, attribute: &str) -> bool {
+    match json {
+        Json::Object(members) => {
+            members.get("attr").and_then(Json::as_str) == Some(attribute)
+                || members.values().any(|member| mentions(member, attribute))
+        }
+        Json::Array(items) => items.iter().any(|item| mentions(item, attribute)),
+        _ => false,
+    }
+}
+
+/// Policies speak of roles, actions and kinds of place. One that names a person, a tenant or a pattern would be a grant in
+/// disguise, and its effect could not be compared.
+fn require_nobody_named(policy: &Policy) -> Result<(), IamError> {
+    let json = policy.to_json().map_err(refused)?;
+    let heads = ["principal", "action", "resource"].map(|part| &json[part]);
+    if heads.into_iter().chain([&json["conditions"]]).any(names_somebody) {
+        return Err(IamError::Named { policy: policy.id().to_string() });
+    }
+    Ok(())
+}
+
+fn names_somebody(json: &Json) -> bool {
+    const KINDS: [&str; 3] = ["Creta::Role", "Creta::Granted", "Creta::Action"];
+    let is_kind = |entity: &Json| entity["type"].as_str().is_some_and(|kind| KINDS.contains(&kind));
+    let is_path = |json: &Json| matches!(json["."]["attr"].as_str(), Some("home" | "path"));
+    match json {
+        Json::Object(members) => members.iter().any(|(key, member)| match key.as_str() {
+            "like" => true,
+            "entity" | "__entity" => !is_kind(member),
+            "entities" => !member.as_array().is_some_and(|entities| entities.iter().all(is_kind)),
+            // A path is compared with another path, never with the name of one.
+            "left" | "right" if is_path(member) => !(is_path(&json["left"]) && is_path(&json["right"])),
+            _ => names_somebody(member),
+        }),
+        Json::Array(items) => items.iter().any(names_somebody),
+        _ => false,
     }
 }
 

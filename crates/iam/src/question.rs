@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Request, RestrictedExpression, Schema,
+};
 use creta_model::{Environment, EnvironmentClass, Scope};
 
-use crate::policies::{Policies, Types};
+use crate::policies::{Policies, PrincipalKind, Types};
 use crate::{Person, Place, Principal, PrincipalId, Purpose, Reason, Role, Seal, is_reserved};
 
 /// One principal at one place, made once and asked about several actions and features.
@@ -13,6 +15,7 @@ pub(crate) struct Question<'a> {
     policies: &'a Policies,
     who: EntityUid,
     what: EntityUid,
+    kind: PrincipalKind,
     entities: Entities,
     class: EnvironmentClass,
     purpose: Option<&'a Purpose>,
@@ -32,15 +35,40 @@ impl<'a> Question<'a> {
         let what = add_place(&mut entities, types, place)?;
         let entities = Entities::from_entities(entities.into_values(), Some(&policies.schema)).ok()?;
         let own = principal.person().map_or(EnvironmentClass::Development, |person| person.standing().class);
-        Some(Self { policies, who, what, entities, class: own.max(policies.class()), purpose })
+        let kind = match principal {
+            Principal::Administrator { .. } => PrincipalKind::Administrator,
+            Principal::ServiceAccount { .. } => PrincipalKind::ServiceAccount,
+            Principal::Person(_) => PrincipalKind::Person,
+        };
+        Some(Self { kind, policies, who, what, entities, class: own.max(policies.class()), purpose })
+    }
+
+    /// The same principal and place under other circumstances, exactly these.
+    pub(crate) fn set_circumstances(&mut self, class: EnvironmentClass, purpose: Option<&'a Purpose>) {
+        (self.class, self.purpose) = (class, purpose);
     }
 
     /// What the policies say about `action`, on features of these tags, with the ids of those that decided.
-    pub(crate) fn ask(&self, action: &str, tags: &BTreeSet<&str>) -> (Reason, Vec<String>) {
-        let Some(request) = self.request(action, tags) else {
+    pub(crate) fn ask(&self, action: &'static str, tags: &BTreeSet<&str>) -> (Reason, Vec<String>) {
+        self.ask_policies(self.policies, action, tags)
+    }
+
+    /// As [`ask`](Self::ask), of other policies of the same schema.
+    pub(crate) fn ask_policies(
+        &self,
+        policies: &Policies,
+        action: &'static str,
+        tags: &BTreeSet<&str>,
+    ) -> (Reason, Vec<String>) {
+        self.ask_set(policies.slice(self.kind, action), action, tags)
+    }
+
+    /// As [`ask`](Self::ask), of any set of policies.
+    pub(crate) fn ask_set(&self, set: &PolicySet, action: &str, tags: &BTreeSet<&str>) -> (Reason, Vec<String>) {
+        let Some(request) = self.request(action, tags, None) else {
             return (Reason::Unanswerable, Vec::new());
         };
-        let response = self.policies.authorizer.is_authorized(&request, &self.policies.set, &self.entities);
+        let response = self.policies.authorizer.is_authorized(&request, set, &self.entities);
         let mut deciding: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
         deciding.sort();
         let reason = match response.decision() {
@@ -53,7 +81,9 @@ impl<'a> Question<'a> {
         (reason, deciding)
     }
 
-    fn request(&self, action: &str, tags: &BTreeSet<&str>) -> Option<Request> {
+    /// Not checked against the schema unless one is given: that every question conforms is a test's matter, and checking each
+    /// would take as long as answering it.
+    pub(crate) fn request(&self, action: &str, tags: &BTreeSet<&str>, schema: Option<&Schema>) -> Option<Request> {
         let tags = RestrictedExpression::new_set(tags.iter().map(|tag| text(tag)));
         let mut context = vec![("tags".to_owned(), tags), ("class".to_owned(), text(self.class.as_str()))];
         if let Some(purpose) = self.purpose {
@@ -61,7 +91,7 @@ impl<'a> Question<'a> {
         }
         let context = Context::from_pairs(context).ok()?;
         let action = uid(&self.policies.types.action, action);
-        Request::new(self.who.clone(), action, self.what.clone(), context, Some(&self.policies.schema)).ok()
+        Request::new(self.who.clone(), action, self.what.clone(), context, schema).ok()
     }
 }
 

@@ -1,0 +1,177 @@
+//! Why a decision came out as it did, and what a person could ask for where it was a refusal.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    Assurance, Decision, DeviceTrust, GrantId, HeldGrant, Level, Person, Place, Policies, Principal, Reason, Role,
+    Standing, Withheld, decide,
+};
+
+/// Why a decision came out as it did, for `creta access explain` and the page. Holds names only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// Short stable word: `permitted`, `not-permitted`.
+    pub reason: &'static str,
+    /// The policies that decided, in order.
+    pub policies: Vec<String>,
+    /// The grants a permission rests on.
+    pub grants: Vec<HeldGrant>,
+    /// The commitment that a refusal keeps.
+    pub commitment: Option<&'static str>,
+    /// What of each feature asked for is given, in the order of names. Empty when the action itself is denied.
+    pub features: Vec<ExplainedFeature>,
+    /// What the person could do about a refusal; `None` when nothing would help, and when there is nothing to help.
+    pub remedy: Option<Remedy>,
+}
+
+/// What is given of one feature, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExplainedFeature {
+    /// The feature.
+    pub feature: String,
+    /// What is given of it.
+    pub level: Level,
+    /// Its tags in order, each with the path from the feature to the one that has the tag by itself.
+    pub tags: Vec<ExplainedTag>,
+}
+
+/// Why a feature carries a tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExplainedTag {
+    /// The tag.
+    pub tag: String,
+    /// From the feature itself to the one that has the tag; the feature alone if it is its own.
+    pub path: Vec<String>,
+}
+
+/// What would turn a refusal into a permission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remedy {
+    /// A role on a place to ask for; `None` if they have what they need in that respect.
+    pub grant: Option<Requestable>,
+    /// What the sign-in lacks beside it.
+    pub needs: Vec<Need>,
+}
+
+/// A role on a place that can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Requestable {
+    /// The role.
+    pub role: Role,
+    /// Where.
+    pub place: Place,
+}
+
+/// What a sign-in lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// To sign in again with an authenticator that checks who holds it.
+    UserVerification,
+    /// To come from an enrolled device with a key in hardware, whose posture is fresh and good.
+    TrustedDevice,
+}
+
+impl fmt::Display for Requestable {
+    /// The command to paste, with the reason and the ticket left to fill in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "creta access request --role {} --env {}", self.role, self.place.environment())?;
+        if let Some(scope) = self.place.scope() {
+            write!(f, " --tenant {}", scope.tenant)?;
+        }
+        f.write_str(" --reason \"...\" --ticket ...")
+    }
+}
+
+/// Explains a decision. `path` gives, for a feature and a tag that it carries, the features from it to where the tag is from
+/// (`Registry::tag_paths`); where it knows none, the feature stands alone.
+///
+/// Asks the policies a few dozen questions when the decision is a refusal: some milliseconds, so not for every request.
+pub fn explain(
+    policies: &Policies,
+    decision: &Decision,
+    path: impl Fn(&str, &str) -> Option<Vec<String>>,
+) -> Explanation {
+    let features = decision.resource().feature_set().iter().filter_map(|(feature, tags)| {
+        let level = decision.level_of(feature)?;
+        let explained = |tag: &str| ExplainedTag {
+            tag: tag.to_owned(),
+            path: path(feature, tag).unwrap_or_else(|| vec![feature.to_owned()]),
+        };
+        Some(ExplainedFeature { feature: feature.to_owned(), level, tags: tags.map(explained).collect() })
+    });
+    Explanation {
+        allowed: decision.is_allowed(),
+        reason: decision.reason().as_str(),
+        policies: decision.policies().to_vec(),
+        grants: decision.grants().to_vec(),
+        commitment: decision.commitment(),
+        features: features.collect(),
+        remedy: remedy(policies, decision),
+    }
+}
+
+/// What the person could do about a refusal: the least of it. A better sign-in alone if that is enough, else the role that
+/// may do the fewest things, on the narrowest place. `None` for programs, for what is out of reach, and where no role of
+/// people would be allowed to.
+pub fn remedy(policies: &Policies, decision: &Decision) -> Option<Remedy> {
+    let hopeless = matches!(
+        decision.reason(),
+        Reason::Permitted | Reason::OtherTenant | Reason::OtherEnvironment | Reason::ControlPlane
+    );
+    let person = decision.principal().person().filter(|_| !hopeless)?;
+    let asked = decision.resource().place();
+    let places = [Some(asked.clone()), Some(person.home().clone()).filter(|home| home != asked && home.covers(asked))];
+    let grants = places.into_iter().flatten().flat_map(|place| {
+        Role::OF_PEOPLE.iter().map(move |role| Some(Requestable { role: *role, place: place.clone() }))
+    });
+    let mut candidates: Vec<Option<Requestable>> = [None].into_iter().chain(grants).collect();
+    // Stable: among roles of equal breadth the order of the documentation, and the place asked about before a wider one.
+    candidates.sort_by_key(|grant| {
+        grant.as_ref().map(|grant| (grant.place != *asked, crate::Identity::Person(grant.role).may().len()))
+    });
+    let grant = candidates.into_iter().find(|grant| {
+        let best = with(person, grant.as_ref(), DeviceTrust::Trusted, true);
+        decide(policies, &best, decision.action(), decision.resource()).is_allowed()
+    })?;
+    let standing = person.standing().assurance;
+    let allowed = |device: DeviceTrust, verified: bool| {
+        let who = with(person, grant.as_ref(), device, verified);
+        decide(policies, &who, decision.action(), decision.resource()).is_allowed()
+    };
+    let mut needs = Vec::new();
+    if !standing.user_verified && !allowed(DeviceTrust::Trusted, false) {
+        needs.push(Need::UserVerification);
+    }
+    if standing.device != DeviceTrust::Trusted && !allowed(standing.device, true) {
+        needs.push(Need::TrustedDevice);
+    }
+    Some(Remedy { grant, needs })
+}
+
+/// The person as they would be with that grant and that assurance.
+fn with(person: &Person, grant: Option<&Requestable>, device: DeviceTrust, user_verified: bool) -> Principal {
+    let Standing { roles, mut grants, assurance, class } = person.standing().clone();
+    if let Some(Requestable { role, place }) = grant {
+        let id = GrantId::parse("asked-for").expect("a valid id");
+        grants.insert(HeldGrant { id, role: *role, place: place.clone() });
+    }
+    let assurance = Assurance { user_verified, device, ..assurance };
+    let standing = Standing { roles, grants, assurance, class };
+    Principal::Person(Person::new(person.id().clone(), person.home().clone(), standing))
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tags: Vec<String> = self.tags.iter().map(|tag| format!("`{tag}`")).collect();
+        write!(f, "`{}` is tagged {}", self.feature, tags.join(", "))?;
+        match self.level {
+            Level::Internal => f.write_str(" and may feed other features, but is not returned"),
+            _ => f.write_str(" and is withheld"),
+        }
+    }
+}

@@ -123,8 +123,10 @@ mod tests {
     use super::*;
 
     fn secrets() -> Vec<String> {
-        let mut all: Vec<String> =
-            SECRETS.iter().map(|(prefix, least, _)| format!("{prefix}{}", "aB3dE6gH".repeat(8)[..*least].to_owned())).collect();
+        let mut all: Vec<String> = SECRETS
+            .iter()
+            .map(|(prefix, least, _)| format!("{prefix}{}", "aB3dE6gH".repeat(8)[..*least].to_owned()))
+            .collect();
         all.push("-----BEGIN EC PRIVATE KEY-----\nMHc".to_owned());
         all.push("-----BEGIN PRIVATE KEY-----".to_owned());
         all.push("-----BEGIN PGP PRIVATE KEY BLOCK-----".to_owned());
@@ -134,13 +136,22 @@ mod tests {
     #[test]
     fn attack_ch22_secrets_are_known_wherever_they_stand_in_a_text() {
         for secret in secrets() {
-            for text in [secret.clone(), format!("use {secret} to ask"), format!("key={secret}"), format!("(\"{secret}\")")] {
+            for text in
+                [secret.clone(), format!("use {secret} to ask"), format!("key={secret}"), format!("(\"{secret}\")")]
+            {
                 assert!(secret_in(&text).is_some(), "{text}");
             }
         }
         for good in [
-            "", "AKIA", "the prefix `creta_sk_` marks secrets", "creta_sk_short", "MAKIAABCDEFGHIJKLMNOP", "ghp_",
-            "a public key: -----BEGIN PUBLIC KEY-----", "sv=2020", "taskAIzation",
+            "",
+            "AKIA",
+            "the prefix `creta_sk_` marks secrets",
+            "creta_sk_short",
+            "MAKIAABCDEFGHIJKLMNOP",
+            "ghp_",
+            "a public key: -----BEGIN PUBLIC KEY-----",
+            "sv=2020",
+            "taskAIzation",
         ] {
             assert_eq!(secret_in(good), None, "{good}");
         }
@@ -150,7 +161,8 @@ mod tests {
     fn attack_ch22_a_secret_in_any_text_of_a_definition_is_refused_without_being_repeated() {
         let secret = &secrets()[0];
         let graph = |place: &str, value: Value| {
-            let mut feature = json!({"name": "city", "type": {"kind": "str"}, "location": {"file": "shop.py", "line": 7}});
+            let mut feature =
+                json!({"name": "city", "type": {"kind": "str"}, "location": {"file": "shop.py", "line": 7}});
             feature[place] = value;
             json!({"entities": [{"name": "User", "features": [feature], "location": {"file": "shop.py", "line": 1}}]})
         };

@@ -66,7 +66,9 @@ impl Shared {
                 "environment/account-reused",
                 format!("environment `{other}` lives in the same account (CH-27)"),
             )
-            .with_help("give each environment an account or project of its own, and name it as `account` in `config.toml`"),
+            .with_help(
+                "give each environment an account or project of its own, and name it as `account` in `config.toml`",
+            ),
             Self::Id => Problem::new(
                 "environment/id-reused",
                 "another environment has the same id, with another root key, account, name or class (CH-27)",
@@ -104,7 +106,9 @@ pub(crate) fn load_known(files: &[PathBuf]) -> Result<Vec<EnvironmentFingerprint
         let unusable = |reason: String| {
             Problem::new("environment/known", format!("the known environments cannot be read: {reason}"))
                 .with_note("file", file.display().to_string(), None)
-                .with_help("name a file with what `creta keys fingerprint` prints with `--json`, one line per environment")
+                .with_help(
+                    "name a file with what `creta keys fingerprint` prints with `--json`, one line per environment",
+                )
         };
         let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
         let before = known.len();
@@ -265,7 +269,9 @@ mod tests {
         fs::write(&file, format!("{}\n{}\n", line("staging-00"), line("staging-01"))).expect("written");
         assert_eq!(load_known(std::slice::from_ref(&file)).expect("read").len(), 2);
         let good = line("staging-00");
-        for bad in [String::new(), "{}".to_owned(), good[1..].to_owned(), good.replace("environment/1", "environment/2")] {
+        for bad in
+            [String::new(), "{}".to_owned(), good[1..].to_owned(), good.replace("environment/1", "environment/2")]
+        {
             fs::write(&file, &bad).expect("written");
             assert_eq!(load_known(std::slice::from_ref(&file)).expect_err(&bad).code, "environment/known");
         }

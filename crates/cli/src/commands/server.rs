@@ -38,8 +38,14 @@ pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result
                 },
                 demonstration,
             });
-            let mut options =
-                InitOptions { class, account, known_environments: known, organisation, security_contacts: security_contact, ..InitOptions::default() };
+            let mut options = InitOptions {
+                class,
+                account,
+                known_environments: known,
+                organisation,
+                security_contacts: security_contact,
+                ..InitOptions::default()
+            };
             if let Some(listen) = listen {
                 options.listen = listen;
             }

@@ -110,8 +110,7 @@ pub enum ComponentRole {
 
 impl ComponentRole {
     /// All roles.
-    pub const ALL: [ComponentRole; 5] =
-        [Self::Witness, Self::Monitor, Self::Intake, Self::Worker, Self::Collector];
+    pub const ALL: [ComponentRole; 5] = [Self::Witness, Self::Monitor, Self::Intake, Self::Worker, Self::Collector];
 
     /// The word on the command line and in files.
     pub const fn as_str(self) -> &'static str {

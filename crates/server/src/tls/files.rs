@@ -30,13 +30,8 @@ const CHAIN_MAX: usize = 10;
 const RSA_BITS_MIN: usize = 2_048;
 
 /// Signatures over MD2, MD5 and SHA-1: RSA's (RFC 8017), ECDSA's (RFC 3279), DSA's.
-const BROKEN_DIGESTS: [&str; 5] = [
-    "1.2.840.113549.1.1.2",
-    "1.2.840.113549.1.1.4",
-    "1.2.840.113549.1.1.5",
-    "1.2.840.10045.4.1",
-    "1.2.840.10040.4.3",
-];
+const BROKEN_DIGESTS: [&str; 5] =
+    ["1.2.840.113549.1.1.2", "1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.10040.4.3"];
 
 /// Where a certificate that others issued is found. Paths are relative to the data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,8 +102,9 @@ pub(super) fn check(bytes: &Bytes, names: &[String], now: Instant) -> Result<Loa
     if chain.is_empty() || chain.len() > CHAIN_MAX {
         return Err(format!("the chain holds {} certificates; it takes 1 to {CHAIN_MAX}", chain.len()));
     }
-    let key = PrivateKeyDer::from_pem_slice(&bytes.key)
-        .map_err(|_| "the key file holds no private key in PEM form (PKCS #8, PKCS #1 or SEC 1, not encrypted)".to_owned())?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes.key).map_err(|_| {
+        "the key file holds no private key in PEM form (PKCS #8, PKCS #1 or SEC 1, not encrypted)".to_owned()
+    })?;
     let parsed = chain
         .iter()
         .map(|der| X509Certificate::from_der(der).map(|(_, parsed)| parsed))
@@ -154,13 +150,17 @@ fn check_strength(certificate: &X509Certificate<'_>) -> Result<(), String> {
                 key.key_size()
             ));
         }
-        Ok(PublicKey::DSA(_)) | Err(_) => return Err(format!("the key of `{subject}` is of a kind that TLS has given up")),
+        Ok(PublicKey::DSA(_)) | Err(_) => {
+            return Err(format!("the key of `{subject}` is of a kind that TLS has given up"));
+        }
         Ok(_) => {}
     }
     // A root's own signature convinces nobody, so its strength does not matter.
     let self_signed = certificate.subject() == certificate.issuer();
     if !self_signed && BROKEN_DIGESTS.contains(&certificate.signature_algorithm.algorithm.to_id_string().as_str()) {
-        return Err(format!("`{subject}` is signed with a broken digest; have it issued again, with SHA-256 or better"));
+        return Err(format!(
+            "`{subject}` is signed with a broken digest; have it issued again, with SHA-256 or better"
+        ));
     }
     Ok(())
 }
@@ -199,7 +199,9 @@ fn check_path(chain: &[CertificateDer<'static>], parsed: &[X509Certificate<'_>],
     let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let verified = verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], now);
     verified.map(drop).map_err(|error| {
-        format!("the chain does not hold together: {error}; put the server's certificate first and each issuer after it")
+        format!(
+            "the chain does not hold together: {error}; put the server's certificate first and each issuer after it"
+        )
     })
 }
 
@@ -215,9 +217,7 @@ fn first_name(leaf: &X509Certificate<'_>) -> Option<ServerName<'static>> {
 
 fn holds_address(leaf: &X509Certificate<'_>) -> bool {
     let names = leaf.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| {
-        names.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(_)))
-    })
+    names.is_some_and(|names| names.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(_))))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

@@ -79,9 +79,8 @@ pub(crate) fn server_config(
     certificates: Arc<Certificates>,
     clients: Option<Arc<EnvironmentVerifier>>,
 ) -> Result<Arc<ServerConfig>, ServerError> {
-    let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(VERSIONS)
-        .map_err(refused)?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(VERSIONS).map_err(refused)?;
     let builder = match clients {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),

@@ -101,7 +101,8 @@ impl Client {
 /// Whether an address is of a server that is spoken to over TLS, and names nothing else besides.
 pub(crate) fn is_https(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
-    let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
+    let named =
+        uri.authority().is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
     uri.scheme_str() == Some("https") && named
 }
 
@@ -155,7 +156,9 @@ pub(crate) fn handshake(url: &str, ca: &[u8], limit: Duration) -> Handshake {
     match ended {
         Ok(()) => Handshake::Agreed {
             version: connection.protocol_version().map_or_else(String::new, |version| format!("{version:?}")),
-            suite: connection.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+            suite: connection
+                .negotiated_cipher_suite()
+                .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
         },
         Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::InvalidCertificate(reason)) => Handshake::NotTrusted(format!("{reason:?}")),
@@ -187,8 +190,17 @@ mod tests {
             assert!(is_https(good), "{good}");
         }
         for bad in [
-            "http://w1", "w1:7444", "https:/w1", "https://", "ftp://w1", "https://user@w1", " https://w1", "httpsx://w1",
-            "https://good@evil", "//w1", "",
+            "http://w1",
+            "w1:7444",
+            "https:/w1",
+            "https://",
+            "ftp://w1",
+            "https://user@w1",
+            " https://w1",
+            "httpsx://w1",
+            "https://good@evil",
+            "//w1",
+            "",
         ] {
             assert!(!is_https(bad), "{bad}");
         }

@@ -43,8 +43,7 @@ impl WitnessClient {
                 .with_help("name the `tls/ca.pem` of the witness's data folder, or a copy of it")
         };
         let pem = std::fs::read(ca).map_err(|error| unusable(error.to_string()))?;
-        let outbound =
-            Outbound { ca: &pem, connect: Some(CONNECT_TIME_MAX), whole: TIME_MAX, shows: None, at: None };
+        let outbound = Outbound { ca: &pem, connect: Some(CONNECT_TIME_MAX), whole: TIME_MAX, shows: None, at: None };
         let client = outbound.client().map_err(unusable)?;
         Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use creta_model::{Environment, EnvironmentClass};
 use creta_server::{
-    ComponentReport, ComponentRole, InitOptions, ServeOptions, add_component, fingerprint, init, revoke_component, start,
+    ComponentReport, ComponentRole, InitOptions, ServeOptions, add_component, fingerprint, init, revoke_component,
+    start,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
@@ -347,8 +348,11 @@ fn attack_ch27_a_second_environment_is_not_made_with_what_the_first_has() {
     init(&prod, &environment("prod"), &InitOptions { account: account.clone(), ..options() }).expect("made");
     let known = place.path().join("prod.json");
     std::fs::write(&known, serde_json::to_vec(&fingerprint(&prod).expect("there")).expect("JSON")).expect("written");
-    let with = |root_key: Option<PathBuf>, account| {
-        InitOptions { root_key, account, known_environments: vec![known.clone()], ..options() }
+    let with = |root_key: Option<PathBuf>, account| InitOptions {
+        root_key,
+        account,
+        known_environments: vec![known.clone()],
+        ..options()
     };
     let root_key = Some(prod.join("root.key"));
     let Err(error) = init(&staging, &environment("staging"), &with(root_key, None)) else { panic!("made") };
@@ -466,7 +470,12 @@ fn attack_ch25_the_probe_sees_that_every_foreign_credential_is_refused() {
     assert_eq!(ran["ran"][0]["outcome"], "pass", "{ran}");
     assert_eq!(ran["ran"][0]["subjects"], 5);
     let reasons: Vec<String> = turned_away(&server).into_iter().map(|(what, why)| format!("{what} {why}")).collect();
-    for expected in ["certificate other-authority", "certificate other-environment", "certificate revoked", "token other-environment"] {
+    for expected in [
+        "certificate other-authority",
+        "certificate other-environment",
+        "certificate revoked",
+        "token other-environment",
+    ] {
         assert!(reasons.contains(&expected.to_owned()), "{expected}: {reasons:?}");
     }
 }

@@ -38,9 +38,11 @@ impl Check for EnvironmentIdentity {
         let (own, known) = known(world)?;
         let others = known.iter().filter(|other| **other != own).count();
         if others == 0 {
-            return Err("no other environment is known; hand this one their fingerprints (`creta keys fingerprint`) and \
+            return Err(
+                "no other environment is known; hand this one their fingerprints (`creta keys fingerprint`) and \
                         name the files as `known_environments` in `config.toml`"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let seen = compare(&own, &known);
         Ok(seen.raw(json!({ "known": known.len(), "account_named": own.account.is_some() })))
@@ -97,9 +99,7 @@ impl Check for TenantStores {
         let control = &world.app.control;
         let tenants: BTreeSet<String> = control.tenants().iter().map(|tenant| tenant.tenant.to_string()).collect();
         let subject = |name: &str| match TenantId::parse(name) {
-            Ok(tenant) => {
-                world.app.trust.subject_of(control, &Scope::new(tenant, control.environment().clone()))
-            }
+            Ok(tenant) => world.app.trust.subject_of(control, &Scope::new(tenant, control.environment().clone())),
             Err(_) => "store:unknown".to_owned(),
         };
         let mut seen = Seen::default();

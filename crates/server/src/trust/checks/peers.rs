@@ -128,7 +128,8 @@ impl Check for ForeignPeers {
 
     /// A certificate of this environment, let in, looked at as if it were foreign.
     fn notices_planted_fault(&self, world: &World<'_>) -> Result<bool, String> {
-        let own = issue(&authority(world)?, world, world.app.control.environment_id(), world.app.control.environment())?;
+        let own =
+            issue(&authority(world)?, world, world.app.control.environment_id(), world.app.control.environment())?;
         let admitted = Admitted::new(world, &own);
         let seen = try_all(world, &[("planted", Attempt::Certificate(own))]);
         drop(admitted);
@@ -156,8 +157,14 @@ impl Check for ForeignPeers {
             Ok::<_, String>(Attempt::Token(tokens.issue("admin", None, 0)))
         };
         let attempts = [
-            ("certificate-of-an-authority-of-the-same-name", Attempt::Certificate(issue(&same_name, world, id, environment)?)),
-            ("certificate-of-another-environment", Attempt::Certificate(issue(&authority(world)?, world, id, &elsewhere)?)),
+            (
+                "certificate-of-an-authority-of-the-same-name",
+                Attempt::Certificate(issue(&same_name, world, id, environment)?),
+            ),
+            (
+                "certificate-of-another-environment",
+                Attempt::Certificate(issue(&authority(world)?, world, id, &elsewhere)?),
+            ),
             ("certificate-of-nobody", Attempt::Certificate(issue(&authority(world)?, world, id, environment)?)),
             ("token-of-another-environment", token(&elsewhere, "elsewhere-00")?),
             ("token-by-another-key", token(environment, id)?),

@@ -175,3 +175,122 @@ impl fmt::Display for Withheld {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use creta_model::{Environment, EnvironmentClass, Scope};
+
+    use super::*;
+    use crate::{Action, FeatureSet, PrincipalId, Resource, Seal};
+
+    const SURE: Assurance = Assurance { user_verified: true, device: DeviceTrust::Trusted, seal: Seal::Intact };
+
+    fn scope() -> Scope {
+        Scope::parse("acme", "prod").expect("valid")
+    }
+
+    fn person(home: Place, roles: &[Role], assurance: Assurance, class: EnvironmentClass) -> Principal {
+        let standing = Standing { roles: roles.iter().copied().collect(), assurance, ..Standing::none(class) };
+        Principal::Person(Person::new(PrincipalId::parse("ana").expect("valid"), home, standing))
+    }
+
+    fn remedy_of(who: &Principal, action: Action, resource: &Resource) -> Option<Remedy> {
+        let policies = Policies::load().expect("valid");
+        remedy(&policies, &decide(&policies, who, action, resource))
+    }
+
+    #[test]
+    fn a_refusal_names_the_least_role_that_helps() {
+        let class = EnvironmentClass::Production;
+        let ana = person(Place::Scope(scope()), &[Role::Developer], SURE, class);
+        let helps = |action| {
+            let remedy = remedy_of(&ana, action, &Resource::scope(scope())).expect("a role would help");
+            (remedy.grant.expect("a role is missing").to_string(), remedy.needs)
+        };
+        let command = |role: &str| {
+            (
+                format!("creta access request --role {role} --env prod --tenant acme --reason \"...\" --ticket ..."),
+                vec![],
+            )
+        };
+        assert_eq!(helps(Action::Query), command("viewer"));
+        assert_eq!(helps(Action::Train), command("data-scientist"));
+        assert_eq!(helps(Action::Deploy), command("developer"));
+        assert_eq!(helps(Action::AuditRead), command("auditor"), "the one of five that may do the least");
+        assert_eq!(helps(Action::ServiceAccountCreate), command("operator"));
+    }
+
+    #[test]
+    fn what_a_sign_in_lacks_is_named_and_a_role_only_if_it_is_missing() {
+        let staff = Place::Environment(Environment::parse("prod").expect("valid"));
+        let environment = Resource::environment(Environment::parse("prod").expect("valid"));
+        let lax = Assurance { user_verified: false, device: DeviceTrust::LowAssurance, seal: Seal::Intact };
+        let both = vec![Need::UserVerification, Need::TrustedDevice];
+        let ask = |roles: &[Role], assurance, class, action| {
+            remedy_of(&person(staff.clone(), roles, assurance, class), action, &environment)
+        };
+        let (production, staging) = (EnvironmentClass::Production, EnvironmentClass::Staging);
+        let lead = &[Role::SecurityLead][..];
+        assert_eq!(
+            ask(lead, lax, production, Action::AccessApprove),
+            Some(Remedy { grant: None, needs: both.clone() }),
+            "the first grant has to come from somebody"
+        );
+        assert_eq!(
+            ask(lead, lax, staging, Action::PolicyApprove),
+            Some(Remedy { grant: None, needs: vec![Need::UserVerification] })
+        );
+        let remedy = ask(&[], lax, production, Action::TrustRead).expect("a role would help");
+        assert_eq!((remedy.grant.map(|grant| grant.role), remedy.needs), (Some(Role::Auditor), both));
+        let remedy = ask(&[], lax, staging, Action::TrustRead).expect("a role would help");
+        assert_eq!((remedy.grant.map(|grant| grant.role), remedy.needs), (Some(Role::Auditor), vec![]));
+    }
+
+    #[test]
+    fn there_is_no_remedy_where_nothing_may_help() {
+        let class = EnvironmentClass::Development;
+        let tenants = person(Place::Scope(scope()), &[], SURE, class);
+        let staff = person(Place::Environment(scope().environment), &[], SURE, class);
+        let program = Principal::service_account(PrincipalId::parse("etl").expect("valid"), scope(), Role::Reader);
+        let globex = Resource::scope(Scope::parse("globex", "prod").expect("valid"));
+        let own = Resource::scope(scope());
+        let secret = Resource::features(scope(), FeatureSet::new([("User.token", ["secret"])]));
+        for (what, who, action, resource) in [
+            ("another tenant", &tenants, Action::Query, &globex),
+            ("staff and data", &staff, Action::Query, &own),
+            ("staff and definitions of a tenant", &staff, Action::Deploy, &own),
+            ("a program", &program, Action::Deploy, &own),
+            ("a secret", &tenants, Action::Query, &secret),
+            ("what is allowed", &program, Action::Query, &own),
+        ] {
+            assert_eq!(remedy_of(who, action, resource), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_explanation_names_levels_and_where_tags_come_from() {
+        let policies = Policies::load().expect("valid");
+        let who = person(Place::Scope(scope()), &[Role::Viewer], SURE, EnvironmentClass::Development);
+        let features = FeatureSet::new([("User.age", vec![]), ("User.domain", vec!["pii"])]);
+        let decision = decide(&policies, &who, Action::Query, &Resource::features(scope(), features));
+        let path = |feature: &str, tag: &str| {
+            let known = (feature, tag) == ("User.domain", "pii");
+            known.then(|| ["User.domain", "User.email"].map(str::to_owned).into())
+        };
+        let json = serde_json::to_value(explain(&policies, &decision, path)).expect("serializes");
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "allowed": true, "reason": "permitted", "policies": ["viewer-of-scope"], "grants": [],
+                "commitment": null, "remedy": null,
+                "features": [
+                    {"feature": "User.age", "level": "allow", "tags": []},
+                    {"feature": "User.domain", "level": "masked",
+                     "tags": [{"tag": "pii", "path": ["User.domain", "User.email"]}]},
+                ],
+            })
+        );
+        let unknown = explain(&policies, &decision, |_, _| None);
+        assert_eq!(unknown.features[1].tags[0].path, ["User.domain"]);
+    }
+}

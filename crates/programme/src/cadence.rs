@@ -14,7 +14,7 @@ mod schedule;
 use creta_model::{Instant, Span};
 use serde::{Deserialize, Serialize};
 
-pub use completion::{Actor, COMPLETION_FORMAT, Completion};
+pub use completion::{Actor, COMPLETION_FORMAT, Completion, Confirmed};
 pub use schedule::Schedule;
 
 use crate::SubjectId;

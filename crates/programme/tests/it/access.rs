@@ -299,7 +299,6 @@ fn attack_ch17_documents_edited_where_they_are_stored_are_not_read() {
     assert_eq!(&Request::parse(&request.to_bytes()).expect("own form"), request);
     assert_eq!(&Grant::parse(&grant.to_bytes()).expect("own form"), grant);
 
-    type Edit<T> = (&'static str, fn(&mut T));
     let edits: &[Edit<Grant>] = &[
         ("longer", |g| g.expires = g.expires.plus(Span::hours(1))),
         ("longer by a microsecond", |g| g.expires = g.expires.plus(tick())),

@@ -132,7 +132,7 @@ fn attack_ch33_an_opening_edited_where_it_is_stored_is_not_read() {
     for whole in [&begin(60).expect("allowed"), &opening, &reviewed] {
         assert_eq!(&Opening::parse(&whole.to_bytes()).expect("own form"), whole);
     }
-    let edits: [(&str, fn(&mut Opening)); 9] = [
+    let edits: [Edit<Opening>; 9] = [
         ("longer", |o| o.minutes = 61),
         ("one half", |o| drop(o.halves.pop())),
         ("no half", |o| o.halves.clear()),

@@ -438,7 +438,7 @@ fn attack_ci24_a_campaign_edited_where_it_is_stored_is_not_read() {
     let mut world = World::of([identity("person:ana", "ana", "ben", "developer@prod/acme")]);
     world.keep("person:ana", "rita").expect("allowed");
     let campaign = world.campaign().clone();
-    let edits: [(&str, fn(&mut Campaign)); 5] = [
+    let edits: [Edit<Campaign>; 5] = [
         ("own decision", |c| c.lines[0].decision.as_mut().expect("decided").by = Some(person("ana-2=ana"))),
         ("decided by the giver", |c| c.lines[0].decision.as_mut().expect("decided").by = Some(person("ben"))),
         ("nobody in it", |c| c.lines.clear()),
@@ -451,7 +451,7 @@ fn attack_ci24_a_campaign_edited_where_it_is_stored_is_not_read() {
         assert!(Campaign::parse(&edited.to_bytes()).is_err(), "{what}");
     }
     let result = world.close().expect("usable").expect("closed");
-    let edits: [(&str, fn(&mut ReviewResult)); 3] = [
+    let edits: [Edit<ReviewResult>; 3] = [
         ("another sum", |r| r.kept = 2),
         ("an untried revocation", |r| (r.lines[0].verdict, r.kept, r.revoked) = (Verdict::Revoke, 0, 1)),
         ("hidden silence", |r| r.lines[0].by = None),

@@ -85,7 +85,7 @@ fn attack_r6_nobody_agrees_to_other_terms_than_they_saw() {
 
     let exception = approved(1, "CH-29", morning().plus(Span::days(1)));
     assert_eq!(Exception::parse(&exception.to_bytes()).expect("own form"), exception);
-    let edits: [(&str, fn(&mut Exception)); 6] = [
+    let edits: [Edit<Exception>; 6] = [
         ("longer", |e| e.terms.expires = e.terms.expires.plus(tick())),
         ("for something else", |e| e.terms.commitment = "CH-20".to_owned()),
         ("own approval", |e| e.decision.as_mut().expect("decided").by = person("ana-2=ana")),

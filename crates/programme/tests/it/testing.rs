@@ -46,6 +46,9 @@ pub(crate) fn place(text: &str) -> Place {
     }
 }
 
+/// A way to change a document where it is stored, and what it is called.
+pub(crate) type Edit<T> = (&'static str, fn(&mut T));
+
 pub(crate) const REASON: &str = "Deploy the corrected merchant risk resolver before the market opens";
 
 /// What `beneficiary` gets: a developer's rights on `prod/acme`.

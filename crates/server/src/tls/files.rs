@@ -349,7 +349,7 @@ pub(super) mod tests {
             let chain = std::fs::read(path).expect("there");
             let bytes = Bytes { chain, key: Zeroizing::new(good().1.into_bytes()) };
             let now = Instant::parse("2027-01-01T00:00:00Z").expect("valid");
-            let error = check(&bytes, &[], now).err().expect("refused");
+            let error = check(&bytes, &[], now).expect_err("refused");
             assert!(error.contains(says), "{says}: {error}");
         }
     }

@@ -16,17 +16,16 @@ const LEVELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/ia
 const HEADER: &str = "\
 # Who may do what. The local administrator and staff belong to environment `prod`; programs and tenants' own people belong to
 # tenant `acme` in `prod`. People are signed in with user verification from a trusted device.
-#   own           scope prod/acme                 environment  the control plane of `prod`
-#   other-tenant  scope prod/globex               other-plane  the control plane of `staging`
-#   other-env     scope staging/acme
-# Each cell is for development / production with the role for good / production with the role by grant, where these differ:
-# `allow`, or the reason of the denial with the commitment that it keeps.
+#   own           scope prod/acme          other-tenant  scope prod/globex          environment  the control plane of `prod`
+# `allow`: in every class of environment. `grant`: in class production only with the role by grant. `never there`: not in class
+# production, whatever is granted. `-`: denied. Actions that are not listed are denied everywhere, and so is everything in
+# another environment.
 ----
 ";
 
 const LEVELS_HEADER: &str = "\
 # What principals of tenant `acme` get of features, by tag and by class: allow, masked, internal (may feed other features, is
-# not returned) or deny. `-` where they may not ask at all. Staff and the local administrator may never ask. Tags flow along
+# not returned) or deny. `-` where they may not ask at all, which is so everywhere for all who are not listed. Tags flow along
 # lineage, `internal` apart.
 ----
 ";
@@ -141,31 +140,50 @@ fn places() -> [(&'static str, Resource); 5] {
 
 #[test]
 fn every_role_action_and_place_is_as_the_golden_table_says() {
-    let mut table = format!("{HEADER}{:<24}{:<24}", "who", "action");
-    for (place, _) in places() {
-        write!(table, "{place:<50}").expect("a string takes all");
-    }
+    let mut table = format!("{HEADER}{:<24}{:<24}{:<14}{:<14}environment\n", "who", "action", "own", "other-tenant");
     for (who, principal) in rows() {
+        let principals = CASES.map(|(class, by_grant)| (policies_by_class(class), principal(class, by_grant)));
         for action in Action::ALL {
-            table.truncate(table.trim_end().len());
-            write!(table, "\n{who:<24}{:<24}", action.as_str()).expect("a string takes all");
-            for (_, resource) in places() {
-                let outcomes = CASES.map(|(class, by_grant)| {
-                    let decision = decide(policies_by_class(class), &principal(class, by_grant), *action, &resource);
-                    match decision.commitment() {
-                        None => "allow".to_owned(),
-                        Some(commitment) => format!("{} {commitment}", decision.reason().as_str()),
-                    }
-                });
-                let cell = match outcomes.iter().all(|outcome| *outcome == outcomes[0]) {
-                    true => outcomes[0].clone(),
-                    false => outcomes.join(" / "),
-                };
-                write!(table, "{cell:<49} ").expect("a string takes all");
+            let cells = ["own", "other-tenant", "environment"].map(|shown| {
+                let (_, resource) = places().into_iter().find(|(place, _)| *place == shown).expect("one of them");
+                let allowed =
+                    principals.each_ref().map(|(policies, who)| decide(policies, who, *action, &resource).is_allowed());
+                match allowed {
+                    [true, true, true] => "allow",
+                    [true, false, true] => "grant",
+                    [true, false, false] => "never there",
+                    [false, false, false] => "-",
+                    other => panic!("{who} {action} at {shown}: {other:?} has no word"),
+                }
+            });
+            if cells != ["-"; 3] {
+                let [own, other, environment] = cells;
+                writeln!(table, "{who:<24}{:<24}{own:<14}{other:<14}{environment}", action.as_str()).expect("a string");
             }
         }
     }
-    compare_with_golden(GOLDEN, &format!("{}\n", table.trim_end()));
+    compare_with_golden(GOLDEN, &table);
+}
+
+#[test]
+fn attack_ch20_whatever_lies_elsewhere_is_refused_for_that_reason() {
+    for (who, principal) in rows() {
+        let principal = principal(EnvironmentClass::Development, false);
+        let tenants = principal.home().scope().is_some();
+        for (place, resource) in places() {
+            let expected = match place {
+                "other-env" | "other-plane" => (Reason::OtherEnvironment, Some("CH-25")),
+                "other-tenant" if tenants => (Reason::OtherTenant, Some("CH-20")),
+                "environment" if tenants => (Reason::ControlPlane, Some("CI-20")),
+                _ => continue,
+            };
+            for action in [Action::Query, Action::Deploy, Action::AuditRead, Action::TokenIssue, Action::AccessApprove]
+            {
+                let decision = decide(policies_by_class(EnvironmentClass::Development), &principal, action, &resource);
+                assert_eq!((decision.reason(), decision.commitment()), expected, "{who} {action} at {place}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -184,7 +202,8 @@ fn every_role_and_tag_is_as_the_golden_table_says() {
     for tags in tag_sets {
         write!(table, "{:<16}", if tags.is_empty() { "no tag".to_owned() } else { tags.join("+") }).expect("a string");
     }
-    for (who, principal) in rows().iter().filter(|(who, _)| !who.starts_with("staff") && !who.starts_with("local")) {
+    let asking = |who: &&str| ["viewer", "scientist", "developer", "reader"].iter().any(|role| who.ends_with(role));
+    for (who, principal) in rows().iter().filter(|(who, _)| asking(&who.as_str()) && !who.starts_with("staff")) {
         for (class, by_grant) in CASES.into_iter().chain([(EnvironmentClass::Development, true)]) {
             table.truncate(table.trim_end().len());
             let case = format!("{class}{}", if by_grant { ", by grant" } else { "" });
@@ -223,7 +242,7 @@ fn with_policies_that_permit_everything_other_scopes_still_stay_closed() {
         for (place, resource) in places() {
             let mut within = principal.home().covers(resource.place());
             if who == "staff's provisioner" {
-                within = place == "environment"; // A program of the environment has no business in scopes.
+                within = place == "environment";
             }
             assert_eq!(decide(&open, &principal, Action::Query, &resource).is_allowed(), within, "{who} at {place}");
         }

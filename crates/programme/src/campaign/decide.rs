@@ -56,7 +56,6 @@ impl Campaign {
         let line = &mut document.lines[index];
         let reason = reason.as_str().to_owned();
         line.decision = Some(Decision { verdict, by: Some(by.clone()), at: now, reason: reason.clone() });
-        line.probe = None;
         if pace.is_hasty(now) {
             line.flags.insert(Flag::Hasty);
         }

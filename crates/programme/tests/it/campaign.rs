@@ -300,6 +300,11 @@ fn attack_ci24_a_reviewer_does_not_decide_first_and_get_a_part_later() {
     world.put(identity("person:ana", "ana", "rita", "developer@prod/acme"));
     assert_eq!(world.close().expect("usable").expect_err("undone").len(), 1);
     assert_eq!(world.keep("person:ana", "rita").expect_err("she gave it").code(), "review/conflict");
+    // Nor what they come to own.
+    world.keep("person:ana", "sam").expect("no part in it");
+    world.put(identity("person:ana", "ana,sam", "rita", "developer@prod/acme"));
+    assert_eq!(world.close().expect("usable").expect_err("undone").len(), 1);
+    assert_eq!(world.keep("person:ana", "sam").expect_err("his too").code(), "review/conflict");
 }
 
 #[test]
@@ -382,6 +387,40 @@ fn attack_ci24_bulk_approval_is_flagged_and_then_refused() {
     world.decide(&name(5), "rita", Verdict::Keep, WHY).expect("two seconds later");
     assert!(world.flags(&name(5)).is_empty(), "two seconds are enough");
     assert_eq!(world.decide(&name(7), "rita", Verdict::Keep, WHY), Err(CampaignError::TooFast));
+}
+
+#[test]
+fn attack_ci24_waiting_does_not_save_up_for_a_longer_burst() {
+    let name = |n: i64| format!("person:p{n}");
+    let mut world = World::of((0..10).map(|n| identity(&name(n), &format!("p{n}"), "-", "developer@prod/acme")));
+    world.keep(&name(0), "rita").expect("allowed");
+    world.wait(Span::days(1));
+    for n in 1..=DECISION_BURST + 1 {
+        world.decide(&name(n), "rita", Verdict::Keep, WHY).expect("within the burst");
+    }
+    assert_eq!(world.decide(&name(9), "rita", Verdict::Keep, WHY), Err(CampaignError::TooFast));
+}
+
+#[test]
+fn a_population_from_before_the_trial_says_nothing_against_it() {
+    let mut world = World::of([identity("person:ana", "ana", "-", "developer@prod/acme")]);
+    world.revoke("person:ana", "rita").expect("allowed");
+    let before = world.population();
+    world.wait(Span::seconds(60));
+    world.try_rights("person:ana", Tried::Refused).expect("revoked");
+    let closing = world.campaign().close(&before, world.now).expect("usable");
+    assert!(matches!(closing, Closing::Closed(..)), "the rights were still there when it was computed");
+}
+
+#[test]
+fn what_changed_has_14_days_of_its_own() {
+    let mut world = World::of([identity("person:ana", "ana", "-", "developer@prod/acme")]);
+    let opened = world.now;
+    world.wait(Span::days(1));
+    world.put(identity("person:ana", "ana", "-", "operator@prod"));
+    assert!(world.close().expect("usable").is_err());
+    assert_eq!(world.campaign().revoke_unanswered(opened.plus(UNANSWERED_AFTER)), None);
+    assert!(world.campaign().revoke_unanswered(world.now.plus(UNANSWERED_AFTER)).is_some());
 }
 
 #[test]

@@ -186,7 +186,9 @@ impl Directory {
     pub fn list(&self, kind: Kind, query: &Query, base: &str) -> Result<Answer, ScimError> {
         let wanted = query.filter.as_deref().map(filter::parse).transpose()?;
         let of_kind = self.by_id.iter().filter(|(_, entry)| entry.kind == kind);
-        let resources = of_kind.map(|(id, entry)| self.render(id, entry, base));
+        let groups = self.groups_by_member();
+        let groups_of = |id: &String| groups.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let resources = of_kind.map(|(id, entry)| self.render(id, entry, groups_of(id), base));
         let mut found: Vec<Value> = resources
             .filter(|resource| wanted.as_ref().is_none_or(|filter| filter::matches(kind, filter, resource)))
             .collect();
@@ -319,17 +321,31 @@ impl Directory {
 
     fn answer(&self, id: &str, base: &str) -> Answer {
         let entry = &self.by_id[id];
+        let groups: Vec<&str> = self.groups_with(id).map(|(id, _)| id.as_str()).collect();
         Answer {
             status: 200,
-            body: Some(self.render(id, entry, base)),
+            body: Some(self.render(id, entry, &groups, base)),
             etag: Some(entry.etag()),
             location: Some(location(base, entry.kind, id)),
             events: Vec::new(),
         }
     }
 
-    /// A resource as it is sent.
-    fn render(&self, id: &str, entry: &Entry, base: &str) -> Value {
+    fn groups_with<'a>(&'a self, member: &'a str) -> impl Iterator<Item = (&'a String, &'a Entry)> {
+        self.by_id.iter().filter(move |(_, entry)| entry.members().any(|id| id == member))
+    }
+
+    /// For lists, where asking each group about each user would take the product of both.
+    fn groups_by_member(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (id, entry) in &self.by_id {
+            entry.members().for_each(|member| groups.entry(member).or_default().push(id));
+        }
+        groups
+    }
+
+    /// A resource as it is sent. `groups` are the ids of those that it belongs to.
+    fn render(&self, id: &str, entry: &Entry, groups: &[&str], base: &str) -> Value {
         let mut resource = Value::Object(entry.attributes.clone());
         resource["schemas"] = json!([entry.kind.urn()]);
         resource["id"] = json!(id);
@@ -343,7 +359,7 @@ impl Directory {
         let reference = |(id, entry): (&String, &Entry)| json!({"value": id, "$ref": location(base, entry.kind, id), "display": entry.name(), "type": entry.kind.name()});
         match entry.kind {
             Kind::User => {
-                let mine = self.by_id.iter().filter(|(_, group)| group.members().any(|member| member == id));
+                let mine = groups.iter().filter_map(|group| self.by_id.get_key_value(*group));
                 let groups: Vec<Value> = mine
                     .map(reference)
                     .map(|mut group| {

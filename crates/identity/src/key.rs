@@ -108,11 +108,10 @@ impl PublicKey {
     pub fn new(kind: KeyKind, bytes: &[u8]) -> Result<Self, KeyError> {
         let valid = match kind {
             KeyKind::P256 => {
-                bytes.len() == 65
-                    && aws_lc_rs::signature::ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes.to_vec()).is_ok()
+                bytes.len() == 65 && aws_lc_rs::signature::ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes).is_ok()
             }
             KeyKind::Ed25519 => {
-                bytes.len() == 32 && aws_lc_rs::signature::ParsedPublicKey::new(&ED25519, bytes.to_vec()).is_ok()
+                bytes.len() == 32 && aws_lc_rs::signature::ParsedPublicKey::new(&ED25519, bytes).is_ok()
             }
         };
         if valid { Ok(Self { kind, bytes: bytes.to_vec() }) } else { Err(KeyError::Malformed) }

@@ -90,7 +90,7 @@ pub(super) fn is_obvious(password: &str) -> bool {
 
 fn is_repeated(text: &str, word: &str) -> bool {
     !text.is_empty()
-        && text.len() % word.len() == 0
+        && text.len().is_multiple_of(word.len())
         && text.as_bytes().chunks(word.len()).all(|chunk| chunk == word.as_bytes())
 }
 

@@ -172,8 +172,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_derivation_is_that_of_rfc_9106() {
-        // The parameters reach the algorithm, checked against the same call written out by hand.
+    fn a_hash_is_bound_to_its_account_and_records_its_parameters() {
         let params = Params::new(19 * 1024, 2, 1, Some(32)).expect("valid");
         let mut plain = [0; 32];
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);

@@ -166,7 +166,7 @@ pub(super) fn browser_passwords(tree: &dyn Tree, database: &Database) -> State {
         let read = |path: &&str| tree.read(path).and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
         policies
             .iter()
-            .find_map(|path| read(&path))
+            .find_map(read)
             .is_some_and(|policy| policy["policies"]["PasswordManagerEnabled"] == Value::Bool(false))
     };
     let browsers: [(&str, &dyn Fn() -> bool); 6] = [
@@ -199,6 +199,6 @@ fn section(text: &str, name: &str) -> Option<String> {
 /// The last value of `name=value`, without quotes.
 fn setting(text: &str, name: &str) -> Option<String> {
     let values = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    let last = values.filter_map(|line| line.split_once('=')).filter(|(key, _)| key.trim() == name).last();
+    let last = values.filter_map(|line| line.split_once('=')).rfind(|(key, _)| key.trim() == name);
     last.map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
 }

@@ -1,6 +1,6 @@
 //! The one pure function that decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -63,6 +63,9 @@ impl Reason {
 #[derive(Debug, Clone)]
 pub struct Decision(Arc<Decided>);
 
+/// The level of each set of tags among the features asked for.
+type Levels = BTreeMap<Vec<String>, level::Decided>;
+
 #[derive(Debug, PartialEq, Eq)]
 struct Decided {
     principal: Principal,
@@ -72,7 +75,7 @@ struct Decided {
     policies: Vec<String>,
     commitment: Option<&'static str>,
     grants: Vec<HeldGrant>,
-    levels: BTreeMap<Vec<String>, Level>,
+    levels: Levels,
     withheld: Vec<Withheld>,
     epoch: u64,
 }
@@ -112,7 +115,8 @@ impl Decision {
         &self.0.resource
     }
 
-    /// Ids of the policies that decided, in order. Empty when nothing permitted it, which is a denial.
+    /// Ids of the policies that decided, in order. Empty when nothing permitted it, which is a denial. Where features are
+    /// withheld, those that withhold them.
     pub fn policies(&self) -> &[String] {
         &self.0.policies
     }
@@ -136,7 +140,14 @@ impl Decision {
     /// a feature ([`Action::level_min`]), and when the action itself is denied.
     pub fn level_of(&self, feature: &str) -> Option<Level> {
         let tags: Vec<String> = self.resource().feature_set().tags_of(feature)?.map(str::to_owned).collect();
-        self.0.levels.get(&tags).copied()
+        self.0.levels.get(&tags).map(|decided| decided.level)
+    }
+
+    /// Ids of the policies that keep [`level_of`](Self::level_of) a feature from being higher, in order.
+    pub fn policies_of(&self, feature: &str) -> &[String] {
+        let tags = self.resource().feature_set().tags_of(feature);
+        let tags: Option<Vec<String>> = tags.map(|tags| tags.map(str::to_owned).collect());
+        tags.and_then(|tags| self.0.levels.get(&tags)).map_or(&[], |decided| &decided.policies)
     }
 
     /// The features of which the principal gets less than the action needs, in order: the reason of a denial that says
@@ -163,16 +174,18 @@ pub fn decide(policies: &Policies, principal: &Principal, action: Action, resour
     let epoch = policies.epoch_of(&principal.key());
     let tags = resource.feature_set().tags();
     let question = Question::new(policies, principal, resource.place(), resource.purpose());
-    let (verdict, deciding) = match &question {
+    let (verdict, mut deciding) = match &question {
         Some(question) => question.ask(action.as_str(), &tags),
         None => (Reason::Unanswerable, Vec::new()),
     };
     let mut reason = out_of_reach(principal, resource.place()).unwrap_or(verdict);
-    let (mut levels, mut withheld) = (BTreeMap::new(), Vec::new());
+    let (mut levels, mut withheld) = (Levels::new(), Vec::new());
     if let (Reason::Permitted, Some(least), Some(question)) = (reason, action.level_min(), &question) {
         (levels, withheld) = levels_of(question, resource.feature_set(), least);
         if !withheld.is_empty() {
             reason = Reason::Withheld;
+            let of = |withheld: &Withheld| levels[&withheld.tags].policies.clone();
+            deciding = withheld.iter().flat_map(of).collect::<BTreeSet<_>>().into_iter().collect();
         }
     }
     let commitment = match reason {
@@ -198,20 +211,14 @@ pub fn decide(policies: &Policies, principal: &Principal, action: Action, resour
 }
 
 /// The level of each set of tags among `features`, and the features that have less than `least`.
-fn levels_of(
-    question: &Question<'_>,
-    features: &FeatureSet,
-    least: Level,
-) -> (BTreeMap<Vec<String>, Level>, Vec<Withheld>) {
-    let (mut levels, mut withheld) = (BTreeMap::new(), Vec::new());
+fn levels_of(question: &Question<'_>, features: &FeatureSet, least: Level) -> (Levels, Vec<Withheld>) {
+    let (mut levels, mut withheld) = (Levels::new(), Vec::new());
     for (feature, tags) in features.iter() {
         let tags: Vec<String> = tags.map(str::to_owned).collect();
-        let known = levels.get(&tags).copied();
-        let level = known.unwrap_or_else(|| {
-            let level = level::level(question, &tags.iter().map(String::as_str).collect());
-            levels.insert(tags.clone(), level);
-            level
-        });
+        let decided = levels
+            .entry(tags.clone())
+            .or_insert_with_key(|tags| level::level(question, &tags.iter().map(String::as_str).collect()));
+        let level = decided.level;
         if level < least {
             withheld.push(Withheld { feature: feature.to_owned(), level, tags });
         }

@@ -35,6 +35,8 @@ pub struct ExplainedFeature {
     pub feature: String,
     /// What is given of it.
     pub level: Level,
+    /// The policies that keep the level from being higher, in order.
+    pub policies: Vec<String>,
     /// Its tags in order, each with the path from the feature to the one that has the tag by itself.
     pub tags: Vec<ExplainedTag>,
 }
@@ -102,7 +104,8 @@ pub fn explain(
             tag: tag.to_owned(),
             path: path(feature, tag).unwrap_or_else(|| vec![feature.to_owned()]),
         };
-        Some(ExplainedFeature { feature: feature.to_owned(), level, tags: tags.map(explained).collect() })
+        let policies = decision.policies_of(feature).to_vec();
+        Some(ExplainedFeature { feature: feature.to_owned(), level, policies, tags: tags.map(explained).collect() })
     });
     Explanation {
         allowed: decision.is_allowed(),
@@ -284,8 +287,8 @@ mod tests {
                 "allowed": true, "reason": "permitted", "policies": ["viewer-of-scope"], "grants": [],
                 "commitment": null, "remedy": null,
                 "features": [
-                    {"feature": "User.age", "level": "allow", "tags": []},
-                    {"feature": "User.domain", "level": "masked",
+                    {"feature": "User.age", "level": "allow", "policies": [], "tags": []},
+                    {"feature": "User.domain", "level": "masked", "policies": ["pii-is-masked"],
                      "tags": [{"tag": "pii", "path": ["User.domain", "User.email"]}]},
                 ],
             })

@@ -66,8 +66,23 @@ pub struct Withheld {
     pub tags: Vec<String>,
 }
 
+/// A level, and why it is not a higher one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) level: Level,
+    /// Ids of the policies that forbid more, in order.
+    pub(crate) policies: Vec<String>,
+}
+
 /// Asks the policies for the level of features with these tags: at most three questions.
-pub(crate) fn level(question: &Question<'_>, tags: &BTreeSet<&str>) -> Level {
-    let permitted = |(action, _): &(&'static str, Level)| question.ask(action, tags).0 == Reason::Permitted;
-    FEATURE_QUESTIONS.into_iter().find(permitted).map_or(Level::Deny, |(_, level)| level)
+pub(crate) fn level(question: &Question<'_>, tags: &BTreeSet<&str>) -> Decided {
+    let mut policies = BTreeSet::new();
+    for (asked, level) in FEATURE_QUESTIONS {
+        let (reason, deciding) = question.ask(asked, tags);
+        if reason == Reason::Permitted {
+            return Decided { level, policies: policies.into_iter().collect() };
+        }
+        policies.extend(deciding);
+    }
+    Decided { level: Level::Deny, policies: policies.into_iter().collect() }
 }

@@ -206,7 +206,10 @@ impl fmt::Display for Principal {
 
 #[cfg(test)]
 mod tests {
+    use creta_model::EnvironmentClass;
+
     use super::*;
+    use crate::Standing;
 
     #[test]
     fn ids_that_look_alike_or_carry_structure_are_refused() {
@@ -232,5 +235,55 @@ mod tests {
         }
         let unknown_field = r#"{"kind":"administrator","id":"a","environment":"prod","tenant":"acme"}"#;
         assert!(serde_json::from_str::<Principal>(unknown_field).is_err());
+    }
+
+    #[test]
+    fn attack_ch17_a_person_is_written_without_standing_and_read_with_none() {
+        let id = PrincipalId::parse("ana").expect("valid");
+        let scope = Scope::parse("acme", "prod").expect("valid");
+        for (home, json) in [
+            (
+                Place::Scope(scope.clone()),
+                r#"{"kind":"person","id":"ana","home":{"environment":"prod","tenant":"acme"}}"#,
+            ),
+            (
+                Place::Environment(scope.environment.clone()),
+                r#"{"kind":"person","id":"ana","home":{"environment":"prod"}}"#,
+            ),
+        ] {
+            let class = EnvironmentClass::Development;
+            let standing = Standing { roles: [Role::Developer].into(), ..Standing::none(class) };
+            let person = Principal::Person(Person::new(id.clone(), home.clone(), standing));
+            assert_eq!(serde_json::to_string(&person).expect("serializes"), json);
+            let read: Principal = serde_json::from_str(json).expect("own form");
+            assert_eq!(read.key(), person.key());
+            let none = Standing::none(EnvironmentClass::Production);
+            assert_eq!(read.person().map(Person::standing), Some(&none), "the strictest there is");
+        }
+        let with_roles = r#"{"kind":"person","id":"ana","home":{"environment":"prod"},"roles":["developer"]}"#;
+        assert!(serde_json::from_str::<Principal>(with_roles).is_err());
+        let with_scope = r#"{"kind":"person","id":"ana","home":{"environment":"prod","scope":"acme"}}"#;
+        assert!(serde_json::from_str::<Principal>(with_scope).is_err());
+    }
+
+    #[test]
+    fn keys_tell_principals_apart_by_kind_home_and_id() {
+        let id = |text| PrincipalId::parse(text).expect("valid");
+        let scope = Scope::parse("acme", "prod").expect("valid");
+        let environment = scope.environment.clone();
+        let person =
+            |name, home| Principal::Person(Person::new(id(name), home, Standing::none(EnvironmentClass::Staging)));
+        let all = [
+            Principal::administrator(id("ana"), environment.clone()),
+            Principal::service_account(id("ana"), scope.clone(), Role::Reader),
+            Principal::environment_account(id("ana"), &environment, Role::Provisioner),
+            person("ana", Place::Environment(environment)),
+            person("ana", Place::Scope(scope.clone())),
+            person("bob", Place::Scope(scope.clone())),
+        ];
+        let keys: std::collections::BTreeSet<PrincipalKey> = all.iter().map(Principal::key).collect();
+        assert_eq!(keys.len(), all.len());
+        let other_role = Principal::service_account(id("ana"), scope, Role::Developer);
+        assert!(keys.contains(&other_role.key()), "what it may do is no part of who it is");
     }
 }

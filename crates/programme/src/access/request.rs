@@ -254,7 +254,7 @@ pub struct Approval {
     pub rests_on: BTreeSet<PersonId>,
 }
 
-/// Where a request stands. That it is void with time shows in [`Request::void_at`], whether or not `Expired` was recorded.
+/// Where a request stands. That it is void with time shows in [`Terms::void_at`], whether or not `Expired` was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum RequestState {

@@ -77,6 +77,11 @@ impl Event {
         Self { actor: Some(permit.principal().clone()), ..Self::new(name, permit.place().clone()) }
     }
 
+    /// By somebody known, though no permit was given: an attempt, a sign-in.
+    pub fn by(self, actor: &Principal) -> Self {
+        Self { actor: Some(actor.clone()), ..self }
+    }
+
     /// With further facts.
     pub fn with(self, details: Details) -> Self {
         Self { details, ..self }

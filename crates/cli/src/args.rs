@@ -1,5 +1,6 @@
 //! The command line as types.
 
+mod access;
 mod intake;
 mod trust;
 mod witness;
@@ -12,6 +13,7 @@ use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, Name, Spa
 use creta_proof::Time;
 use creta_server::ComponentRole;
 
+pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, SessionCommand};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::trust::{OrganisationMode, Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
 pub(crate) use self::witness::{Monitor, ServerWitnessCommand, WitnessCommand};
@@ -37,8 +39,21 @@ pub(crate) enum Command {
     /// Keys of a data folder.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Store a profile: which server to talk to, and as whom.
+    /// Sign in, or store a service account's credentials: makes a profile.
     Login(Login),
+    /// End your session and forget it on this machine.
+    Logout(Connection),
+    /// Show who you are to a server, and what is true of you now.
+    Whoami(Connection),
+    /// Ask for access for hours, approve it, begin it, end it.
+    #[command(subcommand)]
+    Access(AccessCommand),
+    /// People of a server's environment.
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// Your sessions.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Tenants of a server's environment.
     #[command(subcommand)]
     Tenant(TenantCommand),
@@ -220,20 +235,26 @@ pub(crate) struct Login {
     #[arg(long, env = "CRETA_PROFILE", default_value = "default", value_name = "NAME")]
     pub(crate) name: String,
     /// Credentials file as `creta server init` or `creta service-account create` writes it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["client_id", "secret_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["client_id", "secret_file", "device"])]
     pub(crate) from: Option<PathBuf>,
-    /// Address of the server: `https://HOST:PORT`.
+    /// Address of the server: `https://HOST:PORT`. By default that of the profile, if there is one.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Certificate authority of the server, in PEM.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Name of the service account.
-    #[arg(long, value_name = "ID", required_unless_present = "from")]
+    /// Name of a service account. Without it you sign in yourself, in a browser.
+    #[arg(long, value_name = "ID", requires = "secret_file", conflicts_with = "device")]
     pub(crate) client_id: Option<String>,
     /// File with its secret, readable by its owner only.
-    #[arg(long, value_name = "FILE", required_unless_present = "from")]
+    #[arg(long, value_name = "FILE", requires = "client_id")]
     pub(crate) secret_file: Option<PathBuf>,
+    /// Sign in with a browser on another machine: shows an address and a code.
+    #[arg(long)]
+    pub(crate) device: bool,
+    /// Only print the address to open, and do not start a browser.
+    #[arg(long)]
+    pub(crate) no_browser: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -272,6 +293,19 @@ pub(crate) enum ServiceAccountCommand {
         /// Which tenant.
         #[arg(long)]
         tenant: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Give a service account a new secret; the present one stays good for some hours.
+    Rotate {
+        /// Client id, as `list` shows it.
+        client_id: String,
+        /// File to write the new credentials to, readable by its owner only; must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// How many hours the present secret stays good; 0 ends it at once.
+        #[arg(long, default_value_t = 24)]
+        overlap_hours: u32,
         #[command(flatten)]
         connection: Connection,
     },

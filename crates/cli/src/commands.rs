@@ -1,5 +1,6 @@
 //! One module per command or family of commands; this is where they are told apart.
 
+mod access;
 mod accounts;
 mod audit;
 mod ingest;
@@ -31,6 +32,11 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Server(command) => server::run(command, terminal),
         Command::Keys(command) => keys::run(command, terminal),
         Command::Login(login) => login::run(login, terminal),
+        Command::Logout(connection) => access::logout(&connection, terminal),
+        Command::Whoami(connection) => access::whoami(&connection, terminal),
+        Command::Access(command) => access::access(command, terminal),
+        Command::Person(command) => access::person(command, terminal),
+        Command::Session(command) => access::session(command, terminal),
         Command::Tenant(command) => accounts::tenant(command, terminal),
         Command::ServiceAccount(command) => accounts::service_account(command, terminal),
         Command::Check(check) => project::check(&check, terminal),

@@ -3,18 +3,25 @@
 use std::cell::RefCell;
 use std::io::Read;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use creta_identity::dpop::Prover;
+use creta_identity::key::SigningKey;
 use creta_model::Problem;
+use creta_platform::{Clock as _, Random as _, SystemClock, SystemRandom};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use crate::failure::{Exit, Failure};
-use crate::profile::{Profile, read_secret};
+use crate::profile::{Profile, SessionFile, Whom, read_secret};
 
 /// Media type of Arrow IPC streams.
 pub(crate) const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
@@ -27,15 +34,22 @@ const JSON_BYTES_MAX: u64 = 256 << 20;
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// A server, asked as one service account. Tokens are kept in memory only.
+/// A server, asked as one service account or person. Tokens are kept in memory only.
 pub(crate) struct Server {
     agent: Agent,
     profile: Profile,
-    token: RefCell<Option<String>>,
+    token: RefCell<Option<Token>>,
+}
+
+/// A token, and what proves that it is ours where it is bound to a key.
+#[derive(Clone)]
+struct Token {
+    text: String,
+    prover: Option<Rc<Prover>>,
 }
 
 #[derive(Deserialize)]
-struct Token {
+struct IssuedToken {
     access_token: String,
 }
 
@@ -118,17 +132,52 @@ impl Server {
         answer
     }
 
-    /// Exchanges the service account's secret for a token.
-    pub(crate) fn fetch_token(&self) -> Result<String, Failure> {
-        let secret = read_secret(&self.profile.client_secret_file)?;
-        let request = serde_json::json!({
-            "grant_type": "client_credentials",
-            "client_id": self.profile.client_id,
-            "client_secret": secret,
-        });
-        let body = serde_json::to_vec(&request).expect("a table of texts");
-        let token: Token = read_json(self.send(Method::POST, "/v1/token", Some((JSON, &body)), None)?)?;
-        Ok(token.access_token)
+    /// A token that works now: for the service account's secret, or in the person's session.
+    pub(crate) fn check_token(&self) -> Result<(), Failure> {
+        let token = self.fetch_token()?;
+        *self.token.borrow_mut() = Some(token);
+        Ok(())
+    }
+
+    fn fetch_token(&self) -> Result<Token, Failure> {
+        match &self.profile.whom {
+            Whom::ServiceAccount { client_id, client_secret_file } => {
+                let secret = read_secret(client_secret_file)?;
+                let request = serde_json::json!({
+                    "grant_type": "client_credentials",
+                    "client_id": client_id,
+                    "client_secret": secret,
+                });
+                let body = serde_json::to_vec(&request).expect("a table of texts");
+                let token: IssuedToken = read_json(self.send(Method::POST, "/v1/token", Some((JSON, &body)), None)?)?;
+                Ok(Token { text: token.access_token, prover: None })
+            }
+            Whom::Person { session_file } => {
+                let kept = SessionFile::read(session_file)?;
+                let prover = Rc::new(prover(&kept, session_file)?);
+                let request = serde_json::json!({ "session": kept.session, "renewal": kept.renewal });
+                let token: IssuedToken = self.post_proven("/v1/sessions/renew", &request, &prover)?;
+                Ok(Token { text: token.access_token, prover: Some(prover) })
+            }
+        }
+    }
+
+    /// Sends JSON with proof of a key, before there is a token that is bound to it.
+    pub(crate) fn post_proven<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        prover: &Prover,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).expect("requests have string keys and finite numbers");
+        let proof = prove(prover, "POST", &self.address_of(path), None);
+        let request = Request::builder().method(Method::POST).uri(self.address_of(path)).header("dpop", proof);
+        read_json(self.run(request, Some((JSON, &body)))?)
+    }
+
+    /// Where a path of this server is.
+    pub(crate) fn address_of(&self, path: &str) -> String {
+        format!("{}{path}", self.profile.url.trim_end_matches('/'))
     }
 
     fn send(
@@ -136,13 +185,22 @@ impl Server {
         method: Method,
         path: &str,
         body: Option<(&str, &[u8])>,
-        token: Option<&str>,
+        token: Option<&Token>,
     ) -> Result<Response<Body>, Failure> {
-        let address = format!("{}{path}", self.profile.url.trim_end_matches('/'));
-        let mut request = Request::builder().method(method).uri(address);
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let address = self.address_of(path);
+        let mut request = Request::builder().method(method.clone()).uri(&address);
+        if let Some(Token { text, prover }) = token {
+            request = match prover {
+                Some(prover) => request
+                    .header("authorization", format!("DPoP {text}"))
+                    .header("dpop", prove(prover, method.as_str(), &address, Some(text))),
+                None => request.header("authorization", format!("Bearer {text}")),
+            };
         }
+        self.run(request, body)
+    }
+
+    fn run(&self, request: Builder, body: Option<(&str, &[u8])>) -> Result<Response<Body>, Failure> {
         let answer = match body {
             Some((media, body)) => {
                 request.header("content-type", media).body(body).map(|request| self.agent.run(request))
@@ -183,6 +241,21 @@ impl Server {
         let problem = Problem::new(code, format!("the server at `{url}` could not be reached: {reason}"));
         Failure::new(Exit::Unreachable, problem.with_help(help))
     }
+}
+
+/// What makes proofs with a session's key.
+fn prover(session: &SessionFile, file: &Path) -> Result<Prover, Failure> {
+    let key = BASE64.decode(&session.key).ok().and_then(|key| SigningKey::from_pkcs8(&key).ok());
+    key.map(Prover::new).ok_or_else(|| {
+        let message = format!("the key in `{}` cannot be read", file.display());
+        Failure::usage("profile/invalid-session", message, "sign in again: `creta login`")
+    })
+}
+
+fn prove(prover: &Prover, method: &str, address: &str, token: Option<&str>) -> String {
+    let mut id = [0; 16];
+    SystemRandom.fill(&mut id);
+    prover.prove(method, address, token, None, id, SystemClock::new().now())
 }
 
 /// A text as a part of an address, by RFC 3986.
@@ -283,7 +356,8 @@ mod tests {
     use std::path::PathBuf;
 
     fn profile(url: &str, ca_file: Option<PathBuf>) -> Profile {
-        Profile { url: url.into(), ca_file, client_id: "test".into(), client_secret_file: "/nowhere".into() }
+        let whom = Whom::ServiceAccount { client_id: "test".into(), client_secret_file: "/nowhere".into() };
+        Profile { url: url.into(), ca_file, whom }
     }
 
     fn certificate(folder: &Path) -> PathBuf {

@@ -10,17 +10,66 @@ use crate::failure::Failure;
 
 /// One entry of `profiles.toml`. The secret itself stands in a file of its own that only its owner reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub(crate) struct Profile {
     /// `https://host:port`, without a path.
     pub(crate) url: String,
     /// Certificate authority of the server, in PEM; without it the system's are trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// Name of the service account.
-    pub(crate) client_id: String,
-    /// File that holds its secret.
-    pub(crate) client_secret_file: PathBuf,
+    #[serde(flatten)]
+    pub(crate) whom: Whom,
+}
+
+/// As whom: a service account, or a person who signed in on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Whom {
+    ServiceAccount {
+        /// Name of the service account.
+        client_id: String,
+        /// File that holds its secret.
+        client_secret_file: PathBuf,
+    },
+    Person {
+        /// File that holds the session and the key it is bound to.
+        session_file: PathBuf,
+    },
+}
+
+/// The version that [`SessionFile::format`] must carry.
+pub(crate) const SESSION_FILE_FORMAT: &str = "creta.session-file/1";
+
+/// A person's session on this machine. Without the key the rest is worth nothing; copied to another machine all of it
+/// still is, so only its owner reads the file, and the server ends the session after hours.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionFile {
+    pub(crate) format: String,
+    /// Who signed in.
+    pub(crate) person: String,
+    /// Id of the session.
+    pub(crate) session: String,
+    /// Renews it.
+    pub(crate) renewal: String,
+    /// The private key (PKCS #8, base64).
+    pub(crate) key: String,
+}
+
+impl SessionFile {
+    /// Reads one, and refuses one that others on the machine can read.
+    pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
+        let read = serde_json::from_str::<Self>(&read_secret(file)?).ok();
+        read.filter(|session| session.format == SESSION_FILE_FORMAT).ok_or_else(|| {
+            let message = format!("`{}` is not a session of this version", file.display());
+            Failure::usage("profile/invalid-session", message, "sign in again: `creta login`")
+        })
+    }
+
+    /// Writes it for its owner alone.
+    pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
+        write_private(file, &serde_json::to_vec(self).expect("texts have a JSON form"))
+    }
 }
 
 /// All profiles, by name.
@@ -73,7 +122,7 @@ pub(crate) fn require(file: &Path, name: &str) -> Result<Profile, Failure> {
     }
     let known: Vec<String> = profiles.keys().map(|name| format!("`{name}`")).collect();
     let help = if known.is_empty() {
-        format!("run `creta login --name {name} --url https://HOST:PORT --ca FILE --client-id ID --secret-file FILE`")
+        format!("run `creta login --name {name} --url https://HOST:PORT --ca FILE`")
     } else {
         format!("profiles there are {}; run `creta login --name {name}` to add it", known.join(", "))
     };
@@ -128,8 +177,7 @@ mod tests {
         Profile {
             url: "https://127.0.0.1:8443".into(),
             ca_file: Some("/data/ca.pem".into()),
-            client_id: "acme-scoring".into(),
-            client_secret_file: "/data/secret".into(),
+            whom: Whom::ServiceAccount { client_id: "acme-scoring".into(), client_secret_file: "/data/secret".into() },
         }
     }
 
@@ -138,9 +186,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let file = folder.path().join("creta/profiles.toml");
         store(&file, "default", profile()).expect("stores");
-        store(&file, "other", Profile { ca_file: None, ..profile() }).expect("stores");
+        let whom = Whom::Person { session_file: "/data/other.session".into() };
+        store(&file, "other", Profile { ca_file: None, whom: whom.clone(), ..profile() }).expect("stores");
         assert_eq!(require(&file, "default").expect("is there"), profile());
-        assert_eq!(require(&file, "other").expect("is there").ca_file, None);
+        let other = require(&file, "other").expect("is there");
+        assert_eq!((other.ca_file, other.whom), (None, whom));
         assert_eq!(std::fs::metadata(&file).expect("is there").permissions().mode() & 0o777, 0o600);
         let missing = require(&file, "prod").expect_err("is not there");
         assert!(missing.problems[0].help.as_ref().expect("help").contains("`default`, `other`"));

@@ -3,7 +3,7 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use creta_iam::{ClientSecret, Principal};
 use creta_keys::ScopeKey;
-use creta_model::{Instant, TenantId};
+use creta_model::{Instant, Span, TenantId};
 use creta_platform::Random;
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +24,22 @@ pub(crate) struct Account {
     pub(crate) principal: Principal,
     /// HMAC-SHA256 of the client id and the secret under a key of the control plane, in hexadecimal.
     secret_hash: String,
+    /// The secret before this one, which stays good for a while so that nobody stops during a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<PreviousSecret>,
     pub(crate) created: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<Instant>,
     /// The policy epoch it was made in; tokens of earlier ones cannot be its.
     pub(crate) epoch: u64,
+}
+
+/// A secret that was replaced, until when it is still taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PreviousSecret {
+    secret_hash: String,
+    until: Instant,
 }
 
 impl Account {
@@ -41,13 +52,31 @@ impl Account {
         now: Instant,
         epoch: u64,
     ) -> (Self, ClientSecret) {
-        let mut bytes = [0; 32];
-        random.fill(&mut bytes);
-        let secret = ClientSecret::from_bytes(bytes);
         let client_id = client_id(principal.id().as_str(), tenant);
-        let secret_hash = hex::encode(hash(key, &client_id, secret.expose_bytes()));
+        let (secret, secret_hash) = make_secret(key, random, &client_id);
         let format = FORMAT.to_owned();
-        (Self { format, client_id, principal, secret_hash, created: now, revoked: None, epoch }, secret)
+        let account =
+            Self { format, client_id, principal, secret_hash, previous: None, created: now, revoked: None, epoch };
+        (account, secret)
+    }
+
+    /// The same account with a new secret. The present one is taken for `overlap` longer; one that was replaced before
+    /// ends at once, so that never more than two are good.
+    pub(crate) fn rotate(
+        &self,
+        key: &ScopeKey,
+        random: &dyn Random,
+        now: Instant,
+        overlap: Span,
+    ) -> (Self, ClientSecret) {
+        let (secret, secret_hash) = make_secret(key, random, &self.client_id);
+        let previous = PreviousSecret { secret_hash: self.secret_hash.clone(), until: now.plus(overlap) };
+        (Self { secret_hash, previous: Some(previous), ..self.clone() }, secret)
+    }
+
+    /// Until when the secret before the present one is taken.
+    pub(crate) fn previous_until(&self) -> Option<Instant> {
+        self.previous.as_ref().map(|previous| previous.until)
     }
 
     /// Reads a document.
@@ -65,14 +94,35 @@ pub(crate) fn client_id(name: &str, tenant: &TenantId) -> String {
     format!("{name}@{tenant}")
 }
 
-/// Whether the secret is that of `account`. Takes the same steps whether or not there is such an account, and whether
-/// or not it was revoked, so that neither answer nor time tells them apart.
-pub(crate) fn is_secret_of(key: &ScopeKey, account: Option<&Account>, client_id: &str, secret: &ClientSecret) -> bool {
+fn make_secret(key: &ScopeKey, random: &dyn Random, client_id: &str) -> (ClientSecret, String) {
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    let secret = ClientSecret::from_bytes(bytes);
+    let secret_hash = hex::encode(hash(key, client_id, secret.expose_bytes()));
+    (secret, secret_hash)
+}
+
+/// Whether the secret is that of `account`. Takes the same steps whether or not there is such an account, whether or not
+/// it was revoked or rotated, so that neither answer nor time tells them apart.
+pub(crate) fn is_secret_of(
+    key: &ScopeKey,
+    account: Option<&Account>,
+    client_id: &str,
+    secret: &ClientSecret,
+    now: Instant,
+) -> bool {
     let given = hash(key, client_id, secret.expose_bytes());
-    let mut expected = [0; 32];
-    let known = account.is_some_and(|account| hex::decode_to_slice(&account.secret_hash, &mut expected).is_ok());
-    let equal = verify_slices_are_equal(&given, &expected).is_ok();
-    equal & known & account.is_some_and(|account| account.revoked.is_none())
+    let present = is_hash(&given, account.map(|account| account.secret_hash.as_str()));
+    let previous = account.and_then(|account| account.previous.as_ref());
+    let replaced = is_hash(&given, previous.map(|previous| previous.secret_hash.as_str()))
+        & previous.is_some_and(|previous| now < previous.until);
+    (present | replaced) & account.is_some_and(|account| account.revoked.is_none())
+}
+
+fn is_hash(given: &[u8; 32], expected: Option<&str>) -> bool {
+    let mut bytes = [0; 32];
+    let known = expected.is_some_and(|expected| hex::decode_to_slice(expected, &mut bytes).is_ok());
+    verify_slices_are_equal(given, &bytes).is_ok() & known
 }
 
 fn hash(key: &ScopeKey, client_id: &str, secret: &[u8; 32]) -> [u8; 32] {
@@ -120,15 +170,33 @@ mod tests {
     #[test]
     fn attack_only_the_own_secret_of_a_living_account_is_right() {
         let (platform, key) = key();
+        let now = platform.clock.now();
         let (mut etl, secret) = account(&platform, &key, "etl");
         let (other, other_secret) = account(&platform, &key, "other");
-        assert!(is_secret_of(&key, Some(&etl), "etl@acme", &secret));
-        assert!(!is_secret_of(&key, Some(&etl), "etl@acme", &other_secret));
-        assert!(!is_secret_of(&key, Some(&other), "other@acme", &secret));
-        assert!(!is_secret_of(&key, None, "etl@acme", &secret));
+        assert!(is_secret_of(&key, Some(&etl), "etl@acme", &secret, now));
+        assert!(!is_secret_of(&key, Some(&etl), "etl@acme", &other_secret, now));
+        assert!(!is_secret_of(&key, Some(&other), "other@acme", &secret, now));
+        assert!(!is_secret_of(&key, None, "etl@acme", &secret, now));
         let zero = ClientSecret::from_bytes([0; 32]);
-        assert!(!is_secret_of(&key, None, "nobody@acme", &zero));
+        assert!(!is_secret_of(&key, None, "nobody@acme", &zero, now));
         etl.revoked = Some(platform.clock.now());
-        assert!(!is_secret_of(&key, Some(&etl), "etl@acme", &secret));
+        assert!(!is_secret_of(&key, Some(&etl), "etl@acme", &secret, now));
+    }
+
+    #[test]
+    fn attack_ch33_a_rotated_secret_ends_after_its_overlap_and_never_are_three_good() {
+        let (platform, key) = key();
+        let now = platform.clock.now();
+        let (first, old) = account(&platform, &key, "etl");
+        let (second, new) = first.rotate(&key, &*platform.random, now, Span::hours(1));
+        let good =
+            |account: &Account, secret: &ClientSecret, at| is_secret_of(&key, Some(account), "etl@acme", secret, at);
+        let before = now.plus(Span::hours(1)).minus(Span::from_micros(1).expect("valid"));
+        assert!(good(&second, &new, now) && good(&second, &old, before), "both are good while they overlap");
+        assert!(!good(&second, &old, now.plus(Span::hours(1))) && good(&second, &new, now.plus(Span::hours(9))));
+        let (third, newest) = second.rotate(&key, &*platform.random, now, Span::hours(1));
+        assert!(good(&third, &newest, now) && good(&third, &new, now));
+        assert!(!good(&third, &old, now), "the one before the previous ended at once");
+        assert_eq!(Account::parse(&third.to_bytes()), Some(third));
     }
 }

@@ -61,6 +61,9 @@ pub struct Config {
     /// Where security issues can be reported besides the form: `mailto:` and `https:` addresses, the preferred first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub security_contacts: Vec<String>,
+    /// Where people sign in. Without it there are service accounts and the local administrator only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignInConfig>,
     /// Who cosigns the audit log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub witness: Vec<WitnessConfig>,
@@ -106,6 +109,25 @@ impl IntakeConfig {
         }
         self.key().map(drop)
     }
+}
+
+/// The organisation's identity provider (OpenID Connect), and who this server is to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignInConfig {
+    /// The provider, exactly as it names itself: `https://login.example.com`.
+    pub issuer: String,
+    /// What the provider calls this server.
+    pub client_id: String,
+    /// File with the client's secret, if the provider gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_file: Option<PathBuf>,
+    /// The certificate authority of the provider, in PEM; without it the system's are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// The address that browsers use for this server, if it is not its first name and its port: `https://creta.internal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
 }
 
 /// A witness of the audit log, run by somebody else.
@@ -248,6 +270,7 @@ mod tests {
             workers: WorkerConfig::default(),
             organisation: unnamed(),
             security_contacts: Vec::new(),
+            sign_in: None,
             witness: Vec::new(),
             intake: Vec::new(),
             on_call: Vec::new(),

@@ -3,7 +3,7 @@
 //! A handler of a guarded route gets a [`Guarded`] and an [`Input`]. Neither gives access to anything; the only way on
 //! is [`Guarded::act`] and its variants, which decide, record and then hand out an [`Admitted`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,16 +11,18 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use creta_audit::{Details, Permit};
+use creta_audit::{Details, Event, Permit};
 use creta_engine::ScopeEngine;
 use creta_iam::{Action, FeatureSet, Place, Principal, Resource};
-use creta_model::{Problem, Scope, TenantId};
+use creta_identity::dpop::{DpopError, Expected, Proof, Proven};
+use creta_model::{Instant, Problem, Scope, TenantId};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::arrow_body;
 use crate::control_plane::ControlPlane;
 use crate::http::App;
+use crate::people::PersonRecord;
 use crate::problem::{Refusal, internal, json_problem};
 use crate::tls::Peer;
 use crate::tokens::TokenError;
@@ -33,6 +35,9 @@ pub(crate) struct Input {
     pub(crate) path: HashMap<String, String>,
     pub(crate) query: String,
     pub(crate) content_type: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) method: String,
+    pub(crate) url: String,
     pub(crate) body: Bytes,
 }
 
@@ -71,7 +76,26 @@ impl Input {
             path: self.path.clone(),
             query,
             content_type: self.content_type.clone(),
+            headers: self.headers.clone(),
+            method: self.method.clone(),
+            url: self.url.clone(),
             body: self.body.clone(),
+        }
+    }
+
+    /// What it shows of who sends it.
+    pub(crate) fn presented(&self) -> Presented<'_> {
+        Presented { headers: &self.headers, method: &self.method, url: &self.url, address: self.address }
+    }
+
+    /// A cookie, if there is exactly one of that name.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        let all = self.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut named = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut own = named.by_ref().filter(|(key, _)| *key == name).map(|(_, value)| value);
+        match (own.next(), own.next()) {
+            (Some(value), None) => Some(value),
+            _ => None,
         }
     }
 
@@ -96,10 +120,20 @@ impl Input {
     }
 }
 
+/// Who sends a request, by their credential.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    /// The only features that the credential is good for, if it was narrowed.
+    pub(crate) features: Option<Arc<BTreeSet<String>>>,
+    /// The session of a person.
+    pub(crate) session: Option<String>,
+}
+
 /// An authenticated request on its way to a permit.
 pub(crate) struct Guarded {
     app: Arc<App>,
-    principal: Principal,
+    caller: Caller,
     action: Action,
     place: PlaceOf,
     /// A place among the requests at work, kept until the work ends even when nobody waits for it any more.
@@ -115,6 +149,8 @@ pub(crate) enum PlaceOf {
     Environment,
     /// A tenant that the request names, within the administrator's environment.
     NamedTenant,
+    /// Where the thing that the request names belongs: a request for access, a grant, a session.
+    Named,
 }
 
 impl PlaceOf {
@@ -124,6 +160,7 @@ impl PlaceOf {
             Self::Own => "own",
             Self::Environment => "environment",
             Self::NamedTenant => "named-tenant",
+            Self::Named => "named",
         }
     }
 }
@@ -133,9 +170,25 @@ pub(crate) struct Admitted<'a> {
     pub(crate) control: &'a ControlPlane,
     pub(crate) app: &'a App,
     pub(crate) permit: Permit,
+    /// The session of the person who acts, if it is one.
+    pub(crate) session: Option<&'a str>,
 }
 
 impl Admitted<'_> {
+    /// Who acts, if it is a person.
+    pub(crate) fn person(&self) -> Result<PersonRecord, Problem> {
+        let person = self.permit.principal().person().ok_or_else(|| {
+            Problem::new("access/people-only", "only a person who signed in can do this")
+                .with_help("sign in with `creta login`; service accounts and the local administrator cannot")
+        })?;
+        self.app.people.require_person(person.id().as_str())
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> Instant {
+        self.control.platform().clock.now()
+    }
+
     /// The scope of the permit.
     pub(crate) fn scope(&self) -> Result<&Scope, Problem> {
         self.permit.scope().ok_or_else(internal)
@@ -147,29 +200,91 @@ impl Admitted<'_> {
     }
 }
 
-/// Who sends a request, by its bearer token.
-pub(crate) fn authenticate(control: &ControlPlane, headers: &HeaderMap) -> Result<Principal, Problem> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let help = "get one with `POST /v1/token` and send it as `authorization: Bearer ...`";
+/// What a request shows of who sends it.
+pub(crate) struct Presented<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) method: &'a str,
+    /// The address as the client wrote it, without its query.
+    pub(crate) url: &'a str,
+    pub(crate) address: IpAddr,
+}
+
+const TOKEN_HELP: &str = "get one with `POST /v1/token` and send it as `authorization: Bearer ...`";
+
+/// Who sends a request: by a bearer token, or by a token together with proof of the key it is bound to.
+pub(crate) fn authenticate(app: &App, presented: &Presented<'_>) -> Result<Caller, Problem> {
+    let mut values = presented.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Problem::new("auth/no-token", "this request needs one access token").with_help(help));
+        return Err(Problem::new("auth/no-token", "this request needs one access token").with_help(TOKEN_HELP));
     };
-    let token = value.to_str().ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    let token =
-        token.ok_or_else(|| Problem::new("auth/no-token", "this request needs a bearer token").with_help(help))?;
-    control.principal_of(token).map_err(|error| match error {
-        TokenError::Expired => Problem::new("auth/expired-token", "the access token has expired").with_help(help),
-        TokenError::Invalid => Problem::new("auth/bad-token", "the access token is not valid here").with_help(help),
-    })
+    let parts =
+        value.to_str().ok().and_then(|value| value.split_once(' ')).map(|(scheme, token)| (scheme, token.trim()));
+    let proven = |scheme: &str| scheme.eq_ignore_ascii_case("dpop");
+    let (scheme, token) = parts
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") || proven(scheme))
+        .ok_or_else(|| Problem::new("auth/no-token", "this request needs a bearer token").with_help(TOKEN_HELP))?;
+    let claims = app.control.claims_of(token).map_err(token_problem)?;
+    match &claims.cnf {
+        Some(bound) => {
+            let expected = Expected { access_token: Some(token), ..Expected::default() };
+            let proven = if proven(scheme) { require_proof(app, presented, expected)? } else { return Err(no_proof()) };
+            if proven.thumbprint.as_str() != bound.jkt {
+                return Err(refused_proof(app, presented.address, &DpopError::OtherKey));
+            }
+        }
+        None if proven(scheme) => return Err(token_problem(TokenError::Invalid)),
+        None => {}
+    }
+    let caller = match claims.sid {
+        Some(_) => app.people.caller(&claims, app.control.platform().clock.now()),
+        None => app.control.caller_of(&claims),
+    };
+    caller.map_err(token_problem)
+}
+
+fn token_problem(error: TokenError) -> Problem {
+    match error {
+        TokenError::Expired => Problem::new("auth/expired-token", "the access token has expired").with_help(TOKEN_HELP),
+        TokenError::Invalid => {
+            Problem::new("auth/bad-token", "the access token is not valid here").with_help(TOKEN_HELP)
+        }
+    }
+}
+
+fn no_proof() -> Problem {
+    Problem::new("auth/no-proof", "this access token is bound to a key, and the request does not prove to have it")
+        .with_help("send `authorization: DPoP ...` and a proof in the header `dpop` (RFC 9449); `creta` and the SDK do")
+}
+
+/// The proof of possession that comes with a request (RFC 9449), if it is right and new.
+pub(crate) fn require_proof(app: &App, presented: &Presented<'_>, expected: Expected<'_>) -> Result<Proven, Problem> {
+    let mut values = presented.headers.get_all("dpop").iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(no_proof()) };
+    let now = app.control.platform().clock.now();
+    let expected = Expected { method: presented.method, url: presented.url, ..expected };
+    let checked =
+        value.to_str().map_err(|_| DpopError::Malformed).and_then(|proof| Proof::check(proof, &expected, now));
+    checked
+        .and_then(|proof| app.people.admit(proof, now))
+        .map_err(|error| refused_proof(app, presented.address, &error))
+}
+
+/// A proof that is wrong may be a stolen token: it is counted, and written to the log as far as failures are.
+fn refused_proof(app: &App, address: IpAddr, error: &DpopError) -> Problem {
+    if app.failures.count("proof of possession", address, app.control.platform().clock.monotonic()) {
+        let event = Event::new("proof.refused", app.control.place()).for_commitment(error.commitment());
+        app.control.record(event);
+    }
+    Problem::new("auth/bad-proof", "the proof of possession that came with this request is not good for it").with_help(
+        "make a new proof for each request, with the key that the token is bound to and a clock that is right",
+    )
 }
 
 impl Guarded {
     /// Asks whether the principal may use the route at all, before the body is read. A denial is recorded.
     pub(crate) fn ask_first(app: &App, principal: &Principal, action: Action, place: PlaceOf) -> Result<(), Problem> {
         let place = match (place, principal.scope()) {
+            (PlaceOf::Named, _) => return Ok(()), // What it is about stands in the request; it is asked then.
             (PlaceOf::Environment, _) => Place::Environment(principal.environment().clone()),
             (_, Some(own)) => Place::Scope(own.clone()),
             (PlaceOf::Own, None) => Place::Environment(principal.environment().clone()),
@@ -181,12 +296,12 @@ impl Guarded {
 
     pub(crate) fn new(
         app: Arc<App>,
-        principal: Principal,
+        caller: Caller,
         action: Action,
         place: PlaceOf,
         turn: OwnedSemaphorePermit,
     ) -> Self {
-        Self { app, principal, action, place, turn }
+        Self { app, caller, action, place, turn }
     }
 
     /// Decides, records, and acts. All of it runs on a thread that may wait for disks.
@@ -209,6 +324,20 @@ impl Guarded {
         self.run(move |app, ask| {
             let scope = app.control.require_tenant(&tenant(&app.control)?)?;
             act(&ask.admit(app, &Place::Scope(scope), FeatureSet::none(), details)?)
+        })
+        .await
+    }
+
+    /// As [`act`](Self::act), where the thing that the request names belongs.
+    pub(crate) async fn act_at<T: Send + 'static>(
+        self,
+        place: impl FnOnce(&App) -> Result<Place, Problem> + Send + 'static,
+        details: Details,
+        act: impl FnOnce(&Admitted<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(move |app, ask| {
+            let place = place(app)?;
+            act(&ask.admit(app, &place, FeatureSet::none(), details)?)
         })
         .await
     }
@@ -239,9 +368,10 @@ impl Guarded {
     }
 
     fn own_place(&self) -> Place {
-        match (self.place, self.principal.scope()) {
+        let principal = &self.caller.principal;
+        match (self.place, principal.scope()) {
             (PlaceOf::Own, Some(own)) => Place::Scope(own.clone()),
-            _ => Place::Environment(self.principal.environment().clone()),
+            _ => Place::Environment(principal.environment().clone()),
         }
     }
 
@@ -249,11 +379,11 @@ impl Guarded {
         self,
         work: impl FnOnce(&App, &Asking) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let Self { app, principal, action, turn, .. } = self;
+        let Self { app, caller, action, turn, .. } = self;
         let span = tracing::Span::current();
         let work = move || {
             let _turn = turn;
-            span.in_scope(|| work(&app, &Asking { principal, action }))
+            span.in_scope(|| work(&app, &Asking { caller, action }))
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "a request failed");
@@ -263,20 +393,44 @@ impl Guarded {
 }
 
 struct Asking {
-    principal: Principal,
+    caller: Caller,
     action: Action,
 }
 
 impl Asking {
     fn admit<'a>(
-        &self,
+        &'a self,
         app: &'a App,
         place: &Place,
         features: FeatureSet,
         details: Details,
     ) -> Result<Admitted<'a>, Problem> {
-        let decision = app.control.decide(&self.principal, self.action, &resource(place, features));
-        Ok(Admitted { control: &app.control, app, permit: app.control.admit(decision, details)? })
+        self.require_within_token(app, place, &features)?;
+        let decision = app.control.decide(&self.caller.principal, self.action, &resource(place, features));
+        let permit = app.control.admit(decision, details)?;
+        Ok(Admitted { control: &app.control, app, permit, session: self.caller.session.as_deref() })
+    }
+}
+
+impl Asking {
+    /// A token for some features is good for no others, whatever its account may ask for.
+    fn require_within_token(&self, app: &App, place: &Place, features: &FeatureSet) -> Result<(), Problem> {
+        let Some(good_for) = &self.caller.features else { return Ok(()) };
+        let outside = features.names().filter(|name| !good_for.contains(*name)).count();
+        if outside == 0 {
+            return Ok(());
+        }
+        let details = Details::none()
+            .name("refused", self.action.as_str())
+            .and_then(|details| details.count("features", outside as u64))
+            .map_err(|e| crate::problem::from_audit(&e))?;
+        let event = Event::new("token.narrowed", place.clone()).by(&self.caller.principal);
+        app.control
+            .log()
+            .record(event.with(details).for_commitment("CH-33"))
+            .map_err(|e| crate::problem::from_audit(&e))?;
+        Err(Problem::new("access/token-features", "this token is not good for all of these features")
+            .with_help("ask for a token that names them, or for one that names none"))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Everything here belongs to a scope of its own, whose name no tenant can have. The server asks first
 //! (`guard` in `context.rs`); functions that change something take the permit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ use creta_iam::{
     control_plane, is_reserved,
 };
 use creta_keys::{KeyRing, RootKey, ScopeKey};
-use creta_model::{Environment, EnvironmentClass, Instant, Problem, Scope, TenantId};
+use creta_model::{Environment, EnvironmentClass, Instant, Problem, Scope, Span, TenantId};
 use creta_platform::Platform;
 use creta_store::{MetadataStore, SqliteStore};
 use serde::{Deserialize, Serialize};
@@ -22,11 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::config::Config;
+use crate::context::Caller;
 use crate::epochs::{Epochs, Store};
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
 use crate::tls::{Authority, Reason, Turned, TurnedAway, certificate_thumbprint};
-use crate::tokens::{Claims, TokenError, Tokens};
+use crate::tokens::{Bearer, Claims, TokenError, Tokens};
 use crate::witness::Witnesses;
 
 /// Names of the settings kept among the control plane's documents.
@@ -74,6 +75,15 @@ pub(crate) struct ControlPlane {
     state: RwLock<State>,
 }
 
+/// How a token is to be less than its account.
+#[derive(Debug, Default)]
+pub(crate) struct Narrowed {
+    /// Thumbprint of the key that has to come along.
+    pub(crate) thumbprint: Option<String>,
+    /// The only features it is good for.
+    pub(crate) features: Option<BTreeSet<String>>,
+}
+
 /// What is asked at every request, kept in memory.
 #[derive(Default)]
 struct State {
@@ -105,6 +115,7 @@ impl ControlPlane {
         epochs.check(None, Store::Metadata, |kept| documents.check_epoch(&kept.metadata()))?;
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
         let policies = Policies::load().map_err(|error| crate::problem::logged("the policies do not load", &error))?;
+        let policies = policies.in_class(config.class);
         let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;
         let (clock, random) = (Arc::clone(&platform.clock), Arc::clone(&platform.random));
         let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
@@ -152,6 +163,11 @@ impl ControlPlane {
         &*self.metadata
     }
 
+    /// The same, for those who keep documents of their own kind.
+    pub(crate) fn shared_metadata(&self) -> Arc<dyn MetadataStore> {
+        Arc::clone(&self.metadata)
+    }
+
     /// The control plane's own key.
     pub(crate) fn own_key(&self) -> &ScopeKey {
         &self.key
@@ -186,21 +202,41 @@ impl ControlPlane {
         let secret = ClientSecret::parse(secret).unwrap_or_else(|_| ClientSecret::from_bytes([0; 32]));
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let account = state.accounts.get(client_id).map(|stored| &stored.account);
-        if is_secret_of(&self.key, account, client_id, &secret) { account.cloned() } else { None }
+        let now = self.platform.clock.now();
+        if is_secret_of(&self.key, account, client_id, &secret, now) { account.cloned() } else { None }
     }
 
     /// A token for an account. The permit is that of `token.issue`.
-    pub(crate) fn issue_token(&self, account: &Account, _permit: &Permit) -> String {
-        let epoch = self.state.read().unwrap_or_else(PoisonError::into_inner).epoch;
-        self.tokens.issue(&account.client_id, account.principal.scope().map(|scope| scope.tenant.clone()), epoch)
+    pub(crate) fn issue_token(&self, account: &Account, narrowed: Narrowed, _permit: &Permit) -> String {
+        let Narrowed { thumbprint, features } = narrowed;
+        let tenant = account.principal.scope().map(|scope| scope.tenant.clone());
+        let subject = account.client_id.clone();
+        self.tokens.issue(Bearer { subject, tenant, epoch: self.epoch(), session: None, thumbprint, features })
     }
 
-    /// Who bears a token. The account is looked up, so that a revoked one ends its tokens at once.
-    pub(crate) fn principal_of(&self, token: &str) -> Result<Principal, TokenError> {
-        let claims = self.tokens.check(token).inspect_err(|_| self.note_foreign(token))?;
+    /// A token for somebody whose session was checked.
+    pub(crate) fn issue(&self, bearer: Bearer) -> String {
+        self.tokens.issue(bearer)
+    }
+
+    /// What a token says, if it was issued here and has not expired.
+    pub(crate) fn claims_of(&self, token: &str) -> Result<Claims, TokenError> {
+        self.tokens.check(token).inspect_err(|_| self.note_foreign(token))
+    }
+
+    /// The account behind a token. It is looked up, so that a revoked one ends its tokens at once.
+    pub(crate) fn caller_of(&self, claims: &Claims) -> Result<Caller, TokenError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let account = state.accounts.get(&claims.sub).map(|stored| &stored.account).ok_or(TokenError::Invalid)?;
-        if is_current(&claims, account, state.epoch) { Ok(account.principal.clone()) } else { Err(TokenError::Invalid) }
+        if !is_current(claims, account, state.epoch) {
+            return Err(TokenError::Invalid);
+        }
+        let features = claims.features.clone().map(Arc::new);
+        Ok(Caller { principal: account.principal.clone(), features, session: None })
+    }
+
+    fn epoch(&self) -> u64 {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).epoch
     }
 
     /// Has a refused token recorded if it is of another environment (CH-25).
@@ -310,6 +346,28 @@ impl ControlPlane {
     pub(crate) fn account(&self, client_id: &str) -> Option<Account> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         Some(state.accounts.get(client_id)?.account.clone())
+    }
+
+    /// Gives a service account of the permit's scope a new secret; the present one is taken for `overlap` longer.
+    pub(crate) fn rotate_service_account(
+        &self,
+        client_id: &str,
+        overlap: Span,
+        permit: &Permit,
+    ) -> Result<(Account, ClientSecret), Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let stored = state.accounts.get(client_id).filter(|stored| stored.account.principal.scope() == permit.scope());
+        let Some(stored) = stored.filter(|stored| permit.scope().is_some() && stored.account.revoked.is_none()) else {
+            return Err(no_account(client_id));
+        };
+        let now = self.platform.clock.now();
+        let (account, secret) = stored.account.rotate(&self.key, &*self.platform.random, now, overlap);
+        let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
+        let version = written.map_err(|e| from_store(&e))?;
+        state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
+        drop(state);
+        self.record_done(permit, "service-account.rotated");
+        Ok((account, secret))
     }
 
     /// Ends a service account of the permit's scope, and all its tokens with the next request. Harmless when repeated.

@@ -1,7 +1,7 @@
 //! The listener, and what happens to every request whatever its route.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum_server::tls::TlsInfo;
 use bytes::{Bytes, BytesMut};
-use creta_iam::{Action, Principal};
+use creta_iam::Action;
 use creta_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use crate::context::{Guarded, Input, PlaceOf, authenticate};
+use crate::context::{Caller, Guarded, Input, PlaceOf, Presented, authenticate};
 use crate::control_plane::ControlPlane;
 use crate::failures::Failures;
 use crate::limits::{
@@ -29,6 +29,7 @@ use crate::limits::{
     REQUEST_TIME_MAX, REQUESTS_MAX,
 };
 use crate::metrics::Metrics;
+use crate::people::People;
 use crate::problem::{Refusal, internal};
 use crate::routes::{Access, ROUTES, Route, Weight};
 use crate::tls::{Certificates, EnvironmentVerifier, Peer};
@@ -41,6 +42,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) openapi: String,
     pub(crate) trust: Trust,
+    pub(crate) people: People,
     /// What the listener shows.
     pub(crate) certificates: Arc<Certificates>,
     /// What it makes of what clients show.
@@ -55,12 +57,14 @@ impl App {
     pub(crate) fn new(
         control: ControlPlane,
         trust: Trust,
+        people: People,
         certificates: Arc<Certificates>,
         verifier: Arc<EnvironmentVerifier>,
     ) -> Self {
         Self {
             control,
             trust,
+            people,
             certificates,
             verifier,
             failures: Failures::default(),
@@ -168,10 +172,10 @@ async fn dispatch(
             response
         }
         Access::Guarded { action, place, handler } => {
-            let principal = authenticate_first(Arc::clone(&app), &parts.headers, *action, *place).await?;
+            let caller = authenticate_first(Arc::clone(&app), parts, *action, *place).await?;
             let turn = app.turn(route.weight)?;
             let input = read_input(route, parts, body).await?;
-            handler(Guarded::new(app, principal, *action, *place, turn), input).await
+            handler(Guarded::new(app, caller, *action, *place, turn), input).await
         }
     }
 }
@@ -179,15 +183,32 @@ async fn dispatch(
 /// Who asks, if they may use the route at all.
 async fn authenticate_first(
     app: Arc<App>,
-    headers: &HeaderMap,
+    parts: &mut Parts,
     action: Action,
     place: PlaceOf,
-) -> Result<Principal, Refusal> {
-    let principal = authenticate(&app.control, headers)?;
+) -> Result<Caller, Refusal> {
+    let address = address_of(parts).await?;
+    let (method, url) = (parts.method.to_string(), url_of(parts));
+    let presented = Presented { headers: &parts.headers, method: &method, url: &url, address };
+    let caller = authenticate(&app, &presented)?;
     // A decision that was made before is remembered; a denial waits for the log.
-    let asked =
-        tokio::task::spawn_blocking(move || Guarded::ask_first(&app, &principal, action, place).map(|()| principal));
+    let asked = tokio::task::spawn_blocking(move || {
+        Guarded::ask_first(&app, &caller.principal, action, place).map(|()| caller)
+    });
     Ok(asked.await.map_err(|_| internal())??)
+}
+
+async fn address_of(parts: &mut Parts) -> Result<IpAddr, Problem> {
+    let address = ConnectInfo::<SocketAddr>::from_request_parts(parts, &()).await;
+    address.map(|ConnectInfo(address)| address.ip()).map_err(|_| internal())
+}
+
+/// The address that the client wrote, without its query. The host is the client's word: a proof for another host's
+/// address cannot be sent here unless its maker wrote that host, and tokens are bound to this environment anyway.
+fn url_of(parts: &Parts) -> String {
+    let authority = parts.uri.authority().map(ToString::to_string);
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+    format!("https://{}{}", authority.or(host).unwrap_or_default(), parts.uri.path())
 }
 
 async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result<Input, Refusal> {
@@ -205,8 +226,7 @@ async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result
     } else {
         HashMap::new()
     };
-    let address = ConnectInfo::<SocketAddr>::from_request_parts(parts, &()).await;
-    let address = address.map(|ConnectInfo(address)| address.ip()).map_err(|_| internal())?;
+    let address = address_of(parts).await?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_owned();
     let reading = tokio::time::timeout(BODY_TIME_MAX, read_body(&parts.headers, body, route.body_bytes_max));
@@ -215,8 +235,10 @@ async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result
         Problem::new("request/slow-body", format!("the body did not arrive within {seconds} s"))
             .with_help("send it in smaller parts")
     })??;
+    let headers = parts.headers.clone();
+    let (method, url) = (route.method.to_string(), url_of(parts));
     let peer = parts.extensions.get::<Peer>().cloned();
-    Ok(Input { address, peer, path, query, content_type, body })
+    Ok(Input { address, peer, path, query, content_type, headers, method, url, body })
 }
 
 /// The component whose certificate the connection showed. One that was revoked meanwhile is nobody.

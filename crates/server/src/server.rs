@@ -21,6 +21,7 @@ use crate::data_folder::{file_failed, lock, url_of};
 use crate::environments::{fingerprint_of, require_own};
 use crate::http::{App, GRACE, router};
 use crate::limits::HANDSHAKE_TIME_MAX;
+use crate::people::People;
 use crate::problem::from_audit;
 use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
 use crate::trust::Trust;
@@ -94,8 +95,9 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     let lock = lock(&folder)?;
     let control = open_control_plane(&folder, &config)?;
     let trust = Trust::open(&folder, &config, &control)?;
+    let people = People::open(&folder, &config, &control)?;
     let (certificates, verifier) = transit(&folder, &config, &control)?;
-    let app = Arc::new(App::new(control, trust, certificates, verifier));
+    let app = Arc::new(App::new(control, trust, people, certificates, verifier));
 
     let listen = options.listen.unwrap_or(config.listen);
     let not_free = |source| ServerError::Listen { address: listen.to_string(), source };
@@ -211,7 +213,8 @@ async fn every_second(app: Arc<App>) {
         let app = Arc::clone(&app);
         let work = tokio::task::spawn_blocking(move || {
             record_turned_away(&app.control);
-            keep_log(&app.control, round)
+            let now = app.control.platform().clock.now();
+            app.people.access.expire(&app.control, now).and(keep_log(&app.control, round))
         });
         if let Ok(Err(problem)) = work.await {
             tracing::error!(%problem, "the audit log cannot be kept");

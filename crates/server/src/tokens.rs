@@ -3,6 +3,7 @@
 //! A token says who asks and for how long; what its bearer may do is looked up at each request. The algorithm is fixed
 //! here: the one that a token names is compared with it and never chosen by it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -43,6 +44,42 @@ pub(crate) struct Claims {
     pub(crate) jti: String,
     /// The policy epoch that it was issued in.
     pub(crate) epoch: u64,
+    /// The session of a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sid: Option<String>,
+    /// The key that its bearer has to prove to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cnf: Option<Confirmation>,
+    /// The only features it is good for; without it, all that its account may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) features: Option<BTreeSet<String>>,
+}
+
+/// The key a token is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Confirmation {
+    /// Thumbprint of a DPoP key (RFC 9449 section 6.1, RFC 7638).
+    pub(crate) jkt: String,
+}
+
+/// Whose token it is to be, and what binds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bearer {
+    /// Client id of a service account or administrator; id of a person.
+    pub(crate) subject: String,
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) epoch: u64,
+    pub(crate) session: Option<String>,
+    pub(crate) thumbprint: Option<String>,
+    pub(crate) features: Option<BTreeSet<String>>,
+}
+
+impl Bearer {
+    /// The bearer of an account's token that is good for all that the account may do.
+    pub(crate) fn account(subject: &str, tenant: Option<TenantId>, epoch: u64) -> Self {
+        Self { subject: subject.to_owned(), tenant, epoch, session: None, thumbprint: None, features: None }
+    }
 }
 
 /// Why a token was refused. The answer to the client is the same for all but expiry.
@@ -100,21 +137,24 @@ impl Tokens {
         })
     }
 
-    /// A token for an account that has proven who it is.
-    pub(crate) fn issue(&self, client_id: &str, tenant: Option<TenantId>, epoch: u64) -> String {
+    /// A token for somebody who has proven who it is.
+    pub(crate) fn issue(&self, bearer: Bearer) -> String {
         let mut id = [0; 16];
         self.random.fill(&mut id);
         let now = self.seconds();
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: self.audience.clone(),
-            sub: client_id.to_owned(),
-            tenant,
+            sub: bearer.subject,
+            tenant: bearer.tenant,
             environment: self.environment.clone(),
             iat: now,
             exp: now + TOKEN_SECONDS,
             jti: hex::encode(id),
-            epoch,
+            epoch: bearer.epoch,
+            sid: bearer.session,
+            cnf: bearer.thumbprint.map(|jkt| Confirmation { jkt }),
+            features: bearer.features,
         };
         jsonwebtoken::encode(&Header::new(ALGORITHM), &claims, &self.signing).expect("claims have a JSON form")
     }
@@ -179,6 +219,10 @@ mod tests {
         Tokens::new(key, environment, audience, clock, Arc::new(SeededRandom::new(9))).expect("own key")
     }
 
+    fn bearer(epoch: u64) -> Bearer {
+        Bearer::account("etl@acme", acme(), epoch)
+    }
+
     fn acme() -> Option<TenantId> {
         Some(TenantId::parse("acme").expect("valid"))
     }
@@ -193,7 +237,7 @@ mod tests {
     #[test]
     fn a_token_is_valid_for_a_quarter_of_an_hour() {
         let Fixture { tokens, clock, .. } = fixture(1, "prod-1");
-        let token = tokens.issue("etl@acme", acme(), 7);
+        let token = tokens.issue(bearer(7));
         let claims = tokens.check(&token).expect("fresh");
         assert_eq!((claims.sub.as_str(), claims.tenant, claims.epoch), ("etl@acme", acme(), 7));
         clock.advance(Span::seconds(899));
@@ -205,7 +249,7 @@ mod tests {
     #[test]
     fn attack_unsigned_token_and_other_algorithms_are_refused() {
         let Fixture { tokens, key, .. } = fixture(1, "prod-1");
-        let token = tokens.issue("etl@acme", acme(), 0);
+        let token = tokens.issue(bearer(0));
         let payload = token.split('.').nth(1).expect("three parts").to_owned();
         for alg in ["none", "None", "NONE", "", "HS256", "ES256", "RS256", "EdDSA "] {
             let head = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#));
@@ -226,16 +270,16 @@ mod tests {
     fn attack_token_of_another_environment_is_refused() {
         let here = fixture(1, "prod-1");
         let other_key = fixture(2, "prod-1");
-        assert_eq!(here.tokens.check(&other_key.tokens.issue("etl@acme", acme(), 0)), Err(TokenError::Invalid));
+        assert_eq!(here.tokens.check(&other_key.tokens.issue(bearer(0))), Err(TokenError::Invalid));
         // Even with the same key, as after copying a data folder and renaming its environment.
         let other_audience = tokens(&here.key, "staging-1", here.clock.clone());
-        assert_eq!(here.tokens.check(&other_audience.issue("etl@acme", acme(), 0)), Err(TokenError::Invalid));
+        assert_eq!(here.tokens.check(&other_audience.issue(bearer(0))), Err(TokenError::Invalid));
     }
 
     #[test]
     fn attack_tampered_token_is_refused() {
         let Fixture { tokens, .. } = fixture(1, "prod-1");
-        let token = tokens.issue("etl@acme", acme(), 0);
+        let token = tokens.issue(bearer(0));
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("three parts")).expect("base64");
         let payload = String::from_utf8(payload).expect("JSON");
         let globex = payload.replace("acme", "globex");
@@ -251,7 +295,7 @@ mod tests {
     #[test]
     fn attack_token_that_outlives_the_limit_or_comes_from_the_future_is_refused() {
         let Fixture { tokens, clock, key } = fixture(1, "prod-1");
-        let mut claims = tokens.check(&tokens.issue("etl@acme", acme(), 0)).expect("fresh");
+        let mut claims = tokens.check(&tokens.issue(bearer(0))).expect("fresh");
         let sign = |claims: &Claims| {
             jsonwebtoken::encode(&Header::new(ALGORITHM), claims, &EncodingKey::from_ed_der(&key)).expect("encodes")
         };
@@ -265,6 +309,6 @@ mod tests {
 
     fn tokens_ahead(key: &[u8], clock: &ManualClock) -> String {
         let ahead = Arc::new(ManualClock::new(clock.now().plus(Span::hours(1))));
-        tokens(key, "prod-1", ahead).issue("etl@acme", acme(), 0)
+        tokens(key, "prod-1", ahead).issue(bearer(0))
     }
 }

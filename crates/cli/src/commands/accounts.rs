@@ -87,6 +87,24 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
             let listed: Accounts = server.get(&format!("/v1/service-accounts?tenant={}", encoded(&tenant)))?;
             terminal.show(&listed, || accounts_table(&listed.service_accounts));
         }
+        ServiceAccountCommand::Rotate { client_id, out, overlap_hours, connection } => {
+            let (server, profile) = connect(&connection)?;
+            require_absent(&out)?;
+            let path = format!("/v1/service-accounts/{}/rotate", encoded(&client_id));
+            let made: Made = server.post(&path, &serde_json::json!({ "overlap_hours": overlap_hours }))?;
+            let credential = credential(&profile, &made)?;
+            let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
+            profile::write_private(&out, &json)?;
+            let shown = serde_json::json!({ "client_id": made.client_id, "file": out, "overlap_hours": overlap_hours });
+            terminal.show(&shown, || {
+                let file = out.display();
+                format!(
+                    "`{}` has a new secret, which is in {file} and nowhere else; the old one is good for {overlap_hours} h\n\
+                     next: creta login --from {file}",
+                    made.client_id
+                )
+            });
+        }
         ServiceAccountCommand::Revoke { client_id, connection } => {
             let (server, _) = connect(&connection)?;
             let revoked: Account =

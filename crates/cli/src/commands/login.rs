@@ -1,4 +1,7 @@
-//! `creta login`: checks credentials against the server, then stores them as a profile.
+//! `creta login`: a profile for a service account's credentials, or a person's sign-in through the browser.
+
+mod browser;
+mod sign_in;
 
 use std::path::{Path, PathBuf};
 
@@ -8,38 +11,44 @@ use creta_server::Credential;
 use crate::args::Login;
 use crate::failure::{Exit, Failure};
 use crate::http::Server;
-use crate::profile::{self, Profile};
+use crate::profile::{self, Profile, Whom};
 use crate::terminal::Terminal;
 
 pub(crate) fn run(login: Login, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let file = profile::default_file()?;
+    check_name(&login.name)?;
     let from = login.from.as_deref().map(read_credential).transpose()?;
-    let url = login.url.or_else(|| from.as_ref().map(|from| from.url.clone()));
-    let Some(url) = url else {
+    let known = profile::load(&file)?.remove(&login.name);
+    let url = login.url.clone().or_else(|| from.as_ref().map(|from| from.url.clone()));
+    let Some(url) = url.or_else(|| known.as_ref().map(|known| known.url.clone())) else {
         let help = "add `--url https://HOST:PORT`";
         return Err(Failure::usage("profile/no-address", "no address of a server was given", help));
     };
-    let ca_file = login.ca.or_else(|| from.as_ref().map(|from| from.ca.clone()));
-    let (client_id, client_secret_file) = match (from, login.client_id, login.secret_file) {
-        (Some(from), _, _) => {
-            let secret_file = file.with_file_name(format!("{}.secret", login.name));
-            check_name(&login.name)?;
-            profile::write_private(&secret_file, from.client_secret.as_bytes())?;
-            (from.client_id, secret_file)
-        }
-        (None, Some(client_id), Some(secret_file)) => (client_id, absolute(&secret_file)?),
-        _ => unreachable!("the command line asks for both or for `--from`"),
-    };
+    let ca_file = login.ca.clone().or_else(|| from.as_ref().map(|from| from.ca.clone()));
     let ca_file = ca_file.as_deref().map(absolute).transpose()?;
-    let profile = Profile { url, ca_file, client_id, client_secret_file };
-    // A profile that does not work is not stored.
-    Server::new(profile.clone())?.fetch_token()?;
+    // The authority that is known belongs to the address that is known.
+    let ca_file = ca_file.or_else(|| known.filter(|known| known.url == url).and_then(|known| known.ca_file));
+    let whom = match (from, &login.client_id, &login.secret_file) {
+        (Some(from), _, _) => {
+            let client_secret_file = file.with_file_name(format!("{}.secret", login.name));
+            profile::write_private(&client_secret_file, from.client_secret.as_bytes())?;
+            Whom::ServiceAccount { client_id: from.client_id, client_secret_file }
+        }
+        (None, Some(client_id), Some(secret_file)) => {
+            Whom::ServiceAccount { client_id: client_id.clone(), client_secret_file: absolute(secret_file)? }
+        }
+        _ => Whom::Person { session_file: file.with_file_name(format!("{}.session", login.name)) },
+    };
+    let profile = Profile { url, ca_file, whom };
+    let server = Server::new(profile.clone())?;
+    let who = match &profile.whom {
+        // A profile that does not work is not stored.
+        Whom::ServiceAccount { client_id, .. } => server.check_token().map(|()| client_id.clone())?,
+        Whom::Person { session_file } => sign_in::run(&login, &server, session_file, terminal)?,
+    };
     profile::store(&file, &login.name, profile.clone())?;
-    let shown = serde_json::json!({
-        "profile": login.name, "file": file, "url": profile.url, "client_id": profile.client_id,
-    });
-    terminal
-        .show(&shown, || format!("logged in to {} as {}; profile `{}`", profile.url, profile.client_id, login.name));
+    let shown = serde_json::json!({ "profile": login.name, "file": file, "url": profile.url, "client_id": who });
+    terminal.show(&shown, || format!("logged in to {} as {who}; profile `{}`", profile.url, login.name));
     Ok(())
 }
 

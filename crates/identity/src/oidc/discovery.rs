@@ -75,7 +75,7 @@ impl Discovery {
 }
 
 /// A provider's keys as of an instant.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
     pub(super) set: CoreJsonWebKeySet,

@@ -314,6 +314,9 @@ async fn report(
         path: HashMap::new(),
         query: String::new(),
         content_type: content_type.to_owned(),
+        headers: HeaderMap::new(),
+        method: String::new(),
+        url: String::new(),
         body,
         peer: None,
     };

@@ -1,6 +1,7 @@
 //! The API's description in OpenAPI 3.1, made from the table of routes. Committed as `docs/reference/openapi.json`.
 
 mod operations;
+mod people;
 
 use std::collections::BTreeSet;
 
@@ -42,6 +43,8 @@ enum Body {
     JsonOrForm(&'static str),
     /// As JSON, or as the form of a page, which is answered with a page.
     JsonOrPage(&'static str),
+    /// The form of a page.
+    Form(&'static str),
     Arrow,
 }
 
@@ -88,13 +91,17 @@ fn document() -> Value {
     })
 }
 
+fn operations() -> impl Iterator<Item = &'static Operation> {
+    operations::OPERATIONS.iter().chain(people::OPERATIONS)
+}
+
 fn id_of(route: &Route) -> String {
     format!("{} {}", route.method, route.path)
 }
 
 fn describe(route: &Route) -> Value {
     let id = id_of(route);
-    let found = operations::OPERATIONS.iter().find(|operation| operation.id == id);
+    let found = operations().find(|operation| operation.id == id);
     let operation = found.expect("a test compares routes with operations");
     let guarded = matches!(route.access, Access::Guarded { .. });
     let mut described = json!({
@@ -139,6 +146,7 @@ fn body(body: &Body, bytes_max: usize) -> Option<Value> {
         Body::JsonOrForm(schema) | Body::JsonOrPage(schema) => {
             json!({ "application/json": reference(schema), "application/x-www-form-urlencoded": reference(schema) })
         }
+        Body::Form(schema) => json!({ "application/x-www-form-urlencoded": reference(schema) }),
         Body::Arrow => json!({ crate::arrow_body::ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}} }),
     };
     Some(json!({ "required": true, "content": content, "description": format!("At most {bytes_max} bytes.") }))
@@ -151,7 +159,7 @@ fn responses(operation: &Operation, guarded: bool) -> Value {
     let mut responses = Map::new();
     let answer = &operation.answer;
     let with_page = |mut content: Value| {
-        if matches!(operation.body, Body::JsonOrPage(_)) {
+        if matches!(operation.body, Body::JsonOrPage(_)) || operation.answer.content_type.starts_with("text/html") {
             content["text/html; charset=utf-8"] = json!({});
         }
         content
@@ -185,6 +193,7 @@ fn statuses(operation: &Operation, guarded: bool) -> BTreeSet<u16> {
 
 fn meaning(status: u16) -> &'static str {
     match status {
+        303 => "To the identity provider.",
         400 => "The request cannot be read.",
         401 => "Who asks is not known: no token, an expired one, or one of elsewhere.",
         403 => "The policies do not allow this. The denial stands in the log.",
@@ -210,12 +219,12 @@ mod tests {
     #[test]
     fn every_route_is_described_once_and_nothing_else_is() {
         let routes: Vec<String> = ROUTES.iter().map(id_of).collect();
-        let mut described: Vec<&str> = operations::OPERATIONS.iter().map(|operation| operation.id).collect();
+        let mut described: Vec<&str> = operations().map(|operation| operation.id).collect();
         let mut expected: Vec<&str> = routes.iter().map(String::as_str).collect();
         expected.sort_unstable();
         described.sort_unstable();
         assert_eq!(described, expected);
-        let names: BTreeSet<&str> = operations::OPERATIONS.iter().map(|operation| operation.name).collect();
+        let names: BTreeSet<&str> = operations().map(|operation| operation.name).collect();
         assert_eq!(names.len(), ROUTES.len(), "operation ids are unique");
     }
 

@@ -4,19 +4,19 @@ use super::{Answer, Body, Operation, Parameter};
 
 const ARROW: &str = crate::arrow_body::ARROW_STREAM;
 
-const fn query(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
+pub(super) const fn query(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
     Parameter { name, place: "query", required: false, schema, description }
 }
 
-const fn required(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
+pub(super) const fn required(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
     Parameter { name, place: "query", required: true, schema, description }
 }
 
-const fn path(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
+pub(super) const fn path(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
     Parameter { name, place: "path", required: true, schema, description }
 }
 
-const TEXT: &str = r#"{"type":"string"}"#;
+pub(super) const TEXT: &str = r#"{"type":"string"}"#;
 const COUNT: &str = r#"{"type":"integer","minimum":0,"maximum":18446744073709551615}"#;
 const NAME: &str = r##"{"$ref":"#/components/schemas/Name"}"##;
 const INSTANT: &str = r##"{"$ref":"#/components/schemas/Instant"}"##;
@@ -45,15 +45,15 @@ const LOAD: &[Parameter] = &[
     query("columns", TEXT, "JSON object of feature to column, where the names differ."),
 ];
 
-const fn json(schema: &'static str) -> Answer {
+pub(super) const fn json(schema: &'static str) -> Answer {
     Answer { status: 200, content_type: "application/json", schema: Some(schema), description: "Done." }
 }
 
-const fn created(schema: &'static str) -> Answer {
+pub(super) const fn created(schema: &'static str) -> Answer {
     Answer { status: 201, content_type: "application/json", schema: Some(schema), description: "Made." }
 }
 
-const fn raw(content_type: &'static str, description: &'static str) -> Answer {
+pub(super) const fn raw(content_type: &'static str, description: &'static str) -> Answer {
     Answer { status: 200, content_type, schema: None, description }
 }
 
@@ -148,6 +148,16 @@ pub(super) static OPERATIONS: &[Operation] = &[
         body: Body::None,
         answer: json("ServiceAccounts"),
         problems: &[404],
+    },
+    Operation {
+        id: "POST /v1/service-accounts/{id}/rotate",
+        name: "rotate_service_account",
+        tag: "access",
+        summary: "Give a service account a new secret; the present one stays good for some hours.",
+        parameters: &[path("id", TEXT, "The client id.")],
+        body: Body::Json("Rotation"),
+        answer: json("ServiceAccountMade"),
+        problems: &[404, 409, 422, 507],
     },
     Operation {
         id: "POST /v1/service-accounts/{id}/revoke",

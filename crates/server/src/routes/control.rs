@@ -1,19 +1,21 @@
 //! Tokens, tenants and service accounts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::{Details, Event};
 use creta_iam::{Action, FeatureSet, PrincipalId, Role};
-use creta_model::{Problem, TenantId};
+use creta_identity::dpop::Expected;
+use creta_model::{Problem, Span, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::accounts::Account;
-use crate::context::{Guarded, Input, resource};
-use crate::control_plane::no_account;
+use crate::context::{Guarded, Input, require_proof, resource};
+use crate::control_plane::{Narrowed, no_account};
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
 use crate::problem::{Refusal, from_audit, internal};
@@ -28,6 +30,10 @@ struct TokenRequest {
     client_id: String,
     #[serde(deserialize_with = "secret")]
     client_secret: Zeroizing<String>,
+    /// Narrows the token: features by name, separated by spaces. Without it the token is good for all that the account
+    /// may ask for.
+    #[serde(default)]
+    scope: Option<String>,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
@@ -47,8 +53,8 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
         let problem = Problem::new("request/grant-type", "the only grant is `client_credentials`");
         return Err(problem.into());
     }
-    let address = input.address;
     let work = tokio::task::spawn_blocking(move || {
+        let address = input.address;
         let now = app.control.platform().clock.monotonic();
         if let Some(wait) = app.failures.wait(&request.client_id, address, now) {
             app.metrics.token("waiting");
@@ -67,22 +73,42 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
             let problem = Problem::new("auth/bad-credentials", "the client id or the client secret is wrong");
             return Err(problem.with_help("check both, and that the account was not revoked").into());
         };
-        let token = token_for(&app, &account)?;
+        // A client that shows a key gets a token that is worth nothing without it (RFC 9449 section 5).
+        let bound = match input.headers.contains_key("dpop") {
+            true => Some(require_proof(&app, &input.presented(), Expected::default())?.thumbprint.as_str().to_owned()),
+            false => None,
+        };
+        let token_type = if bound.is_some() { "DPoP" } else { "Bearer" };
+        let features = request.scope.as_deref().map(features_in).transpose()?;
+        let token = token_for(&app, &account, Narrowed { thumbprint: bound, features })?;
         app.metrics.token("issued");
-        Ok(token)
+        Ok((token, token_type))
     });
-    let token = work.await.map_err(|_| internal())??;
-    answer(&json!({"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}))
+    let (token, token_type) = work.await.map_err(|_| internal())??;
+    answer(&json!({"access_token": token, "token_type": token_type, "expires_in": TOKEN_SECONDS}))
 }
 
-fn token_for(app: &App, account: &Account) -> Result<String, Refusal> {
+/// Most features that one token names.
+const TOKEN_FEATURES_MAX: usize = 32;
+
+fn features_in(scope: &str) -> Result<BTreeSet<String>, Problem> {
+    let features: BTreeSet<String> = scope.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let named = features.iter().all(|name| creta_model::FeaturePath::parse(name).is_ok());
+    if named && (1..=TOKEN_FEATURES_MAX).contains(&features.len()) {
+        return Ok(features);
+    }
+    Err(Problem::new("request/scope", "the scope of a token is a list of features, separated by spaces")
+        .with_help(format!("name 1 to {TOKEN_FEATURES_MAX} features, such as `User.age`, or leave it out")))
+}
+
+fn token_for(app: &App, account: &Account, narrowed: Narrowed) -> Result<String, Refusal> {
     let place = match account.principal.scope() {
         Some(scope) => creta_iam::Place::Scope(scope.clone()),
         None => app.control.place(),
     };
     let decision = app.control.decide(&account.principal, Action::TokenIssue, &resource(&place, FeatureSet::none()));
     let permit = app.control.admit(decision, Details::none())?;
-    Ok(app.control.issue_token(account, &permit))
+    Ok(app.control.issue_token(account, narrowed, &permit))
 }
 
 #[derive(Deserialize)]
@@ -125,6 +151,9 @@ struct ServiceAccountView {
     created: creta_model::Instant,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<creta_model::Instant>,
+    /// Until when the secret before the present one is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_secret_until: Option<creta_model::Instant>,
 }
 
 impl From<&Account> for ServiceAccountView {
@@ -136,6 +165,7 @@ impl From<&Account> for ServiceAccountView {
             role: account.principal.role(),
             created: account.created,
             revoked: account.revoked,
+            previous_secret_until: account.previous_until(),
         }
     }
 }
@@ -194,6 +224,48 @@ pub(super) async fn list_service_accounts(guarded: Guarded, input: Input) -> Res
         )
         .await?;
     answer(&json!({ "service_accounts": accounts }))
+}
+
+/// How long the secret before the new one stays good, unless the request says otherwise, and at most.
+const OVERLAP_HOURS: u32 = 24;
+const OVERLAP_HOURS_MAX: u32 = 168;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    #[serde(default)]
+    overlap_hours: Option<u32>,
+}
+
+/// Gives a service account a new secret; the present one stays good for a while.
+pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Rotation { overlap_hours } = input.json()?;
+    let hours = overlap_hours.unwrap_or(OVERLAP_HOURS);
+    if hours > OVERLAP_HOURS_MAX {
+        return Err(Problem::new(
+            "request/overlap",
+            format!("two secrets overlap by at most {OVERLAP_HOURS_MAX} hours"),
+        )
+        .with_help("give fewer hours; 0 ends the present secret at once")
+        .into());
+    }
+    let id = input.path("id").to_owned();
+    let known = id.clone();
+    let details = Details::none()
+        .keyed("client", id.as_bytes())
+        .and_then(|details| details.count("overlap-hours", u64::from(hours)))
+        .map_err(|e| from_audit(&e))?;
+    let rotated = guarded
+        .act_on_tenant(
+            move |control| control.scope_of_account(&known).map(|scope| scope.tenant).ok_or_else(|| no_account(&known)),
+            details,
+            move |admitted| Ok(admitted.control.rotate_service_account(&id, Span::hours(hours), &admitted.permit)?),
+        )
+        .await?;
+    let (account, secret) = rotated;
+    let mut view = serde_json::to_value(ServiceAccountView::from(&account)).expect("an account has a JSON form");
+    view["client_secret"] = secret.expose().as_str().into();
+    answer(&view)
 }
 
 /// Ends a service account and its tokens.

@@ -1,10 +1,13 @@
 //! Every route of the server, in one table: the router, the API's description and the coverage test are made from it.
 
+mod access;
 mod audit;
 mod control;
 mod facts;
+mod people;
 mod project;
 mod queries;
+mod sign_in;
 mod system;
 mod trust;
 
@@ -85,12 +88,36 @@ pub(crate) static ROUTES: &[Route] = &[
     public!(GET, "/ready", NO_BODY, system::ready),
     public!(GET, "/openapi.json", NO_BODY, system::openapi),
     public!(POST, "/v1/token", NO_BODY, control::issue_token),
+    public!(GET, "/sign-in", NO_BODY, sign_in::begin),
+    public!(GET, "/sign-in/callback", NO_BODY, sign_in::callback),
+    public!(GET, "/sign-in/device", NO_BODY, sign_in::device_page),
+    public!(POST, "/sign-in/device", 4 << 10, sign_in::device_entered),
+    public!(GET, "/sign-in/style.css", NO_BODY, sign_in::style),
+    public!(POST, "/v1/sign-in/device", NO_BODY, sign_in::begin_device),
+    public!(POST, "/v1/sessions", 16 << 10, sign_in::open_session),
+    public!(POST, "/v1/sessions/renew", 16 << 10, sign_in::renew_session),
+    guarded!(GET, "/v1/sessions", SessionRead on Own, Light, NO_BODY, people::sessions),
+    guarded!(POST, "/v1/sessions/{id}/revoke", SessionRevoke on Own, Light, NO_BODY, people::end_session),
+    guarded!(GET, "/v1/me", AccessRead on Own, Light, NO_BODY, people::me),
+    guarded!(GET, "/v1/persons", PersonRead on Environment, Light, NO_BODY, people::list),
+    guarded!(POST, "/v1/persons/{id}/assign", PersonAssign on Environment, Light, JSON_BYTES_MAX, people::assign),
+    guarded!(POST, "/v1/persons/{id}/leave", PersonAssign on Environment, Light, NO_BODY, people::leave),
+    guarded!(POST, "/v1/access/requests", AccessRequest on Own, Light, JSON_BYTES_MAX, access::request),
+    guarded!(GET, "/v1/access/requests", AccessRead on Own, Light, NO_BODY, access::requests),
+    guarded!(GET, "/v1/access/requests/{id}", AccessRead on Own, Light, NO_BODY, access::show),
+    guarded!(POST, "/v1/access/requests/{id}/decide", AccessApprove on Named, Light, JSON_BYTES_MAX, access::decide),
+    guarded!(POST, "/v1/access/requests/{id}/activate", AccessRequest on Own, Light, NO_BODY, access::activate),
+    guarded!(POST, "/v1/access/requests/{id}/withdraw", AccessRequest on Own, Light, NO_BODY, access::withdraw),
+    guarded!(GET, "/v1/access/grants", AccessRead on Own, Light, NO_BODY, access::grants),
+    guarded!(POST, "/v1/access/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, access::give_back),
+    guarded!(POST, "/v1/access/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, access::revoke),
     // Metrics name tenants, so whoever may list tenants may read them.
     guarded!(GET, "/metrics", TenantList on Environment, Light, NO_BODY, system::metrics),
     guarded!(POST, "/v1/tenants", TenantCreate on Environment, Light, JSON_BYTES_MAX, control::create_tenant),
     guarded!(GET, "/v1/tenants", TenantList on Environment, Light, NO_BODY, control::list_tenants),
     guarded!(POST, "/v1/service-accounts", ServiceAccountCreate on NamedTenant, Light, JSON_BYTES_MAX, control::create_service_account),
     guarded!(GET, "/v1/service-accounts", ServiceAccountList on NamedTenant, Light, NO_BODY, control::list_service_accounts),
+    guarded!(POST, "/v1/service-accounts/{id}/rotate", ServiceAccountRotate on NamedTenant, Light, JSON_BYTES_MAX, control::rotate_service_account),
     guarded!(POST, "/v1/service-accounts/{id}/revoke", ServiceAccountRevoke on NamedTenant, Light, NO_BODY, control::revoke_service_account),
     guarded!(POST, "/v1/check", Check on Own, Bulk, BUNDLE_BYTES_MAX, project::check),
     guarded!(POST, "/v1/deploy", Deploy on Own, Bulk, BUNDLE_BYTES_MAX, project::deploy),

@@ -76,7 +76,11 @@ fn token(app: &App, tenant: &TenantId) -> Result<String, Problem> {
     }
     let account = control.account(&id).ok_or_else(crate::problem::internal)?;
     let asked = control.decide(&account.principal, Action::TokenIssue, &resource(&place, FeatureSet::none()));
-    Ok(control.issue_token(&account, &control.admit(asked, Details::none())?))
+    Ok(control.issue_token(
+        &account,
+        crate::control_plane::Narrowed::default(),
+        &control.admit(asked, Details::none())?,
+    ))
 }
 
 /// The planted value, read back if it is there, planted otherwise. All of it goes through the public interface.

@@ -7,6 +7,8 @@ mod intake;
 mod lifecycle;
 mod limits;
 mod path;
+mod people;
+mod provider;
 mod resolvers;
 mod support;
 mod tenants;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use creta_model::Environment;
+use creta_model::{Environment, EnvironmentClass};
 use creta_server::{Credential, InitOptions, InitReport, RunningServer, ServeOptions, WorkerConfig, init, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -88,6 +88,18 @@ impl Server {
     pub(crate) fn with_workers(workers: WorkerConfig) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let report = make(folder.path(), workers);
+        let mut server = Self::serving(report);
+        server._folder = Some(folder);
+        server
+    }
+
+    /// One whose `config.toml` ends with `tail`.
+    pub(crate) fn configured(class: EnvironmentClass, tail: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let report = make_of(folder.path(), WorkerConfig::default(), class);
+        let file = report.folder.join("config.toml");
+        let text = std::fs::read_to_string(&file).expect("written");
+        std::fs::write(&file, format!("{text}\n{tail}")).expect("written");
         let mut server = Self::serving(report);
         server._folder = Some(folder);
         server
@@ -173,6 +185,25 @@ impl Server {
         read_reply(response.expect("an answer"))
     }
 
+    /// As a browser asks for a page, without following where it is sent.
+    pub(crate) fn browse(&self, path: &str, cookie: Option<&str>) -> Reply {
+        let request = ureq::http::Request::get(format!("{}{path}", self.running().url()));
+        let request = cookie.into_iter().fold(request, |request, cookie| request.header("cookie", cookie));
+        let request = request.body(()).expect("a request");
+        let request = self.agent.configure_request(request).max_redirects(0).build();
+        read_reply(self.agent.run(request).expect("an answer"))
+    }
+
+    /// The administrator's token, or a word that is none where local accounts get no tokens.
+    pub(crate) fn admin_token_or_none(&self) -> String {
+        let reply = self.ask_token(&self.admin.client_id, &self.admin.client_secret);
+        if reply.status == 200 {
+            reply.json()["access_token"].as_str().expect("a token").to_owned()
+        } else {
+            "none".into()
+        }
+    }
+
     pub(crate) fn get(&self, path: &str, token: &str) -> Reply {
         self.send("GET", path, Some(token), None)
     }
@@ -239,7 +270,12 @@ impl Drop for Server {
 }
 
 fn make(folder: &std::path::Path, workers: WorkerConfig) -> InitReport {
-    let options = InitOptions { listen: "127.0.0.1:0".parse().expect("valid"), workers, ..InitOptions::default() };
+    make_of(folder, workers, EnvironmentClass::Development)
+}
+
+fn make_of(folder: &std::path::Path, workers: WorkerConfig, class: EnvironmentClass) -> InitReport {
+    let listen = "127.0.0.1:0".parse().expect("valid");
+    let options = InitOptions { listen, workers, class, ..InitOptions::default() };
     init(&folder.join("data"), &Environment::parse("prod").expect("valid"), &options).expect("made")
 }
 
@@ -277,7 +313,13 @@ pub(crate) fn agent(ca: &std::path::Path) -> Agent {
         .root_certs(RootCerts::new_with_certs(&[root]))
         .unversioned_rustls_crypto_provider(Arc::new(creta_server::tls_provider()))
         .build();
-    Agent::config_builder().tls_config(tls).https_only(true).http_status_as_error(false).build().new_agent()
+    Agent::config_builder()
+        .tls_config(tls)
+        .https_only(true)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .build()
+        .new_agent()
 }
 
 pub(crate) fn stream(batch: &RecordBatch) -> Vec<u8> {

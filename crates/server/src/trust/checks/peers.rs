@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::tls::{
     Authority, Component, ComponentName, ComponentRole, ComponentUri, Handshake, Issued, handshake, make_authority,
 };
-use crate::tokens::Tokens;
+use crate::tokens::{Bearer, Tokens};
 use crate::trust::client::Client;
 
 /// How long a peer may take to shake hands.
@@ -154,7 +154,7 @@ impl Check for ForeignPeers {
             let key = Tokens::make_key(&*random);
             let tokens = Tokens::new(&key, environment.clone(), audience, clock, random);
             let tokens = tokens.ok_or("a token of another environment cannot be made")?;
-            Ok::<_, String>(Attempt::Token(tokens.issue("admin", None, 0)))
+            Ok::<_, String>(Attempt::Token(tokens.issue(Bearer::account("admin", None, 0))))
         };
         let attempts = [
             (

@@ -1,0 +1,97 @@
+//! Arguments of `creta access`, `creta person` and `creta session`.
+
+use clap::{Args, Subcommand};
+
+use super::Connection;
+
+/// Access for hours.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccessCommand {
+    /// Ask for a role for some hours. Somebody else has to approve it.
+    Request(AccessRequest),
+    /// Show your requests and grants, and those that you can decide on.
+    List(Connection),
+    /// Show one request.
+    Show(AccessItem),
+    /// Approve somebody else's request, as it stands now.
+    Approve(AccessItem),
+    /// Deny somebody else's request.
+    Deny(AccessItem),
+    /// Begin access that was approved: its hours run from now.
+    Activate(AccessItem),
+    /// Take your own request back.
+    Withdraw(AccessItem),
+    /// Give your own grant back before its hours are over.
+    Return(AccessItem),
+    /// Take somebody's grant away, at once.
+    Revoke(AccessItem),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccessRequest {
+    /// The role: viewer, data-scientist, developer, operator, security-lead, auditor or administrator.
+    #[arg(long)]
+    pub(crate) role: String,
+    /// Why, in a sentence that says what you want to do.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// The ticket it is about, such as OPS-1234.
+    #[arg(long)]
+    pub(crate) ticket: String,
+    /// For how many hours, 1 to 8.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) hours: u8,
+    /// The tenant whose scope it is for; without it, where you belong.
+    #[arg(long, conflicts_with = "environment")]
+    pub(crate) tenant: Option<String>,
+    /// For the environment as a whole.
+    #[arg(long)]
+    pub(crate) environment: bool,
+    /// Somebody else who is to get the access.
+    #[arg(long = "for", value_name = "PERSON")]
+    pub(crate) beneficiary: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccessItem {
+    /// Id, as `creta access list` shows it.
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// People of an environment.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PersonCommand {
+    /// Show everybody who signed in or was provisioned.
+    List(Connection),
+    /// Give somebody a home and roles, instead of those they have.
+    Assign {
+        /// Id, as `creta person list` shows it.
+        id: String,
+        /// A role; can be repeated. Without any, the person keeps none.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// The tenant whose user this is; without it, staff of whoever runs the environment.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Another account of the same human, so that neither approves the other's requests.
+        #[arg(long, value_name = "PERSON")]
+        same_human_as: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// End an account whose person left: sessions, grants and roles end now.
+    Leave(AccessItem),
+}
+
+/// Sessions of the person who asks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Show your sessions.
+    List(Connection),
+    /// End a session.
+    End(AccessItem),
+}

@@ -1,0 +1,326 @@
+//! `creta access`, `creta person`, `creta session`, `creta whoami` and `creta logout`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::connect;
+use crate::args::{AccessCommand, AccessItem, AccessRequest, Connection, PersonCommand, SessionCommand};
+use crate::failure::Failure;
+use crate::http::{Server, encoded};
+use crate::profile::{SessionFile, Whom};
+use crate::terminal::{Align, Terminal, table};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    request: String,
+    state: String,
+    requester: String,
+    #[serde(rename = "for")]
+    beneficiary: String,
+    role: String,
+    place: String,
+    reason: String,
+    ticket: String,
+    hours: u8,
+    created: String,
+    void_at: String,
+    approved_by: Vec<String>,
+    digest: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Requests {
+    requests: Vec<Request>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Grant {
+    grant: String,
+    holder: String,
+    role: String,
+    place: String,
+    ticket: String,
+    activated: String,
+    expires: String,
+    holds: bool,
+    approved_by: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Grants {
+    grants: Vec<Grant>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Person {
+    person: String,
+    human: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    tenant: Option<String>,
+    roles: Vec<String>,
+    created: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Persons {
+    persons: Vec<Person>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Session {
+    session: String,
+    methods: Vec<String>,
+    user_verified: bool,
+    opened: String,
+    expires: String,
+    open: bool,
+    this: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Sessions {
+    sessions: Vec<Session>,
+}
+
+const LEFT: Align = Align::Left;
+
+pub(crate) fn access(command: AccessCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        AccessCommand::Request(request) => ask(&request, terminal),
+        AccessCommand::List(connection) => list(&connection, terminal),
+        AccessCommand::Show(item) => {
+            let request: Request = connect(&item.connection)?.0.get(&request_path(&item, ""))?;
+            terminal.show(&request, || described(&request));
+            Ok(())
+        }
+        AccessCommand::Approve(item) => decide(&item, "approve", terminal),
+        AccessCommand::Deny(item) => decide(&item, "deny", terminal),
+        AccessCommand::Activate(item) => {
+            let grant: Grant = connect(&item.connection)?.0.post(&request_path(&item, "/activate"), &json!({}))?;
+            terminal.show(&grant, || {
+                let Grant { role, place, expires, grant, .. } = &grant;
+                format!(
+                    "you are {role} of {place} until {expires}\n\
+                     give it back when you are done: creta access return {grant}"
+                )
+            });
+            Ok(())
+        }
+        AccessCommand::Withdraw(item) => {
+            let request: Request = connect(&item.connection)?.0.post(&request_path(&item, "/withdraw"), &json!({}))?;
+            terminal.show(&request, || format!("request {} is withdrawn", request.request));
+            Ok(())
+        }
+        AccessCommand::Return(item) => end_grant(&item, "return", terminal),
+        AccessCommand::Revoke(item) => end_grant(&item, "revoke", terminal),
+    }
+}
+
+fn ask(asked: &AccessRequest, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let place = match &asked.tenant {
+        Some(tenant) => json!({ "tenant": tenant }),
+        None if asked.environment => json!("environment"),
+        None => Value::Null,
+    };
+    let body = json!({
+        "role": asked.role, "place": place, "reason": asked.reason, "ticket": asked.ticket, "hours": asked.hours,
+        "for": asked.beneficiary,
+    });
+    let request: Request = connect(&asked.connection)?.0.post("/v1/access/requests", &body)?;
+    terminal.show(&request, || {
+        let Request { request, role, place, void_at, .. } = &request;
+        format!(
+            "asked for {role} of {place}; void at {void_at}\n\
+             somebody else approves it with: creta access approve {request}\n\
+             then begin it with:             creta access activate {request}"
+        )
+    });
+    Ok(())
+}
+
+fn list(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let (server, _) = connect(connection)?;
+    let Requests { requests } = server.get("/v1/access/requests")?;
+    let Grants { grants } = server.get("/v1/access/grants")?;
+    terminal.show(&json!({ "requests": requests, "grants": grants }), || {
+        let request = |r: &Request| {
+            vec![
+                r.request.clone(),
+                r.state.clone(),
+                r.beneficiary.clone(),
+                r.role.clone(),
+                r.place.clone(),
+                format!("{} h", r.hours),
+                r.ticket.clone(),
+            ]
+        };
+        let grant = |g: &Grant| {
+            let state = if g.holds { format!("until {}", g.expires) } else { "over".to_owned() };
+            vec![g.grant.clone(), g.holder.clone(), g.role.clone(), g.place.clone(), state]
+        };
+        let asked = [
+            ("request", LEFT),
+            ("state", LEFT),
+            ("for", LEFT),
+            ("role", LEFT),
+            ("place", LEFT),
+            ("hours", LEFT),
+            ("ticket", LEFT),
+        ];
+        let held = [("grant", LEFT), ("holder", LEFT), ("role", LEFT), ("place", LEFT), ("state", LEFT)];
+        let requests = match requests.is_empty() {
+            true => "no requests".to_owned(),
+            false => table(&asked, &requests.iter().map(request).collect::<Vec<_>>()),
+        };
+        let grants = match grants.is_empty() {
+            true => "no grants".to_owned(),
+            false => table(&held, &grants.iter().map(grant).collect::<Vec<_>>()),
+        };
+        format!("{}\n\n{}", requests.trim_end(), grants.trim_end())
+    });
+    Ok(())
+}
+
+/// Decides on the request as it is now, after showing what that is.
+fn decide(item: &AccessItem, verdict: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let (server, _) = connect(&item.connection)?;
+    let read: Request = server.get(&request_path(item, ""))?;
+    terminal.complain(&described(&read));
+    let body = json!({ "verdict": verdict, "digest": read.digest });
+    let decided: Request = server.post(&request_path(item, "/decide"), &body)?;
+    terminal.show(&decided, || format!("request {} is {}", decided.request, decided.state));
+    Ok(())
+}
+
+fn end_grant(item: &AccessItem, how: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let path = format!("/v1/access/grants/{}/{how}", encoded(&item.id));
+    let grant: Grant = connect(&item.connection)?.0.post(&path, &json!({}))?;
+    terminal.show(&grant, || format!("{} is no longer {} of {}", grant.holder, grant.role, grant.place));
+    Ok(())
+}
+
+fn request_path(item: &AccessItem, what: &str) -> String {
+    format!("/v1/access/requests/{}{what}", encoded(&item.id))
+}
+
+fn described(request: &Request) -> String {
+    let Request { request: id, requester, beneficiary, role, place, hours, ticket, reason, state, .. } = request;
+    let whom = if requester == beneficiary { String::new() } else { format!(" for {beneficiary}") };
+    let approved = match request.approved_by.as_slice() {
+        [] => String::new(),
+        people => format!("\n  approved by  {}", people.join(", ")),
+    };
+    format!(
+        "request {id}: {state}\n  {requester} asks{whom} to be {role} of {place} for {hours} h\n  \
+         ticket  {ticket}\n  reason  {reason}{approved}"
+    )
+}
+
+pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        PersonCommand::List(connection) => {
+            let listed: Persons = connect(&connection)?.0.get("/v1/persons")?;
+            terminal.show(&listed, || {
+                let row = |person: &Person| {
+                    let state = person.left.as_ref().map_or("active".to_owned(), |at| format!("left {at}"));
+                    let home = person.tenant.clone().unwrap_or_else(|| "staff".to_owned());
+                    vec![person.person.clone(), home, person.roles.join(", "), person.human.clone(), state]
+                };
+                let headings = [("person", LEFT), ("of", LEFT), ("roles", LEFT), ("human", LEFT), ("state", LEFT)];
+                table(&headings, &listed.persons.iter().map(row).collect::<Vec<_>>())
+            });
+        }
+        PersonCommand::Assign { id, roles, tenant, same_human_as, connection } => {
+            let body = json!({ "roles": roles, "tenant": tenant, "same_human_as": same_human_as });
+            let path = format!("/v1/persons/{}/assign", encoded(&id));
+            let person: Person = connect(&connection)?.0.post(&path, &body)?;
+            terminal.show(&person, || {
+                let home = person.tenant.as_ref().map_or("staff".to_owned(), |tenant| format!("of tenant `{tenant}`"));
+                let roles = if person.roles.is_empty() { "no role".to_owned() } else { person.roles.join(", ") };
+                format!("{}, {home}: {roles}", person.person)
+            });
+        }
+        PersonCommand::Leave(item) => {
+            let path = format!("/v1/persons/{}/leave", encoded(&item.id));
+            let person: Person = connect(&item.connection)?.0.post(&path, &json!({}))?;
+            terminal.show(&person, || format!("{} left; sessions, grants and roles ended", person.person));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn session(command: SessionCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        SessionCommand::List(connection) => {
+            let listed: Sessions = connect(&connection)?.0.get("/v1/sessions")?;
+            terminal.show(&listed, || {
+                let row = |session: &Session| {
+                    let state = match (session.this, session.open) {
+                        (true, _) => format!("this one, until {}", session.expires),
+                        (false, true) => format!("open until {}", session.expires),
+                        (false, false) => "over".to_owned(),
+                    };
+                    vec![session.session.clone(), session.opened.clone(), session.methods.join(", "), state]
+                };
+                let headings = [("session", LEFT), ("opened", LEFT), ("signed in with", LEFT), ("state", LEFT)];
+                table(&headings, &listed.sessions.iter().map(row).collect::<Vec<_>>())
+            });
+        }
+        SessionCommand::End(item) => {
+            let ended = end_session(&connect(&item.connection)?.0, &item.id)?;
+            terminal.show(&ended, || format!("session {} is over", ended.session));
+        }
+    }
+    Ok(())
+}
+
+fn end_session(server: &Server, id: &str) -> Result<Session, Failure> {
+    server.post(&format!("/v1/sessions/{}/revoke", encoded(id)), &json!({}))
+}
+
+pub(crate) fn whoami(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let (server, profile) = connect(connection)?;
+    if let Whom::ServiceAccount { client_id, .. } = &profile.whom {
+        let shown = json!({ "client_id": client_id, "url": profile.url });
+        terminal.show(&shown, || format!("{client_id} at {}", profile.url));
+        return Ok(());
+    }
+    let me: Value = server.get("/v1/me")?;
+    terminal.show(&me, || {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let list = |value: &Value, one: &dyn Fn(&Value) -> String| {
+            let all: Vec<String> = value.as_array().into_iter().flatten().map(one).collect();
+            if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+        };
+        let verified = if me["user_verified"] == true { "yes" } else { "no" };
+        format!(
+            "{} at {}\nhome           {}\nclass          {}\nroles          {}\ngrants         {}\n\
+             verified       {verified}\ndevice         {}",
+            text(&me["person"]["person"]),
+            profile.url,
+            text(&me["home"]),
+            text(&me["class"]),
+            list(&me["person"]["roles"], &|role| text(role)),
+            list(&me["grants"], &|grant| format!("{} of {}", text(&grant["role"]), text(&grant["place"]))),
+            text(&me["device"]),
+        )
+    });
+    Ok(())
+}
+
+pub(crate) fn logout(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let (server, profile) = connect(connection)?;
+    let Whom::Person { session_file } = &profile.whom else {
+        let message = format!("profile `{}` is a service account's, which has no session", connection.profile);
+        let help = "end the account itself with `creta service-account revoke`";
+        return Err(Failure::usage("profile/no-session", message, help));
+    };
+    let kept = SessionFile::read(session_file)?;
+    let ended = end_session(&server, &kept.session)?;
+    std::fs::remove_file(session_file).map_err(|error| Failure::file("remove", session_file, &error))?;
+    terminal.show(&ended, || format!("logged out {}; its session is over on the server too", kept.person));
+    Ok(())
+}

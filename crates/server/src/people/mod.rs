@@ -1,0 +1,305 @@
+//! People: who signs in, on which device, with which roles and for how long.
+//!
+//! Nothing here permits anything. A session says who asks, and [`People::caller`] what is true of them at this moment;
+//! `creta_iam` decides on that.
+
+pub(crate) mod access;
+mod draft;
+pub(crate) mod pages;
+mod person;
+mod provider;
+mod session;
+mod sign_in;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use creta_audit::{Details, Event};
+use creta_iam::{Assurance, DeviceTrust, Person, Principal, PrincipalId, Role, Seal, Standing};
+use creta_identity::dpop::{DpopError, Proof, Proven, ReplayCache};
+use creta_model::{Environment, EnvironmentClass, Instant, Problem, TenantId};
+
+use self::access::Access;
+pub(crate) use self::draft::details_of;
+pub(crate) use self::person::PersonRecord;
+use self::person::id_for;
+use self::provider::Provider;
+use self::session::Opening;
+pub(crate) use self::session::Session;
+pub(crate) use self::sign_in::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Purpose, SignIns, normal_code};
+use crate::config::Config;
+use crate::context::Caller;
+use crate::control_plane::ControlPlane;
+use crate::problem::from_audit;
+use crate::register::Register;
+use crate::tokens::{Bearer, Claims, TokenError};
+
+/// Everybody, and what they are allowed for hours.
+pub(crate) struct People {
+    environment: Environment,
+    class: EnvironmentClass,
+    persons: Register<PersonRecord>,
+    sessions: Register<Session>,
+    pub(crate) access: Access,
+    /// Who vouches for people; none where only local accounts exist.
+    provider: Option<Provider>,
+    public_url: Option<String>,
+    pub(crate) sign_ins: SignIns,
+    proofs: Mutex<ReplayCache>,
+}
+
+/// A session that was just opened.
+pub(crate) struct Opened {
+    pub(crate) session: Session,
+    /// Renews it; shown once.
+    pub(crate) renewal: zeroize::Zeroizing<String>,
+    pub(crate) access_token: String,
+}
+
+impl People {
+    /// Reads everybody from the control plane's documents.
+    pub(crate) fn open(folder: &Path, config: &Config, control: &ControlPlane) -> Result<Self, Problem> {
+        let metadata = || control.shared_metadata();
+        Ok(Self {
+            environment: config.environment.clone(),
+            class: config.class,
+            persons: Register::load(metadata())?,
+            sessions: Register::load(metadata())?,
+            access: Access::open(metadata())?,
+            provider: config.sign_in.as_ref().map(|sign_in| Provider::open(sign_in, folder)).transpose()?,
+            public_url: config.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.clone()),
+            sign_ins: SignIns::default(),
+            // Proofs that were made before this start may have been used before it.
+            proofs: Mutex::new(ReplayCache::new(control.platform().clock.now())),
+        })
+    }
+
+    /// Who vouches for people.
+    pub(crate) fn require_provider(&self) -> Result<&Provider, Problem> {
+        self.provider.as_ref().ok_or_else(|| {
+            Problem::new("not-found/sign-in", "people do not sign in to this server: it has no identity provider")
+                .with_help("add `[sign_in]` to `config.toml`, or use a service account")
+        })
+    }
+
+    /// The address that browsers use for this server: the configured one, else that of the request, if it is one of the
+    /// names that our certificate holds. The provider checks it once more: it knows where this server's users come back.
+    pub(crate) fn public_url(&self, requested: &str) -> Result<String, Problem> {
+        if let Some(url) = &self.public_url {
+            return Ok(url.trim_end_matches('/').to_owned());
+        }
+        let origin = requested.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+        origin
+            .filter(|origin| !origin.is_empty())
+            .map(|origin| format!("https://{origin}"))
+            .ok_or_else(|| Problem::new("request/malformed", "the request does not say which host it is for"))
+    }
+
+    /// Takes a proof of possession once.
+    pub(crate) fn admit(&self, proof: Proof, now: Instant) -> Result<Proven, DpopError> {
+        proof.admit(&mut self.proofs.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    // Who asks.
+
+    /// Who bears a person's token: the session lives, is bound to the token's key, and its person is still here.
+    pub(crate) fn caller(&self, claims: &Claims, now: Instant) -> Result<Caller, TokenError> {
+        let (Some(id), Some(bound)) = (&claims.sid, &claims.cnf) else { return Err(TokenError::Invalid) };
+        let fits = |session: &Session| {
+            session.is_open(now) && session.person.as_str() == claims.sub && session.thumbprint == bound.jkt
+        };
+        let session = self.sessions.find(id).filter(fits).ok_or(TokenError::Invalid)?;
+        let principal = self.principal(&session, now).ok_or(TokenError::Invalid)?;
+        Ok(Caller { principal, features: claims.features.clone().map(Arc::new), session: Some(session.id) })
+    }
+
+    /// Whether a session lives now. Long answers ask again and again.
+    pub(crate) fn is_open(&self, session: &str, now: Instant) -> bool {
+        self.sessions.with(session, |session| session.is_open(now)).unwrap_or(false)
+    }
+
+    /// The person of a session as they stand now.
+    fn principal(&self, session: &Session, now: Instant) -> Option<Principal> {
+        let person = self.persons.find(session.person.as_str()).filter(PersonRecord::is_active)?;
+        let standing = Standing {
+            grants: self.access.held(&person.id, now),
+            roles: person.roles.clone(),
+            assurance: Assurance {
+                user_verified: session.user_verified,
+                device: DeviceTrust::None,
+                seal: Seal::Intact,
+            },
+            class: self.class,
+        };
+        let home = person.home(&self.environment);
+        Some(Principal::Person(Person::new(person.id, home, standing)))
+    }
+
+    // People.
+
+    /// The person that the provider vouches for, made known here at the first sign-in, without any role.
+    pub(crate) fn recognise(
+        &self,
+        control: &ControlPlane,
+        signed_in: &creta_identity::oidc::SignIn,
+        now: Instant,
+    ) -> Result<PersonRecord, Problem> {
+        let known = self.persons.find_by(|person| person.identity.as_ref() == Some(&signed_in.identity));
+        if let Some(person) = known {
+            if person.is_active() {
+                return Ok(person);
+            }
+            let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
+            control.record(Event::new("sign-in.refused", control.place()).with(details).for_commitment("CH-33"));
+            return Err(Problem::new("access/left", "this account was ended when its person left")
+                .with_help("if you are back, ask an administrator for a new account"));
+        }
+        let is_free = |id: &str| self.persons.with(id, |_| ()).is_none();
+        let id = id_for(&signed_in.identity, signed_in.email.as_deref(), is_free);
+        let mut person = PersonRecord::new(id, None, now);
+        person.identity = Some(signed_in.identity.clone());
+        person.email = signed_in.email.clone();
+        let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
+        let event = Event::new("person.first-seen", control.place()).with(details);
+        control.log().record(event).map_err(|e| from_audit(&e))?;
+        self.persons.add(person)?.ok_or_else(|| {
+            Problem::new("conflict/changed", "somebody with this name signed in at the same time")
+                .with_help("sign in again")
+        })
+    }
+
+    /// Everybody, those who left included, by id.
+    pub(crate) fn persons(&self) -> Vec<PersonRecord> {
+        self.persons.list(|_| true)
+    }
+
+    /// One by id.
+    pub(crate) fn require_person(&self, id: &str) -> Result<PersonRecord, Problem> {
+        self.persons.find(id).ok_or_else(|| no_person(id))
+    }
+
+    /// Gives somebody a home and roles instead of those they had. Their sessions stand; what they may do changes with
+    /// the next request.
+    pub(crate) fn assign(
+        &self,
+        id: &str,
+        tenant: Option<TenantId>,
+        roles: BTreeSet<Role>,
+        human: Option<PrincipalId>,
+    ) -> Result<PersonRecord, Problem> {
+        let changed = self.persons.change(id, |person| {
+            if !person.is_active() {
+                return Err(no_person(id));
+            }
+            let mut person = person.clone();
+            (person.tenant, person.roles) = (tenant, roles);
+            if let Some(human) = human {
+                person.human = creta_programme::PersonId::new(human);
+            }
+            Ok(person)
+        })?;
+        changed.ok_or_else(|| no_person(id))
+    }
+
+    /// Somebody left: sessions and grants end now, and nobody signs in to the account any more. Harmless when repeated.
+    pub(crate) fn leave(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<PersonRecord, Problem> {
+        let left = self.persons.change(id, |person| {
+            let mut person = person.clone();
+            person.left = person.left.or(Some(now));
+            person.roles.clear();
+            Ok::<_, Problem>(person)
+        })?;
+        let left = left.ok_or_else(|| no_person(id))?;
+        for session in self.sessions.list(|session| session.person.as_str() == id && session.revoked.is_none()) {
+            self.end_session(&session.id, now)?;
+        }
+        self.access.end_all_of(control, &left, now)?;
+        Ok(left)
+    }
+
+    // Sessions.
+
+    /// Opens a session for a person who has proven who they are and which key they hold.
+    pub(crate) fn open_session(
+        &self,
+        control: &ControlPlane,
+        opening: Opening,
+        now: Instant,
+    ) -> Result<Opened, Problem> {
+        let (session, renewal) = Session::open(control.own_key(), &*control.platform().random, opening, now);
+        let principal = self.principal(&session, now).ok_or_else(|| no_person(session.person.as_str()))?;
+        let details = Details::none()
+            .name("session", session.id.clone())
+            .and_then(|details| details.name("methods", session.methods.join("+")))
+            .and_then(|details| details.name("verified", if session.user_verified { "yes" } else { "no" }))
+            .map_err(|e| from_audit(&e))?;
+        let event = Event::new("session.opened", principal.home()).by(&principal).with(details);
+        control.log().record(event).map_err(|e| from_audit(&e))?;
+        let session = self.sessions.add(session)?.ok_or_else(crate::problem::internal)?;
+        let access_token = control.issue(self.bearer(&session));
+        Ok(Opened { session, renewal, access_token })
+    }
+
+    /// A new access token for a session that lives, if both the secret and the key are its own.
+    pub(crate) fn renew(
+        &self,
+        control: &ControlPlane,
+        id: &str,
+        secret: &str,
+        thumbprint: &str,
+        now: Instant,
+    ) -> Result<(Session, String), Problem> {
+        let over = || {
+            Problem::new("auth/session-over", "this session is over, or is not yours")
+                .with_help("sign in again: `creta login`")
+        };
+        let session = self.sessions.find(id).ok_or_else(over)?;
+        let own = session.is_renewed_by(control.own_key(), secret) & (session.thumbprint == thumbprint);
+        if !own || !session.is_open(now) || self.principal(&session, now).is_none() {
+            return Err(over());
+        }
+        // Written at most once a minute: a busy client asks more often than that.
+        let renewed = session.renewed(now);
+        let gained = renewed.expires.micros() - session.expires.micros();
+        let session = match gained < 60_000_000 {
+            true => session,
+            false => self.sessions.change(id, |_| Ok::<_, Problem>(renewed))?.ok_or_else(over)?,
+        };
+        let token = control.issue(self.bearer(&session));
+        Ok((session, token))
+    }
+
+    /// The sessions of one person, newest last.
+    pub(crate) fn sessions_of(&self, person: &str) -> Vec<Session> {
+        let mut sessions = self.sessions.list(|session| session.person.as_str() == person);
+        sessions.sort_by_key(|session| session.opened);
+        sessions
+    }
+
+    /// Ends a session; its tokens end with it. `None` if there is none of that id.
+    pub(crate) fn end_session(&self, id: &str, now: Instant) -> Result<Option<Session>, Problem> {
+        self.sessions.change(id, |session| Ok::<_, Problem>(session.ended(now)))
+    }
+
+    /// Whose session it is.
+    pub(crate) fn session(&self, id: &str) -> Option<Session> {
+        self.sessions.find(id)
+    }
+
+    fn bearer(&self, session: &Session) -> Bearer {
+        Bearer {
+            subject: session.person.to_string(),
+            tenant: self.persons.with(session.person.as_str(), |person| person.tenant.clone()).flatten(),
+            epoch: 0,
+            session: Some(session.id.clone()),
+            thumbprint: Some(session.thumbprint.clone()),
+            features: None,
+        }
+    }
+}
+
+pub(crate) fn no_person(id: &str) -> Problem {
+    Problem::new("not-found/person", format!("there is nobody here called `{id}`"))
+        .with_help("`creta person list` shows everybody who signed in")
+}

@@ -1,0 +1,105 @@
+//! The pages of a sign-in. Plain HTML: no scripts, no styles from elsewhere, every text escaped by construction.
+
+use std::net::IpAddr;
+
+use creta_model::Problem;
+use maud::{DOCTYPE, Markup, html};
+
+/// What every page of this family may load and do: its own style, its own forms. Browsers apply `form-action` to where a
+/// form leads in the end too, which is the identity provider.
+pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self' https: http://127.0.0.1:* http://localhost:*; base-uri 'none'; frame-ancestors 'none'";
+
+fn page(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="referrer" content="no-referrer";
+                title { (title) " · Creta" }
+                link rel="stylesheet" href="/sign-in/style.css";
+            }
+            body { main { h1 { (title) } (body) } }
+        }
+    };
+    page.into_string()
+}
+
+/// Somebody signed in for a device.
+pub(crate) fn done() -> String {
+    page(
+        "You are signed in",
+        &html! { p { "Close this window and go back to where you ran " code { "creta login" } "." } },
+    )
+}
+
+/// Somebody turned a device away.
+pub(crate) fn refused() -> String {
+    page(
+        "Nobody was signed in",
+        &html! {
+            p { "The other machine was turned away. If you did not run " code { "creta login" } " there, tell whoever looks "
+                "after security: somebody asked you to enter their code." }
+        },
+    )
+}
+
+/// Asks for the code that a device shows.
+pub(crate) fn enter_code(wrong: bool) -> String {
+    page(
+        "Sign in on another machine",
+        &html! {
+            @if wrong { p role="alert" class="alert" { "Nobody waits with this code. Look at it again; codes last ten minutes." } }
+            form method="post" action="/sign-in/device" {
+                label for="code" { "The code that " code { "creta login --device" } " shows" }
+                input id="code" name="user_code" required autocomplete="off" autocapitalize="characters" spellcheck="false"
+                    maxlength="20" placeholder="BCDF-GHJK";
+                button type="submit" { "Go on" }
+            }
+        },
+    )
+}
+
+/// Shows from where the code was asked for, before anything is signed in.
+pub(crate) fn confirm_code(user_code: &str, address: IpAddr) -> String {
+    page(
+        "Is this your machine?",
+        &html! {
+            p { "The code " strong { (user_code) } " was asked for from the address " strong { (address) } "." }
+            p { "Go on only if you ran " code { "creta login --device" } " there yourself, just now. Whoever sent you a code "
+                "wants to be signed in as you." }
+            form method="post" action="/sign-in/device" {
+                input type="hidden" name="user_code" value=(user_code);
+                button type="submit" name="confirm" value="yes" { "It is mine: sign in" }
+                button type="submit" name="confirm" value="no" class="quiet" { "It is not mine" }
+            }
+        },
+    )
+}
+
+/// What went wrong, for people.
+pub(crate) fn problem(problem: &Problem) -> String {
+    page(
+        "This did not work",
+        &html! {
+            p role="alert" class="alert" { (problem.message) "." }
+            @if let Some(help) = &problem.help { p { (help) "." } }
+        },
+    )
+}
+
+/// The style of these pages: readable on a phone, dark where the reader's system is.
+pub(crate) const STYLE: &str = r#":root { color-scheme: light dark; --text: #1a1d21; --back: #ffffff; --quiet: #555d66; --line: #767f89; --act: #0b57d0; --on-act: #ffffff; --alert: #a30d1d }
+@media (prefers-color-scheme: dark) { :root { --text: #eceff2; --back: #15181c; --quiet: #aab3bd; --line: #7d8791; --act: #a8c7fa; --on-act: #062e6f; --alert: #ffb4ab } }
+body { margin: 0; background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif }
+main { max-width: 34rem; margin: 10vh auto 2rem; padding: 0 1.25rem }
+h1 { font-size: 1.5rem; line-height: 1.25 }
+code { font-family: ui-monospace, monospace }
+label { display: block; margin: 1rem 0 .25rem }
+input { font: inherit; width: 100%; box-sizing: border-box; padding: .6rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--back); color: var(--text) }
+button { font: inherit; margin: 1rem .75rem 0 0; padding: .6rem 1.2rem; border: 1px solid var(--act); border-radius: .4rem; background: var(--act); color: var(--on-act); cursor: pointer }
+button.quiet { background: none; color: var(--text); border-color: var(--line) }
+:focus-visible { outline: 3px solid var(--act); outline-offset: 2px }
+.alert { color: var(--alert); font-weight: 600 }
+"#;

@@ -1,0 +1,110 @@
+//! People: who somebody is to the identity provider, and which roles they were given here.
+
+use std::collections::BTreeSet;
+
+use creta_iam::{Place, PrincipalId, Role};
+use creta_identity::oidc::Identity;
+use creta_model::{Environment, Instant, Scope, TenantId};
+use creta_programme::{PersonId, PersonRef};
+use serde::{Deserialize, Serialize};
+
+use crate::register::Record;
+
+const FORMAT: &str = "creta.person/1";
+
+/// One account of one human. It is known by the provider's issuer and subject, never by an address, which the provider
+/// may give to somebody else one day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PersonRecord {
+    format: String,
+    pub(crate) id: PrincipalId,
+    /// The human behind it. Several accounts of one human bear the same name, so that nobody approves their own request
+    /// with another account.
+    pub(crate) human: PersonId,
+    /// None until the provider says who that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) identity: Option<Identity>,
+    /// For people to recognise one another. Decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) email: Option<String>,
+    /// The tenant whose user this is; none for the staff of whoever runs the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<TenantId>,
+    /// Roles held without a grant. In an environment of class production they permit nothing by themselves.
+    pub(crate) roles: BTreeSet<Role>,
+    pub(crate) created: Instant,
+    /// When this person left. Nobody comes back under the same account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left: Option<Instant>,
+}
+
+impl Record for PersonRecord {
+    const KIND: &'static str = "person";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|person| person.format == FORMAT)
+    }
+}
+
+impl PersonRecord {
+    /// Somebody without any role.
+    pub(crate) fn new(id: PrincipalId, tenant: Option<TenantId>, created: Instant) -> Self {
+        let human = PersonId::new(id.clone());
+        let (identity, email, left, roles) = (None, None, None, BTreeSet::new());
+        Self { format: FORMAT.to_owned(), id, human, identity, email, tenant, roles, created, left }
+    }
+
+    /// Whether this person may sign in.
+    pub(crate) fn is_active(&self) -> bool {
+        self.left.is_none()
+    }
+
+    /// Where they belong.
+    pub(crate) fn home(&self, environment: &Environment) -> Place {
+        match &self.tenant {
+            Some(tenant) => Place::Scope(Scope::new(tenant.clone(), environment.clone())),
+            None => Place::Environment(environment.clone()),
+        }
+    }
+
+    /// The account and whose it is.
+    pub(crate) fn reference(&self) -> PersonRef {
+        PersonRef { account: self.id.clone(), person: self.human.clone() }
+    }
+}
+
+/// An id for somebody who comes for the first time: what the provider calls them if that can be an id and is free, else
+/// one made from issuer and subject. The name links nobody to anything: a taken one is never shared.
+pub(crate) fn id_for(identity: &Identity, name: Option<&str>, is_free: impl Fn(&str) -> bool) -> PrincipalId {
+    let wished = name.map(str::to_ascii_lowercase).and_then(|name| PrincipalId::parse(&name).ok());
+    wished.filter(|id| is_free(id.as_str())).unwrap_or_else(|| {
+        let text = serde_json::to_vec(&(&identity.issuer, &identity.subject)).expect("texts have a JSON form");
+        let digest = creta_proof::Hash::of(&[&text]);
+        let id = format!("p-{}", hex::encode(&digest.as_bytes()[..12]));
+        PrincipalId::parse(&id).expect("hexadecimal digits make an id")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_ci21_a_name_that_is_taken_links_nobody_to_its_account() {
+        let identity = |subject: &str| Identity { issuer: "https://idp.example".into(), subject: subject.into() };
+        let free = |_: &str| true;
+        assert_eq!(id_for(&identity("1"), Some("Ana@Example.com"), free).as_str(), "ana@example.com");
+        let taken = |id: &str| id != "ana@example.com";
+        let other = id_for(&identity("2"), Some("ana@example.com"), taken);
+        assert!(other.as_str().starts_with("p-"), "{other}");
+        assert_ne!(other, id_for(&identity("3"), Some("ana@example.com"), taken));
+        for odd in [None, Some(""), Some("ana b"), Some("аna")] {
+            assert_eq!(id_for(&identity("2"), odd, free), other, "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Sessions: a person signed in on one device, bound to a key that only that device holds.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use creta_iam::PrincipalId;
+use creta_keys::ScopeKey;
+use creta_model::{Instant, Span};
+use creta_platform::Random;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::register::Record;
+
+const FORMAT: &str = "creta.session/1";
+/// Separates keyed hashes of renewal secrets from all others.
+const RENEWAL_DOMAIN: &str = "session renewal";
+/// How long a session lasts at most, whatever is done in it.
+pub(crate) const SESSION_HOURS: u32 = 10;
+/// How long a session lasts without being renewed.
+pub(crate) const IDLE_HOURS: u32 = 1;
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Session {
+    format: String,
+    pub(crate) id: String,
+    pub(crate) person: PrincipalId,
+    /// Thumbprint of the key (RFC 7638). Nothing is answered to whoever cannot prove to hold it.
+    pub(crate) thumbprint: String,
+    /// Keyed hash of the secret with which the session is renewed.
+    renewal_hash: String,
+    /// The enrolled device it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
+    /// Whether an authenticator verified its user at sign-in.
+    pub(crate) user_verified: bool,
+    /// What the person signed in with, as RFC 8176 abbreviates it.
+    pub(crate) methods: Vec<String>,
+    pub(crate) opened: Instant,
+    /// Ends it unless it is renewed before.
+    pub(crate) expires: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revoked: Option<Instant>,
+}
+
+/// What a session is opened with.
+pub(crate) struct Opening {
+    pub(crate) person: PrincipalId,
+    pub(crate) thumbprint: String,
+    pub(crate) device: Option<String>,
+    pub(crate) user_verified: bool,
+    pub(crate) methods: Vec<String>,
+}
+
+impl Record for Session {
+    const KIND: &'static str = "session";
+
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|session| session.format == FORMAT)
+    }
+}
+
+impl Session {
+    /// A new session and the secret that renews it, which is shown once and is worth nothing without the key.
+    pub(crate) fn open(
+        key: &ScopeKey,
+        random: &dyn Random,
+        opening: Opening,
+        now: Instant,
+    ) -> (Self, Zeroizing<String>) {
+        let (mut id, mut secret) = ([0; 16], Zeroizing::new([0; 32]));
+        random.fill(&mut id);
+        random.fill(secret.as_mut_slice());
+        let id = hex::encode(id);
+        let secret = Zeroizing::new(hex::encode(secret.as_slice()));
+        let session = Self {
+            format: FORMAT.to_owned(),
+            renewal_hash: hex::encode(renewal_hash(key, &id, &secret)),
+            id,
+            person: opening.person,
+            thumbprint: opening.thumbprint,
+            device: opening.device,
+            user_verified: opening.user_verified,
+            methods: opening.methods,
+            opened: now,
+            expires: now.plus(Span::hours(IDLE_HOURS)),
+            revoked: None,
+        };
+        (session, secret)
+    }
+
+    /// Whether it lives.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        self.revoked.is_none() && now < self.expires
+    }
+
+    /// Whether `secret` renews it.
+    pub(crate) fn is_renewed_by(&self, key: &ScopeKey, secret: &str) -> bool {
+        let mut expected = [0; 32];
+        let known = hex::decode_to_slice(&self.renewal_hash, &mut expected).is_ok();
+        verify_slices_are_equal(&renewal_hash(key, &self.id, secret), &expected).is_ok() & known
+    }
+
+    /// The same session for another while, and never beyond its longest time.
+    pub(crate) fn renewed(&self, now: Instant) -> Self {
+        let last = self.opened.plus(Span::hours(SESSION_HOURS));
+        Self { expires: now.plus(Span::hours(IDLE_HOURS)).min(last), ..self.clone() }
+    }
+
+    /// The same session, ended. The first moment counts.
+    pub(crate) fn ended(&self, now: Instant) -> Self {
+        Self { revoked: self.revoked.or(Some(now)), ..self.clone() }
+    }
+}
+
+fn renewal_hash(key: &ScopeKey, session: &str, secret: &str) -> [u8; 32] {
+    key.mac(RENEWAL_DOMAIN, &[session.as_bytes(), secret.as_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use creta_keys::{KeyRing, RootKey};
+    use creta_model::{Environment, Scope};
+    use creta_platform::Platform;
+
+    use super::*;
+
+    fn fixture() -> (ScopeKey, Session, Zeroizing<String>, Instant) {
+        let environment = Environment::parse("prod").expect("valid");
+        let platform = Platform::in_memory();
+        let root = RootKey::generate(&environment, &*platform.random);
+        let ring = KeyRing::open(root, environment, platform.clone()).expect("opens");
+        let key = ring.scope_or_create(&Scope::parse("control-plane", "prod").expect("valid")).expect("made");
+        let now = Instant::parse("2026-01-01T08:00:00Z").expect("valid");
+        let opening = Opening {
+            person: PrincipalId::parse("ana").expect("valid"),
+            thumbprint: "t".to_owned(),
+            device: None,
+            user_verified: true,
+            methods: vec!["hwk".to_owned()],
+        };
+        let (session, secret) = Session::open(&key, &*platform.random, opening, now);
+        (key, session, secret, now)
+    }
+
+    #[test]
+    fn attack_ch17_a_session_ends_after_an_idle_hour_and_after_ten_whatever_is_done() {
+        let (_, session, _, opened) = fixture();
+        let micro = Span::from_micros(1).expect("valid");
+        assert!(session.is_open(opened.plus(Span::hours(1)).minus(micro)));
+        assert!(!session.is_open(opened.plus(Span::hours(1))));
+        let mut kept = session.clone();
+        for minute in 1..=20 * 60 {
+            let now = opened.plus(Span::seconds(minute * 60));
+            if kept.is_open(now) {
+                kept = kept.renewed(now);
+            }
+        }
+        assert_eq!(kept.expires, opened.plus(Span::hours(SESSION_HOURS)));
+        assert!(!kept.renewed(opened.plus(Span::hours(11))).is_open(opened.plus(Span::hours(11))));
+        let ended = session.ended(opened.plus(micro));
+        assert!(!ended.is_open(opened.plus(micro)));
+        assert_eq!(ended.ended(opened.plus(Span::hours(2))), ended, "the first moment counts");
+    }
+
+    #[test]
+    fn attack_ch17_only_the_own_secret_renews_and_the_document_does_not_hold_it() {
+        let (key, session, secret, _) = fixture();
+        assert!(session.is_renewed_by(&key, &secret));
+        assert!(!session.is_renewed_by(&key, &"0".repeat(64)) && !session.is_renewed_by(&key, ""));
+        let moved = Session { id: "0".repeat(32), ..session.clone() };
+        assert!(!moved.is_renewed_by(&key, &secret), "a hash moved to another session is worth nothing");
+        assert!(!serde_json::to_string(&session).expect("JSON").contains(secret.as_str()));
+    }
+}

@@ -1,0 +1,312 @@
+//! Access for hours: requests, decisions on them, the grants they become; and what somebody may do at all.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use creta_audit::Details;
+use creta_iam::{Action, FeatureSet, Place, PrincipalId, Role};
+use creta_model::{Instant, Problem, Scope, TenantId};
+use creta_programme::PersonRef;
+use creta_programme::access::{Asked, End, Grant, Kind, Reason, Request, Ticket, Verdict};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::context::{Admitted, Guarded, Input, resource};
+use crate::people::access::Actor;
+use crate::problem::{Refusal, from_audit};
+use crate::routes::json as answer;
+
+/// The reasons of somebody's last requests, of which a new one must not be a copy.
+const REASONS_COMPARED: usize = 5;
+
+/// Where access is asked for: one tenant's scope, or the environment as a whole.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Where {
+    Environment,
+    Tenant(TenantId),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessRequest {
+    role: Role,
+    /// Without it, where the person belongs.
+    #[serde(default)]
+    place: Option<Where>,
+    reason: String,
+    ticket: String,
+    hours: u8,
+    /// Somebody else who is to get the access.
+    #[serde(default, rename = "for")]
+    beneficiary: Option<PrincipalId>,
+}
+
+/// What people see of a request.
+#[derive(Serialize)]
+struct RequestView {
+    request: String,
+    state: &'static str,
+    requester: PrincipalId,
+    #[serde(rename = "for")]
+    beneficiary: PrincipalId,
+    role: Role,
+    place: String,
+    reason: String,
+    ticket: String,
+    hours: u8,
+    created: Instant,
+    void_at: Instant,
+    approved_by: Vec<PrincipalId>,
+    /// What an approval has to name.
+    digest: String,
+}
+
+impl From<&Request> for RequestView {
+    fn from(request: &Request) -> Self {
+        let terms = &request.terms;
+        Self {
+            request: terms.request.to_string(),
+            state: request.state.as_str(),
+            requester: terms.requester.account.clone(),
+            beneficiary: terms.beneficiary.account.clone(),
+            role: terms.role,
+            place: terms.place.to_string(),
+            reason: terms.reason.clone(),
+            ticket: terms.ticket.as_str().to_owned(),
+            hours: terms.hours,
+            created: terms.created,
+            void_at: terms.void_at(),
+            approved_by: request.approvals.iter().map(|approval| approval.by.account.clone()).collect(),
+            digest: request.digest.to_string(),
+        }
+    }
+}
+
+/// What people see of a grant.
+#[derive(Serialize)]
+struct GrantView {
+    grant: String,
+    holder: PrincipalId,
+    role: Role,
+    place: String,
+    ticket: String,
+    activated: Instant,
+    expires: Instant,
+    holds: bool,
+    approved_by: Vec<PrincipalId>,
+}
+
+impl GrantView {
+    fn of(grant: &Grant, now: Instant) -> Self {
+        Self {
+            grant: grant.id.to_string(),
+            holder: grant.holder().account.clone(),
+            role: grant.terms.role,
+            place: grant.terms.place.to_string(),
+            ticket: grant.terms.ticket.as_str().to_owned(),
+            activated: grant.activated,
+            expires: grant.expires,
+            holds: grant.is_active(now),
+            approved_by: grant.approvals.iter().map(|approval| approval.by.account.clone()).collect(),
+        }
+    }
+}
+
+/// Does something as the person who is signed in.
+fn as_person<T>(admitted: &Admitted<'_>, act: impl FnOnce(&Actor<'_>) -> Result<T, Problem>) -> Result<T, Refusal> {
+    let person = admitted.person()?.reference();
+    let (control, principal) = (admitted.control, admitted.permit.principal());
+    Ok(act(&Actor { control, principal, person: &person, now: admitted.now() })?)
+}
+
+/// Asks for access for hours.
+pub(super) async fn request(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let asked: AccessRequest = input.json()?;
+    let ticket = Ticket::parse(&asked.ticket).map_err(|e| Problem::new(e.code(), e.to_string()))?;
+    let details = Details::none()
+        .name("role", asked.role.as_str())
+        .and_then(|details| details.name("ticket", ticket.as_str()))
+        .map_err(|e| from_audit(&e))?;
+    let made = guarded
+        .act(details, move |admitted| {
+            let (access, own) = (&admitted.app.people.access, admitted.person()?);
+            let place = match asked.place {
+                None => own.home(admitted.control.environment()),
+                Some(Where::Environment) => admitted.control.place(),
+                Some(Where::Tenant(tenant)) if own.tenant.as_ref().is_none_or(|home| *home == tenant) => {
+                    Place::Scope(admitted.control.require_tenant(&tenant)?)
+                }
+                // Whether there is such a tenant is not for another tenant's people to know.
+                Some(Where::Tenant(tenant)) => Place::Scope(Scope::new(tenant, admitted.control.environment().clone())),
+            };
+            require_reach(&own, &place)?;
+            let beneficiary = match asked.beneficiary {
+                Some(id) => admitted.app.people.require_person(id.as_str())?.reference(),
+                None => own.reference(),
+            };
+            let before = access.requests(|request| request.terms.requester.is_same_human(&own.reference()));
+            let before: Vec<&str> =
+                before.iter().rev().take(REASONS_COMPARED).map(|request| request.terms.reason.as_str()).collect();
+            let reason = Reason::parse(&asked.reason, &ticket, &before)
+                .map_err(|fault| Problem::new("access/reason", fault.to_string()))?;
+            let (role, hours, kind) = (asked.role, asked.hours, Kind::Ordinary);
+            let asked = Asked { beneficiary, role, place, reason, ticket, hours, kind };
+            as_person(admitted, |actor| access.ask(actor, asked))
+        })
+        .await?;
+    Ok((StatusCode::CREATED, answer(&RequestView::from(&made))?).into_response())
+}
+
+/// People of a tenant ask for their own scope only: an approval for another would be worth nothing.
+fn require_reach(person: &crate::people::PersonRecord, place: &Place) -> Result<(), Problem> {
+    let reaches = match (&person.tenant, place) {
+        (None, _) => true,
+        (Some(own), Place::Scope(scope)) => scope.tenant == *own,
+        (Some(_), Place::Environment(_)) => false,
+    };
+    reaches.then_some(()).ok_or_else(|| {
+        Problem::new("access/out-of-reach", "you belong to a tenant, and can only act in its own scope")
+            .with_help("leave `place` out to ask for your own scope")
+    })
+}
+
+/// Requests that concern the person: own ones, and those they may decide on.
+pub(super) async fn requests(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let views = guarded
+        .act(Details::none(), |admitted| {
+            let own = admitted.person()?.reference();
+            let seen = admitted.app.people.access.requests(|request| concerns(admitted, &own, request));
+            Ok(seen.iter().map(RequestView::from).collect::<Vec<_>>())
+        })
+        .await?;
+    answer(&json!({ "requests": views }))
+}
+
+/// One of them.
+pub(super) async fn show(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let view = guarded
+        .act(Details::none(), move |admitted| {
+            let own = admitted.person()?.reference();
+            let request = admitted.app.people.access.require_request(&id)?;
+            match concerns(admitted, &own, &request) {
+                true => Ok(RequestView::from(&request)),
+                false => Err(crate::people::access::no_request(&id).into()),
+            }
+        })
+        .await?;
+    answer(&view)
+}
+
+fn concerns(admitted: &Admitted<'_>, own: &PersonRef, request: &Request) -> bool {
+    let terms = &request.terms;
+    terms.requester.is_same_human(own)
+        || terms.beneficiary.is_same_human(own)
+        || may(admitted, Action::AccessApprove, &terms.place)
+}
+
+fn may(admitted: &Admitted<'_>, action: Action, place: &Place) -> bool {
+    let resource = resource(place, FeatureSet::none());
+    admitted.control.decide(admitted.permit.principal(), action, &resource).is_allowed()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decision {
+    verdict: Verdict,
+    /// Of the request as it was read.
+    digest: String,
+}
+
+/// Approves or denies somebody else's request.
+pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Decision { verdict, digest } = input.json()?;
+    let id = input.path("id").to_owned();
+    let about = id.clone();
+    let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let decided = guarded
+        .act_at(
+            move |app| app.people.access.require_request(&about).map(|request| request.terms.place),
+            details,
+            move |admitted| {
+                as_person(admitted, |actor| admitted.app.people.access.decide(actor, &id, &digest, verdict))
+            },
+        )
+        .await?;
+    answer(&RequestView::from(&decided))
+}
+
+/// Begins access that was approved: the hours run from now.
+pub(super) async fn activate(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let view = guarded
+        .act(details, move |admitted| {
+            let grant = as_person(admitted, |actor| admitted.app.people.access.activate(actor, &id))?;
+            Ok(GrantView::of(&grant, admitted.now()))
+        })
+        .await?;
+    answer(&view)
+}
+
+/// Takes a request of one's own back.
+pub(super) async fn withdraw(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let withdrawn = guarded
+        .act(details, move |admitted| as_person(admitted, |actor| admitted.app.people.access.withdraw(actor, &id)))
+        .await?;
+    answer(&RequestView::from(&withdrawn))
+}
+
+/// Grants that concern the person: own ones, and those they may revoke.
+pub(super) async fn grants(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let views = guarded
+        .act(Details::none(), |admitted| {
+            let (own, now) = (admitted.person()?.reference(), admitted.now());
+            let seen = admitted.app.people.access.grants(|grant| {
+                grant.holder().is_same_human(&own) || may(admitted, Action::AccessRevoke, &grant.terms.place)
+            });
+            Ok(seen.iter().map(|grant| GrantView::of(grant, now)).collect::<Vec<_>>())
+        })
+        .await?;
+    answer(&json!({ "grants": views }))
+}
+
+/// Gives a grant of one's own back.
+pub(super) async fn give_back(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("grant", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let view = guarded
+        .act(details, move |admitted| {
+            let own = admitted.person()?.reference();
+            let access = &admitted.app.people.access;
+            if !access.require_grant(&id)?.holder().is_same_human(&own) {
+                return Err(crate::people::access::no_grant(&id).into());
+            }
+            let grant = as_person(admitted, |actor| access.end(actor, &id, End::Returned))?;
+            Ok(GrantView::of(&grant, admitted.now()))
+        })
+        .await?;
+    answer(&view)
+}
+
+/// Takes a grant away.
+pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let about = id.clone();
+    let details = Details::none().keyed("grant", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let view = guarded
+        .act_at(
+            move |app| app.people.access.require_grant(&about).map(|grant| grant.terms.place),
+            details,
+            move |admitted| {
+                let by = admitted.person()?.reference();
+                let end = End::Revoked { by };
+                let grant = as_person(admitted, |actor| admitted.app.people.access.end(actor, &id, end))?;
+                Ok(GrantView::of(&grant, admitted.now()))
+            },
+        )
+        .await?;
+    answer(&view)
+}

@@ -1,0 +1,214 @@
+//! People and their sessions.
+
+use std::collections::BTreeSet;
+
+use axum::response::Response;
+use creta_audit::{Details, Event};
+use creta_iam::{Action, FeatureSet, PrincipalId, Role};
+use creta_model::{Instant, Problem, TenantId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::context::{Admitted, Guarded, Input, resource};
+use crate::people::{PersonRecord, Session};
+use crate::problem::{Refusal, from_audit};
+use crate::routes::json as answer;
+
+/// What administrators see of a person.
+#[derive(Serialize)]
+struct PersonView {
+    person: PrincipalId,
+    human: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    /// None for staff.
+    tenant: Option<TenantId>,
+    roles: BTreeSet<Role>,
+    created: Instant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Instant>,
+}
+
+impl From<&PersonRecord> for PersonView {
+    fn from(person: &PersonRecord) -> Self {
+        Self {
+            person: person.id.clone(),
+            human: person.human.as_str().to_owned(),
+            email: person.email.clone(),
+            tenant: person.tenant.clone(),
+            roles: person.roles.clone(),
+            created: person.created,
+            left: person.left,
+        }
+    }
+}
+
+/// What a person sees of a session.
+#[derive(Serialize)]
+struct SessionView {
+    session: String,
+    methods: Vec<String>,
+    user_verified: bool,
+    opened: Instant,
+    expires: Instant,
+    open: bool,
+    /// Whether it is the one that asks.
+    this: bool,
+}
+
+impl SessionView {
+    fn of(session: &Session, asking: Option<&str>, now: Instant) -> Self {
+        Self {
+            session: session.id.clone(),
+            methods: session.methods.clone(),
+            user_verified: session.user_verified,
+            opened: session.opened,
+            expires: session.expires,
+            open: session.is_open(now),
+            this: asking == Some(session.id.as_str()),
+        }
+    }
+}
+
+/// Who asks, and what is true of them now.
+pub(super) async fn me(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let view = guarded
+        .act(Details::none(), |admitted| {
+            let person = admitted.person()?;
+            let standing = admitted.permit.principal().person().map(creta_iam::Person::standing);
+            let standing = standing.ok_or_else(crate::problem::internal)?;
+            let grants: Vec<_> = standing
+                .grants
+                .iter()
+                .map(|grant| json!({"grant": grant.id, "role": grant.role, "place": grant.place.to_string()}))
+                .collect();
+            Ok(json!({
+                "person": PersonView::from(&person),
+                "home": person.home(admitted.control.environment()).to_string(),
+                "environment": admitted.control.environment(),
+                "class": standing.class,
+                "grants": grants,
+                "user_verified": standing.assurance.user_verified,
+                "device": standing.assurance.device.as_str(),
+                "session": admitted.session,
+            }))
+        })
+        .await?;
+    answer(&view)
+}
+
+/// Everybody who ever signed in or was provisioned.
+pub(super) async fn list(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let persons = guarded
+        .act(Details::none(), |admitted| {
+            Ok(admitted.app.people.persons().iter().map(PersonView::from).collect::<Vec<_>>())
+        })
+        .await?;
+    answer(&json!({ "persons": persons }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assignment {
+    /// Instead of those they have.
+    roles: BTreeSet<Role>,
+    /// The tenant whose user this is; without it, staff.
+    #[serde(default)]
+    tenant: Option<TenantId>,
+    /// Another account of the same human.
+    #[serde(default)]
+    same_human_as: Option<PrincipalId>,
+}
+
+/// Gives somebody a home and roles.
+pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Assignment { roles, tenant, same_human_as } = input.json()?;
+    let id = input.path("id").to_owned();
+    let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    let mut details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    if !names.is_empty() {
+        details = details.name("roles", names.join("+")).map_err(|e| from_audit(&e))?;
+    }
+    let person = guarded
+        .act(details, move |admitted| {
+            let people = &admitted.app.people;
+            require_somebody_else(admitted, &people.require_person(&id)?)?;
+            if let Some(tenant) = &tenant {
+                admitted.control.require_tenant(tenant)?;
+            }
+            let human = same_human_as.map(|other| people.require_person(other.as_str())).transpose()?;
+            let human = human.map(|other| PrincipalId::parse(other.human.as_str())).transpose();
+            let person = people.assign(&id, tenant, roles, human.map_err(|_| crate::problem::internal())?)?;
+            admitted.control.record_done(&admitted.permit, "person.assigned");
+            Ok(PersonView::from(&person))
+        })
+        .await?;
+    answer(&person)
+}
+
+/// Nobody gives roles to themselves, by whichever account.
+fn require_somebody_else(admitted: &Admitted<'_>, person: &PersonRecord) -> Result<(), Problem> {
+    let Some(own) = admitted.permit.principal().person() else { return Ok(()) };
+    let own = admitted.app.people.require_person(own.id().as_str())?;
+    if !own.reference().is_same_human(&person.reference()) {
+        return Ok(());
+    }
+    let event = Event::new("person.assign-refused", admitted.control.place()).by(admitted.permit.principal());
+    admitted.control.record(event.for_commitment("CH-35"));
+    Err(Problem::new("access/own-roles", "nobody changes their own roles")
+        .with_help("ask another administrator to do it"))
+}
+
+/// Somebody left: their sessions, grants and roles end now.
+pub(super) async fn leave(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let person = guarded
+        .act(details, move |admitted| {
+            let left = admitted.app.people.leave(admitted.control, &id, admitted.now())?;
+            admitted.control.record_done(&admitted.permit, "person.left");
+            Ok(PersonView::from(&left))
+        })
+        .await?;
+    answer(&person)
+}
+
+/// The person's own sessions.
+pub(super) async fn sessions(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let sessions = guarded
+        .act(Details::none(), |admitted| {
+            let (person, now) = (admitted.person()?, admitted.now());
+            let sessions = admitted.app.people.sessions_of(person.id.as_str());
+            Ok(sessions.iter().map(|session| SessionView::of(session, admitted.session, now)).collect::<Vec<_>>())
+        })
+        .await?;
+    answer(&json!({ "sessions": sessions }))
+}
+
+/// Ends a session: one's own, or that of somebody whose access one may revoke.
+pub(super) async fn end_session(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("session", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let session = guarded
+        .act(details, move |admitted| {
+            let none = || Problem::new("not-found/session", "there is no such session that you can end");
+            let people = &admitted.app.people;
+            let session = people.session(&id).ok_or_else(none)?;
+            let own = admitted.permit.principal().person().is_some_and(|person| *person.id() == session.person);
+            if !own {
+                let holder = people.require_person(session.person.as_str()).map_err(|_| none())?;
+                let home = holder.home(admitted.control.environment());
+                let asked = resource(&home, FeatureSet::none());
+                let decision = admitted.control.decide(admitted.permit.principal(), Action::AccessRevoke, &asked);
+                if !decision.is_allowed() {
+                    return Err(none().into());
+                }
+                let _permit = admitted.control.admit(decision, Details::none())?;
+            }
+            let ended = people.end_session(&id, admitted.now())?.ok_or_else(none)?;
+            admitted.control.record_done(&admitted.permit, "session.revoked");
+            Ok(SessionView::of(&ended, admitted.session, admitted.now()))
+        })
+        .await?;
+    answer(&session)
+}

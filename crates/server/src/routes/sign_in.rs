@@ -1,0 +1,293 @@
+//! Signing in: the browser's pages, and the sessions that come of it.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use creta_identity::dpop::{Expected, Proven};
+use creta_identity::key::Thumbprint;
+use creta_identity::oidc::Callback;
+use creta_model::Problem;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::context::{Input, require_proof};
+use crate::http::App;
+use crate::limits::TOKEN_SECONDS;
+use crate::people::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Opened, Purpose, normal_code, pages};
+use crate::problem::{Refusal, internal, status_of};
+use crate::routes::{json as answer, typed};
+
+const COOKIE: &str = "__Host-creta-sign-in";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begin {
+    redirect_uri: String,
+    state: String,
+    code_challenge: String,
+    code_challenge_method: String,
+    dpop_jkt: String,
+}
+
+/// Sends a browser, which a command line opened, to the identity provider.
+pub(super) async fn begin(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let begin: Result<Begin, Problem> = input.query();
+    page(begin.and_then(command_line), app, input, start).await
+}
+
+/// The command line that asks, if everything it says has the right form.
+fn command_line(begin: Begin) -> Result<Purpose, Problem> {
+    let malformed = || {
+        Problem::new("request/sign-in", "this is not an address that `creta login` makes")
+            .with_help("run `creta login` and open the address it shows")
+    };
+    let plain = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let fits = begin.code_challenge_method == "S256"
+        && plain(&begin.code_challenge, 43)
+        && plain(&begin.state, 43)
+        && Thumbprint::parse(&begin.dpop_jkt).is_some()
+        && is_loopback(&begin.redirect_uri);
+    let Begin { redirect_uri: back, state, code_challenge: challenge, dpop_jkt: thumbprint, .. } = begin;
+    fits.then_some(Purpose::CommandLine { back, state, challenge, thumbprint }).ok_or_else(malformed)
+}
+
+/// Codes are sent to this machine and nowhere else (RFC 8252 section 7.3): `http://127.0.0.1:PORT/signed-in`.
+fn is_loopback(address: &str) -> bool {
+    let port = address.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix("/signed-in"));
+    port.is_some_and(|port| !port.starts_with('0') && !port.starts_with('+') && port.parse::<u16>().is_ok())
+}
+
+fn start(app: &App, input: &Input, purpose: Purpose) -> Result<Response, Problem> {
+    let url = app.people.public_url(&input.url)?;
+    let started = app.people.begin_sign_in(&app.control, format!("{url}/sign-in/callback"), purpose)?;
+    let cookie = format!("{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600", started.cookie);
+    redirect(&started.location, Some(&cookie))
+}
+
+/// The provider sent the browser back.
+pub(super) async fn callback(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let callback = callback_of(&input);
+    page(callback, app, input, |app, input, callback| {
+        let done = app.people.finish_sign_in(&app.control, &callback, input.cookie(COOKIE))?;
+        let forget = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
+        match done {
+            Done::Redirect(address) => redirect(&address, Some(&forget)),
+            Done::Page => Ok(html(StatusCode::OK, pages::done())),
+        }
+    })
+    .await
+}
+
+/// Providers add parameters of their own, which say nothing to us.
+fn callback_of(input: &Input) -> Result<Callback, Problem> {
+    let pairs: Vec<(String, String)> = input.query()?;
+    let one = |name: &str| {
+        let mut found = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
+        (found.next(), found.next())
+    };
+    let known = ["state", "code", "error", "iss"].map(one);
+    if known.iter().any(|(_, second)| second.is_some()) {
+        return Err(Problem::new("request/sign-in", "the identity provider's answer says something twice"));
+    }
+    let [(state, _), (code, _), (error, _), (iss, _)] = known;
+    Ok(Callback { state: state.unwrap_or_default(), code, error, iss })
+}
+
+/// Asks for the code of another machine.
+pub(super) async fn device_page(_app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
+    Ok(html(StatusCode::OK, pages::enter_code(false)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entered {
+    user_code: String,
+    #[serde(default)]
+    confirm: Option<String>,
+}
+
+/// A code was entered, or confirmed.
+pub(super) async fn device_entered(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let form =
+        String::from_utf8(input.body.to_vec()).map_err(|_| Problem::new("request/malformed", "the form is not text"));
+    let entered = form.and_then(|form| input.with_query(form).query::<Entered>());
+    page(entered, app, input, |app, input, entered| {
+        let now = app.control.platform().clock.monotonic();
+        if app.failures.wait("device code", input.address, now).is_some() {
+            return Err(Problem::new("auth/too-many-failures", "too many codes that nobody waits with; wait a minute"));
+        }
+        let code = normal_code(&entered.user_code);
+        let Some(address) = app.people.sign_ins.device_of(&code, app.control.platform().clock.now()) else {
+            app.failures.count("device code", input.address, now);
+            return Ok(html(StatusCode::OK, pages::enter_code(true)));
+        };
+        match entered.confirm.as_deref() {
+            Some("yes") => start(app, input, Purpose::Device { user_code: code }),
+            Some(_) => {
+                app.people.sign_ins.refuse_device(&code);
+                Ok(html(StatusCode::OK, pages::refused()))
+            }
+            None => Ok(html(StatusCode::OK, pages::confirm_code(&code, address))),
+        }
+    })
+    .await
+}
+
+/// The pages' style.
+pub(super) async fn style(_app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
+    Ok(typed("text/css; charset=utf-8", pages::STYLE))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoWords {}
+
+/// Begins a sign-in on a machine without a browser (RFC 8628).
+pub(super) async fn begin_device(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let NoWords {} = input.json()?;
+    app.people.require_provider()?;
+    let proven = prove(&app, &input)?;
+    let (random, now) = (&*app.control.platform().random, app.control.platform().clock.now());
+    let url = app.people.public_url(&input.url)?;
+    let started = app.people.sign_ins.begin_device(random, proven.thumbprint.as_str(), input.address, now);
+    answer(&json!({
+        "device_code": started.device_code,
+        "user_code": started.user_code,
+        "verification_uri": format!("{url}/sign-in/device"),
+        "expires_in": DEVICE_SECONDS,
+        "interval": DEVICE_INTERVAL_SECONDS,
+    }))
+}
+
+/// Either a code and its verifier, or a device code.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionRequest {
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    code_verifier: Option<String>,
+    #[serde(default)]
+    device_code: Option<String>,
+}
+
+/// Opens a session for whoever signed in, bound to the key that this request proves.
+pub(super) async fn open_session(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let request: SessionRequest = input.json()?;
+    let work = tokio::task::spawn_blocking(move || {
+        let thumbprint = prove(&app, &input)?.thumbprint;
+        let SessionRequest { code, code_verifier, device_code } = &request;
+        let opened = match (code, code_verifier, device_code) {
+            (Some(code), Some(verifier), None) => {
+                app.people.redeem_code(&app.control, code, verifier, thumbprint.as_str()).map(Some)
+            }
+            (None, None, Some(code)) => app.people.redeem_device(&app.control, code, thumbprint.as_str()),
+            _ => Err(Problem::new("request/sign-in", "send `code` and `code_verifier`, or `device_code`")),
+        };
+        opened?.ok_or_else(|| {
+            Problem::new("conflict/sign-in-pending", "nobody has entered the code yet")
+                .with_help(format!("ask again after {DEVICE_INTERVAL_SECONDS} s"))
+        })
+    });
+    let Opened { session, renewal, access_token } = work.await.map_err(|_| internal())??;
+    answer(&json!({
+        "person": session.person,
+        "session": session.id,
+        "renewal": renewal.as_str(),
+        "access_token": access_token,
+        "token_type": "DPoP",
+        "expires_in": TOKEN_SECONDS,
+        "expires": session.expires,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renewal {
+    session: String,
+    renewal: String,
+}
+
+/// A new access token in a session that lives.
+pub(super) async fn renew_session(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let Renewal { session, renewal } = input.json()?;
+    let work = tokio::task::spawn_blocking(move || {
+        let thumbprint = prove(&app, &input)?.thumbprint;
+        let now = app.control.platform().clock.now();
+        app.people.renew(&app.control, &session, &renewal, thumbprint.as_str(), now)
+    });
+    let (session, access_token) = work.await.map_err(|_| internal())??;
+    answer(&json!({
+        "access_token": access_token,
+        "token_type": "DPoP",
+        "expires_in": TOKEN_SECONDS,
+        "expires": session.expires,
+    }))
+}
+
+/// The key that a request proves, before there is a token.
+fn prove(app: &App, input: &Input) -> Result<Proven, Problem> {
+    require_proof(app, &input.presented(), Expected::default())
+}
+
+/// Does something for a browser on a thread that may wait; what goes wrong becomes a page.
+async fn page<T: Send + 'static>(
+    given: Result<T, Problem>,
+    app: Arc<App>,
+    input: Input,
+    act: impl FnOnce(&App, &Input, T) -> Result<Response, Problem> + Send + 'static,
+) -> Result<Response, Refusal> {
+    let work = tokio::task::spawn_blocking(move || given.and_then(|given| act(&app, &input, given)));
+    let done = work.await.unwrap_or_else(|_| Err(internal()));
+    Ok(done.unwrap_or_else(|problem| html(status_of(&problem), pages::problem(&problem))))
+}
+
+fn html(status: StatusCode, body: String) -> Response {
+    let mut response = (status, typed("text/html; charset=utf-8", body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(pages::POLICY));
+    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn redirect(location: &str, cookie: Option<&str>) -> Result<Response, Problem> {
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| internal());
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, value(location)?);
+    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+    if let Some(cookie) = cookie {
+        headers.insert(header::SET_COOKIE, value(cookie)?);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_ci21_codes_go_to_this_machine_and_nowhere_else() {
+        assert!(is_loopback("http://127.0.0.1:7000/signed-in"));
+        for bad in [
+            "http://127.0.0.1:7000/other",
+            "http://127.0.0.1:7000/signed-in?x=1",
+            "http://127.0.0.1:7000@evil.example/signed-in",
+            "http://127.0.0.1.evil.example:7000/signed-in",
+            "http://localhost:7000/signed-in",
+            "https://evil.example/signed-in",
+            "http://127.0.0.1/signed-in",
+            "http://127.0.0.1:/signed-in",
+            "http://127.0.0.1:70000/signed-in",
+            "http://127.0.0.1:+700/signed-in",
+            "HTTP://127.0.0.1:7000/signed-in",
+            "http://127.0.0.1:7000/../signed-in",
+            "",
+        ] {
+            assert!(!is_loopback(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! People: signing in, sessions bound to keys, and access for hours that another person approves.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use creta_identity::dpop::Prover;
+use creta_identity::key::{KeyKind, SigningKey};
+use creta_model::{EnvironmentClass, Instant};
+use serde_json::{Value, json};
+
+use crate::provider::Provider;
+use crate::support::{JSON, Reply, Server};
+
+/// Somebody with a key and, once signed in, a session.
+struct Someone {
+    prover: Prover,
+    opened: Value,
+}
+
+fn now() -> Instant {
+    let micros = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
+    Instant::from_micros(i64::try_from(micros).expect("in range")).expect("in range")
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    use creta_platform::Random as _;
+    let mut bytes = [0; N];
+    creta_platform::SystemRandom.fill(&mut bytes);
+    bytes
+}
+
+fn prover() -> Prover {
+    Prover::new(SigningKey::from_random(KeyKind::P256, &random()))
+}
+
+fn prove(server: &Server, prover: &Prover, method: &str, path: &str, token: Option<&str>) -> String {
+    let path = path.split('?').next().expect("a path");
+    prover.prove(method, &format!("{}{path}", server.running().url()), token, None, random(), now())
+}
+
+/// The first step: the browser's address at the provider, and its cookie.
+fn begin(server: &Server, thumbprint: &str, verifier: &str) -> (String, String) {
+    let challenge = URL_SAFE_NO_PAD.encode(creta_proof::Hash::of(&[verifier.as_bytes()]).as_bytes());
+    let state = "s".repeat(43);
+    let path = format!(
+        "/sign-in?redirect_uri=http%3A%2F%2F127.0.0.1%3A7000%2Fsigned-in&state={state}\
+         &code_challenge={challenge}&code_challenge_method=S256&dpop_jkt={thumbprint}"
+    );
+    let reply = server.browse(&path, None);
+    assert_eq!(reply.status, 303, "{}", reply.text());
+    (header(&reply, "location"), cookie_of(&reply))
+}
+
+fn header(reply: &Reply, name: &str) -> String {
+    reply.headers.get(name).unwrap_or_else(|| panic!("{name}")).to_str().expect("text").to_owned()
+}
+
+fn cookie_of(reply: &Reply) -> String {
+    let cookie = header(reply, "set-cookie");
+    for word in ["Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(word), "{cookie}");
+    }
+    cookie.split(';').next().expect("a pair").to_owned()
+}
+
+/// All steps of a sign-in up to the code that comes back to the command line.
+fn browse_through(server: &Server, provider: &Provider, who: &str, thumbprint: &str, verifier: &str) -> Reply {
+    let (location, cookie) = begin(server, thumbprint, verifier);
+    let asked = provider.asked(&location);
+    assert_eq!(asked.redirect, format!("{}/sign-in/callback", server.running().url()));
+    let code = provider.signs_in(who, &asked.nonce);
+    server.browse(&format!("/sign-in/callback?code={code}&state={}", asked.state), Some(&cookie))
+}
+
+fn code_in(reply: &Reply) -> String {
+    assert_eq!(reply.status, 303, "{}", reply.text());
+    let location = header(reply, "location");
+    let query = location.strip_prefix("http://127.0.0.1:7000/signed-in?").expect("back to the command line");
+    query.split('&').find_map(|pair| pair.strip_prefix("code=")).expect("a code").to_owned()
+}
+
+fn sign_in(server: &Server, provider: &Provider, who: &str) -> Someone {
+    let prover = prover();
+    let verifier = URL_SAFE_NO_PAD.encode(random::<32>());
+    let back = browse_through(server, provider, who, prover.thumbprint().as_str(), &verifier);
+    let body = json!({"code": code_in(&back), "code_verifier": verifier});
+    let opened = open_session(server, &prover, &body).ok();
+    assert_eq!(opened["token_type"], "DPoP");
+    Someone { prover, opened }
+}
+
+fn open_session(server: &Server, prover: &Prover, body: &Value) -> Reply {
+    let proof = prove(server, prover, "POST", "/v1/sessions", None);
+    let headers = [("dpop", proof.as_str()), ("content-type", JSON)];
+    server.send_with("POST", "/v1/sessions", None, &headers, Some(body.to_string().as_bytes()))
+}
+
+impl Someone {
+    fn token(&self) -> &str {
+        self.opened["access_token"].as_str().expect("a token")
+    }
+
+    fn send(&self, server: &Server, method: &str, path: &str, body: Option<&Value>) -> Reply {
+        let proof = prove(server, &self.prover, method, path, Some(self.token()));
+        self.send_proven(server, method, path, body, &proof)
+    }
+
+    fn send_proven(&self, server: &Server, method: &str, path: &str, body: Option<&Value>, proof: &str) -> Reply {
+        let authorization = format!("DPoP {}", self.token());
+        let mut headers = vec![("authorization", authorization.as_str()), ("dpop", proof)];
+        if body.is_some() {
+            headers.push(("content-type", JSON));
+        }
+        let body = body.map(Value::to_string);
+        server.send_with(method, path, None, &headers, body.as_ref().map(String::as_bytes))
+    }
+
+    fn get(&self, server: &Server, path: &str) -> Reply {
+        self.send(server, "GET", path, None)
+    }
+
+    fn post(&self, server: &Server, path: &str, body: &Value) -> Reply {
+        self.send(server, "POST", path, Some(body))
+    }
+
+    fn request(&self, server: &Server, role: &str, hours: u8) -> Reply {
+        let body = json!({"role": role, "ticket": "OPS-1234", "hours": hours,
+            "reason": "Look into why last night's load of payments was refused"});
+        self.post(server, "/v1/access/requests", &body)
+    }
+}
+
+/// A server whose people sign in at `provider`.
+fn server(provider: &Provider, class: EnvironmentClass) -> Server {
+    Server::configured(class, &provider.config())
+}
+
+fn assign(server: &Server, who: &str, body: &Value) -> Value {
+    server.post(&format!("/v1/persons/{who}@example.com/assign"), &server.admin_token(), body).ok()
+}
+
+#[test]
+fn a_person_signs_in_has_no_role_gets_one_and_leaves() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let ana = sign_in(&server, &provider, "ana");
+    assert_eq!(ana.opened["person"], "ana@example.com");
+    let me = ana.get(&server, "/v1/me").ok();
+    assert_eq!(me["person"]["roles"], json!([]), "whoever comes for the first time has no role");
+    assert_eq!(ana.get(&server, "/v1/catalogue").problem(403), "access/denied");
+
+    server.shop("acme");
+    assign(&server, "ana", &json!({"roles": ["developer"], "tenant": "acme"}));
+    assert_eq!(
+        ana.get(&server, "/v1/me").ok()["home"],
+        "scope `acme` in `prod`".replace("`acme` in `prod`", "`prod/acme`")
+    );
+    ana.get(&server, "/v1/catalogue").ok();
+    assert_eq!(ana.get(&server, "/v1/tenants").problem(403), "access/denied");
+
+    // Another sign-in is the same person; another subject with the same address is not.
+    let again = sign_in(&server, &provider, "ana");
+    assert_eq!(again.opened["person"], "ana@example.com");
+    assert_ne!(again.opened["session"], ana.opened["session"]);
+    provider.forge(|_, claims| claims["sub"] = "sub-somebody-else".into());
+    let impostor = sign_in(&server, &provider, "ana");
+    provider.is_honest();
+    assert_ne!(impostor.opened["person"], "ana@example.com");
+    assert_eq!(impostor.get(&server, "/v1/catalogue").problem(403), "access/denied");
+
+    let renewed = {
+        let body = json!({"session": ana.opened["session"], "renewal": ana.opened["renewal"]});
+        let proof = prove(&server, &ana.prover, "POST", "/v1/sessions/renew", None);
+        let headers = [("dpop", proof.as_str()), ("content-type", JSON)];
+        server.send_with("POST", "/v1/sessions/renew", None, &headers, Some(body.to_string().as_bytes()))
+    };
+    assert_ne!(renewed.ok()["access_token"], ana.opened["access_token"]);
+
+    server.post("/v1/persons/ana@example.com/leave", &server.admin_token(), &json!({})).ok();
+    assert_eq!(ana.get(&server, "/v1/me").problem(401), "auth/bad-token");
+    let verifier = URL_SAFE_NO_PAD.encode(random::<32>());
+    let back = browse_through(&server, &provider, "ana", prover().thumbprint().as_str(), &verifier);
+    assert_eq!(back.status, 403, "nobody comes back under the same account");
+    assert!(back.text().contains("ended when its person left"), "{}", back.text());
+}
+
+#[test]
+fn attack_ch17_a_stolen_session_is_worth_nothing_on_another_machine() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let ana = sign_in(&server, &provider, "ana");
+    ana.get(&server, "/v1/me").ok();
+    let thief = prover();
+
+    // The token alone, as a bearer token.
+    assert_eq!(server.get("/v1/me", ana.token()).problem(401), "auth/no-proof");
+    // The token with another key's proof.
+    let proof = prove(&server, &thief, "GET", "/v1/me", Some(ana.token()));
+    assert_eq!(ana.send_proven(&server, "GET", "/v1/me", None, &proof).problem(401), "auth/bad-proof");
+    // A proof that was seen before, or was made for something else.
+    let proof = prove(&server, &ana.prover, "GET", "/v1/me", Some(ana.token()));
+    ana.send_proven(&server, "GET", "/v1/me", None, &proof).ok();
+    assert_eq!(ana.send_proven(&server, "GET", "/v1/me", None, &proof).problem(401), "auth/bad-proof");
+    let elsewhere = prove(&server, &ana.prover, "GET", "/v1/sessions", Some(ana.token()));
+    assert_eq!(ana.send_proven(&server, "GET", "/v1/me", None, &elsewhere).problem(401), "auth/bad-proof");
+    // The renewal secret with another key.
+    let body = json!({"session": ana.opened["session"], "renewal": ana.opened["renewal"]}).to_string();
+    let proof = prove(&server, &thief, "POST", "/v1/sessions/renew", None);
+    let headers = [("dpop", proof.as_str()), ("content-type", JSON)];
+    let reply = server.send_with("POST", "/v1/sessions/renew", None, &headers, Some(body.as_bytes()));
+    assert_eq!(reply.problem(401), "auth/session-over");
+
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert!(log.contains("proof.refused") && log.contains("CH-16"), "{log}");
+    // Ended, all of it ends.
+    ana.post(&server, &format!("/v1/sessions/{}/revoke", ana.opened["session"].as_str().expect("an id")), &json!({}))
+        .ok();
+    assert_eq!(ana.get(&server, "/v1/me").problem(401), "auth/bad-token");
+}
+
+#[test]
+fn attack_ci21_forged_and_replayed_sign_ins_are_refused() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let verifier = URL_SAFE_NO_PAD.encode(random::<32>());
+    let key = prover();
+    let thumbprint = key.thumbprint().as_str().to_owned();
+    type Forgery = (&'static str, fn(&mut Value, &mut Value));
+    let forgeries: [Forgery; 7] = [
+        ("unsigned", |header, _| header["alg"] = "none".into()),
+        ("a shared secret", |header, _| header["alg"] = "HS256".into()),
+        ("another client's", |_, claims| claims["aud"] = "other".into()),
+        ("another provider's", |_, claims| claims["iss"] = "https://evil.example".into()),
+        ("another attempt's", |_, claims| claims["nonce"] = "x".into()),
+        ("expired", |_, claims| claims["exp"] = 1.into()),
+        ("an unknown key's", |header, _| header["kid"] = "k2".into()),
+    ];
+    for (what, forge) in forgeries {
+        provider.forge(forge);
+        let back = browse_through(&server, &provider, "ana", &thumbprint, &verifier);
+        assert_eq!(back.status, 403, "{what}: {}", back.text());
+        assert_eq!(back.content_type, "text/html; charset=utf-8");
+    }
+    provider.is_honest();
+
+    // Another browser: the state without the cookie, or with another attempt's.
+    let (location, _) = begin(&server, &thumbprint, &verifier);
+    let asked = provider.asked(&location);
+    let (_, other) = begin(&server, &thumbprint, &verifier);
+    for cookie in [None, Some(other.as_str()), Some("__Host-creta-sign-in=00")] {
+        let code = provider.signs_in("ana", &asked.nonce);
+        let reply = server.browse(&format!("/sign-in/callback?code={code}&state={}", asked.state), cookie);
+        assert_eq!(reply.status, 401, "{cookie:?}: {}", reply.text());
+    }
+    // The same answer twice.
+    let (location, cookie) = begin(&server, &thumbprint, &verifier);
+    let asked = provider.asked(&location);
+    let code = provider.signs_in("ana", &asked.nonce);
+    let path = format!("/sign-in/callback?code={code}&state={}", asked.state);
+    let back = server.browse(&path, Some(&cookie));
+    assert_eq!(server.browse(&path, Some(&cookie)).status, 401);
+    // The code with another key, then with the right one: it is used up.
+    let body = json!({"code": code_in(&back), "code_verifier": verifier});
+    assert_eq!(open_session(&server, &prover(), &body).problem(401), "auth/sign-in-over");
+    assert_eq!(open_session(&server, &key, &body).problem(401), "auth/sign-in-over");
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert!(log.matches("sign-in.refused").count() >= 7 && log.contains("CI-21"), "{log}");
+}
+
+#[test]
+fn access_is_asked_for_approved_by_somebody_else_used_and_given_back() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    server.shop("acme");
+    let [ana, ben, eve] = ["ana", "ben", "eve"].map(|who| sign_in(&server, &provider, who));
+    assign(&server, "ana", &json!({"roles": [], "tenant": "acme"}));
+    assign(&server, "eve", &json!({"roles": ["viewer"], "tenant": "acme"}));
+    assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+    assert_eq!(ana.get(&server, "/v1/catalogue").problem(403), "access/denied");
+
+    for (what, body) in [
+        ("reason", json!({"role": "developer", "ticket": "OPS-1", "hours": 1, "reason": "please"})),
+        (
+            "ticket",
+            json!({"role": "developer", "ticket": "soon", "hours": 1, "reason": "Look into why payments were refused"}),
+        ),
+        (
+            "hours",
+            json!({"role": "developer", "ticket": "OPS-1", "hours": 9, "reason": "Look into why payments were refused"}),
+        ),
+    ] {
+        let reply = ana.post(&server, "/v1/access/requests", &body);
+        assert!([403, 422].contains(&reply.status), "{what}: {} {}", reply.status, reply.text());
+    }
+    let request = ana.request(&server, "developer", 2);
+    assert_eq!(request.status, 201, "{}", request.text());
+    let request = request.json();
+    let path = |what: &str| format!("/v1/access/requests/{}{what}", request["request"].as_str().expect("an id"));
+    let approve = json!({"verdict": "approve", "digest": request["digest"]});
+
+    // Not by whoever asked, not by whoever may not, not another text; not before it is approved.
+    assert_eq!(ana.post(&server, &path("/decide"), &approve).problem(403), "access/denied");
+    assert_eq!(eve.post(&server, &path("/decide"), &approve).problem(403), "access/denied");
+    assert_eq!(eve.get(&server, &path("")).problem(404), "not-found/access-request");
+    let other = json!({"verdict": "approve", "digest": "AAAA"});
+    assert_eq!(ben.post(&server, &path("/decide"), &other).problem(409), "conflict/changed");
+    assert!((400..500).contains(&ana.post(&server, &path("/activate"), &json!({})).status));
+
+    assert_eq!(ben.get(&server, "/v1/access/requests").ok()["requests"].as_array().expect("a list").len(), 1);
+    assert_eq!(ben.post(&server, &path("/decide"), &approve).ok()["state"], "approved");
+    assert_eq!(ana.get(&server, "/v1/catalogue").problem(403), "access/denied", "approved is not activated");
+    let grant = ana.post(&server, &path("/activate"), &json!({})).ok();
+    assert_eq!((&grant["holds"], &grant["approved_by"]), (&json!(true), &json!(["ben@example.com"])));
+    ana.get(&server, "/v1/catalogue").ok();
+    assert!((400..500).contains(&ana.post(&server, &path("/activate"), &json!({})).status), "once");
+
+    // Revoked, it counts for nothing from the next decision on.
+    let revoke = format!("/v1/access/grants/{}/revoke", grant["grant"].as_str().expect("an id"));
+    assert_eq!(eve.post(&server, &revoke, &json!({})).problem(403), "access/denied");
+    assert_eq!(ben.post(&server, &revoke, &json!({})).ok()["holds"], false);
+    assert_eq!(ana.get(&server, "/v1/catalogue").problem(403), "access/denied");
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    for entry in ["access.request.opened", "access.grant.revoked", "session.opened"] {
+        assert!(log.contains(entry), "{entry}");
+    }
+}
+
+#[test]
+fn attack_ch43_nobody_approves_their_own_request_by_another_account() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let ana = sign_in(&server, &provider, "ana");
+    let alias = sign_in(&server, &provider, "ana-admin");
+    assign(&server, "ana-admin", &json!({"roles": ["security-lead"], "same_human_as": "ana@example.com"}));
+    let request = ana.request(&server, "operator", 1).json();
+    let path = format!("/v1/access/requests/{}/decide", request["request"].as_str().expect("an id"));
+    let approve = json!({"verdict": "approve", "digest": request["digest"]});
+    let refused = alias.post(&server, &path, &approve);
+    assert!((400..500).contains(&refused.status), "{}", refused.text());
+    assert!(refused.text().contains("cannot decide on this request"), "{}", refused.text());
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert!(log.contains("access.refused"), "{log}");
+    assert!((400..500).contains(&ana.post(&server, &path.replace("decide", "activate"), &json!({})).status));
+}
+
+#[test]
+fn attack_ch43_in_production_a_role_without_a_grant_permits_nothing() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Production);
+    let ana = sign_in(&server, &provider, "ana");
+    // Not even the local administrator has standing access there.
+    let reply = server.send("GET", "/v1/tenants", Some(&server.admin_token_or_none()), None);
+    assert!([401, 403].contains(&reply.status), "{}", reply.text());
+    assert_eq!(ana.get(&server, "/v1/tenants").problem(403), "access/denied");
+    ana.get(&server, "/v1/me").ok();
+}

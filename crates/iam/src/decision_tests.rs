@@ -496,10 +496,10 @@ fn attack_ch16_each_lack_of_a_production_sign_in_is_refused_by_its_own_policy() 
     let device = |device| Assurance { device, ..sure() };
     let elsewhere = [grant(Role::Operator, &Place::Scope(scope("acme", "prod")))];
     for (what, decision, policy, commitment) in [
-        ("standing", ask(&Role::OF_PEOPLE[..], &[], sure()), "no-standing-access-in-production", "CH-17"),
+        ("standing", ask(Role::OF_PEOPLE, &[], sure()), "no-standing-access-in-production", "CH-17"),
         (
             "standing under a broken seal",
-            ask(&Role::OF_PEOPLE[..], &[], broken),
+            ask(Role::OF_PEOPLE, &[], broken),
             "no-standing-access-in-production",
             "CH-17",
         ),

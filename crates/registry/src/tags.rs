@@ -62,11 +62,11 @@ pub(crate) fn sources(catalog: Catalog<'_>, feature: &FeatureRef, tag: &str) -> 
 fn graph(catalog: Catalog<'_>, feature: &FeatureRef) -> Graph {
     let (mut graph, mut open) = (Graph::new(), vec![feature.clone()]);
     while let Some(next) = open.pop() {
-        if !graph.contains_key(&next) {
-            let inputs = direct_inputs(catalog, &next, Enabled::Anywhere);
+        graph.entry(next).or_insert_with_key(|next| {
+            let inputs = direct_inputs(catalog, next, Enabled::Anywhere);
             open.extend(inputs.iter().cloned());
-            graph.insert(next, inputs);
-        }
+            inputs
+        });
     }
     graph
 }

@@ -383,7 +383,7 @@ mod tests {
             recorded += list.len();
             counted += more;
         }
-        assert!(recorded <= 3 * REFUSALS_RECORDED_MAX, "{recorded}");
+        assert!((60..=200).contains(&recorded), "{recorded} in two minutes");
         let (list, more) = turned_away.take(Duration::from_secs(1_000));
         assert_eq!(recorded as u64 + counted + list.len() as u64 + more, 120_000, "none is forgotten");
     }

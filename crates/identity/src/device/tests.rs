@@ -208,6 +208,20 @@ fn attack_ch18_old_edited_and_foreign_reports_are_refused() {
 }
 
 #[test]
+fn attack_ch18_a_signature_of_the_key_for_something_else_is_none_for_a_report() {
+    let Fixture { mut nonces, key, mut device } = fixture();
+    let nonce = nonces.give(device.id.as_str(), &[9; 32], now());
+    let report = serde_json::to_value(Report::new(device.id.clone(), &nonce, 1, now(), good())).expect("JSON");
+    let canonical = serde_json_canonicalizer::to_vec(&report).expect("canonical");
+    for (prefix, ok) in [("", false), ("creta.signed/2\n", false), ("creta.signed/1\n", true)] {
+        let signature = crate::jws::encode(key.sign(&[prefix.as_bytes(), &canonical].concat()));
+        let signed = serde_json::from_value(json!({"document": report, "signature": signature})).expect("JSON");
+        let taken = device.report(&signed, &mut nonces, now());
+        assert_eq!(taken, if ok { Ok(()) } else { Err(DeviceError::Signature) }, "{prefix:?}");
+    }
+}
+
+#[test]
 fn attack_ch18_a_report_is_about_now() {
     for (made, given, received, ok) in
         [(0, 0, 599, true), (0, 50, 649, true), (0, 100, 661, false), (61, 0, 0, false), (60, 0, 0, true)]

@@ -215,6 +215,8 @@ fn patches_of_one_value_and_of_many() {
     let primary: Vec<Value> =
         emails(primary).as_array().expect("a list").iter().map(|email| email["primary"].clone()).collect();
     assert_eq!(primary, [json!(false), json!(true)]);
+    let whole = json!([{"op": "replace", "path": "emails[type eq \"work\"]", "value": {"VALUE": "x", "secret": "y"}}]);
+    assert_eq!(emails(whole), json!([{"value": "x"}]), "what we do not keep is not kept");
     assert_eq!(emails(json!([{"op": "remove", "path": "emails.primary"}]))[0].get("primary"), None);
 }
 
@@ -282,6 +284,8 @@ fn groups_have_members_that_exist_and_people_their_groups() {
 #[test]
 fn groups_within_groups_count_and_circles_end() {
     let (mut directory, ana, _, ops) = directory();
+    let shown = json!([{"op": "add", "path": "displayName", "value": "outer"}]);
+    patched(&mut directory, Kind::User, &ana, shown).expect("a person may be shown as a group is named");
     let outer =
         create(&mut directory, Kind::Group, &group("outer", &[&ops]), 10).expect("created").body.expect("a body");
     let outer = outer["id"].as_str().expect("text").to_owned();

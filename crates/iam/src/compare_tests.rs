@@ -49,6 +49,22 @@ fn attack_ci20_a_widening_that_hides_behind_tags_is_found() {
 }
 
 #[test]
+fn attack_ci20_a_built_in_permit_that_is_made_wider_is_found() {
+    let wider = r#"
+        @id("auditor-of-environment")
+        @role("auditor")
+        permit (principal is Creta::Person in Creta::Role::"auditor", action == Creta::Action::"trust.run", resource is Creta::Environment)
+        when { principal.environment == resource.environment };"#;
+    let comparison = compare(&with(""), &with(wider)).expect("comparable");
+    assert!(comparison.is_widening());
+    assert!(comparison.wider.iter().all(|allowance| allowance.action == "trust.run"));
+    assert!(
+        comparison.narrower.iter().any(|allowance| allowance.action == "trust.read"),
+        "and what it did before is gone"
+    );
+}
+
+#[test]
 fn a_forbid_narrows_and_a_purpose_counts() {
     let custom = r#"
         @id("training-needs-its-purpose")

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    Assurance, Decision, DeviceTrust, GrantId, HeldGrant, Level, Person, Place, Policies, Principal, Reason, Role,
-    Standing, Withheld, decide,
+    Assurance, Decision, DeviceTrust, GrantId, HeldGrant, Identity, Level, Person, Place, Policies, Principal, Reason,
+    Role, Standing, Withheld, decide,
 };
 
 /// Why a decision came out as it did, for `creta access explain` and the page. Holds names only.
@@ -119,7 +119,7 @@ pub fn explain(
 }
 
 /// What the person could do about a refusal: the least of it. A better sign-in alone if that is enough, else the role that
-/// may do the fewest things, on the narrowest place. `None` for programs, for what is out of reach, and where no role of
+/// may do the fewest things, on the place that was asked about. `None` for programs, for what is out of reach, and where no role of
 /// people would be allowed to.
 pub fn remedy(policies: &Policies, decision: &Decision) -> Option<Remedy> {
     let hopeless = matches!(
@@ -128,15 +128,10 @@ pub fn remedy(policies: &Policies, decision: &Decision) -> Option<Remedy> {
     );
     let person = decision.principal().person().filter(|_| !hopeless)?;
     let asked = decision.resource().place();
-    let places = [Some(asked.clone()), Some(person.home().clone()).filter(|home| home != asked && home.covers(asked))];
-    let grants = places.into_iter().flatten().flat_map(|place| {
-        Role::OF_PEOPLE.iter().map(move |role| Some(Requestable { role: *role, place: place.clone() }))
-    });
-    let mut candidates: Vec<Option<Requestable>> = [None].into_iter().chain(grants).collect();
-    // Stable: among roles of equal breadth the order of the documentation, and the place asked about before a wider one.
-    candidates.sort_by_key(|grant| {
-        grant.as_ref().map(|grant| (grant.place != *asked, crate::Identity::Person(grant.role).may().len()))
-    });
+    let role = |role: &Role| Some(Requestable { role: *role, place: asked.clone() });
+    let mut candidates: Vec<Option<Requestable>> = [None].into_iter().chain(Role::OF_PEOPLE.iter().map(role)).collect();
+    // Stable: among roles of equal breadth the order of the documentation.
+    candidates.sort_by_key(|grant| grant.as_ref().map(|grant| Identity::Person(grant.role).may().len()));
     let grant = candidates.into_iter().find(|grant| {
         let best = with(person, grant.as_ref(), DeviceTrust::Trusted, true);
         decide(policies, &best, decision.action(), decision.resource()).is_allowed()

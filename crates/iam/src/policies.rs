@@ -338,7 +338,6 @@ fn names_somebody(json: &Json) -> bool {
         Json::Object(members) => members.iter().any(|(key, member)| match key.as_str() {
             "like" => true,
             "entity" | "__entity" => !is_kind(member),
-            "entities" => !member.as_array().is_some_and(|entities| entities.iter().all(is_kind)),
             // A path is compared with another path, never with the name of one.
             "left" | "right" if is_path(member) => !(is_path(&json["left"]) && is_path(&json["right"])),
             _ => names_somebody(member),

@@ -1,6 +1,6 @@
 //! The permit: proof that a decision was made and recorded, without which nothing runs.
 
-use creta_iam::{Action, Decision, FeatureSet, Place, Principal, Purpose, Resource};
+use creta_iam::{Action, Decision, FeatureSet, HeldGrant, Level, Place, Principal, Purpose, Resource};
 use creta_model::{Environment, Scope};
 
 use crate::AuditError;
@@ -54,6 +54,16 @@ impl Permit {
     /// The features it covers.
     pub fn features(&self) -> &FeatureSet {
         self.resource().feature_set()
+    }
+
+    /// What it gives of a feature that it covers; `None` for others.
+    pub fn level_of(&self, feature: &str) -> Option<Level> {
+        self.decision.level_of(feature)
+    }
+
+    /// The grants it rests on.
+    pub fn grants(&self) -> &[HeldGrant] {
+        self.decision.grants()
     }
 
     /// Why it was asked for, if that was said.

@@ -70,6 +70,7 @@ mod golden;
 mod host;
 mod ingest;
 mod key_set;
+mod masking;
 mod point_in_time;
 #[cfg(test)]
 mod properties;

@@ -1,6 +1,6 @@
 //! One tenant in one environment: its definitions, its facts and the answers to its questions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
@@ -10,13 +10,14 @@ use creta_keys::ScopeKey;
 use creta_model::{Bundle, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Span, Type};
 use creta_planner::{Explanation, Plan, Shape};
 use creta_platform::Platform;
-use creta_registry::{Diff, FeatureRef, Registry, diff};
+use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
 use creta_store::{Epoch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
 
 use crate::fact_index::{FactIndex, IndexSpec};
 use crate::facts::FactReader;
 use crate::host::ResolverHost;
 use crate::ingest::{self, Stamp};
+use crate::masking::mask;
 use crate::request::{IngestReport, IngestRequest, QueryAnswer, QueryRequest, TrainingSetRequest};
 use crate::run::{RunOptions, run};
 use crate::scan::SnapshotReader;
@@ -392,6 +393,16 @@ impl ScopeEngine {
         Ok(accesses(&deployment.registry, &plan))
     }
 
+    /// The tags that a feature carries, each with the features from it to the one that has the tag by itself; `None` if
+    /// there is no such feature.
+    pub fn tags_of(&self, path: &FeaturePath) -> Result<Option<BTreeMap<String, Vec<String>>>, Problem> {
+        let registry = Arc::clone(&self.deployment()?.registry);
+        let Ok(target) = registry.catalog().follow(path) else { return Ok(None) };
+        let feature = FeatureRef::new(&target.entity.name, &target.feature.name);
+        let paths = registry.tag_paths(&feature, &Declassified::nothing());
+        Ok(Some(paths.into_iter().map(|(tag, path)| (tag, path.iter().map(ToString::to_string).collect())).collect()))
+    }
+
     /// What a training set would return: for the access decision, before anything is read.
     pub fn features_of_training_set(
         &self,
@@ -411,8 +422,9 @@ impl ScopeEngine {
         let plan = self.plan_query(&deployment, request)?;
         self.permitted(permit, Action::Query, &accesses(&deployment.registry, &plan))?;
         let rows = answers::rows(&plan, request, self.now())?;
-        let answer = run(&plan, &rows, permit, &deployment.index, deployment.host.as_ref(), &RunOptions::default())
+        let mut answer = run(&plan, &rows, permit, &deployment.index, deployment.host.as_ref(), &RunOptions::default())
             .map_err(|error| engine_problem(&error))?;
+        mask(&deployment.registry, permit, &mut answer).map_err(|error| engine_problem(&error))?;
         Ok(answers::to_json(&plan, &rows, &answer))
     }
 
@@ -463,8 +475,9 @@ impl ScopeEngine {
         let rows = spine::rows(&plan, request, &table, &given)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = RunOptions { threads, ..RunOptions::default() };
-        let answer = run(&plan, &rows, permit, reader, deployment.host.as_ref(), &options)
+        let mut answer = run(&plan, &rows, permit, reader, deployment.host.as_ref(), &options)
             .map_err(|error| engine_problem(&error))?;
+        mask(&deployment.registry, permit, &mut answer).map_err(|error| engine_problem(&error))?;
         spine::beside(&table, request, &answer).map(|batch| vec![batch])
     }
 

@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use creta_audit::{Details, Event, Log, Permit};
 use creta_engine::ScopeEngine;
 use creta_iam::{
-    Action, ClientSecret, Decision, DecisionCache, Place, Policies, Principal, PrincipalId, Resource, Role,
-    control_plane, is_reserved,
+    Action, ClientSecret, Decision, DecisionCache, Explanation, Need, Place, Policies, Principal, PrincipalId, Remedy,
+    Resource, Role, control_plane, is_reserved, remedy,
 };
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Environment, EnvironmentClass, Instant, Problem, Scope, Span, TenantId};
@@ -252,9 +252,26 @@ impl ControlPlane {
         self.decisions.decide(&self.policies, principal, action, resource)
     }
 
-    /// Records a decision and gives leave to act.
+    /// Records a decision and gives leave to act. The grants that a permission rests on stand in the entry: each use of
+    /// one is recorded (CH-43). A refusal says what a person could ask for.
     pub(crate) fn admit(&self, decision: Decision, details: Details) -> Result<Permit, Problem> {
-        self.log.admit(decision, details).map_err(|error| from_audit(&error))
+        let details = match decision.grants() {
+            [] => details,
+            [grant, ..] => details.name("grant", grant.id.as_str()).map_err(|e| from_audit(&e))?,
+        };
+        let refused = (!decision.is_allowed()).then(|| decision.clone());
+        self.log.admit(decision, details).map_err(|error| {
+            let problem = from_audit(&error);
+            match refused.and_then(|decision| remedy(&self.policies, &decision)) {
+                Some(remedy) => problem.with_help(help_of(&remedy)),
+                None => problem,
+            }
+        })
+    }
+
+    /// Why a decision comes out as it does. `path` says through which features one carries a tag.
+    pub(crate) fn explain(&self, decision: &Decision, path: impl Fn(&str, &str) -> Option<Vec<String>>) -> Explanation {
+        creta_iam::explain(&self.policies, decision, path)
     }
 
     // Tenants.
@@ -462,6 +479,28 @@ impl ControlPlane {
         self.witnesses.ask_all(&self.log);
         scopes
     }
+}
+
+/// What a person can do about a refusal, ready to paste.
+fn help_of(remedy: &Remedy) -> String {
+    let mut steps = Vec::new();
+    for need in &remedy.needs {
+        steps.push(match need {
+            Need::UserVerification => "sign in again with your authenticator: `creta login`".to_owned(),
+            Need::TrustedDevice => "use an enrolled device with a key in hardware and a fresh report".to_owned(),
+        });
+    }
+    if let Some(wanted) = &remedy.grant {
+        let place = match wanted.place.scope() {
+            Some(scope) => format!(" --tenant {}", scope.tenant),
+            None => " --environment".to_owned(),
+        };
+        steps.push(format!(
+            "ask for access: `creta access request --role {}{place} --hours 1 --ticket OPS-1234 --reason \"...\"`",
+            wanted.role
+        ));
+    }
+    steps.join("; ")
 }
 
 pub(crate) fn no_account(client_id: &str) -> Problem {

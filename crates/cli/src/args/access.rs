@@ -25,6 +25,19 @@ pub(crate) enum AccessCommand {
     Return(AccessItem),
     /// Take somebody's grant away, at once.
     Revoke(AccessItem),
+    /// Say whether you may do something, which policies decide it, and what you could ask for.
+    Explain {
+        /// The action, such as query, train, deploy, audit.read.
+        action: String,
+        /// A feature, `Entity.feature`; can be repeated.
+        #[arg(long = "feature", value_name = "FEATURE")]
+        features: Vec<String>,
+        /// The tenant whose scope it is about; without it, where you belong.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::connect;
 use crate::args::{AccessCommand, AccessItem, AccessRequest, Connection, PersonCommand, SessionCommand};
 use crate::failure::Failure;
-use crate::http::{Server, encoded};
+use crate::http::{Server, encoded, query_string};
 use crate::profile::{SessionFile, Whom};
 use crate::terminal::{Align, Terminal, table};
 
@@ -85,6 +85,33 @@ struct Sessions {
     sessions: Vec<Session>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct Explanation {
+    allowed: bool,
+    reason: String,
+    policies: Vec<String>,
+    grants: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commitment: Option<String>,
+    features: Vec<ExplainedFeature>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remedy: Option<Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ExplainedFeature {
+    feature: String,
+    level: String,
+    policies: Vec<String>,
+    tags: Vec<ExplainedTag>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ExplainedTag {
+    tag: String,
+    path: Vec<String>,
+}
+
 const LEFT: Align = Align::Left;
 
 pub(crate) fn access(command: AccessCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -116,6 +143,14 @@ pub(crate) fn access(command: AccessCommand, terminal: &mut Terminal<'_>) -> Res
         }
         AccessCommand::Return(item) => end_grant(&item, "return", terminal),
         AccessCommand::Revoke(item) => end_grant(&item, "revoke", terminal),
+        AccessCommand::Explain { action, features, tenant, connection } => {
+            let features = (!features.is_empty()).then(|| features.join(","));
+            let parameters = [("action", Some(action.clone())), ("features", features), ("tenant", tenant)];
+            let path = query_string("/v1/access/explain", &parameters);
+            let explained: Explanation = connect(&connection)?.0.get(&path)?;
+            terminal.show(&explained, || explanation_text(&action, &explained));
+            Ok(())
+        }
     }
 }
 
@@ -200,6 +235,29 @@ fn end_grant(item: &AccessItem, how: &str, terminal: &mut Terminal<'_>) -> Resul
     let grant: Grant = connect(&item.connection)?.0.post(&path, &json!({}))?;
     terminal.show(&grant, || format!("{} is no longer {} of {}", grant.holder, grant.role, grant.place));
     Ok(())
+}
+
+fn explanation_text(action: &str, explained: &Explanation) -> String {
+    let mut lines = vec![match explained.allowed {
+        true => format!("you may `{action}`"),
+        false => format!("you may not `{action}`: {}", explained.reason),
+    }];
+    if !explained.policies.is_empty() {
+        lines.push(format!("  decided by   {}", explained.policies.join(", ")));
+    }
+    for grant in &explained.grants {
+        lines.push(format!("  by grant     {}", grant["id"].as_str().unwrap_or_default()));
+    }
+    for feature in &explained.features {
+        lines.push(format!("  {}: {}", feature.feature, feature.level));
+        for tag in &feature.tags {
+            lines.push(format!("    `{}` through {}", tag.tag, tag.path.join(" <- ")));
+        }
+    }
+    if let Some(wanted) = explained.remedy.as_ref().and_then(|remedy| remedy["grant"]["role"].as_str()) {
+        lines.push(format!("  ask for      creta access request --role {wanted} --ticket OPS-1234 --reason \"...\""));
+    }
+    lines.join("\n")
 }
 
 fn request_path(item: &AccessItem, what: &str) -> String {

@@ -21,7 +21,7 @@ const COUNT: &str = r#"{"type":"integer","minimum":0,"maximum":18446744073709551
 const NAME: &str = r##"{"$ref":"#/components/schemas/Name"}"##;
 const INSTANT: &str = r##"{"$ref":"#/components/schemas/Instant"}"##;
 const SPAN: &str = r##"{"$ref":"#/components/schemas/Span"}"##;
-const TENANT: &str = r##"{"$ref":"#/components/schemas/TenantName"}"##;
+pub(super) const TENANT: &str = r##"{"$ref":"#/components/schemas/TenantName"}"##;
 
 const SPINE: &[Parameter] = &[
     required("features", TEXT, "Paths, separated by commas."),

@@ -1,6 +1,6 @@
 //! Routes about people: signing in, sessions, and access for hours.
 
-use super::operations::{TEXT, created, json, path, query, raw, required};
+use super::operations::{TENANT, TEXT, created, json, path, query, raw, required};
 use super::{Answer, Body, Operation};
 
 const PAGE: &str = "text/html; charset=utf-8";
@@ -225,6 +225,20 @@ pub(super) static OPERATIONS: &[Operation] = &[
         body: Body::None,
         answer: json("AccessRequestView"),
         problems: &[404, 409, 422, 507],
+    },
+    Operation {
+        id: "GET /v1/access/explain",
+        name: "explain_access",
+        tag: "people",
+        summary: "Whether one may do something, which policies decide it, and what one could ask for.",
+        parameters: &[
+            required("action", TEXT, "Such as `query`."),
+            query("features", TEXT, "`Entity.feature`, separated by commas."),
+            query("tenant", TENANT, "The tenant whose scope it is about; without it, where one belongs."),
+        ],
+        body: Body::None,
+        answer: json("AccessExplanation"),
+        problems: &[404, 422],
     },
     Operation {
         id: "GET /v1/access/grants",

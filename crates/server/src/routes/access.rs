@@ -1,10 +1,12 @@
 //! Access for hours: requests, decisions on them, the grants they become; and what somebody may do at all.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::Details;
 use creta_iam::{Action, FeatureSet, Place, PrincipalId, Role};
-use creta_model::{Instant, Problem, Scope, TenantId};
+use creta_model::{FeaturePath, Instant, Problem, Scope, TenantId};
 use creta_programme::PersonRef;
 use creta_programme::access::{Asked, End, Grant, Kind, Reason, Request, Ticket, Verdict};
 use serde::{Deserialize, Serialize};
@@ -289,6 +291,56 @@ pub(super) async fn give_back(guarded: Guarded, input: Input) -> Result<Response
         })
         .await?;
     answer(&view)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    action: String,
+    /// `Entity.feature`, separated by commas.
+    #[serde(default)]
+    features: Option<String>,
+    /// The tenant whose scope it is about; without it, where the person belongs.
+    #[serde(default)]
+    tenant: Option<TenantId>,
+}
+
+/// Whether the person may do something, which policies decide it, and what they could ask for.
+pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let question: Question = input.query()?;
+    let action =
+        Action::parse(&question.action).map_err(|error| Problem::new("request/query-string", error.to_string()))?;
+    let explanation = guarded
+        .act(Details::none(), move |admitted| {
+            let own = admitted.person()?;
+            let environment = admitted.control.environment();
+            let place = match question.tenant {
+                Some(tenant) => Place::Scope(Scope::new(tenant, environment.clone())),
+                None => own.home(environment),
+            };
+            require_reach(&own, &place)?;
+            let names = question.features.as_deref().unwrap_or_default();
+            let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+            // Definitions are looked into only where the person belongs: staff learn nothing of a tenant's features here.
+            let engine = match (&place, names.is_empty()) {
+                (Place::Scope(scope), false) if own.tenant.as_ref() == Some(&scope.tenant) => {
+                    Some(admitted.control.engine(scope)?)
+                }
+                _ => None,
+            };
+            let mut tags = BTreeMap::new();
+            for name in &names {
+                let path = FeaturePath::parse(name).map_err(|e| Problem::new("request/query-string", e.to_string()))?;
+                let known = engine.as_ref().map(|engine| engine.tags_of(&path)).transpose()?.flatten();
+                tags.insert((*name).to_owned(), known.unwrap_or_default());
+            }
+            let features = FeatureSet::new(tags.iter().map(|(name, paths)| (name.clone(), paths.keys().cloned())));
+            let decision = admitted.control.decide(admitted.permit.principal(), action, &resource(&place, features));
+            let path = |feature: &str, tag: &str| tags.get(feature)?.get(tag).cloned();
+            Ok(admitted.control.explain(&decision, path))
+        })
+        .await?;
+    answer(&explanation)
 }
 
 /// Takes a grant away.

@@ -108,6 +108,7 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/access/requests/{id}/decide", AccessApprove on Named, Light, JSON_BYTES_MAX, access::decide),
     guarded!(POST, "/v1/access/requests/{id}/activate", AccessRequest on Own, Light, NO_BODY, access::activate),
     guarded!(POST, "/v1/access/requests/{id}/withdraw", AccessRequest on Own, Light, NO_BODY, access::withdraw),
+    guarded!(GET, "/v1/access/explain", AccessExplain on Own, Light, NO_BODY, access::explain),
     guarded!(GET, "/v1/access/grants", AccessRead on Own, Light, NO_BODY, access::grants),
     guarded!(POST, "/v1/access/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, access::give_back),
     guarded!(POST, "/v1/access/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, access::revoke),

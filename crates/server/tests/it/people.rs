@@ -353,3 +353,78 @@ fn attack_ch43_in_production_a_role_without_a_grant_permits_nothing() {
     assert_eq!(ana.get(&server, "/v1/tenants").problem(403), "access/denied");
     ana.get(&server, "/v1/me").ok();
 }
+
+/// The shop with an address that is `pii`, a copy of it that is computed, and a score that is `internal`.
+fn tagged_bundle() -> Value {
+    let mut bundle = crate::support::bundle();
+    let features = bundle["graph"]["entities"][0]["features"].as_array_mut().expect("features");
+    for feature in features.iter_mut() {
+        match feature["name"].as_str() {
+            Some("city") => feature["tags"] = json!(["pii"]),
+            Some("doubled") => feature["tags"] = json!(["internal"]),
+            _ => {}
+        }
+    }
+    features.push(json!({"name": "shout", "type": {"kind": "str"}, "role": "value",
+        "location": {"file": "shop.py", "line": 2},
+        "expression": {"op": "call", "function": "upper", "args": [{"op": "feature", "path": "User.city"}]}}));
+    bundle
+}
+
+#[test]
+fn attack_ch14_tagged_features_are_masked_or_withheld_whatever_is_computed_from_them() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    server.tenant("acme");
+    let etl = server.account("acme", "etl", "developer");
+    server.post("/v1/deploy", &etl.token, &tagged_bundle()).ok();
+    server.post_arrow(crate::support::INGEST, &etl.token, &crate::support::facts()).ok();
+    let ana = sign_in(&server, &provider, "ana");
+    assign(&server, "ana", &json!({"roles": ["data-scientist"], "tenant": "acme"}));
+
+    let ask = |outputs: Value| json!({"inputs": {"User.id": [7, 8, 9]}, "outputs": outputs});
+    let program = server.post("/v1/query", &etl.token, &ask(json!(["User.city", "User.shout"]))).ok();
+    assert_eq!(program["columns"][0]["values"], json!(["Turin", "Bern", null]), "programs do their work: {program}");
+    let answer = ana.post(&server, "/v1/query", &ask(json!(["User.city", "User.shout", "User.score"]))).ok();
+    assert_eq!(answer["columns"][0]["values"], json!(["Xxxxx", "Xxxx", null]), "{answer}");
+    assert_eq!(
+        answer["columns"][1]["values"],
+        json!(["XXXXX", "XXXX", null]),
+        "what is computed from it too: {answer}"
+    );
+    assert_eq!(answer["columns"][2]["values"], json!([2.5, 3.5, null]), "what is not tagged is given: {answer}");
+    let withheld = ana.post(&server, "/v1/query", &ask(json!(["User.doubled"])));
+    assert_eq!(withheld.problem(403), "access/denied");
+    assert!(!withheld.text().contains("5.0"), "{}", withheld.text());
+
+    // Nor in bulk, nor in any answer, nor in the log.
+    let spine = crate::support::spine(&[(7, "2025-03-03T00:00:00Z")]);
+    let path = "/v1/training-sets?features=User.city&as_of=at";
+    let proof = prove(&server, &ana.prover, "POST", path, Some(ana.token()));
+    let authorization = format!("DPoP {}", ana.token());
+    let headers =
+        [("authorization", authorization.as_str()), ("dpop", &proof), ("content-type", crate::support::ARROW)];
+    let bulk = server.send_with("POST", path, None, &headers, Some(&crate::support::stream(&spine)));
+    assert_eq!(bulk.status, 200, "{}", bulk.text());
+    let explained = ana.get(&server, "/v1/access/explain?action=query&features=User.shout,User.doubled").ok();
+    assert_eq!(explained["features"].as_array().map(Vec::len), Some(2), "{explained}");
+    let shown = explained.to_string();
+    assert!(shown.contains(r#""path":["User.shout","User.city"]"#), "the path of the tag is shown: {shown}");
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    for (what, text) in [("bulk", bulk.text()), ("explanation", shown), ("log", log)] {
+        assert!(!["Turin", "TURIN", "Lyon", "Bern"].iter().any(|value| text.contains(value)), "{what} holds a value");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_to_ask_for() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    server.shop("acme");
+    let ana = sign_in(&server, &provider, "ana");
+    assign(&server, "ana", &json!({"roles": [], "tenant": "acme"}));
+    let refused = ana.get(&server, "/v1/catalogue");
+    assert_eq!(refused.problem(403), "access/denied");
+    let help = refused.json()["help"].as_str().expect("help").to_owned();
+    assert!(help.contains("creta access request --role viewer --tenant acme"), "{help}");
+}

@@ -155,8 +155,19 @@ fn stores(
 }
 
 /// Kinds of documents that the control plane keeps. A kind that is not here was not thought about.
-const CONTROL_KINDS: &[&str] =
-    &["account", "component", "evidence", "security-report", "setting", "tenant", "trust-text"];
+const CONTROL_KINDS: &[&str] = &[
+    "access-grant",
+    "access-request",
+    "account",
+    "component",
+    "evidence",
+    "person",
+    "security-report",
+    "session",
+    "setting",
+    "tenant",
+    "trust-text",
+];
 /// Kinds that a tenant's metadata holds.
 const TENANT_KINDS: &[&str] = &["registry"];
 /// Keys of the environment, sealed like everything else; and what strangers wrote, which is theirs.

@@ -15,7 +15,10 @@ use creta_server::ComponentRole;
 
 pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, SessionCommand};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
-pub(crate) use self::trust::{OrganisationMode, Pack, ReportVerdict, TrustCommand, TrustReportsCommand};
+pub(crate) use self::trust::{
+    ArtefactAdd, ArtefactCommand, ExceptionCommand, ExceptionDecide, OrganisationMode, Pack, ReportVerdict,
+    TrustCommand, TrustReportsCommand,
+};
 pub(crate) use self::witness::{Monitor, ServerWitnessCommand, WitnessCommand};
 
 /// Features for machine learning: defined once, the same online and in training sets.
@@ -457,6 +460,17 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
+    /// Show every access to the data and definitions of your own scope: who, when, which action, which features.
+    Access {
+        /// Look at entries from this index on.
+        #[arg(long, default_value_t = 0, value_name = "INDEX")]
+        start: u64,
+        /// Write a proof file for each entry shown, `<index>.tlog-proof`, into this folder.
+        #[arg(long, value_name = "FOLDER")]
+        prove: Option<PathBuf>,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Have the server check its whole log; with --export, check an exported log without a server.
     Verify(AuditVerify),
     /// Show entries, the latest last.

@@ -61,6 +61,9 @@ pub struct Commitment {
     /// Whether only an artefact issued by somebody outside the organisation can make it met.
     #[serde(default)]
     pub outside: bool,
+    /// What somebody outside has to issue for that. Only where `outside` is set.
+    #[serde(default)]
+    pub artefacts: Vec<NeededArtefact>,
     /// Whether the software behind it stands.
     pub software: Software,
     /// Ids of the checks that watch it. Empty while the software is to come.
@@ -89,6 +92,16 @@ impl Commitment {
     pub fn ids(&self) -> impl Iterator<Item = &CommitmentId> {
         std::iter::once(&self.id).chain(&self.folded)
     }
+}
+
+/// What somebody outside has to issue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NeededArtefact {
+    /// Its name: `soc2-type-2`.
+    pub kind: String,
+    /// How long after it was issued it counts, however long it says itself.
+    pub good_for: Freshness,
 }
 
 /// How a promise is kept.

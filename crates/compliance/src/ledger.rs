@@ -56,6 +56,57 @@ pub struct LogLine<'a> {
     pub details: &'a BTreeMap<String, String>,
 }
 
+/// An artefact of somebody outside, as the log names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedArtefact {
+    /// Its name.
+    pub id: String,
+    /// The commitment and which of its artefacts.
+    pub commitment: String,
+    /// Which of the artefacts that the commitment needs.
+    pub kind: String,
+    /// SHA-256 of the statement about it.
+    pub statement: Hash,
+    /// SHA-256 of its file.
+    pub file: Hash,
+    /// When it was issued.
+    pub issued: Instant,
+    /// The first instant at which it is good for nothing.
+    pub expires: Instant,
+    /// Index of its entry in the log.
+    pub index: u64,
+    /// When the log took it.
+    pub received_at: Instant,
+}
+
+/// An exception, as the log tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedException {
+    /// Its name.
+    pub id: String,
+    /// What it excepts from.
+    pub commitment: String,
+    /// SHA-256 of its terms, as they were proposed.
+    pub terms: Hash,
+    /// Who proposed it.
+    pub proposed_by: String,
+    /// When the log took that.
+    pub proposed_at: Instant,
+    /// The first instant at which it holds no more.
+    pub expires: Instant,
+    /// When somebody else approved these very terms, and where that stands.
+    pub approved: Option<(Instant, u64)>,
+    /// When it was ended or refused.
+    pub ended: Option<Instant>,
+}
+
+impl LoggedException {
+    /// Whether it holds at `now`.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.approved.is_some_and(|(since, _)| since <= now) && now < self.expires && self.ended.is_none()
+    }
+}
+
 /// Names of the details of a check's entry in the log.
 pub mod detail {
     /// The check.
@@ -72,20 +123,53 @@ pub mod detail {
     pub const RUN: &str = "run";
     /// SHA-256 of the text of all promises, in an entry that dates it.
     pub const TEXT: &str = "text";
+    /// Name of an artefact, the commitment that it is for, which of its artefacts, the statement about it, its file.
+    pub const ARTEFACT: &str = "artefact";
+    /// The commitment that it is for.
+    pub const ARTEFACT_FOR: &str = "artefact-for";
+    /// Which of the artefacts that the commitment needs.
+    pub const KIND: &str = "kind";
+    /// SHA-256 of the statement about an artefact.
+    pub const STATEMENT: &str = "statement";
+    /// SHA-256 of an artefact's file.
+    pub const FILE: &str = "file";
+    /// When an artefact was issued.
+    pub const ISSUED: &str = "issued";
+    /// When an artefact or an exception ends.
+    pub const EXPIRES: &str = "expires";
+    /// Name of an exception.
+    pub const EXCEPTION: &str = "exception";
+    /// The commitment that is excepted from.
+    pub const EXCEPTED: &str = "excepted";
+    /// SHA-256 of the terms of an exception.
+    pub const TERMS: &str = "terms";
+    /// Who proposed it.
+    pub const PROPOSED_BY: &str = "proposed-by";
+    /// Who decided.
+    pub const BY: &str = "by";
+    /// How many refusals an entry counts.
+    pub const COUNT: &str = "count";
 }
+
+/// The longest that an exception may hold, from its proposal.
+pub const EXCEPTION_SPAN_MAX: Span = Span::days(90);
 
 /// All recorded evidence, oldest first, and the refusals by commitment.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     checks: BTreeMap<String, Vec<Recorded>>,
-    refusals: BTreeMap<String, Vec<Instant>>,
+    refusals: BTreeMap<String, Vec<(Instant, u64)>>,
     texts: Vec<DatedText>,
+    artefacts: Vec<RecordedArtefact>,
+    exceptions: BTreeMap<String, LoggedException>,
     lines: u64,
 }
 
 impl Ledger {
     /// Name of the entry that dates the text of the promises.
     pub const TEXT_ACTION: &str = "trust.text";
+    /// Name of the entry that names an artefact of somebody outside.
+    pub const ARTEFACT_ACTION: &str = "artefact.recorded";
 
     /// Name of the entry for an outcome: `check.pass`.
     pub const fn action(outcome: Outcome) -> &'static str {
@@ -108,12 +192,18 @@ impl Ledger {
         if line.refused
             && let Some(id) = line.commitment
         {
-            self.refusals.entry(id.to_owned()).or_default().push(line.time);
+            // One entry stands for many where they came too fast to write one each.
+            let count = line.details.get(detail::COUNT).and_then(|count| count.parse().ok()).unwrap_or(1);
+            self.refusals.entry(id.to_owned()).or_default().push((line.time, count));
         }
         if line.action == Self::TEXT_ACTION {
             let digest = line.details.get(detail::TEXT).and_then(|text| digest(text));
             self.texts.extend(digest.map(|digest| DatedText { digest, since: line.time, log_index: line.index }));
         }
+        if line.action == Self::ARTEFACT_ACTION {
+            self.artefacts.extend(artefact(&line));
+        }
+        self.read_exception(&line);
         let outcomes = [Outcome::Pass, Outcome::Fail, Outcome::Unknown];
         let Some(outcome) = outcomes.into_iter().find(|outcome| Self::action(*outcome) == line.action) else { return };
         let text = |name: &str| line.details.get(name).map(String::as_str);
@@ -148,6 +238,67 @@ impl Ledger {
         }
     }
 
+    /// Follows an exception from its proposal on. A decision counts only when it is about the very terms that were proposed,
+    /// by somebody else, in time.
+    fn read_exception(&mut self, line: &LogLine<'_>) {
+        let text = |name: &str| line.details.get(name).cloned();
+        let Some(id) = text(detail::EXCEPTION) else { return };
+        match line.action {
+            "exception.proposed" => {
+                let proposed = || {
+                    let expires = Instant::parse(&text(detail::EXPIRES)?).ok()?;
+                    let in_time = line.time < expires && expires <= line.time.plus(EXCEPTION_SPAN_MAX);
+                    in_time.then_some(LoggedException {
+                        id: id.clone(),
+                        commitment: text(detail::EXCEPTED)?,
+                        terms: digest(&text(detail::TERMS)?)?,
+                        proposed_by: text(detail::PROPOSED_BY)?,
+                        proposed_at: line.time,
+                        expires,
+                        approved: None,
+                        ended: None,
+                    })
+                };
+                if let Some(proposed) = proposed() {
+                    self.exceptions.entry(id).or_insert(proposed);
+                }
+            }
+            "exception.approved" => {
+                let terms = text(detail::TERMS).and_then(|terms| digest(&terms));
+                if let (Some(known), Some(by)) = (self.exceptions.get_mut(&id), text(detail::BY))
+                    && known.approved.is_none()
+                    && known.ended.is_none()
+                    && terms == Some(known.terms)
+                    && by != known.proposed_by
+                    && line.time < known.expires
+                {
+                    known.approved = Some((line.time, line.index));
+                }
+            }
+            "exception.ended" | "exception.refused" => {
+                if let Some(known) = self.exceptions.get_mut(&id) {
+                    known.ended = known.ended.or(Some(line.time));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// All artefacts that the log names, oldest first.
+    pub fn artefacts(&self) -> &[RecordedArtefact] {
+        &self.artefacts
+    }
+
+    /// All exceptions, whether they hold or not.
+    pub fn exceptions(&self) -> impl Iterator<Item = &LoggedException> {
+        self.exceptions.values()
+    }
+
+    /// The exception of a name.
+    pub fn exception(&self, id: &str) -> Option<&LoggedException> {
+        self.exceptions.get(id)
+    }
+
     /// The texts of the promises that the log dates, oldest first. The last one is the one in force.
     pub fn texts(&self) -> &[DatedText] {
         &self.texts
@@ -172,8 +323,25 @@ impl Ledger {
     pub fn refusals(&self, commitment: &str, within: Span, now: Instant) -> u64 {
         let times = self.refusals.get(commitment).map_or(&[][..], Vec::as_slice);
         let since = now.minus(within);
-        (times.len() - times.partition_point(|time| *time < since)) as u64
+        times[times.partition_point(|(time, _)| *time < since)..].iter().map(|(_, count)| count).sum()
     }
+}
+
+fn artefact(line: &LogLine<'_>) -> Option<RecordedArtefact> {
+    let text = |name: &str| line.details.get(name).cloned();
+    let instant = |name: &str| Instant::parse(&text(name)?).ok();
+    let recorded = RecordedArtefact {
+        id: text(detail::ARTEFACT)?,
+        commitment: text(detail::ARTEFACT_FOR)?,
+        kind: text(detail::KIND)?,
+        statement: digest(&text(detail::STATEMENT)?)?,
+        file: digest(&text(detail::FILE)?)?,
+        issued: instant(detail::ISSUED)?,
+        expires: instant(detail::EXPIRES)?,
+        index: line.index,
+        received_at: line.time,
+    };
+    (recorded.issued <= recorded.received_at).then_some(recorded)
 }
 
 fn digest(text: &str) -> Option<Hash> {

@@ -2,11 +2,13 @@
 //! nothing else.
 
 use creta_model::{Environment, Instant, Span};
+use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Evidence, Finding};
-use crate::ledger::{DatedText, Ledger, Recorded};
-use crate::state::{Interval, PeriodSummary, State, least, over_period, state_at};
+use crate::artefact::{ARTEFACT_SPAN_MAX, Artefact};
+use crate::evidence::{Evidence, Finding, Outcome};
+use crate::ledger::{DatedText, Ledger, Recorded, RecordedArtefact};
+use crate::state::{Interval, PeriodSummary, Seen, State, least, over_period, state_at};
 use crate::{Class, Commitment, CommitmentId, Mappings, Pillar, Registry, Software};
 
 /// The form of reports that this build writes.
@@ -70,6 +72,8 @@ pub struct ReportInput<'a> {
     /// Fetches the evidence of a run, having checked that it is what the log says, within the checkpoint. The error is for
     /// people.
     pub fetch: &'a dyn Fn(&Recorded) -> Result<Evidence, String>,
+    /// Fetches the statement about an artefact, having checked it and its file in the same way.
+    pub fetch_artefact: &'a dyn Fn(&RecordedArtefact) -> Result<Artefact, String>,
 }
 
 /// Every commitment, its state, and why.
@@ -96,6 +100,9 @@ pub struct TrustReport {
     pub counts: Vec<(State, usize)>,
     /// The commitments in the order of their ids.
     pub commitments: Vec<CommitmentReport>,
+    /// Exceptions that hold now, by when they end. None of them makes anything met.
+    #[serde(default)]
+    pub exceptions: Vec<ExceptionReport>,
     /// The three pillars.
     pub pillars: Vec<PillarReport>,
     /// What nobody should read into this page.
@@ -129,9 +136,12 @@ pub struct CommitmentReport {
     pub state: State,
     /// Why, in a sentence.
     pub reason: String,
-    /// The word shown where an artefact from outside is needed and absent: `not held`.
+    /// Shown where an artefact from outside is needed: `not held`, or `held`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// What somebody outside issued for it, the newest of each kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artefacts: Vec<ArtefactReport>,
     /// What watches it.
     pub checks: Vec<CheckReport>,
     /// How old its oldest counting evidence is, in seconds; absent without evidence.
@@ -143,6 +153,42 @@ pub struct CommitmentReport {
     pub refusals: u64,
     /// Criteria it answers.
     pub mappings: Mappings,
+}
+
+/// An exception that holds: agreed on by two, for a time. Reasons and names are not public.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExceptionReport {
+    /// What it excepts from.
+    pub commitment: String,
+    /// Since when.
+    pub since: Instant,
+    /// The first instant at which it holds no more.
+    pub expires: Instant,
+    /// Index of the entry in the log by which it was approved.
+    pub log_index: u64,
+}
+
+/// What somebody outside issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtefactReport {
+    /// Which of those that the commitment needs.
+    pub kind: String,
+    /// Who issued it; absent where what is stored is not what the log names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// When it was issued.
+    pub issued: Instant,
+    /// The first instant at which it does not count any more.
+    pub good_until: Instant,
+    /// Whether it counts now.
+    pub counts: bool,
+    /// Why it does not, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// SHA-256 of the file.
+    pub file: Hash,
+    /// Index of its entry in the log.
+    pub log_index: u64,
 }
 
 /// One check of a commitment.
@@ -206,6 +252,7 @@ pub fn report(input: &ReportInput<'_>) -> TrustReport {
         met: in_state(State::Met),
         total: commitments.len(),
         counts: State::ALL.into_iter().map(|state| (state, in_state(state))).collect(),
+        exceptions: exceptions(input),
         pillars: Pillar::ALL.into_iter().map(|pillar| of_pillar(pillar, &commitments)).collect(),
         commitments,
         not_claimed: input.registry.not_claimed().map(str::to_owned).collect(),
@@ -267,10 +314,18 @@ fn of_commitment(input: &ReportInput<'_>, watched: &[Watched], commitment: &Comm
     let (now, freshness) = (input.now, commitment.freshness());
     let own: Vec<&Watched> = watched.iter().filter(|watched| commitment.checks.contains(&watched.id)).collect();
     let checks: Vec<CheckReport> = own.iter().map(|watched| watched.report(freshness, now)).collect();
-    let (state, reason) = judge(commitment, &checks);
+    let (artefacts, issued) = artefacts(input, commitment);
+    let held = commitment.outside.then(|| is_held(commitment, &artefacts));
+    let (state, reason) = judge(commitment, &checks, held);
     let from = now.minus(HISTORY);
-    let timelines: Vec<Vec<Interval>> =
+    let mut timelines: Vec<Vec<Interval>> =
         own.iter().map(|watched| over_period(&watched.runs, freshness, from, now)).collect();
+    timelines.extend(issued.iter().map(|(runs, good_for)| {
+        let mut spans = over_period(runs, *good_for, from, now);
+        // What is not held is not started: nobody failed to look.
+        spans.iter_mut().filter(|span| span.state != State::Met).for_each(|span| span.state = State::NotStarted);
+        spans
+    }));
     let mut intervals = least(&timelines);
     if intervals.is_empty() {
         intervals.push(Interval { from, until: now, state: State::NotStarted });
@@ -293,7 +348,8 @@ fn of_commitment(input: &ReportInput<'_>, watched: &[Watched], commitment: &Comm
         owner: commitment.owner.clone(),
         state,
         reason,
-        held: commitment.outside.then(|| "not held".to_owned()),
+        held: held.map(|held| if held { "held" } else { "not held" }.to_owned()),
+        artefacts,
         evidence_age_s: oldest
             .map(|oldest| u64::try_from((now.micros() - oldest.micros()).max(0) / 1_000_000).expect("not negative")),
         history: PeriodSummary::of(intervals),
@@ -306,21 +362,97 @@ fn of_commitment(input: &ReportInput<'_>, watched: &[Watched], commitment: &Comm
     }
 }
 
-/// Whether every mechanism that the row's class names has something behind it.
+/// Whether every mechanism that the row's class names has something behind it. What people outside do is shown by what they
+/// issue; what the organisation's own people do is not watched yet.
 fn is_complete(commitment: &Commitment) -> bool {
+    let by_people = commitment.class.contains(&Class::Programme);
     commitment.software == Software::Here
         && !commitment.checks.is_empty()
-        && !commitment.outside
-        && !commitment.class.contains(&Class::Programme)
+        && (!by_people || !commitment.artefacts.is_empty())
+        && (!commitment.outside || !commitment.artefacts.is_empty())
 }
 
-fn judge(commitment: &Commitment, checks: &[CheckReport]) -> (State, String) {
+/// Exceptions that hold, the next to end first.
+fn exceptions(input: &ReportInput<'_>) -> Vec<ExceptionReport> {
+    let holding = input.ledger.exceptions().filter(|exception| exception.holds(input.now));
+    let mut reports: Vec<ExceptionReport> = holding
+        .filter_map(|exception| {
+            let (since, log_index) = exception.approved?;
+            Some(ExceptionReport {
+                commitment: exception.commitment.clone(),
+                since,
+                expires: exception.expires,
+                log_index,
+            })
+        })
+        .collect();
+    reports.sort_by_key(|report| (report.expires, report.log_index));
+    reports
+}
+
+/// The newest artefact of each kind that a commitment needs, and for its history when each kind was held: as runs of a
+/// check that pass when an artefact comes in and fail when it ends.
+fn artefacts(input: &ReportInput<'_>, commitment: &Commitment) -> (Vec<ArtefactReport>, Vec<(Vec<Seen>, Span)>) {
+    let (mut reports, mut histories) = (Vec::new(), Vec::new());
+    for needed in &commitment.artefacts {
+        let is_it = |recorded: &&RecordedArtefact| {
+            recorded.kind == needed.kind && commitment.ids().any(|id| id.as_str() == recorded.commitment)
+        };
+        let all: Vec<&RecordedArtefact> = input.ledger.artefacts().iter().filter(is_it).collect();
+        let good_until =
+            |recorded: &RecordedArtefact| recorded.expires.min(recorded.issued.plus(needed.good_for.span()));
+        let report = |recorded: &&RecordedArtefact| {
+            let fetched = (input.fetch_artefact)(recorded);
+            let good_until = good_until(recorded);
+            let because = match &fetched {
+                Err(reason) => Some(format!("what is stored does not count: {reason}")),
+                Ok(_) if good_until <= input.now => Some("it has expired".to_owned()),
+                Ok(_) => None,
+            };
+            ArtefactReport {
+                kind: recorded.kind.clone(),
+                issuer: fetched.ok().map(|artefact| artefact.issuer),
+                issued: recorded.issued,
+                good_until,
+                counts: because.is_none(),
+                because,
+                file: recorded.file,
+                log_index: recorded.index,
+            }
+        };
+        // Of several the one that counts longest; an older one is no worse for a newer that was edited.
+        let best = all.iter().map(report).max_by_key(|report| (report.counts, report.good_until, report.log_index));
+        let good = all.iter().map(|recorded| (recorded.received_at, good_until(recorded)));
+        let mut edges: Vec<Instant> = good.clone().flat_map(|(from, until)| [from, until]).collect();
+        edges.retain(|edge| *edge <= input.now);
+        edges.sort_unstable();
+        edges.dedup();
+        let held_at = |at: Instant| good.clone().any(|(from, until)| from <= at && at < until);
+        let outcome = |at| if held_at(at) { Outcome::Pass } else { Outcome::Unknown };
+        histories.push((edges.into_iter().map(|at| Seen { at, outcome: outcome(at) }).collect(), ARTEFACT_SPAN_MAX));
+        reports.extend(best);
+    }
+    (reports, histories)
+}
+
+fn is_held(commitment: &Commitment, artefacts: &[ArtefactReport]) -> bool {
+    let held = |kind: &str| artefacts.iter().any(|artefact| artefact.kind == kind && artefact.counts);
+    !commitment.artefacts.is_empty() && commitment.artefacts.iter().all(|needed| held(&needed.kind))
+}
+
+fn judge(commitment: &Commitment, checks: &[CheckReport], held_from_outside: Option<bool>) -> (State, String) {
     let worst = checks.iter().min_by_key(|check| check.state);
-    if commitment.outside && worst.is_none_or(|worst| worst.state >= State::NotStarted) {
-        return (State::NotStarted, "not held: nobody outside has issued what this needs".to_owned());
+    if held_from_outside == Some(false) && worst.is_none_or(|worst| worst.state >= State::NotStarted) {
+        return (
+            State::NotStarted,
+            "not held: nobody outside has issued what this needs, or it has expired".to_owned(),
+        );
     }
     let Some(worst) = worst else {
         return match commitment.software {
+            Software::ToCome if held_from_outside == Some(true) => {
+                (State::NotStarted, "held: what it needs from outside is there; the rest of it is to come".to_owned())
+            }
             Software::ToCome => (State::NotStarted, "the software for it is to come".to_owned()),
             Software::Here => (State::NotStarted, "nothing watches it yet".to_owned()),
         };

@@ -257,6 +257,7 @@ mod tests {
              Expires: 2027-05-21T12:00:00Z\r\n\
              Canonical: https://example.com/.well-known/security.txt\r\n\
              Policy: https://example.com/trust/report/\r\n\
+             Encryption: https://example.com/.well-known/security-key.asc\r\n\
              Preferred-Languages: en, pt-BR\r\n"
         );
         assert_eq!(SecurityTxt::parse(&text, now()), Ok(file()));

@@ -23,11 +23,12 @@ use zeroize::Zeroizing;
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::config::Config;
 use crate::context::Caller;
-use crate::epochs::{Epochs, Store};
+use crate::epochs::{Epochs, OLDER_COPY, Store};
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
 use crate::tls::{Authority, Reason, Turned, TurnedAway, certificate_thumbprint};
 use crate::tokens::{Bearer, Claims, TokenError, Tokens};
+use crate::trust::refusals::{self, Refusals};
 use crate::witness::Witnesses;
 
 /// Names of the settings kept among the control plane's documents.
@@ -60,6 +61,7 @@ pub(crate) struct ControlPlane {
     environment_id: String,
     class: EnvironmentClass,
     turned_away: Arc<TurnedAway>,
+    refusals: Refusals,
     platform: Platform,
     ring: KeyRing,
     key: ScopeKey,
@@ -112,7 +114,13 @@ impl ControlPlane {
         let documents = SqliteStore::open(folder.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
         let documents = Arc::new(documents);
         let epochs = Epochs::read(&log)?;
-        epochs.check(None, Store::Metadata, |kept| documents.check_epoch(&kept.metadata()))?;
+        let place = Place::Environment(environment.clone());
+        epochs.check(None, Store::Metadata, |kept| documents.check_epoch(&kept.metadata())).inspect_err(|_| {
+            let refused = refusals::event(refusals::Kind::OlderStore, 1, place);
+            if let Err(error) = refused.and_then(|event| log.record(event)) {
+                tracing::error!(%error, "a refused older copy could not be recorded");
+            }
+        })?;
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
         let policies = Policies::load().map_err(|error| crate::problem::logged("the policies do not load", &error))?;
         let policies = policies.in_class(config.class);
@@ -128,6 +136,7 @@ impl ControlPlane {
             environment_id: config.environment_id.clone(),
             class: config.class,
             turned_away: Arc::default(),
+            refusals: Refusals::default(),
             platform,
             ring,
             key,
@@ -315,7 +324,22 @@ impl ControlPlane {
     pub(crate) fn engine(&self, scope: &Scope) -> Result<Arc<ScopeEngine>, Problem> {
         let scope = self.require_tenant(&scope.tenant).map(|_| scope)?;
         let key = || self.ring.scope(scope).map_err(|e| from_keys(&e));
-        self.scopes.open(scope, &self.epochs, &self.log, key)
+        self.scopes.open(scope, &self.epochs, &self.log, key).inspect_err(|problem| {
+            if problem.code == OLDER_COPY {
+                refusals::count(self, refusals::Kind::OlderStore);
+            }
+        })
+    }
+
+    /// What was refused and waits to be counted in the log.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Names of everybody with an account of the environment, revoked ones too.
+    pub(crate) fn account_names(&self) -> Vec<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.accounts.values().map(|stored| stored.account.principal.id().to_string()).collect()
     }
 
     // Accounts.
@@ -474,6 +498,7 @@ impl ControlPlane {
         if let Err(problem) = self.anchor_documents() {
             tracing::error!(code = problem.code, "how far the control plane's documents are is not recorded");
         }
+        refusals::write(self, true);
         self.record(Event::new("server.stop", self.place()));
         self.witnesses.publish(self.log.close().map_err(|error| from_audit(&error))?);
         self.witnesses.ask_all(&self.log);

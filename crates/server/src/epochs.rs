@@ -26,6 +26,9 @@ const ANCHORED: &str = "store.epoch";
 /// The entry by which an operator accepts an older copy: the store goes on from there.
 const ACCEPTED: &str = "store.older-accepted";
 
+/// Code of the refusal of a store that is older than the log knows it.
+pub(crate) const OLDER_COPY: &str = "store/older-copy";
+
 /// A store of a tenant or of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Store {
@@ -196,7 +199,7 @@ fn older(tenant: Option<&TenantId>, store: Store, reason: &str, anchored: Anchor
     let whose = tenant.map_or_else(|| "the control plane".to_owned(), |tenant| format!("tenant `{tenant}`"));
     let accept = tenant.map_or_else(String::new, |tenant| format!(" --tenant {tenant}"));
     tracing::error!(path, reason, entry = anchored.entry, "a store is not the one that the audit log speaks of");
-    Problem::new("store/older-copy", format!("the {} store of {whose} is refused: {reason}", store.as_str()))
+    Problem::new(OLDER_COPY, format!("the {} store of {whose} is refused: {reason}", store.as_str()))
         .with_note("place", path.clone(), None)
         .with_note(
             "audit log",

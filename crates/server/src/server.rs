@@ -24,7 +24,7 @@ use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::people::People;
 use crate::problem::from_audit;
 use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
-use crate::trust::Trust;
+use crate::trust::{Trust, refusals};
 use crate::witness::Asked;
 use crate::{ServerError, logging};
 
@@ -113,7 +113,14 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder.clone(), source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
-    let server = listener_of(listener, tls, handle.clone()).map_err(not_free)?;
+    let counting = Arc::clone(&app);
+    let refused = move |address: &SocketAddr| {
+        // Checks knock in the clear to see that nobody opens; those are no attempts of anybody.
+        if !(address.ip().is_loopback() && counting.trust.is_checking()) {
+            counting.control.refusals().count(refusals::Kind::Handshake);
+        }
+    };
+    let server = listener_of(listener, tls, handle.clone(), refused).map_err(not_free)?;
     let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
     runtime.spawn(async move {
         if let Err(error) = server.serve(service).await {
@@ -182,12 +189,16 @@ pub(crate) fn listener_of(
     listener: TcpListener,
     tls: RustlsConfig,
     handle: Handle<SocketAddr>,
+    refused: impl Fn(&SocketAddr) + Send + Sync + 'static,
 ) -> std::io::Result<axum_server::Server<SocketAddr, RustlsAcceptor>> {
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIME_MAX))
         .handle(handle)
         .first_request_timeout(HANDSHAKE_TIME_MAX)
-        .accept_error_handler(|_, error| tracing::debug!(%error, "a connection was refused"));
+        .accept_error_handler(move |address, error| {
+            tracing::debug!(%error, "a connection was refused");
+            address.into_iter().for_each(&refused);
+        });
     limit(&mut server);
     Ok(server)
 }
@@ -213,6 +224,7 @@ async fn every_second(app: Arc<App>) {
         let app = Arc::clone(&app);
         let work = tokio::task::spawn_blocking(move || {
             record_turned_away(&app.control);
+            refusals::write(&app.control, false);
             let now = app.control.platform().clock.now();
             app.people.access.expire(&app.control, now).and(keep_log(&app.control, round))
         });
@@ -368,6 +380,7 @@ impl RunningServer {
     pub fn keep_log(&self) -> Result<Option<SignedCheckpoint>, ServerError> {
         let control = &self.app.control;
         record_turned_away(control);
+        refusals::write(control, true);
         look_at_certificate(&self.app);
         let kept = keep_log(control, HEARTBEAT_EVERY);
         let asked = control.witnesses().ask_all(control.log());

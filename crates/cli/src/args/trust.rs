@@ -51,6 +51,12 @@ pub(crate) enum TrustCommand {
     /// Answer reports of security issues.
     #[command(subcommand)]
     Reports(TrustReportsCommand),
+    /// What somebody outside issued: reports, certificates, letters.
+    #[command(subcommand)]
+    Artefact(ArtefactCommand),
+    /// Exceptions to commitments: proposed by one, approved by another, for at most 90 days.
+    #[command(subcommand)]
+    Exception(ExceptionCommand),
     /// Write an evidence pack for an auditor: raw outputs, proofs, population, and a sample drawn with their seed.
     Pack(Pack),
     /// Write the commitments and their states as OSCAL documents.
@@ -61,6 +67,96 @@ pub(crate) enum TrustCommand {
         #[command(flatten)]
         connection: Connection,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArtefactCommand {
+    /// Record one. Its digest is in the log before the file is stored.
+    Add(ArtefactAdd),
+    /// Show what was recorded, and whether it counts.
+    List(Connection),
+    /// Show one, or write its file.
+    Show {
+        /// Its name.
+        id: String,
+        /// File to write it to; must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ArtefactAdd {
+    /// What it shows to be kept, for example `CI-05`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) commitment: String,
+    /// Which of the artefacts that the commitment needs, if it needs several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kind: Option<String>,
+    /// Who issued it: somebody else than this organisation.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: String,
+    /// The day on which it was issued.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub(crate) issued: Instant,
+    /// The first day on which it is good for nothing.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub(crate) expires: Instant,
+    /// First day of the period that it speaks of.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub(crate) scope_from: Instant,
+    /// First day after that period.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub(crate) scope_to: Instant,
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExceptionCommand {
+    /// Propose one. It holds when somebody else approves it.
+    Propose {
+        /// What it excepts from.
+        #[arg(long, value_name = "ID")]
+        commitment: String,
+        /// Why, in a sentence.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// When it ends, at most 90 days from now.
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        until: Instant,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show them, with the digest that a decision has to name.
+    List(Connection),
+    /// Approve one that somebody else proposed.
+    Approve(ExceptionDecide),
+    /// Refuse one that somebody else proposed.
+    Refuse(ExceptionDecide),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExceptionDecide {
+    /// Its name.
+    pub(crate) id: String,
+    /// Digest of the terms that you read, as `list` showed it.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) terms: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// A day, or an instant.
+fn day(text: &str) -> Result<Instant, String> {
+    let whole = format!("{text}T00:00:00Z");
+    let read = if text.len() == 10 { Instant::parse(&whole) } else { Instant::parse(text) };
+    read.map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `creta audit`: read the log, prove what it says, and check it without believing the server.
 
+mod access;
 mod export;
 
 use std::path::Path;
@@ -87,6 +88,10 @@ pub(crate) fn run(command: AuditCommand, terminal: &mut Terminal<'_>) -> Result<
             });
             Ok(())
         }
+        AuditCommand::Access { start, prove, connection } => {
+            let (server, _) = connect(&connection)?;
+            access::run(&server, start, prove.as_deref(), terminal)
+        }
         AuditCommand::Fork { data, reason, out } => super::witness::fork(&data, &reason, &out, terminal),
         AuditCommand::AcceptOlder { data, tenant, reason } => {
             super::witness::accept_older(&data, tenant.as_deref(), &reason, terminal)
@@ -103,7 +108,15 @@ fn verify_on_server(server: &Server, terminal: &Terminal<'_>) -> Result<Report, 
 }
 
 fn prove_entry(server: &Server, entry: u64) -> Result<InclusionProof, Failure> {
-    let answer: Inclusion = server.get(&format!("/v1/audit/proof/inclusion?index={entry}"))?;
+    read_inclusion(server.get(&format!("/v1/audit/proof/inclusion?index={entry}"))?, entry)
+}
+
+/// The same for an entry about the caller's own scope, which needs no look at the whole log.
+fn prove_own_entry(server: &Server, entry: u64) -> Result<InclusionProof, Failure> {
+    read_inclusion(server.get(&format!("/v1/audit/access/{entry}/proof"))?, entry)
+}
+
+fn read_inclusion(answer: Inclusion, entry: u64) -> Result<InclusionProof, Failure> {
     let checkpoint = SignedCheckpoint::parse(&answer.checkpoint)?;
     Ok(InclusionProof { entry: answer.entry.into_bytes(), index: entry, proof: hashes(&answer.proof)?, checkpoint })
 }

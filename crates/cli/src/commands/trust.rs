@@ -1,5 +1,7 @@
 //! `creta trust`: what is promised, whether it holds, and what shows it. Needs a server, and no project.
 
+mod outside;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Component, Path};
@@ -50,6 +52,8 @@ pub(crate) fn run(command: TrustCommand, terminal: &mut Terminal<'_>) -> Result<
             Ok(())
         }
         TrustCommand::Reports(command) => reports(command, terminal),
+        TrustCommand::Artefact(command) => outside::artefact(command, terminal),
+        TrustCommand::Exception(command) => outside::exception(command, terminal),
         TrustCommand::Pack(asked) => pack(asked, terminal),
         TrustCommand::Oscal { out, connection } => {
             let (server, _) = connect(&connection)?;

@@ -49,3 +49,41 @@ fn a_security_lead_and_an_auditor_get_all_they_need_from_the_command_line() {
         creta_compliance::ocsf::validate(event).unwrap_or_else(|violations| panic!("{violations:?}: {event}"));
     }
 }
+
+#[test]
+fn outside_artefacts_exceptions_and_accesses_from_the_command_line() {
+    let mut place = Place::new();
+    let made = place.serve();
+    let admin = ["--profile", "admin"];
+    let with = |arguments: &[&'static str]| [arguments, &admin].concat();
+    std::fs::write(place.path("report.pdf"), "findings: none").expect("written");
+    use creta_platform::Clock as _;
+    let now = creta_platform::SystemClock::new().now();
+    let (issued, expires) = (now.minus(creta_model::Span::days(5)), now.plus(creta_model::Span::days(300)));
+    let days =
+        [issued.minus(creta_model::Span::days(9)), issued, issued, expires].map(|at| at.to_string()[..10].to_owned());
+    let add = ["trust", "artefact", "add", "--commitment", "CI-05", "report.pdf", "--scope-from", &days[0]];
+    let add = [&add[..], &["--scope-to", &days[1], "--issued", &days[2], "--expires", &days[3]], &admin].concat();
+    let own = [&add[..], &["--issuer", "An Organisation without a Name, Ltd"]].concat();
+    assert_eq!(place.refused(&own), (1, "artefact/own-issuer".into()));
+    let done = place.ok(&[&add[..], &["--issuer", "Nordwind Security"]].concat());
+    let shown = place.text(&with(&["trust", "artefact", "list"]));
+    assert!(shown.contains("Nordwind Security") && shown.contains("counts"), "{shown}");
+    let id = done["id"].as_str().expect("a name");
+    place.ok(&["trust", "artefact", "show", id, "--out", "copy.pdf", "--profile", "admin"]);
+    assert_eq!(std::fs::read_to_string(place.path("copy.pdf")).expect("written"), "findings: none");
+    assert_eq!(place.text(&with(&["trust", "exception", "list"])), "no exceptions\n");
+    let long = ["trust", "exception", "propose", "--commitment", "CI-12", "--until", "2099-01-01", "--reason"];
+    let long = [&long[..], &["the archive is sealed when its new disk is there"], &admin].concat();
+    assert_eq!(place.refused(&long).1, "exception/span");
+
+    place.ok(&["deploy", "project"]);
+    let accesses = place.ok(&["audit", "access", "--prove", "proofs"]);
+    let deploy = accesses["accesses"].as_array().expect("a list").iter().find(|access| access["action"] == "deploy");
+    let index = deploy.expect("it is one")["index"].as_u64().expect("an index");
+    let key = made["audit_verifier_key"].as_str().expect("key");
+    let file = format!("proofs/{index}.tlog-proof");
+    assert_eq!(place.ok(&["audit", "check", &file, "--key", key])["entry"]["action"], "deploy");
+    let shown = place.text(&["audit", "access"]);
+    assert!(shown.contains("deploy") && shown.contains("STAFF") && shown.contains("of your own"), "{shown}");
+}

@@ -205,7 +205,19 @@ fn commitment(placed: &Placed<Commitment>, read: &Read) -> Result<(), Rule> {
         Software::Here => here(row, &watching)?,
     }
     freshness(row, &watching)?;
+    artefacts(row)?;
     mappings(row, &read.frameworks)
+}
+
+/// What is needed from outside has plain names, each once, and stands only where somebody outside is needed.
+fn artefacts(row: &Commitment) -> Result<(), Rule> {
+    let of = row.id.to_string();
+    if !row.outside && !row.artefacts.is_empty() {
+        return Err(Rule::Field { of, field: "artefacts", must: "must be left out unless `outside` is set" });
+    }
+    row.artefacts.iter().try_for_each(|needed| named(&of, "artefacts", &needed.kind))?;
+    let kinds: Vec<String> = row.artefacts.iter().map(|needed| needed.kind.clone()).collect();
+    once(&of, "artefacts", &kinds, String::clone)
 }
 
 fn words(row: &Commitment) -> Result<(), Rule> {

@@ -24,6 +24,7 @@ pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
             @if let Some(held) = &commitment.held { span class="tag" { (held) } }
             p { (parts::prose(&commitment.reason)) }
         }
+        (excepted(view, commitment))
         div class="split" {
             div {
                 section { h2 { "How it is kept" } p { (parts::prose(&commitment.behaviour)) } }
@@ -35,6 +36,7 @@ pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
                     @if commitment.checks.is_empty() { p class="quiet" { "Nothing yet." } }
                     @for check in &commitment.checks { (watched(view, check)) }
                 }
+                @if commitment.held.is_some() { section { h2 { "Issued by somebody outside" } (issued(commitment)) } }
                 section { h2 { "The last " (words::span(HISTORY)) } (history::history(&commitment.history)) }
             }
             aside aria-label="Facts" {
@@ -45,6 +47,41 @@ pub(super) fn page(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
         }
     };
     frame.page(&format!("{} {}", commitment.id, commitment.title), content)
+}
+
+/// Exceptions beside the state; they change nothing about it.
+fn excepted(view: &View<'_>, commitment: &CommitmentReport) -> Markup {
+    let own = |id: &str| commitment.id.as_str() == id || commitment.folded.iter().any(|folded| folded.as_str() == id);
+    html! {
+        @for exception in view.report.exceptions.iter().filter(|exception| own(&exception.commitment)) {
+            p class="note" {
+                "An exception agreed by two people holds until " (parts::time(exception.expires))
+                ". The state is what it is all the same."
+            }
+        }
+    }
+}
+
+fn issued(commitment: &CommitmentReport) -> Markup {
+    html! {
+        @if commitment.artefacts.is_empty() { p class="quiet" { "Nothing yet." } }
+        @for artefact in &commitment.artefacts {
+            div class="check" {
+                div class="pair" {
+                    h3 { (artefact.kind) }
+                    span class="tag" { (if artefact.counts { "held" } else { "not held" }) }
+                }
+                @if let Some(because) = &artefact.because { p { (parts::prose(because)) } }
+                dl class="facts" {
+                    @if let Some(issuer) = &artefact.issuer { dt { "Issued by" } dd { (issuer) } }
+                    dt { "Issued" } dd { (parts::time(artefact.issued)) }
+                    dt { "Counts until" } dd { (parts::time(artefact.good_until)) }
+                    dt { "File" } dd class="mono" { "sha256:" (artefact.file) }
+                    dt { "Log entry" } dd { (words::number(artefact.log_index)) }
+                }
+            }
+        }
+    }
 }
 
 fn ids(commitment: &CommitmentReport) -> String {

@@ -175,7 +175,7 @@ pub(super) fn form_page(frame: &Frame<'_>, intake: &Intake, draft: &ReportDraft,
                         "Only if you have one: with it, what is marked below always wakes somebody."
                     }
                 }
-                input type="text" id="code" name="code" maxlength="128" autocomplete="off" spellcheck="false"
+                input type="text" id="code" name="code" maxlength="128" autocomplete="off"
                     aria-describedby="code-hint";
             }
             div class="tick" {

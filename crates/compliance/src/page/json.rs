@@ -13,8 +13,6 @@ struct Published<'a> {
     #[serde(flatten)]
     report: TrustReport,
     documents: Vec<DocumentView<'a>>,
-    /// No exception can be recorded yet, so there is none.
-    exceptions: [(); 0],
     /// Log indices for which there is a file `proofs/<index>.txt`.
     proofs: Vec<u64>,
     software: &'a str,
@@ -54,7 +52,6 @@ pub(super) fn site(view: &View<'_>) -> String {
     let published = Published {
         report,
         documents: view.registry.documents().map(|document| of_document(view, document)).collect(),
-        exceptions: [],
         proofs: view.proofs.keys().copied().collect(),
         software: view.version,
     };

@@ -49,8 +49,8 @@ pub(super) fn page(view: &View<'_>) -> Markup {
             (not_started(view))
         }
         section class="prose" id="exceptions" {
-            h2 { "Exceptions" }
-            p { "None. This build cannot record an exception, so nothing here is excused by one." }
+            h2 { "Exceptions" @if !report.exceptions.is_empty() { span class="num" { (report.exceptions.len()) } } }
+            (exceptions(view))
         }
         section class="prose" id="not-claimed" {
             h2 { "What we do not claim" }
@@ -60,6 +60,26 @@ pub(super) fn page(view: &View<'_>) -> Markup {
         (how(report.total))
     };
     frame.page("Trust", content)
+}
+
+fn exceptions(view: &View<'_>) -> Markup {
+    let exceptions = &view.report.exceptions;
+    html! {
+        @if exceptions.is_empty() {
+            p { "None holds. An exception takes two people, ends within 90 days and makes nothing met." }
+        } @else {
+            p { "Each was proposed by one and approved by another, and ends by itself. None makes anything met: the states above are what they are." }
+            ul class="plain" {
+                @for exception in exceptions {
+                    li {
+                        a href={ "commitments/" (exception.commitment) "/" } { (exception.commitment) }
+                        ": until " (parts::time(exception.expires)) ", agreed " (parts::time(exception.since))
+                        span class="quiet" { ", log entry " (words::number(exception.log_index)) }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn of_pillar<'a>(view: &View<'a>, pillar: crate::Pillar) -> impl Iterator<Item = &'a CommitmentReport> + Clone {
@@ -128,7 +148,8 @@ fn met(view: &View<'_>) -> Markup {
 fn not_started(view: &View<'_>) -> Markup {
     let own: Vec<&CommitmentReport> =
         view.report.commitments.iter().filter(|commitment| commitment.state == State::NotStarted).collect();
-    let (held, others): (Vec<&CommitmentReport>, _) = own.iter().partition(|commitment| commitment.held.is_some());
+    let (held, others): (Vec<&CommitmentReport>, _) =
+        own.iter().partition(|commitment| commitment.held.as_deref() == Some("not held"));
     let (in_part, unwatched): (Vec<&CommitmentReport>, Vec<&CommitmentReport>) =
         others.into_iter().partition(|commitment| !commitment.checks.is_empty());
     let kinds = [

@@ -34,12 +34,20 @@ pub fn text(report: &TrustReport) -> String {
         }
     }
     let rest = report.commitments.iter().filter(|commitment| commitment.state == State::NotStarted);
-    let (rest, held) = (rest.clone().count(), rest.filter(|commitment| commitment.held.is_some()).count());
+    let (rest, held) =
+        (rest.clone().count(), rest.filter(|commitment| commitment.held.as_deref() == Some("not held")).count());
     let mut not_started = format!("{} not started  {}", words::mark(State::NotStarted), rest);
     if held > 0 {
         let _ = write!(not_started, ", of which {held} need somebody outside: not held");
     }
     line(&not_started);
+    for exception in &report.exceptions {
+        let until = words::instant(exception.expires);
+        line(&cut(
+            &plain(&format!("  exception    {:<6}  until {until}; changes no state", exception.commitment)),
+            COLUMNS,
+        ));
+    }
     line("");
     line(&cut(
         &plain(&format!("log    {}, {}", report.log.origin, words::counted(report.log.size, "entry", "entries"))),

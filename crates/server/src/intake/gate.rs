@@ -18,6 +18,8 @@ use creta_proof::Hash;
 
 use super::report::FLOOD_DESCRIPTION_CHARS_MAX;
 
+/// Code of the refusal of a report that is one too many.
+pub(crate) const BUSY: &str = "busy/reports";
 /// How long a report counts.
 const MEMORY: Duration = Duration::from_secs(3600);
 /// Reports of strangers within [`MEMORY`] up to which all is calm.
@@ -58,8 +60,8 @@ impl Turned {
     /// What whoever sent the report reads.
     pub(crate) fn to_problem(self) -> Problem {
         let (code, message) = match self {
-            Self::FromThere => ("busy/reports", "too many reports came from your network within the hour".to_owned()),
-            Self::FromAll => ("busy/reports", "too many reports came in within the hour".to_owned()),
+            Self::FromThere => (BUSY, "too many reports came from your network within the hour".to_owned()),
+            Self::FromAll => (BUSY, "too many reports came in within the hour".to_owned()),
             Self::TooLong => (
                 "too-large/report",
                 format!(

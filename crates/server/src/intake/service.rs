@@ -118,7 +118,7 @@ pub fn start(options: &IntakeServeOptions) -> Result<RunningIntake, ServerError>
     let runtime = runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder, source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
-    let server = listener_of(listener, tls, handle.clone()).map_err(not_free)?;
+    let server = listener_of(listener, tls, handle.clone(), |_| {}).map_err(not_free)?;
     let service = router(Arc::clone(&serving)).into_make_service_with_connect_info::<SocketAddr>();
     runtime.spawn(async move {
         if let Err(error) = server.serve(service).await {

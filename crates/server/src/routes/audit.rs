@@ -1,10 +1,10 @@
 //! The audit log: entries to read, tiles and proofs to verify it with.
 
 use axum::response::Response;
-use creta_audit::{AuditError, Details, Hash};
+use creta_audit::{AuditError, Details, Entry, Hash, Log};
 use creta_model::Problem;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::context::{Guarded, Input};
 use crate::limits::AUDIT_ENTRIES_MAX;
@@ -44,6 +44,76 @@ pub(super) async fn entries(guarded: Guarded, input: Input) -> Result<Response, 
         })
         .await?;
     answer(&found)
+}
+
+/// Every access to the data and definitions of the caller's own scope, staff's too, as whoever owns them needs to read it.
+pub(super) async fn access(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let EntriesQuery { start, limit } = input.query()?;
+    if !(1..=AUDIT_ENTRIES_MAX).contains(&limit) {
+        let problem = Problem::new("request/limit", format!("`limit` must be 1 to {AUDIT_ENTRIES_MAX}"));
+        return Err(problem.into());
+    }
+    let found = guarded
+        .act(Details::none(), move |admitted| {
+            let log = admitted.control.log();
+            log.flush_reads().map_err(|e| from_audit(&e))?; // What was just read is an access too.
+            let size = log.size();
+            let (start, end) = (start.min(size), start.saturating_add(limit).min(size));
+            let seen = log.read(&admitted.permit, start..end).map_err(|e| from_audit(&e))?;
+            let accesses: Vec<_> = seen.iter().map(|(index, entry)| one_access(*index, entry)).collect();
+            Ok(json!({"accesses": accesses, "next": end, "size": size}))
+        })
+        .await?;
+    answer(&found)
+}
+
+fn one_access(index: u64, entry: &Entry) -> Value {
+    let mut access = json!({
+        "index": index, "time": entry.time, "action": entry.action,
+        "staff": entry.actor.as_ref().is_some_and(|actor| actor.scope().is_none()),
+        "counts": entry.details.iter().filter_map(|(name, text)| Some((name.clone(), json!(text.parse::<u64>().ok()?))))
+            .collect::<Map<String, Value>>(),
+    });
+    if let Some(actor) = &entry.actor {
+        (access["kind"], access["id"]) = (json!(actor.kind()), json!(actor.id()));
+    }
+    for (name, value) in
+        [("decision", json!(entry.decision)), ("features", json!(entry.features)), ("purpose", json!(entry.purpose))]
+    {
+        if !value.is_null() {
+            access[name] = value;
+        }
+    }
+    access
+}
+
+/// What shows that an entry about the caller's own scope is in the log. Entries about others are not found.
+pub(super) async fn prove_access(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let missing = || Problem::new("not-found/entry", "the log has no such entry about what is yours");
+    let index = input.path("id").parse::<u64>().ok();
+    let proof = guarded
+        .act(Details::none(), move |admitted| {
+            let (log, index) = (admitted.control.log(), index.ok_or_else(missing)?);
+            let seen = log.read(&admitted.permit, index..index.saturating_add(1)).map_err(|e| from_audit(&e))?;
+            if seen.is_empty() {
+                return Err(missing().into());
+            }
+            Ok(inclusion(log, index, None).map_err(|e| from_audit(&e))?)
+        })
+        .await?;
+    answer(&proof)
+}
+
+/// An entry with its proof in the tree of `size` entries, by default that of the newest checkpoint.
+fn inclusion(log: &Log, index: u64, size: Option<u64>) -> Result<Value, AuditError> {
+    let checkpoint = log.checkpoint()?;
+    let size = size.unwrap_or(checkpoint.claimed().size);
+    let (proof, root) = (log.prove_inclusion(index, size)?, log.root(size)?);
+    let entry = String::from_utf8_lossy(&log.entry_bytes(index)?).into_owned();
+    Ok(json!({
+        "index": index, "size": size, "entry": entry, "proof": texts(&proof),
+        "root": root.to_base64(), "checkpoint": checkpoint.as_str(),
+    }))
 }
 
 #[derive(Deserialize)]
@@ -118,18 +188,7 @@ pub(super) async fn prove_inclusion(guarded: Guarded, input: Input) -> Result<Re
     let InclusionQuery { index, size } = input.query()?;
     let proof = guarded
         .act(Details::none(), move |admitted| {
-            let log = admitted.control.log();
-            let prove = || {
-                let checkpoint = log.checkpoint()?;
-                let size = size.unwrap_or(checkpoint.claimed().size);
-                let (proof, root) = (log.prove_inclusion(index, size)?, log.root(size)?);
-                let entry = String::from_utf8_lossy(&log.entry_bytes(index)?).into_owned();
-                Ok::<_, AuditError>(json!({
-                    "index": index, "size": size, "entry": entry, "proof": texts(&proof),
-                    "root": root.to_base64(), "checkpoint": checkpoint.as_str(),
-                }))
-            };
-            Ok(prove().map_err(|e| from_audit(&e))?)
+            Ok(inclusion(admitted.control.log(), index, size).map_err(|e| from_audit(&e))?)
         })
         .await?;
     answer(&proof)

@@ -24,6 +24,7 @@ use crate::context::{Guarded, Input, PlaceOf};
 use crate::http::App;
 use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, JSON_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::problem::Refusal;
+use crate::trust::artefacts;
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
 
@@ -132,6 +133,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/ingest", Ingest on Own, Bulk, ARROW_BYTES_MAX, facts::ingest),
     guarded!(POST, "/v1/facts", Ingest on Own, Light, JSON_BYTES_MAX, facts::single),
     guarded!(GET, "/v1/audit/entries", AuditRead on Own, Light, NO_BODY, audit::entries),
+    guarded!(GET, "/v1/audit/access", AuditRead on Own, Light, NO_BODY, audit::access),
+    guarded!(GET, "/v1/audit/access/{id}/proof", AuditRead on Own, Light, NO_BODY, audit::prove_access),
     guarded!(GET, "/v1/audit/checkpoint", AuditRead on Environment, Light, NO_BODY, audit::checkpoint),
     guarded!(GET, "/v1/audit/tile/{level}/{*index}", AuditRead on Environment, Light, NO_BODY, audit::tile),
     guarded!(GET, "/v1/audit/proof/inclusion", AuditRead on Environment, Light, NO_BODY, audit::prove_inclusion),
@@ -145,6 +148,13 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/trust/run", TrustRun on Environment, Bulk, JSON_BYTES_MAX, trust::run),
     guarded!(GET, "/v1/trust/pack", TrustRead on Environment, Bulk, NO_BODY, trust::pack),
     guarded!(GET, "/v1/trust/oscal", TrustRead on Environment, Bulk, NO_BODY, trust::oscal),
+    guarded!(POST, "/v1/trust/artefacts", ArtefactRecord on Environment, Bulk, artefacts::REQUEST_BYTES_MAX, trust::record_artefact),
+    guarded!(GET, "/v1/trust/artefacts", TrustRead on Environment, Light, NO_BODY, trust::artefacts),
+    guarded!(GET, "/v1/trust/artefacts/{id}", TrustRead on Environment, Light, NO_BODY, trust::artefact),
+    guarded!(GET, "/v1/trust/artefacts/{id}/file", TrustRead on Environment, Bulk, NO_BODY, trust::artefact_file),
+    guarded!(POST, "/v1/trust/exceptions", ExceptionPropose on Environment, Light, JSON_BYTES_MAX, trust::propose_exception),
+    guarded!(GET, "/v1/trust/exceptions", TrustRead on Environment, Light, NO_BODY, trust::exceptions),
+    guarded!(POST, "/v1/trust/exceptions/{id}", ExceptionApprove on Environment, Light, JSON_BYTES_MAX, trust::decide_exception),
     guarded!(GET, "/v1/trust/inventory", TrustRead on Environment, Light, NO_BODY, trust::inventory),
     guarded!(POST, "/v1/trust/inventory", InventoryDeclare on Environment, Light, JSON_BYTES_MAX, trust::declare),
     guarded!(GET, "/v1/trust/reports", TrustRead on Environment, Light, NO_BODY, trust::reports),

@@ -16,6 +16,8 @@ use crate::http::App;
 use crate::intake::{Received, public, receipt, refused};
 use crate::problem::{Refusal, from_audit, internal};
 use crate::routes::{json as answer, typed};
+use crate::trust::artefacts::NewArtefact;
+use crate::trust::exceptions::{Decision, NewException};
 use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, DECIDED_WITHIN, Report, Step, Verdict};
 use crate::trust::outputs::PackRequest;
 
@@ -262,4 +264,62 @@ pub(super) async fn pack(guarded: Guarded, input: Input) -> Result<Response, Ref
 /// The commitments and the report of this moment as OSCAL documents, with the files that they refer to.
 pub(super) async fn oscal(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     answer(&guarded.act(Details::none(), |admitted| Ok(admitted.app.trust.oscal(admitted.control)?)).await?)
+}
+
+/// Records what somebody outside issued.
+pub(super) async fn record_artefact(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let new: NewArtefact = input.json()?;
+    let recorded = guarded
+        .act(Details::none(), move |admitted| {
+            Ok(admitted.app.trust.record_artefact(admitted.control, new, &admitted.permit)?)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, answer(&recorded)?).into_response())
+}
+
+/// All that others issued.
+pub(super) async fn artefacts(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let all = guarded.act(Details::none(), |admitted| Ok(admitted.app.trust.artefacts(admitted.control)?)).await?;
+    answer(&json!({ "artefacts": all }))
+}
+
+/// One of them.
+pub(super) async fn artefact(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    answer(&guarded.act(Details::none(), move |ok| Ok(ok.app.trust.artefact(ok.control, &id)?)).await?)
+}
+
+/// Its file, when it is what the log names.
+pub(super) async fn artefact_file(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let bytes = guarded.act(Details::none(), move |ok| Ok(ok.app.trust.artefact_file(ok.control, &id)?)).await?;
+    Ok(typed("application/octet-stream", bytes))
+}
+
+/// Proposes an exception.
+pub(super) async fn propose_exception(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let new: NewException = input.json()?;
+    let proposed = guarded
+        .act(Details::none(), move |admitted| {
+            Ok(admitted.app.trust.propose_exception(admitted.control, &new, &admitted.permit)?)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, answer(&proposed)?).into_response())
+}
+
+/// All exceptions, with the digests that a decision has to name.
+pub(super) async fn exceptions(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let all = guarded.act(Details::none(), |admitted| Ok(admitted.app.trust.exceptions(admitted.control)?)).await?;
+    answer(&json!({ "exceptions": all }))
+}
+
+/// Approves or refuses an exception that somebody else proposed.
+pub(super) async fn decide_exception(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let (decision, id): (Decision, _) = (input.json()?, input.path("id").to_owned());
+    let decided = guarded
+        .act(Details::none(), move |admitted| {
+            Ok(admitted.app.trust.decide_exception(admitted.control, &id, &decision, &admitted.permit)?)
+        })
+        .await?;
+    answer(&decided)
 }

@@ -10,9 +10,9 @@ use creta_proof::Hash;
 use creta_store::StoreError;
 use serde::{Deserialize, Serialize};
 
-use super::Trust;
+use super::{Trust, refusals};
 use crate::control_plane::ControlPlane;
-use crate::intake::{NewReport, Promised, not_noted};
+use crate::intake::{BUSY, NewReport, Promised, not_noted};
 use crate::problem::{from_audit, from_store, internal};
 
 const KIND: &str = "security-report";
@@ -138,7 +138,12 @@ pub(crate) fn receive(
     new: NewReport,
 ) -> Result<Report, Problem> {
     let platform = control.platform();
-    let taken = new.take(&trust.gate, &trust.codes, address, (&*platform.clock, &*platform.random))?;
+    let taken = new.take(&trust.gate, &trust.codes, address, (&*platform.clock, &*platform.random));
+    let taken = taken.inspect_err(|problem| {
+        if problem.code == BUSY {
+            refusals::count(control, refusals::Kind::Report);
+        }
+    })?;
     let urgent = new.is_urgent();
     let report = Report {
         format: Report::FORMAT.to_owned(),

@@ -4,13 +4,16 @@
 //! evidence stands in the log before the document is stored. The report is computed from the log alone, and each piece of
 //! evidence that it shows is proven to stand there.
 
+pub(crate) mod artefacts;
 pub(crate) mod checks;
 mod client;
+pub(crate) mod exceptions;
 pub(crate) mod intake;
 mod observed;
 pub(crate) mod outputs;
 mod pickup;
 mod probes;
+pub(crate) mod refusals;
 pub(crate) mod site;
 mod text;
 
@@ -135,6 +138,11 @@ impl Trust {
 
     pub(crate) fn organisation(&self) -> &Organisation {
         &self.organisation
+    }
+
+    /// Whether checks are at work.
+    pub(crate) fn is_checking(&self) -> bool {
+        self.at_work.try_lock().is_err()
     }
 
     fn root_key_file(&self) -> &Path {
@@ -435,6 +443,7 @@ impl Trust {
             log,
             now: control.platform().clock.now(),
             fetch: &|recorded| self.proven(control, recorded, signed.as_str()),
+            fetch_artefact: &|recorded| Self::proven_artefact(control, recorded, signed.as_str()),
         }))
     }
 }

@@ -89,7 +89,7 @@ pub fn start(options: &WitnessServeOptions) -> Result<RunningWitness, ServerErro
     let runtime = runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder, source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
-    let server = listener_of(listener, tls, handle.clone()).map_err(not_free)?;
+    let server = listener_of(listener, tls, handle.clone(), |_| {}).map_err(not_free)?;
     let serving = Arc::new(Serving { witness, turns: Arc::new(Semaphore::new(REQUESTS_MAX)) });
     let service = router(Arc::clone(&serving)).into_make_service();
     runtime.spawn(async move {

@@ -134,7 +134,9 @@ fn attack_ch64_with_the_server_gone_a_report_still_pages_and_is_a_case_when_it_i
 #[test]
 fn the_intake_shows_a_form_a_contact_and_nothing_else() {
     let beside = Beside::new();
-    let form = beside.send("GET", "/", None);
+    let root = beside.send("GET", "/", None);
+    assert_eq!((root.status, root.headers["location"].to_str().ok()), (307, Some("/trust/report/")));
+    let form = beside.send("GET", "/trust/report/", None);
     assert!(form.status == 200 && form.text().contains("Report a security problem"), "{}", form.text());
     let policy = form.headers.get("content-security-policy").expect("a policy").to_str().expect("text");
     assert!(policy.starts_with("default-src 'none'") && !form.text().contains("<script"), "{policy}");

@@ -1,5 +1,7 @@
 //! A real server on a free port, over TLS, with a data folder of its own: the whole path, and attacks on it.
 
+mod access;
+mod artefacts;
 mod bad_input;
 mod coverage;
 mod epochs;

@@ -265,7 +265,9 @@ fn a_refused_form_comes_back_with_what_was_written_in_it() {
 fn a_folder_without_its_slash_leads_to_itself() {
     let server = Server::new();
     let reply = server.send("GET", "/trust/chalk", None, None);
-    // The client follows the redirect, relative to where it asked.
+    // Relative to where it was asked for.
+    assert_eq!((reply.status, reply.headers["location"].to_str().ok()), (308, Some("chalk/")), "{}", reply.text());
+    let reply = server.send("GET", "/trust/chalk/", None, None);
     assert!(reply.status == 200 && reply.text().contains("Chalk"), "{} {}", reply.status, reply.text());
 }
 

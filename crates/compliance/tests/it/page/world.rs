@@ -100,6 +100,7 @@ impl World {
             },
             now: self.now,
             fetch: &fetch,
+            fetch_artefact: &|_| Err("there is none".to_owned()),
         })
     }
 }

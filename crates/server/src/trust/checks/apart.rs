@@ -159,8 +159,11 @@ const CONTROL_KINDS: &[&str] = &[
     "access-grant",
     "access-request",
     "account",
+    "artefact",
+    "artefact-file",
     "component",
     "evidence",
+    "exception",
     "person",
     "security-report",
     "session",
@@ -170,8 +173,8 @@ const CONTROL_KINDS: &[&str] = &[
 ];
 /// Kinds that a tenant's metadata holds.
 const TENANT_KINDS: &[&str] = &["registry"];
-/// Keys of the environment, sealed like everything else; and what strangers wrote, which is theirs.
-const NOT_WORDS: &[&str] = &["security-report", "setting"];
+/// Keys of the environment, sealed like everything else; what strangers wrote, which is theirs; and files of others.
+const NOT_WORDS: &[&str] = &["artefact-file", "security-report", "setting"];
 /// Members of definitions in which people write.
 const WRITTEN_BY_PEOPLE: &[&str] = &["doc", "owner", "tags", "default"];
 

@@ -1,6 +1,7 @@
 //! The checks: each looks at the running server from outside, and first proves that it can turn red.
 
 mod apart;
+mod artefacts;
 mod clock;
 mod evidence;
 mod files;
@@ -65,6 +66,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &log::LogIntegrity,
     &witness::LogWitness,
     &evidence::EvidenceIntegrity,
+    &artefacts::Artefacts,
     &text::PublicText,
     &public::SecurityTxt,
     &public::ReportIntake,

@@ -255,6 +255,9 @@ pub(crate) struct Login {
     /// Sign in with a browser on another machine: shows an address and a code.
     #[arg(long)]
     pub(crate) device: bool,
+    /// Register a new authenticator for your sign-ins.
+    #[arg(long, conflicts_with_all = ["device", "client_id", "from"])]
+    pub(crate) register_authenticator: bool,
     /// Only print the address to open, and do not start a browser.
     #[arg(long)]
     pub(crate) no_browser: bool,

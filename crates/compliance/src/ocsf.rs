@@ -42,6 +42,10 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("artefact.refused", class::API_ACTIVITY, 1),
     ("audit.read", class::API_ACTIVITY, 2),
     ("audit.tail-cut-off", class::DETECTION_FINDING, 1),
+    ("authenticator.refused", class::AUTHENTICATION, 1),
+    ("authenticator.registered", class::ACCOUNT_CHANGE, 99),
+    ("authenticator.reset", class::ACCOUNT_CHANGE, 99),
+    ("authenticator.verified", class::AUTHENTICATION, 1),
     ("break-glass.open", class::API_ACTIVITY, 3),
     ("catalogue.read", class::API_ACTIVITY, 2),
     ("certificate.broken", class::APPLICATION_LIFECYCLE, 99),
@@ -128,11 +132,17 @@ const ACTIONS: &[(&str, u64, i64)] = &[
 
 /// Refusals that are recorded as happenings, since nobody was there to decide about.
 const REFUSED: &[&str] = &[
+    "access.refused",
     "artefact.refused",
+    "authenticator.refused",
     "handshake.refused",
     "older-store.refused",
     "peer.refused",
+    "person.assign-refused",
+    "proof.refused",
     "report.refused",
+    "sign-in.refused",
+    "token.narrowed",
     "token.refused",
 ];
 

@@ -25,7 +25,7 @@ use crate::http::App;
 use crate::people::PersonRecord;
 use crate::problem::{Refusal, internal, json_problem};
 use crate::tls::Peer;
-use crate::tokens::TokenError;
+use crate::tokens::{Claims, TokenError};
 
 /// What a request brings besides who sends it. Already within the limits of its route.
 pub(crate) struct Input {
@@ -128,6 +128,31 @@ pub(crate) struct Caller {
     pub(crate) features: Option<Arc<BTreeSet<String>>>,
     /// The session of a person.
     pub(crate) session: Option<String>,
+    /// What their token says.
+    pub(crate) claims: Arc<Claims>,
+}
+
+impl Caller {
+    /// Whether they still are who they were: the account lives, the session is open, and nothing that they held when the
+    /// request began was taken away.
+    pub(crate) fn still_holds(&self, app: &App) -> bool {
+        let Ok(now) = caller_of(app, &self.claims) else { return false };
+        match (self.principal.person(), now.principal.person()) {
+            (Some(then), Some(now)) => {
+                let (then, now) = (then.standing(), now.standing());
+                now.grants.is_superset(&then.grants) && now.roles.is_superset(&then.roles)
+            }
+            _ => now.principal == self.principal,
+        }
+    }
+}
+
+/// Who bears a token that was checked, as they are now.
+fn caller_of(app: &App, claims: &Claims) -> Result<Caller, TokenError> {
+    match claims.sid {
+        Some(_) => app.people.caller(claims, app.control.platform().clock.now()),
+        None => app.control.caller_of(claims),
+    }
 }
 
 /// An authenticated request on its way to a permit.
@@ -235,11 +260,7 @@ pub(crate) fn authenticate(app: &App, presented: &Presented<'_>) -> Result<Calle
         None if proven(scheme) => return Err(token_problem(TokenError::Invalid)),
         None => {}
     }
-    let caller = match claims.sid {
-        Some(_) => app.people.caller(&claims, app.control.platform().clock.now()),
-        None => app.control.caller_of(&claims),
-    };
-    caller.map_err(token_problem)
+    caller_of(app, &claims).map_err(token_problem)
 }
 
 fn token_problem(error: TokenError) -> Problem {

@@ -241,7 +241,8 @@ impl ControlPlane {
             return Err(TokenError::Invalid);
         }
         let features = claims.features.clone().map(Arc::new);
-        Ok(Caller { principal: account.principal.clone(), features, session: None })
+        let claims = Arc::new(claims.clone());
+        Ok(Caller { principal: account.principal.clone(), features, session: None, claims })
     }
 
     fn epoch(&self) -> u64 {

@@ -34,6 +34,7 @@ use crate::problem::{Refusal, internal};
 use crate::routes::{Access, ROUTES, Route, Weight};
 use crate::tls::{Certificates, EnvironmentVerifier, Peer};
 use crate::trust::Trust;
+use crate::watched::Watched;
 
 /// Everything that requests share.
 pub(crate) struct App {
@@ -175,7 +176,13 @@ async fn dispatch(
             let caller = authenticate_first(Arc::clone(&app), parts, *action, *place).await?;
             let turn = app.turn(route.weight)?;
             let input = read_input(route, parts, body).await?;
-            handler(Guarded::new(app, caller, *action, *place, turn), input).await
+            let guarded = Guarded::new(Arc::clone(&app), caller.clone(), *action, *place, turn);
+            let response = handler(guarded, input).await?;
+            Ok(match route.weight {
+                Weight::Light => response,
+                // What takes long to send ends when its reader loses what it was given for.
+                Weight::Bulk => response.map(|body| Body::new(Watched::new(body, move || caller.still_holds(&app)))),
+            })
         }
     }
 }

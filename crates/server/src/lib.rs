@@ -47,6 +47,7 @@ mod server;
 mod tls;
 mod tokens;
 mod trust;
+mod watched;
 pub mod witness;
 mod workers;
 

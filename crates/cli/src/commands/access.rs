@@ -1,9 +1,12 @@
 //! `creta access`, `creta person`, `creta session`, `creta whoami` and `creta logout`.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::connect;
+use super::login::browser;
 use crate::args::{AccessCommand, AccessItem, AccessRequest, Connection, PersonCommand, SessionCommand};
 use crate::failure::Failure;
 use crate::http::{Server, encoded, query_string};
@@ -26,6 +29,8 @@ struct Request {
     void_at: String,
     approved_by: Vec<String>,
     digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -225,9 +230,30 @@ fn decide(item: &AccessItem, verdict: &str, terminal: &mut Terminal<'_>) -> Resu
     let read: Request = server.get(&request_path(item, ""))?;
     terminal.complain(&described(&read));
     let body = json!({ "verdict": verdict, "digest": read.digest });
-    let decided: Request = server.post(&request_path(item, "/decide"), &body)?;
+    let mut decided: Request = server.post(&request_path(item, "/decide"), &body)?;
+    if let Some(address) = decided.verify.take() {
+        if !browser::open(&address) {
+            terminal.complain("sign it with your authenticator, in any browser");
+        }
+        terminal.complain(&format!("  {address}"));
+        decided = wait_for_decision(&server, item, &read.state)?;
+    }
     terminal.show(&decided, || format!("request {} is {}", decided.request, decided.state));
     Ok(())
+}
+
+/// Asks until the request is no longer as it was, for as long as a prompt waits.
+fn wait_for_decision(server: &Server, item: &AccessItem, before: &str) -> Result<Request, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while Instant::now() < deadline {
+        std::thread::sleep(Duration::from_secs(2));
+        let request: Request = server.get(&request_path(item, ""))?;
+        if request.state != before {
+            return Ok(request);
+        }
+    }
+    let help = format!("run the command again: creta access show {} says where the request stands", item.id);
+    Err(Failure::usage("access/not-signed", "nobody signed the decision within five minutes", help))
 }
 
 fn end_grant(item: &AccessItem, how: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 //! `creta_iam` decides on that.
 
 pub(crate) mod access;
+pub(crate) mod authenticators;
 mod draft;
 pub(crate) mod pages;
 mod person;
@@ -46,6 +47,8 @@ pub(crate) struct People {
     provider: Option<Provider>,
     public_url: Option<String>,
     pub(crate) sign_ins: SignIns,
+    authenticators: Register<authenticators::Authenticators>,
+    pub(crate) prompts: authenticators::Prompts,
     proofs: Mutex<ReplayCache>,
 }
 
@@ -70,6 +73,8 @@ impl People {
             provider: config.sign_in.as_ref().map(|sign_in| Provider::open(sign_in, folder)).transpose()?,
             public_url: config.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.clone()),
             sign_ins: SignIns::default(),
+            authenticators: Register::load(metadata())?,
+            prompts: authenticators::Prompts::default(),
             // Proofs that were made before this start may have been used before it.
             proofs: Mutex::new(ReplayCache::new(control.platform().clock.now())),
         })
@@ -83,17 +88,21 @@ impl People {
         })
     }
 
-    /// The address that browsers use for this server: the configured one, else that of the request, if it is one of the
-    /// names that our certificate holds. The provider checks it once more: it knows where this server's users come back.
+    /// The address that browsers use for this server: the configured one, else that of the request. On this machine that
+    /// is `localhost`, since authenticators know servers by name. The provider checks it once more: it knows where this
+    /// server's users come back.
     pub(crate) fn public_url(&self, requested: &str) -> Result<String, Problem> {
         if let Some(url) = &self.public_url {
             return Ok(url.trim_end_matches('/').to_owned());
         }
         let origin = requested.strip_prefix("https://").and_then(|rest| rest.split('/').next());
-        origin
+        let origin = origin
             .filter(|origin| !origin.is_empty())
-            .map(|origin| format!("https://{origin}"))
-            .ok_or_else(|| Problem::new("request/malformed", "the request does not say which host it is for"))
+            .ok_or_else(|| Problem::new("request/malformed", "the request does not say which host it is for"))?;
+        let local = ["127.0.0.1", "[::1]"]
+            .into_iter()
+            .find_map(|address| origin.strip_prefix(address).filter(|rest| rest.is_empty() || rest.starts_with(':')));
+        Ok(local.map_or_else(|| format!("https://{origin}"), |port| format!("https://localhost{port}")))
     }
 
     /// Takes a proof of possession once.
@@ -111,12 +120,14 @@ impl People {
         };
         let session = self.sessions.find(id).filter(fits).ok_or(TokenError::Invalid)?;
         let principal = self.principal(&session, now).ok_or(TokenError::Invalid)?;
-        Ok(Caller { principal, features: claims.features.clone().map(Arc::new), session: Some(session.id) })
+        let features = claims.features.clone().map(Arc::new);
+        Ok(Caller { principal, features, session: Some(session.id), claims: Arc::new(claims.clone()) })
     }
 
-    /// Whether a session lives now. Long answers ask again and again.
-    pub(crate) fn is_open(&self, session: &str, now: Instant) -> bool {
-        self.sessions.with(session, |session| session.is_open(now)).unwrap_or(false)
+    /// The person of a session that lives, as they stand now.
+    pub(crate) fn principal_in(&self, session: &str, now: Instant) -> Option<Principal> {
+        let session = self.sessions.find(session).filter(|session| session.is_open(now))?;
+        self.principal(&session, now)
     }
 
     /// The person of a session as they stand now.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::authenticators::Prompt;
 use creta_model::Problem;
 use maud::{DOCTYPE, Markup, html};
 
@@ -9,7 +10,36 @@ use maud::{DOCTYPE, Markup, html};
 /// form leads in the end too, which is the identity provider.
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self' https: http://127.0.0.1:* http://localhost:*; base-uri 'none'; frame-ancestors 'none'";
 
+/// The same for the page that asks an authenticator, which needs our script.
+pub(crate) const POLICY_WITH_SCRIPT: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What asks the authenticator.
+pub(crate) const SCRIPT: &str = include_str!("script.js");
+
+/// Asks for the person's authenticator.
+pub(crate) fn prompt(prompt: &Prompt) -> String {
+    let title = match (&prompt.method, prompt.text.len()) {
+        (&"create", _) => "Register your authenticator",
+        (_, 1) => "Use your authenticator",
+        _ => "Do you agree?",
+    };
+    let body = html! {
+        @for line in &prompt.text { p { (line) } }
+        p role="alert" class="alert" aria-live="polite" {}
+        button type="button" { "Use the authenticator" }
+        noscript { p class="alert" { "Authenticators need a browser with scripts." } }
+        script src="/sign-in/script.js" {}
+    };
+    let options = prompt.options.to_string();
+    let main = html! { main data-prompt=(prompt.id) data-method=(prompt.method) data-options=(options) { h1 { (title) } (body) } };
+    document(title, &main)
+}
+
 fn page(title: &str, body: &Markup) -> String {
+    document(title, &html! { main { h1 { (title) } (body) } })
+}
+
+fn document(title: &str, main: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -20,7 +50,7 @@ fn page(title: &str, body: &Markup) -> String {
                 title { (title) " · Creta" }
                 link rel="stylesheet" href="/sign-in/style.css";
             }
-            body { main { h1 { (title) } (body) } }
+            body { (main) }
         }
     };
     page.into_string()

@@ -61,9 +61,28 @@ pub(crate) enum Purpose {
         challenge: String,
         /// The key that the session will be bound to.
         thumbprint: String,
+        /// Whether the person wants to register an authenticator.
+        register: bool,
     },
     /// A command line elsewhere waits, and showed this code.
-    Device { user_code: String },
+    Device {
+        user_code: String,
+        /// The key that the session will be bound to.
+        thumbprint: String,
+    },
+}
+
+impl Purpose {
+    /// The key that the session will be bound to.
+    pub(crate) fn thumbprint(&self) -> &str {
+        match self {
+            Self::CommandLine { thumbprint, .. } | Self::Device { thumbprint, .. } => thumbprint,
+        }
+    }
+
+    pub(super) fn registers(&self) -> bool {
+        matches!(self, Self::CommandLine { register: true, .. })
+    }
 }
 
 /// Somebody who signed in, until their client asks for the session.
@@ -116,6 +135,8 @@ pub(crate) enum Done {
     Redirect(String),
     /// Nowhere: the person goes back to the other machine.
     Page,
+    /// To the page that asks for the person's authenticator.
+    Prompt(String),
 }
 
 impl SignIns {
@@ -152,12 +173,12 @@ impl SignIns {
         DeviceStarted { device_code, user_code }
     }
 
-    /// From where a typed code was asked for, if somebody waits for it.
-    pub(crate) fn device_of(&self, user_code: &str, now: Instant) -> Option<IpAddr> {
+    /// From where a typed code was asked for, and with which key, if somebody waits for it.
+    pub(crate) fn device_of(&self, user_code: &str, now: Instant) -> Option<(IpAddr, String)> {
         let mut under_way = self.lock();
         under_way.forget_old(now);
         let waits = |device: &&Device| device.user_code == user_code && matches!(device.state, DeviceState::Waiting);
-        under_way.devices.values().find(waits).map(|device| device.address)
+        under_way.devices.values().find(waits).map(|device| (device.address, device.thumbprint.clone()))
     }
 
     /// Somebody says that they did not ask for this.
@@ -186,12 +207,12 @@ impl SignIns {
         let mut under_way = self.lock();
         under_way.forget_old(now);
         match purpose {
-            Purpose::CommandLine { back, state, challenge, thumbprint } => {
+            Purpose::CommandLine { back, state, challenge, thumbprint, .. } => {
                 let code = hex::encode(bytes::<32>(random));
                 under_way.codes.insert(hash(&code), Completed { who, challenge, thumbprint, at: now });
                 Ok(Done::Redirect(format!("{back}?code={code}&state={state}")))
             }
-            Purpose::Device { user_code } => {
+            Purpose::Device { user_code, .. } => {
                 let waits = |device: &&mut Device| {
                     device.user_code == user_code && matches!(device.state, DeviceState::Waiting)
                 };
@@ -277,12 +298,13 @@ impl People {
         Ok(Started { location, cookie: hex::encode(cookie) })
     }
 
-    /// A browser came back from the provider with its cookie.
+    /// A browser came back from the provider with its cookie, to `origin`.
     pub(crate) fn finish_sign_in(
         &self,
         control: &ControlPlane,
         callback: &Callback,
         cookie: Option<&str>,
+        origin: &str,
     ) -> Result<Done, Problem> {
         let now = control.platform().clock.now();
         let secret = cookie.and_then(|cookie| hex::decode(cookie).ok()).unwrap_or_default();
@@ -295,8 +317,25 @@ impl People {
             from_oidc(&error)
         })?;
         let person = self.recognise(control, &signed_in, now)?;
-        let who = Verified { person: person.id, user_verified: false, methods: methods_of(&signed_in.amr) };
+        let methods = methods_of(&signed_in.amr);
+        let browser = (origin, secret.as_slice());
+        if let Some(prompt) = self.second_factor(control, &person, browser, (&purpose, &methods), now)? {
+            return Ok(Done::Prompt(prompt.id));
+        }
+        let who = Verified { person: person.id, user_verified: false, methods };
         self.sign_ins.complete(&*control.platform().random, purpose, who, now)
+    }
+
+    /// The person of a sign-in used their authenticator: it goes on.
+    pub(crate) fn go_on(
+        &self,
+        control: &ControlPlane,
+        person: PrincipalId,
+        purpose: Purpose,
+        methods: Vec<String>,
+    ) -> Result<Done, Problem> {
+        let now = control.platform().clock.now();
+        self.sign_ins.complete(&*control.platform().random, purpose, Self::verified(person, methods), now)
     }
 
     /// The session for a code that the browser brought back to a command line.
@@ -416,6 +455,7 @@ mod tests {
             state: "s".into(),
             challenge: URL_SAFE_NO_PAD.encode(Hash::of(&[verifier.as_bytes()]).as_bytes()),
             thumbprint: "key".into(),
+            register: false,
         }
     }
 
@@ -448,13 +488,13 @@ mod tests {
         let sign_ins = SignIns::default();
         let address = IpAddr::from([192, 0, 2, 1]);
         let device = sign_ins.begin_device(&random, "key", address, now());
-        assert_eq!(sign_ins.device_of(&device.user_code, now()), Some(address));
+        assert_eq!(sign_ins.device_of(&device.user_code, now()), Some((address, "key".to_owned())));
         let ask = |key: &str, seconds: u32| {
             sign_ins.redeem_device(&device.device_code, key, now().plus(Span::seconds(seconds)))
         };
         assert_eq!(ask("key", 0), Ok(None));
         assert!(ask("stolen", 3).is_err());
-        let purpose = Purpose::Device { user_code: device.user_code.clone() };
+        let purpose = Purpose::Device { user_code: device.user_code.clone(), thumbprint: "key".into() };
         assert_eq!(sign_ins.complete(&random, purpose.clone(), who(), now()), Ok(Done::Page));
         assert!(sign_ins.complete(&random, purpose, who(), now()).is_err(), "nobody signs in over somebody else");
         assert_eq!(ask("key", 1), Ok(None), "asking too often tells nothing");

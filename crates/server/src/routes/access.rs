@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
+use crate::http::App;
 use crate::people::access::Actor;
+use crate::people::authenticators::Agreement;
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
 
@@ -220,7 +222,8 @@ struct Decision {
     digest: String,
 }
 
-/// Approves or denies somebody else's request.
+/// Approves or denies somebody else's request. Whoever has an authenticator signs what they decide with it, in a browser:
+/// the answer then says where.
 pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let Decision { verdict, digest } = input.json()?;
     let id = input.path("id").to_owned();
@@ -231,11 +234,66 @@ pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, R
             move |app| app.people.access.require_request(&about).map(|request| request.terms.place),
             details,
             move |admitted| {
-                as_person(admitted, |actor| admitted.app.people.access.decide(actor, &id, &digest, verdict))
+                let people = &admitted.app.people;
+                let request = people.access.require_request(&id)?;
+                let person = admitted.person()?.id;
+                let session = admitted.session.unwrap_or_default().to_owned();
+                let origin = people.public_url(&input.url)?;
+                let agreement = Agreement { person, session, request: id.clone(), digest: digest.clone(), verdict };
+                let about = agreed_to(&request, verdict);
+                match people.ask_to_agree(admitted.control, &origin, agreement, about, admitted.now())? {
+                    Some(prompt) => {
+                        let mut view = serde_json::to_value(RequestView::from(&request)).expect("a JSON form");
+                        view["verify"] = format!("{origin}/sign-in/verify?prompt={}", prompt.id).into();
+                        Ok(view)
+                    }
+                    None => {
+                        let decided = as_person(admitted, |actor| people.access.decide(actor, &id, &digest, verdict))?;
+                        Ok(serde_json::to_value(RequestView::from(&decided)).expect("a JSON form"))
+                    }
+                }
             },
         )
         .await?;
-    answer(&RequestView::from(&decided))
+    answer(&decided)
+}
+
+/// What somebody's authenticator signs: the action, the terms, and the words that they are shown.
+fn agreed_to(request: &Request, verdict: Verdict) -> (&'static str, Vec<u8>, Vec<String>) {
+    let (action, word) = match verdict {
+        Verdict::Approve => ("access.approve", "Approve"),
+        Verdict::Deny => ("access.deny", "Deny"),
+    };
+    let terms = &request.terms;
+    let text = vec![
+        format!(
+            "{word} what {} asks: that {} is {} of {} for {} h.",
+            terms.requester.account, terms.beneficiary.account, terms.role, terms.place, terms.hours
+        ),
+        format!("Ticket {}: {}", terms.ticket.as_str(), terms.reason),
+    ];
+    (action, request.digest.to_string().into_bytes(), text)
+}
+
+/// Decides as somebody agreed with their authenticator, if they still may: the word of the request's state.
+pub(super) fn decide_as_agreed(app: &App, agreement: &Agreement) -> Result<&'static str, Problem> {
+    let now = app.control.platform().clock.now();
+    let principal = app.people.principal_in(&agreement.session, now).filter(|p| *p.id() == agreement.person);
+    let principal = principal.ok_or_else(|| {
+        Problem::new("auth/session-over", "the session that asked for this is over")
+            .with_help("sign in again: `creta login`")
+    })?;
+    let place = app.people.access.require_request(&agreement.request)?.terms.place;
+    let decision = app.control.decide(&principal, Action::AccessApprove, &resource(&place, FeatureSet::none()));
+    let details = Details::none()
+        .keyed("request", agreement.request.as_bytes())
+        .and_then(|details| details.name("signed", "authenticator"))
+        .map_err(|e| from_audit(&e))?;
+    let permit = app.control.admit(decision, details)?;
+    let person = app.people.require_person(agreement.person.as_str())?.reference();
+    let actor = Actor { control: &app.control, principal: permit.principal(), person: &person, now };
+    let Agreement { request, digest, verdict, .. } = agreement;
+    Ok(app.people.access.decide(&actor, request, digest, *verdict)?.state.as_str())
 }
 
 /// Begins access that was approved: the hours run from now.

@@ -159,6 +159,23 @@ fn require_somebody_else(admitted: &Admitted<'_>, person: &PersonRecord) -> Resu
         .with_help("ask another administrator to do it"))
 }
 
+/// Forgets the authenticators of somebody who lost them.
+pub(super) async fn reset_authenticators(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let person = guarded
+        .act(details, move |admitted| {
+            let people = &admitted.app.people;
+            let person = people.require_person(&id)?;
+            require_somebody_else(admitted, &person)?;
+            people.reset_authenticators(&id)?;
+            admitted.control.record_done(&admitted.permit, "authenticator.reset");
+            Ok(PersonView::from(&person))
+        })
+        .await?;
+    answer(&person)
+}
+
 /// Somebody left: their sessions, grants and roles end now.
 pub(super) async fn leave(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let id = input.path("id").to_owned();

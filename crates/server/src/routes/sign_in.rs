@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::context::{Input, require_proof};
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
+use crate::people::authenticators::Then;
 use crate::people::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Opened, Purpose, normal_code, pages};
 use crate::problem::{Refusal, internal, status_of};
 use crate::routes::{json as answer, typed};
@@ -28,12 +29,24 @@ struct Begin {
     code_challenge: String,
     code_challenge_method: String,
     dpop_jkt: String,
+    /// `register` asks for a new authenticator.
+    #[serde(default)]
+    authenticator: Option<String>,
 }
 
 /// Sends a browser, which a command line opened, to the identity provider.
 pub(super) async fn begin(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     let begin: Result<Begin, Problem> = input.query();
-    page(begin.and_then(command_line), app, input, start).await
+    page(begin.and_then(command_line), app, input, |app, input, purpose| {
+        let url = app.people.public_url(&input.url)?;
+        if !input.url.starts_with(&format!("{url}/")) {
+            // The cookie has to be set where the provider sends the browser back to.
+            app.people.require_provider()?;
+            return redirect(&format!("{url}/sign-in?{}", input.query), None);
+        }
+        start(app, input, purpose)
+    })
+    .await
 }
 
 /// The command line that asks, if everything it says has the right form.
@@ -49,9 +62,11 @@ fn command_line(begin: Begin) -> Result<Purpose, Problem> {
         && plain(&begin.code_challenge, 43)
         && plain(&begin.state, 43)
         && Thumbprint::parse(&begin.dpop_jkt).is_some()
-        && is_loopback(&begin.redirect_uri);
+        && is_loopback(&begin.redirect_uri)
+        && begin.authenticator.as_deref().is_none_or(|wish| wish == "register");
+    let register = begin.authenticator.is_some();
     let Begin { redirect_uri: back, state, code_challenge: challenge, dpop_jkt: thumbprint, .. } = begin;
-    fits.then_some(Purpose::CommandLine { back, state, challenge, thumbprint }).ok_or_else(malformed)
+    fits.then_some(Purpose::CommandLine { back, state, challenge, thumbprint, register }).ok_or_else(malformed)
 }
 
 /// Codes are sent to this machine and nowhere else (RFC 8252 section 7.3): `http://127.0.0.1:PORT/signed-in`.
@@ -71,11 +86,13 @@ fn start(app: &App, input: &Input, purpose: Purpose) -> Result<Response, Problem
 pub(super) async fn callback(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     let callback = callback_of(&input);
     page(callback, app, input, |app, input, callback| {
-        let done = app.people.finish_sign_in(&app.control, &callback, input.cookie(COOKIE))?;
+        let url = app.people.public_url(&input.url)?;
+        let done = app.people.finish_sign_in(&app.control, &callback, input.cookie(COOKIE), &url)?;
         let forget = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
         match done {
             Done::Redirect(address) => redirect(&address, Some(&forget)),
             Done::Page => Ok(html(StatusCode::OK, pages::done())),
+            Done::Prompt(id) => redirect(&format!("/sign-in/verify?prompt={id}"), None),
         }
     })
     .await
@@ -120,12 +137,13 @@ pub(super) async fn device_entered(app: Arc<App>, input: Input) -> Result<Respon
             return Err(Problem::new("auth/too-many-failures", "too many codes that nobody waits with; wait a minute"));
         }
         let code = normal_code(&entered.user_code);
-        let Some(address) = app.people.sign_ins.device_of(&code, app.control.platform().clock.now()) else {
+        let Some((address, thumbprint)) = app.people.sign_ins.device_of(&code, app.control.platform().clock.now())
+        else {
             app.failures.count("device code", input.address, now);
             return Ok(html(StatusCode::OK, pages::enter_code(true)));
         };
         match entered.confirm.as_deref() {
-            Some("yes") => start(app, input, Purpose::Device { user_code: code }),
+            Some("yes") => start(app, input, Purpose::Device { user_code: code, thumbprint }),
             Some(_) => {
                 app.people.sign_ins.refuse_device(&code);
                 Ok(html(StatusCode::OK, pages::refused()))
@@ -134,6 +152,67 @@ pub(super) async fn device_entered(app: Arc<App>, input: Input) -> Result<Respon
         }
     })
     .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    prompt: String,
+}
+
+/// The page that asks for an authenticator.
+pub(super) async fn prompt(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let shown: Result<Shown, Problem> = input.query();
+    page(shown, app, input, |app, _, shown| {
+        let prompt = app.people.prompts.find(&shown.prompt, app.control.platform().clock.now());
+        let prompt = prompt.ok_or_else(|| {
+            Problem::new("not-found/prompt", "this prompt was answered, or took too long").with_help("start again")
+        })?;
+        let mut response = html(StatusCode::OK, pages::prompt(&prompt));
+        let policy = HeaderValue::from_static(pages::POLICY_WITH_SCRIPT);
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        Ok(response)
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PromptAnswer {
+    prompt: String,
+    response: serde_json::Value,
+}
+
+/// The authenticator's answer.
+pub(super) async fn verify(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let PromptAnswer { prompt, response } = input.json()?;
+    let work = tokio::task::spawn_blocking(move || {
+        let now = app.control.platform().clock.now();
+        let cookie = input.cookie(COOKIE).and_then(|cookie| hex::decode(cookie).ok()).unwrap_or_default();
+        let response = response.to_string();
+        let answered = app.people.answer_prompt(&app.control, &prompt, response.as_bytes(), &cookie, now)?;
+        match answered.then {
+            Then::SignIn { purpose, methods } => {
+                Ok(match app.people.go_on(&app.control, answered.person, purpose, methods)? {
+                    Done::Redirect(address) => json!({ "location": address }),
+                    _ => {
+                        json!({ "title": "You are signed in", "text": "Close this window and go back to the terminal." })
+                    }
+                })
+            }
+            Then::Decide(agreement) => {
+                let state = crate::routes::access::decide_as_agreed(&app, &agreement)?;
+                Ok(json!({ "title": "Done", "text": format!("The request is {state}. You can close this window.") }))
+            }
+        }
+    });
+    let said: Result<serde_json::Value, Problem> = work.await.map_err(|_| internal())?;
+    answer(&said?)
+}
+
+/// The script of that page.
+pub(super) async fn script(_app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
+    Ok(typed("text/javascript; charset=utf-8", pages::SCRIPT))
 }
 
 /// The pages' style.

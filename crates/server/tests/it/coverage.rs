@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{ARROW, JSON, Server};
 
 /// What anybody may ask for.
-const PUBLIC: [&str; 16] = [
+const PUBLIC: [&str; 18] = [
     "/health",
     "/ready",
     "/openapi.json",
@@ -21,6 +21,8 @@ const PUBLIC: [&str; 16] = [
     "/sign-in/callback",
     "/sign-in/device",
     "/sign-in/style.css",
+    "/sign-in/script.js",
+    "/sign-in/verify",
     "/v1/sign-in/device",
     "/v1/sessions",
     "/v1/sessions/renew",

@@ -12,6 +12,8 @@ mod path;
 mod people;
 mod provider;
 mod resolvers;
+#[path = "../../../identity/src/webauthn/soft_authenticator.rs"]
+mod soft_authenticator;
 mod support;
 mod tenants;
 mod tls;
@@ -20,3 +22,25 @@ mod transit;
 mod trust;
 mod trust_text;
 mod witness;
+
+/// What the software authenticator, which the tests of `creta-identity` use too, asks of its crate.
+mod jws {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+        URL_SAFE_NO_PAD.decode(text).ok()
+    }
+
+    pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+        *creta_proof::Hash::of(&[bytes]).as_bytes()
+    }
+}
+
+mod key {
+    pub(crate) use creta_identity::key::{KeyKind, SigningKey};
+}

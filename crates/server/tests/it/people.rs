@@ -8,6 +8,7 @@ use creta_model::{EnvironmentClass, Instant};
 use serde_json::{Value, json};
 
 use crate::provider::Provider;
+use crate::soft_authenticator::SoftAuthenticator;
 use crate::support::{JSON, Reply, Server};
 
 /// Somebody with a key and, once signed in, a session.
@@ -37,6 +38,11 @@ fn prove(server: &Server, prover: &Prover, method: &str, path: &str, token: Opti
     prover.prove(method, &format!("{}{path}", server.running().url()), token, None, random(), now())
 }
 
+/// What browsers call this server: authenticators know servers by name.
+fn origin(server: &Server) -> String {
+    server.running().url().replace("127.0.0.1", "localhost")
+}
+
 /// The first step: the browser's address at the provider, and its cookie.
 fn begin(server: &Server, thumbprint: &str, verifier: &str) -> (String, String) {
     let challenge = URL_SAFE_NO_PAD.encode(creta_proof::Hash::of(&[verifier.as_bytes()]).as_bytes());
@@ -45,7 +51,9 @@ fn begin(server: &Server, thumbprint: &str, verifier: &str) -> (String, String) 
         "/sign-in?redirect_uri=http%3A%2F%2F127.0.0.1%3A7000%2Fsigned-in&state={state}\
          &code_challenge={challenge}&code_challenge_method=S256&dpop_jkt={thumbprint}"
     );
-    let reply = server.browse(&path, None);
+    let named = server.browse(&path, None);
+    assert_eq!(header(&named, "location"), format!("{}{path}", origin(server)), "{}", named.text());
+    let reply = server.browse_at(&origin(server), &path, None);
     assert_eq!(reply.status, 303, "{}", reply.text());
     (header(&reply, "location"), cookie_of(&reply))
 }
@@ -64,24 +72,92 @@ fn cookie_of(reply: &Reply) -> String {
 
 /// All steps of a sign-in up to the code that comes back to the command line.
 fn browse_through(server: &Server, provider: &Provider, who: &str, thumbprint: &str, verifier: &str) -> Reply {
+    browse_with(server, provider, who, thumbprint, verifier, None)
+}
+
+fn browse_with(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    thumbprint: &str,
+    verifier: &str,
+    authenticator: Option<&mut SoftAuthenticator>,
+) -> Reply {
     let (location, cookie) = begin(server, thumbprint, verifier);
     let asked = provider.asked(&location);
-    assert_eq!(asked.redirect, format!("{}/sign-in/callback", server.running().url()));
+    assert_eq!(asked.redirect, format!("{}/sign-in/callback", origin(server)));
     let code = provider.signs_in(who, &asked.nonce);
-    server.browse(&format!("/sign-in/callback?code={code}&state={}", asked.state), Some(&cookie))
+    let back = server.browse_at(
+        &origin(server),
+        &format!("/sign-in/callback?code={code}&state={}", asked.state),
+        Some(&cookie),
+    );
+    let prompt = back
+        .headers
+        .get("location")
+        .and_then(|location| location.to_str().ok()?.strip_prefix("/sign-in/verify?prompt="));
+    let Some(prompt) = prompt.map(str::to_owned) else { return back };
+    let authenticator = authenticator.expect("an authenticator is asked for");
+    let said = answer_prompt(server, authenticator, &prompt, Some(&cookie));
+    assert_eq!(said.status, 200, "{}", said.text());
+    said
+}
+
+/// Shows the prompt to an authenticator, as the page's script does.
+fn answer_prompt(server: &Server, authenticator: &mut SoftAuthenticator, prompt: &str, cookie: Option<&str>) -> Reply {
+    let page = server.browse_at(&origin(server), &format!("/sign-in/verify?prompt={prompt}"), cookie);
+    assert_eq!(page.status, 200, "{}", page.text());
+    assert!(header(&page, "content-security-policy").contains("script-src 'self'"));
+    let text = page.text();
+    let attribute = |name: &str| {
+        let value = text.split(&format!("data-{name}=\"")).nth(1).expect(name).split('"').next().expect(name);
+        value.replace("&quot;", "\"").replace("&amp;", "&")
+    };
+    let options: Value = serde_json::from_str(&attribute("options")).expect("JSON");
+    let response = match attribute("method").as_str() {
+        "create" => authenticator.create(&options),
+        _ => authenticator.get(&options),
+    };
+    let response: Value = serde_json::from_slice(&response).expect("JSON");
+    send_answer(server, prompt, &response, cookie)
+}
+
+fn send_answer(server: &Server, prompt: &str, response: &Value, cookie: Option<&str>) -> Reply {
+    let body = json!({"prompt": prompt, "response": response}).to_string();
+    let mut headers = vec![("content-type", JSON)];
+    headers.extend(cookie.map(|cookie| ("cookie", cookie)));
+    server.send_with("POST", "/sign-in/verify", None, &headers, Some(body.as_bytes()))
+}
+
+/// An authenticator that knows `server`.
+fn authenticator(server: &Server, seed: u8) -> SoftAuthenticator {
+    let mut authenticator = SoftAuthenticator::new(seed);
+    (authenticator.origin, authenticator.domain) = (origin(server), "localhost".to_owned());
+    authenticator
 }
 
 fn code_in(reply: &Reply) -> String {
-    assert_eq!(reply.status, 303, "{}", reply.text());
-    let location = header(reply, "location");
+    let location = match reply.status {
+        303 => header(reply, "location"),
+        _ => reply.ok()["location"].as_str().expect("back to the command line").to_owned(),
+    };
     let query = location.strip_prefix("http://127.0.0.1:7000/signed-in?").expect("back to the command line");
     query.split('&').find_map(|pair| pair.strip_prefix("code=")).expect("a code").to_owned()
 }
 
 fn sign_in(server: &Server, provider: &Provider, who: &str) -> Someone {
+    sign_in_with(server, provider, who, None)
+}
+
+fn sign_in_with(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    authenticator: Option<&mut SoftAuthenticator>,
+) -> Someone {
     let prover = prover();
     let verifier = URL_SAFE_NO_PAD.encode(random::<32>());
-    let back = browse_through(server, provider, who, prover.thumbprint().as_str(), &verifier);
+    let back = browse_with(server, provider, who, prover.thumbprint().as_str(), &verifier, authenticator);
     let body = json!({"code": code_in(&back), "code_verifier": verifier});
     let opened = open_session(server, &prover, &body).ok();
     assert_eq!(opened["token_type"], "DPoP");
@@ -248,7 +324,8 @@ fn attack_ci21_forged_and_replayed_sign_ins_are_refused() {
     let (_, other) = begin(&server, &thumbprint, &verifier);
     for cookie in [None, Some(other.as_str()), Some("__Host-creta-sign-in=00")] {
         let code = provider.signs_in("ana", &asked.nonce);
-        let reply = server.browse(&format!("/sign-in/callback?code={code}&state={}", asked.state), cookie);
+        let reply =
+            server.browse_at(&origin(&server), &format!("/sign-in/callback?code={code}&state={}", asked.state), cookie);
         assert_eq!(reply.status, 401, "{cookie:?}: {}", reply.text());
     }
     // The same answer twice.
@@ -256,8 +333,8 @@ fn attack_ci21_forged_and_replayed_sign_ins_are_refused() {
     let asked = provider.asked(&location);
     let code = provider.signs_in("ana", &asked.nonce);
     let path = format!("/sign-in/callback?code={code}&state={}", asked.state);
-    let back = server.browse(&path, Some(&cookie));
-    assert_eq!(server.browse(&path, Some(&cookie)).status, 401);
+    let back = server.browse_at(&origin(&server), &path, Some(&cookie));
+    assert_eq!(server.browse_at(&origin(&server), &path, Some(&cookie)).status, 401);
     // The code with another key, then with the right one: it is used up.
     let body = json!({"code": code_in(&back), "code_verifier": verifier});
     assert_eq!(open_session(&server, &prover(), &body).problem(401), "auth/sign-in-over");
@@ -346,7 +423,7 @@ fn attack_ch43_nobody_approves_their_own_request_by_another_account() {
 fn attack_ch43_in_production_a_role_without_a_grant_permits_nothing() {
     let provider = Provider::start();
     let server = server(&provider, EnvironmentClass::Production);
-    let ana = sign_in(&server, &provider, "ana");
+    let ana = sign_in_with(&server, &provider, "ana", Some(&mut authenticator(&server, 1)));
     // Not even the local administrator has standing access there.
     let reply = server.send("GET", "/v1/tenants", Some(&server.admin_token_or_none()), None);
     assert!([401, 403].contains(&reply.status), "{}", reply.text());
@@ -427,4 +504,94 @@ fn a_refusal_says_what_to_ask_for() {
     assert_eq!(refused.problem(403), "access/denied");
     let help = refused.json()["help"].as_str().expect("help").to_owned();
     assert!(help.contains("creta access request --role viewer --tenant acme"), "{help}");
+}
+
+#[test]
+fn staff_register_an_authenticator_use_it_and_sign_their_approvals() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Staging);
+    let (mut first, mut second) = (authenticator(&server, 1), authenticator(&server, 2));
+    let ben = sign_in_with(&server, &provider, "ben", Some(&mut first));
+    assert_eq!(ben.get(&server, "/v1/me").ok()["user_verified"], true);
+    let ben = sign_in_with(&server, &provider, "ben", Some(&mut first));
+    let ana = sign_in_with(&server, &provider, "ana", Some(&mut second));
+    assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+
+    let request = ana.request(&server, "operator", 1).json();
+    let path = format!("/v1/access/requests/{}", request["request"].as_str().expect("an id"));
+    let approve = json!({"verdict": "approve", "digest": request["digest"]});
+    let asked = ben.post(&server, &format!("{path}/decide"), &approve).ok();
+    assert_eq!(asked["state"], "open", "nothing is decided before it is signed");
+    let prompt = asked["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("an id").to_owned();
+    let page = server.browse_at(&origin(&server), &format!("/sign-in/verify?prompt={prompt}"), None);
+    assert!(page.text().contains("Look into why last night"), "the approver reads what is asked");
+    let wrong = answer_prompt(&server, &mut second, &prompt, None);
+    assert_eq!(wrong.problem(403), "access/authenticator", "another person's authenticator signs nothing here");
+    assert_eq!(ana.get(&server, &path).ok()["state"], "open");
+    let asked = ben.post(&server, &format!("{path}/decide"), &approve).ok();
+    let prompt = asked["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("an id").to_owned();
+    let said = answer_prompt(&server, &mut first, &prompt, None);
+    assert!(said.ok()["text"].as_str().expect("text").contains("approved"), "{}", said.text());
+    assert_eq!(ana.get(&server, &path).ok()["state"], "approved");
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    for entry in
+        ["authenticator.registered", "authenticator.verified", "authenticator.refused", r#""signed":"authenticator""#]
+    {
+        assert!(log.contains(entry), "{entry}");
+    }
+}
+
+#[test]
+fn attack_ci22_a_second_factor_that_is_absent_copied_replayed_or_unverified_signs_nobody_in() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Staging);
+    let mut own = authenticator(&server, 1);
+    sign_in_with(&server, &provider, "ben", Some(&mut own));
+    let verifier = URL_SAFE_NO_PAD.encode(random::<32>());
+    let key = prover();
+    let begin_prompt = || {
+        let (location, cookie) = begin(&server, key.thumbprint().as_str(), &verifier);
+        let asked = provider.asked(&location);
+        let code = provider.signs_in("ben", &asked.nonce);
+        let path = format!("/sign-in/callback?code={code}&state={}", asked.state);
+        let back = server.browse_at(&origin(&server), &path, Some(&cookie));
+        let prompt = header(&back, "location").split("prompt=").nth(1).expect("a prompt").to_owned();
+        (prompt, cookie)
+    };
+    // Present, and not verified.
+    own.verifies = false;
+    let (prompt, cookie) = begin_prompt();
+    assert_eq!(answer_prompt(&server, &mut own, &prompt, Some(&cookie)).problem(403), "access/authenticator");
+    own.verifies = true;
+    // Somebody else's.
+    let (prompt, cookie) = begin_prompt();
+    let mut other = authenticator(&server, 9);
+    assert_eq!(answer_prompt(&server, &mut other, &prompt, Some(&cookie)).problem(403), "access/authenticator");
+    // From a look-alike site.
+    let (prompt, cookie) = begin_prompt();
+    own.origin = "https://localhost.evil.example".to_owned();
+    assert_eq!(answer_prompt(&server, &mut own, &prompt, Some(&cookie)).problem(403), "access/authenticator");
+    own.origin = origin(&server);
+    // Another browser's prompt.
+    let (prompt, _) = begin_prompt();
+    assert_eq!(answer_prompt(&server, &mut own, &prompt, None).problem(401), "auth/sign-in-over");
+    // A right answer, twice; the second time for another prompt too.
+    let (prompt, cookie) = begin_prompt();
+    answer_prompt(&server, &mut own, &prompt, Some(&cookie)).ok();
+    assert_eq!(server.browse_at(&origin(&server), &format!("/sign-in/verify?prompt={prompt}"), None).status, 404);
+    // A copy whose counter is behind: refused, and the authenticator is suspended until it is reset.
+    let (prompt, cookie) = begin_prompt();
+    let mut copy = authenticator(&server, 1);
+    assert_eq!(answer_prompt(&server, &mut copy, &prompt, Some(&cookie)).problem(403), "access/authenticator");
+    let (location, cookie) = begin(&server, key.thumbprint().as_str(), &verifier);
+    let asked = provider.asked(&location);
+    let code = provider.signs_in("ben", &asked.nonce);
+    let back = server.browse_at(
+        &origin(&server),
+        &format!("/sign-in/callback?code={code}&state={}", asked.state),
+        Some(&cookie),
+    );
+    assert_eq!(back.status, 403, "{}", back.text());
+    server.post("/v1/persons/ben@example.com/reset-authenticators", &server.admin_token(), &json!({})).ok();
+    sign_in_with(&server, &provider, "ben", Some(&mut authenticator(&server, 3)));
 }

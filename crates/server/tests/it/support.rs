@@ -187,7 +187,12 @@ impl Server {
 
     /// As a browser asks for a page, without following where it is sent.
     pub(crate) fn browse(&self, path: &str, cookie: Option<&str>) -> Reply {
-        let request = ureq::http::Request::get(format!("{}{path}", self.running().url()));
+        self.browse_at(&self.running().url(), path, cookie)
+    }
+
+    /// The same at another of the server's names.
+    pub(crate) fn browse_at(&self, origin: &str, path: &str, cookie: Option<&str>) -> Reply {
+        let request = ureq::http::Request::get(format!("{origin}{path}"));
         let request = cookie.into_iter().fold(request, |request, cookie| request.header("cookie", cookie));
         let request = request.body(()).expect("a request");
         let request = self.agent.configure_request(request).max_redirects(0).build();

@@ -94,7 +94,7 @@ fn code_of(line: &str, state: &str) -> Option<String> {
 }
 
 /// Starts the system's browser. `false` where there is none.
-pub(super) fn open(address: &str) -> bool {
+pub(in crate::commands) fn open(address: &str) -> bool {
     let program = std::env::var("BROWSER").ok().filter(|program| !program.is_empty());
     let program = program.unwrap_or_else(|| "xdg-open".to_owned());
     let mut command = Command::new(program);

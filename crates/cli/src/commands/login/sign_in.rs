@@ -64,6 +64,7 @@ fn in_this_browser(
             ("code_challenge", Some(challenge(&verifier))),
             ("code_challenge_method", Some("S256".to_owned())),
             ("dpop_jkt", Some(prover.thumbprint().as_str().to_owned())),
+            ("authenticator", login.register_authenticator.then(|| "register".to_owned())),
         ],
     );
     let address = server.address_of(&path);

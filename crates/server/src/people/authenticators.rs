@@ -1,0 +1,333 @@
+//! Authenticators: the second factor of a sign-in, and the signature under each approval (CI-22).
+//!
+//! A prompt is begun here, answered in a browser, and taken once. What happens when it was answered is remembered with it:
+//! somebody's sign-in goes on, or what somebody agreed to is done, by the rules of that moment.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use creta_audit::{Details, Event};
+use creta_iam::PrincipalId;
+use creta_identity::key::Thumbprint;
+use creta_identity::webauthn::{self, Ceremonies, Credentials, Site, WebauthnError};
+use creta_model::{Instant, Problem, Span};
+use creta_programme::access::Verdict;
+use creta_proof::Hash;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::sign_in::{Purpose, Verified};
+use super::{People, PersonRecord};
+use crate::control_plane::ControlPlane;
+use crate::problem::{from_audit, internal};
+use crate::register::Record;
+
+const FORMAT: &str = "creta.authenticators/1";
+/// How long a prompt waits, a little more than its ceremony.
+const WAITS_SECONDS: u32 = 360;
+
+/// The authenticators of one person.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Authenticators {
+    format: String,
+    person: PrincipalId,
+    credentials: Credentials,
+}
+
+impl Record for Authenticators {
+    const KIND: &'static str = "authenticators";
+
+    fn id(&self) -> String {
+        self.person.to_string()
+    }
+
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|own| own.format == FORMAT)
+    }
+}
+
+/// Prompts under way.
+#[derive(Default)]
+pub(crate) struct Prompts(Mutex<UnderWay>);
+
+#[derive(Default)]
+struct UnderWay {
+    ceremonies: Ceremonies,
+    waiting: HashMap<String, Waiting>,
+}
+
+struct Waiting {
+    person: PrincipalId,
+    purpose: webauthn::Purpose,
+    /// The address of this server that the browser uses.
+    origin: String,
+    then: Then,
+    /// Hash of the cookie of the browser that may answer; any may where there is none.
+    browser: Option<Hash>,
+    page: Prompt,
+    began: Instant,
+}
+
+/// What follows when a prompt was answered.
+#[derive(Clone)]
+pub(crate) enum Then {
+    /// A sign-in goes on.
+    SignIn {
+        /// What for.
+        purpose: Purpose,
+        /// What the provider said about how they signed in.
+        methods: Vec<String>,
+    },
+    /// A request for access is decided.
+    Decide(Agreement),
+}
+
+/// What somebody agrees to with their authenticator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Agreement {
+    pub(crate) person: PrincipalId,
+    pub(crate) session: String,
+    pub(crate) request: String,
+    /// Of the request's terms.
+    pub(crate) digest: String,
+    pub(crate) verdict: Verdict,
+}
+
+/// What a browser is shown.
+#[derive(Clone)]
+pub(crate) struct Prompt {
+    pub(crate) id: String,
+    /// `create` or `get`.
+    pub(crate) method: &'static str,
+    /// For `navigator.credentials`.
+    pub(crate) options: Value,
+    /// What it is about, line by line.
+    pub(crate) text: Vec<String>,
+}
+
+/// A prompt that was answered rightly.
+pub(crate) struct Answered {
+    pub(crate) person: PrincipalId,
+    pub(crate) then: Then,
+}
+
+impl Prompts {
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a browser that was sent here is shown.
+    pub(crate) fn find(&self, id: &str, now: Instant) -> Option<Prompt> {
+        let mut under_way = self.lock();
+        under_way.waiting.retain(|_, waiting| now < waiting.began.plus(Span::seconds(WAITS_SECONDS)));
+        under_way.waiting.get(id).map(|waiting| waiting.page.clone())
+    }
+}
+
+/// What a person's sign-in needs besides their provider's word.
+#[derive(Debug, PartialEq, Eq)]
+enum Factor {
+    Nothing,
+    Register,
+    Verify,
+}
+
+impl People {
+    /// A prompt that has to be answered before somebody is signed in; `None` if nothing more is needed.
+    ///
+    /// Whoever has an authenticator uses it. Staff of anything but a development environment have to have one, and
+    /// register it when they come for the first time; others may, with `wished`.
+    pub(super) fn second_factor(
+        &self,
+        control: &ControlPlane,
+        person: &PersonRecord,
+        (origin, cookie): (&str, &[u8]),
+        (purpose, methods): (&Purpose, &[String]),
+        now: Instant,
+    ) -> Result<Option<Prompt>, Problem> {
+        let own = self.authenticators.find(person.id.as_str());
+        let staff = person.tenant.is_none() && self.class != creta_model::EnvironmentClass::Development;
+        let factor = match &own {
+            Some(own) if own.credentials.can_verify() => Factor::Verify,
+            Some(own) if !own.credentials.summaries().is_empty() => {
+                return Err(refused(control, person, &WebauthnError::Suspended));
+            }
+            _ if staff || purpose.registers() => Factor::Register,
+            _ => Factor::Nothing,
+        };
+        if factor == Factor::Nothing {
+            return Ok(None);
+        }
+        let credentials = own.map_or_else(|| Credentials::new(random(control)), |own| own.credentials);
+        let key = Thumbprint::parse(purpose.thumbprint()).ok_or_else(internal)?;
+        let about = webauthn::Purpose::sign_in(&key);
+        let text = match factor {
+            Factor::Register => vec![
+                format!("{} signs in for the first time.", person.id),
+                "Register the authenticator with which you will sign in from now on: a security key, or this device's own.".to_owned(),
+            ],
+            _ => vec![format!("Sign in as {}.", person.id)],
+        };
+        let then = Then::SignIn { purpose: purpose.clone(), methods: methods.to_vec() };
+        let asked = Asked { origin, browser: Some(Hash::of(&[cookie])), about, text, then };
+        self.prompt(control, person, &credentials, factor == Factor::Register, asked, now).map(Some)
+    }
+
+    /// A prompt to agree to something; `None` for somebody without an authenticator.
+    pub(crate) fn ask_to_agree(
+        &self,
+        control: &ControlPlane,
+        origin: &str,
+        agreement: Agreement,
+        (action, document, text): (&str, Vec<u8>, Vec<String>),
+        now: Instant,
+    ) -> Result<Option<Prompt>, Problem> {
+        let person = self.require_person(agreement.person.as_str())?;
+        let Some(own) = self.authenticators.find(agreement.person.as_str()) else { return Ok(None) };
+        let about = webauthn::Purpose::agree(action, &document);
+        let asked = Asked { origin, browser: None, about, text, then: Then::Decide(agreement) };
+        self.prompt(control, &person, &own.credentials, false, asked, now).map(Some)
+    }
+
+    fn prompt(
+        &self,
+        control: &ControlPlane,
+        person: &PersonRecord,
+        credentials: &Credentials,
+        register: bool,
+        asked: Asked<'_>,
+        now: Instant,
+    ) -> Result<Prompt, Problem> {
+        let site = site(asked.origin)?;
+        let id = person.id.as_str();
+        let name = person.email.as_deref().unwrap_or(id);
+        let whom = webauthn::Person { id, name, display_name: name };
+        let begun = match register {
+            true => site.begin_registration(credentials, whom, asked.about.clone(), &random(control), now),
+            false => site.begin(credentials, id, asked.about.clone(), &random(control), now),
+        };
+        let (ceremony, options) = begun.map_err(|error| refused(control, person, &error))?;
+        let method = if register { "create" } else { "get" };
+        let prompt = Prompt { id: ceremony.id(), method, options, text: asked.text };
+        if register {
+            // Kept now, so that the handle by which authenticators know the person stays the same.
+            let own = Authenticators {
+                format: FORMAT.to_owned(),
+                person: person.id.clone(),
+                credentials: credentials.clone(),
+            };
+            self.authenticators.add(own)?;
+        }
+        let mut under_way = self.prompts.lock();
+        under_way.waiting.retain(|_, waiting| now < waiting.began.plus(Span::seconds(WAITS_SECONDS)));
+        under_way.ceremonies.put(ceremony, now).map_err(|error| refused(control, person, &error))?;
+        let waiting = Waiting {
+            person: person.id.clone(),
+            purpose: asked.about,
+            origin: asked.origin.to_owned(),
+            then: asked.then,
+            browser: asked.browser,
+            page: prompt.clone(),
+            began: now,
+        };
+        under_way.waiting.insert(prompt.id.clone(), waiting);
+        Ok(prompt)
+    }
+
+    /// Takes the answer to a prompt: once, from the browser it was shown to, by an authenticator of its person who was
+    /// verified.
+    pub(crate) fn answer_prompt(
+        &self,
+        control: &ControlPlane,
+        id: &str,
+        response: &[u8],
+        cookie: &[u8],
+        now: Instant,
+    ) -> Result<Answered, Problem> {
+        let (waiting, ceremony) = {
+            let mut under_way = self.prompts.lock();
+            let waiting = under_way.waiting.remove(id).ok_or_else(over)?;
+            let other = waiting.browser.as_ref().is_some_and(|browser| *browser != Hash::of(&[cookie]));
+            let taken = under_way.ceremonies.take(id, waiting.person.as_str(), &waiting.purpose, now);
+            if other {
+                return Err(over());
+            }
+            (waiting, taken)
+        };
+        let person = self.require_person(waiting.person.as_str())?;
+        let ceremony = ceremony.map_err(|error| refused(control, &person, &error))?;
+        let site = site(&waiting.origin)?;
+        let register = waiting.page.method == "create";
+        let mut outcome = Err(WebauthnError::NoCredential);
+        self.authenticators.change(person.id.as_str(), |own| {
+            let mut own = own.clone();
+            outcome = match register {
+                true => {
+                    let label = format!("authenticator {}", own.credentials.summaries().len() + 1);
+                    let added = site.finish_registration(ceremony, response, &mut own.credentials, &label, now);
+                    // Asked under the lock of the register, so that two people cannot both add the same one.
+                    added
+                }
+                false => site.finish(ceremony, response, &mut own.credentials, now).map(|verified| verified.credential),
+            };
+            Ok::<_, Problem>(own) // Kept also when it is refused: a cloned authenticator is suspended.
+        })?;
+        let credential = outcome.map_err(|error| refused(control, &person, &error))?;
+        let name = if register { "authenticator.registered" } else { "authenticator.verified" };
+        let details = Details::none()
+            .name("person", person.id.as_str())
+            .and_then(|details| details.keyed("authenticator", credential.as_bytes()))
+            .map_err(|e| from_audit(&e))?;
+        control.log().record(Event::new(name, control.place()).with(details)).map_err(|e| from_audit(&e))?;
+        Ok(Answered { person: person.id, then: waiting.then })
+    }
+
+    /// Forgets the authenticators of somebody who lost them; they register anew at their next sign-in.
+    pub(crate) fn reset_authenticators(&self, id: &str) -> Result<(), Problem> {
+        self.require_person(id)?;
+        self.authenticators.remove(id)
+    }
+
+    /// How somebody signed in, once their authenticator answered.
+    pub(super) fn verified(person: PrincipalId, mut methods: Vec<String>) -> Verified {
+        methods.retain(|method| method != "provider");
+        methods.extend(["hwk".to_owned(), "user".to_owned()]);
+        methods.dedup();
+        Verified { person, user_verified: true, methods }
+    }
+}
+
+struct Asked<'a> {
+    origin: &'a str,
+    browser: Option<Hash>,
+    about: webauthn::Purpose,
+    text: Vec<String>,
+    then: Then,
+}
+
+fn site(origin: &str) -> Result<Site, Problem> {
+    Site::new(origin).map_err(|_| {
+        Problem::new("sign-in/configuration", "authenticators need this server's address to be a name, not a number")
+            .with_help("use the server by its name, and set `public_url` under `[sign_in]` in `config.toml`")
+    })
+}
+
+fn random<const N: usize>(control: &ControlPlane) -> [u8; N] {
+    let mut bytes = [0; N];
+    control.platform().random.fill(&mut bytes);
+    bytes
+}
+
+fn refused(control: &ControlPlane, person: &PersonRecord, error: &WebauthnError) -> Problem {
+    if let Ok(details) = Details::none().name("person", person.id.as_str()) {
+        let event = Event::new("authenticator.refused", control.place()).with(details);
+        control.record(event.for_commitment(error.commitment()));
+    }
+    Problem::new("access/authenticator", error.to_string())
+}
+
+fn over() -> Problem {
+    Problem::new("auth/sign-in-over", "this prompt was answered, took too long, or began in another browser")
+        .with_help("start again")
+}

@@ -245,11 +245,21 @@ impl Server {
 
 /// What makes proofs with a session's key.
 fn prover(session: &SessionFile, file: &Path) -> Result<Prover, Failure> {
-    let key = BASE64.decode(&session.key).ok().and_then(|key| SigningKey::from_pkcs8(&key).ok());
-    key.map(Prover::new).ok_or_else(|| {
+    prover_of(&session.key).ok_or_else(|| {
         let message = format!("the key in `{}` cannot be read", file.display());
         Failure::usage("profile/invalid-session", message, "sign in again: `creta login`")
     })
+}
+
+fn prover_of(key: &str) -> Option<Prover> {
+    let key = BASE64.decode(key).ok().and_then(|key| SigningKey::from_pkcs8(&key).ok());
+    key.map(Prover::new)
+}
+
+/// Proof that whoever has `key` (PKCS #8, base64, as in a session file) makes a request with `token`, now. `None` if the
+/// key cannot be read.
+pub fn prove_possession(key: &str, method: &str, address: &str, token: Option<&str>) -> Option<String> {
+    prover_of(key).map(|prover| prove(&prover, method, address, token))
 }
 
 fn prove(prover: &Prover, method: &str, address: &str, token: Option<&str>) -> String {

@@ -32,6 +32,17 @@ fn command_line(py: Python<'_>, arguments: Vec<String>) -> i32 {
     py.detach(|| creta_cli::main(arguments))
 }
 
+/// Proof that the holder of a session's key makes a request (RFC 9449): the value of the header `dpop`.
+#[pyfunction]
+#[pyo3(signature = (key, method, url, token))]
+fn prove_possession(key: &str, method: &str, url: &str, token: Option<&str>) -> PyResult<String> {
+    let proof = creta_cli::prove_possession(key, method, url, token);
+    proof.ok_or_else(|| {
+        let problem = Problem::new("profile/invalid-session", "the key of this session cannot be read");
+        native_error(&[problem.with_help("sign in again: `creta login`")])
+    })
+}
+
 /// The extension module.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -39,5 +50,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("NativeError", module.py().get_type::<NativeError>())?;
     module.add_class::<local::Local>()?;
     module.add_class::<stream::ArrowStream>()?;
-    module.add_function(wrap_pyfunction!(command_line, module)?)
+    module.add_function(wrap_pyfunction!(command_line, module)?)?;
+    module.add_function(wrap_pyfunction!(prove_possession, module)?)
 }

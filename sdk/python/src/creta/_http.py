@@ -47,6 +47,52 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonSession:
+    """A person who signed in on this machine with `creta login`.
+
+    Every request proves that this machine holds the session's key; what the file holds is never shown.
+    """
+
+    person: str
+    session: str
+    renewal: str
+    key: str
+
+    @classmethod
+    def read(cls, file: Path) -> PersonSession:
+        """Reads what `creta login` wrote.
+
+        Refuses a file that others on the machine can read.
+        """
+        try:
+            exposed = file.stat().st_mode & 0o077
+            kept: Any = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise problem_here(
+                "profile/no-session", f"`{file}` is not a session", "sign in: `creta login`"
+            ) from None
+        if exposed:
+            raise problem_here(
+                "profile/secret-exposed",
+                f"others on this machine can read the session in `{file}`",
+                f"run `chmod 600 {file}`, and end the session if it was exposed: `creta logout`",
+            )
+        names = ("person", "session", "renewal", "key")
+        if not is_table(kept) or not all(isinstance(kept.get(name), str) for name in names):
+            raise problem_here("profile/no-session", f"`{file}` is not a session", "sign in: `creta login`")
+        return cls(*(kept[name] for name in names))
+
+    def __repr__(self) -> str:
+        return f"PersonSession({self.person!r}, ...)"
+
+    def proof(self, method: str, url: str, token: str | None) -> str:
+        """Proof of the session's key for one request (RFC 9449)."""
+        from creta._local import native_module
+
+        return str(native_module().prove_possession(self.key, method, url, token))
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where to connect, as whom."""
 
@@ -54,6 +100,7 @@ class Target:
     ca_file: str | None = None
     token: str | None = None
     credentials: Credentials | None = None
+    session: PersonSession | None = None
 
     def __repr__(self) -> str:
         return f"Target({self.url!r})"
@@ -105,15 +152,18 @@ def target(
 def _from_profile(
     name: str, file: Path, entry: Mapping[str, Any], token: str | None, credentials: Credentials | None
 ) -> Target:
-    missing = [
-        key for key in ("url", "client_id", "client_secret_file") if not isinstance(entry.get(key), str)
-    ]
+    session_file = entry.get("session_file")
+    needed = ("url", "session_file") if session_file else ("url", "client_id", "client_secret_file")
+    missing = [key for key in needed if not isinstance(entry.get(key), str)]
     if missing:
         raise problem_here(
             "profile/bad-file", f"profile `{name}` in `{file}` has no `{missing[0]}`", "run `creta login`"
         )
     _refuse_plain_http(entry["url"])
-    if token is None and credentials is None:
+    session: PersonSession | None = None
+    if session_file and token is None and credentials is None:
+        session = PersonSession.read(file.parent / session_file)
+    elif token is None and credentials is None:
         secret_file = file.parent / entry["client_secret_file"]
         try:
             secret = secret_file.read_text(encoding="utf-8").strip()
@@ -123,9 +173,8 @@ def _from_profile(
             ) from None
         credentials = Credentials(entry["client_id"], secret)
     ca_file = entry.get("ca_file")
-    return Target(
-        entry["url"].rstrip("/"), str(file.parent / ca_file) if ca_file else None, token, credentials
-    )
+    ca_path = str(file.parent / ca_file) if ca_file else None
+    return Target(entry["url"].rstrip("/"), ca_path, token, credentials, session)
 
 
 def _refuse_plain_http(url: str) -> None:
@@ -158,6 +207,14 @@ class _Session:
         return self._token is None or time.monotonic() > self._until - EARLY_SECONDS
 
     def token_request(self) -> dict[str, Any]:
+        if session := self.where.session:
+            path = "/v1/sessions/renew"
+            return {
+                "method": "POST",
+                "url": path,
+                "json": {"session": session.session, "renewal": session.renewal},
+                "headers": {"dpop": session.proof("POST", self.where.url + path, None)},
+            }
         credentials = self.where.credentials
         if credentials is None:
             raise problem_here(
@@ -176,10 +233,18 @@ class _Session:
     def forget_token(self) -> bool:
         """Whether another token may be asked for after one was refused."""
         self._token, self._until = None, 0.0
-        return self.where.credentials is not None
+        return self.where.credentials is not None or self.where.session is not None
 
-    def headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._token}"}
+    def authorised(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The request with the headers that say who asks."""
+        return _with(request, self._headers(request["method"], request["url"]))
+
+    def _headers(self, method: str, path: str) -> dict[str, str]:
+        session = self.where.session
+        if session is None:
+            return {"authorization": f"Bearer {self._token}"}
+        proof = session.proof(method, self.where.url + path.split("?")[0], self._token)
+        return {"authorization": f"DPoP {self._token}", "dpop": proof}
 
 
 def read_json(response: httpx.Response) -> dict[str, Any]:
@@ -321,10 +386,10 @@ class Client(Queries):
         try:
             if session.needs_token():
                 session.take_token(self._http.request(**session.token_request()))
-            response = self._http.request(**_with(request, session.headers()))
+            response = self._http.request(**session.authorised(request))
             if response.status_code == 401 and session.forget_token():
                 session.take_token(self._http.request(**session.token_request()))
-                response = self._http.request(**_with(request, session.headers()))
+                response = self._http.request(**session.authorised(request))
             return response
         except httpx.TransportError as error:
             raise unreachable(session.where, error) from error
@@ -389,10 +454,10 @@ class AsyncClient(AsyncQueries):
         try:
             if session.needs_token():
                 session.take_token(await self._http.request(**session.token_request()))
-            response = await self._http.request(**_with(request, session.headers()))
+            response = await self._http.request(**session.authorised(request))
             if response.status_code == 401 and session.forget_token():
                 session.take_token(await self._http.request(**session.token_request()))
-                response = await self._http.request(**_with(request, session.headers()))
+                response = await self._http.request(**session.authorised(request))
             return response
         except httpx.TransportError as error:
             raise unreachable(session.where, error) from error

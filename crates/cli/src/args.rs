@@ -2,6 +2,7 @@
 
 mod access;
 mod intake;
+mod review;
 mod trust;
 mod witness;
 
@@ -15,6 +16,7 @@ use creta_server::ComponentRole;
 
 pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, SessionCommand};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
+pub(crate) use self::review::{ReviewCommand, ReviewVerdict};
 pub(crate) use self::trust::{
     ArtefactAdd, ArtefactCommand, ExceptionCommand, ExceptionDecide, OrganisationMode, Pack, ReportVerdict,
     TrustCommand, TrustReportsCommand,
@@ -57,6 +59,9 @@ pub(crate) enum Command {
     /// Your sessions.
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Reviews of access: decide who keeps what.
+    #[command(subcommand)]
+    Review(ReviewCommand),
     /// Tenants of a server's environment.
     #[command(subcommand)]
     Tenant(TenantCommand),

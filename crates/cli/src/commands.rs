@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod analysis;
 mod audit;
 mod ingest;
 mod init;
@@ -10,6 +11,7 @@ mod keys;
 mod login;
 mod project;
 mod query;
+mod review;
 mod server;
 mod train;
 mod trust;
@@ -37,6 +39,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Access(command) => access::access(command, terminal),
         Command::Person(command) => access::person(command, terminal),
         Command::Session(command) => access::session(command, terminal),
+        Command::Review(command) => review::run(command, terminal),
         Command::Tenant(command) => accounts::tenant(command, terminal),
         Command::ServiceAccount(command) => accounts::service_account(command, terminal),
         Command::Check(check) => project::check(&check, terminal),

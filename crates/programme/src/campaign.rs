@@ -74,13 +74,11 @@ impl Population {
         Some(&self.identities[index])
     }
 
-    /// Fresh, in order, and of somebody.
+    /// Fresh and in order. It may be empty: by the end of a review everything may have been revoked.
     fn require_usable(&self, now: Instant) -> Result<(), CampaignError> {
         let in_order = self.identities.windows(2).all(|pair| pair[0].subject < pair[1].subject);
         let rule = if now < self.snapshot_at || self.snapshot_at.plus(SNAPSHOT_LASTS) < now {
             "it was not computed in the last hour"
-        } else if self.identities.is_empty() {
-            "nobody is in it"
         } else if !in_order {
             "its subjects are not in order, each once"
         } else {
@@ -280,7 +278,7 @@ impl CampaignError {
 }
 
 impl Campaign {
-    /// Opens a campaign over a population.
+    /// Opens a campaign over a population of somebody.
     pub fn open(
         id: RecordId,
         occurrence: &str,
@@ -288,6 +286,9 @@ impl Campaign {
         now: Instant,
     ) -> Result<Change<Self>, CampaignError> {
         population.require_usable(now)?;
+        if population.identities.is_empty() {
+            return Err(CampaignError::Population { rule: "nobody is in it" });
+        }
         let line = |identity: &Identity| Line::new(identity.clone(), now, BTreeSet::new());
         let document = Self {
             format: CAMPAIGN_FORMAT.to_owned(),

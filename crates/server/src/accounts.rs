@@ -1,7 +1,7 @@
 //! Accounts: administrators of the environment and service accounts of its tenants, as documents of the control plane.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use creta_iam::{ClientSecret, Principal};
+use creta_iam::{ClientSecret, Principal, PrincipalId};
 use creta_keys::ScopeKey;
 use creta_model::{Instant, Span, TenantId};
 use creta_platform::Random;
@@ -27,6 +27,9 @@ pub(crate) struct Account {
     /// The secret before this one, which stays good for a while so that nobody stops during a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<PreviousSecret>,
+    /// The account of the person who made it; none where it was the local administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) made_by: Option<PrincipalId>,
     pub(crate) created: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<Instant>,
@@ -55,8 +58,9 @@ impl Account {
         let client_id = client_id(principal.id().as_str(), tenant);
         let (secret, secret_hash) = make_secret(key, random, &client_id);
         let format = FORMAT.to_owned();
+        let (previous, made_by, revoked) = (None, None, None);
         let account =
-            Self { format, client_id, principal, secret_hash, previous: None, created: now, revoked: None, epoch };
+            Self { format, client_id, principal, secret_hash, previous, made_by, created: now, revoked, epoch };
         (account, secret)
     }
 

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use creta_audit::{Details, Event, Permit};
 use creta_engine::ScopeEngine;
-use creta_iam::{Action, FeatureSet, Place, Principal, Resource};
+use creta_iam::{Action, Decision, FeatureSet, Place, Principal, Resource};
 use creta_identity::dpop::{DpopError, Expected, Proof, Proven};
 use creta_model::{Instant, Problem, Scope, TenantId};
 use serde::de::DeserializeOwned;
@@ -22,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::arrow_body;
 use crate::control_plane::ControlPlane;
 use crate::http::App;
+use crate::intake::Urgency;
 use crate::people::PersonRecord;
 use crate::problem::{Refusal, internal, json_problem};
 use crate::tls::Peer;
@@ -312,7 +313,11 @@ impl Guarded {
             (PlaceOf::NamedTenant, None) => return Ok(()), // Which tenant stands in the request; it is asked then.
         };
         let decision = app.control.decide(principal, action, &resource(&place, FeatureSet::none()));
-        if decision.is_allowed() { Ok(()) } else { app.control.admit(decision, Details::none()).map(drop) }
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        page_for(app, &decision);
+        app.control.admit(decision, Details::none()).map(drop)
     }
 
     pub(crate) fn new(
@@ -428,6 +433,7 @@ impl Asking {
     ) -> Result<Admitted<'a>, Problem> {
         self.require_within_token(app, place, &features)?;
         let decision = app.control.decide(&self.caller.principal, self.action, &resource(place, features));
+        page_for(app, &decision);
         let permit = app.control.admit(decision, details)?;
         Ok(Admitted { control: &app.control, app, permit, session: self.caller.session.as_deref() })
     }
@@ -452,6 +458,19 @@ impl Asking {
             .map_err(|e| crate::problem::from_audit(&e))?;
         Err(Problem::new("access/token-features", "this token is not good for all of these features")
             .with_help("ask for a token that names them, or for one that names none"))
+    }
+}
+
+/// A program that tries what its one purpose forbids is broken or stolen: somebody is woken (CH-35).
+fn page_for(app: &App, decision: &Decision) {
+    if decision.is_allowed() || decision.commitment() != Some("CH-35") {
+        return;
+    }
+    let who = decision.principal().to_string();
+    let reference = format!("duties-{}", hex::encode(&creta_proof::Hash::of(&[who.as_bytes()]).as_bytes()[..8]));
+    let now = app.control.platform().clock.now();
+    if let Err(error) = app.trust.pager.ask(&reference, now, Urgency::Urgent) {
+        tracing::error!(%error, "that somebody has to be paged could not be noted");
     }
 }
 

@@ -363,7 +363,8 @@ impl ControlPlane {
         let tenant = scope.tenant.clone();
         let principal = Principal::service_account(name.clone(), scope, role);
         let (now, random) = (self.platform.clock.now(), &*self.platform.random);
-        let (account, secret) = Account::make(&self.key, random, principal, &tenant, now, state.epoch);
+        let (mut account, secret) = Account::make(&self.key, random, principal, &tenant, now, state.epoch);
+        account.made_by = permit.principal().person().map(|person| person.id().clone());
         let version = self.metadata.write(ACCOUNT_KIND, &id, None, &account.to_bytes()).map_err(|e| from_store(&e))?;
         state.accounts.insert(id, Stored { account: account.clone(), version });
         drop(state);
@@ -422,6 +423,31 @@ impl ControlPlane {
         if stored.account.revoked.is_some() {
             return Ok(stored.account.clone());
         }
+        let account = self.end_account(&mut state, client_id)?;
+        drop(state);
+        self.record_done(permit, "service-account.revoked");
+        Ok(account)
+    }
+
+    /// Ends a service account because a review of access decided so; the log first. Harmless when repeated.
+    pub(crate) fn revoke_for_review(&self, client_id: &str, campaign: &str) -> Result<(), Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(stored) = state.accounts.get(client_id) else { return Ok(()) };
+        let (account, home) = (&stored.account, stored.account.principal.home());
+        if account.revoked.is_some() || account.principal.role().is_none() {
+            return Ok(());
+        }
+        let details = Details::none()
+            .name("service-account", client_id)
+            .and_then(|details| details.name("campaign", campaign))
+            .map_err(|e| from_audit(&e))?;
+        let event = Event::new("service-account.revoked", home).with(details);
+        self.log.record(event).map_err(|e| from_audit(&e))?;
+        self.end_account(&mut state, client_id).map(drop)
+    }
+
+    fn end_account(&self, state: &mut State, client_id: &str) -> Result<Account, Problem> {
+        let stored = state.accounts.get(client_id).ok_or_else(|| no_account(client_id))?;
         let mut account = stored.account.clone();
         account.revoked = Some(self.platform.clock.now());
         let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
@@ -432,9 +458,22 @@ impl ControlPlane {
         let text = epoch.to_string();
         let written = self.metadata.write(setting::KIND, setting::EPOCH, state.epoch_version, text.as_bytes());
         (state.epoch, state.epoch_version) = (epoch, Some(written.map_err(|e| from_store(&e))?));
-        drop(state);
-        self.record_done(permit, "service-account.revoked");
         Ok(account)
+    }
+
+    /// Every service account, revoked ones included, by client id.
+    pub(crate) fn programs(&self) -> Vec<Account> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let programs = state.accounts.values().map(|stored| &stored.account);
+        programs.filter(|account| account.principal.role().is_some()).cloned().collect()
+    }
+
+    /// Whether a token of an account, made as its token would be, is taken as every request's is.
+    pub(crate) fn takes_token_of(&self, client_id: &str) -> bool {
+        let Some(account) = self.account(client_id) else { return false };
+        let tenant = account.principal.scope().map(|scope| scope.tenant.clone());
+        let token = self.tokens.issue(Bearer::account(client_id, tenant, self.epoch()));
+        self.claims_of(&token).and_then(|claims| self.caller_of(&claims)).is_ok()
     }
 
     /// Records that a permitted action came to its end. The action stands in the log already, so a failure here is not

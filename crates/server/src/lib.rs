@@ -59,5 +59,5 @@ pub use error::ServerError;
 pub use logging::init_logging;
 pub use openapi::document_text as openapi_document;
 pub use recovery::{accept_older, add_witness, declare_fork};
-pub use server::{RunningServer, ServeOptions, serve, start};
+pub use server::{RunningServer, ServeOptions, serve, start, start_by};
 pub use tls::{CIPHER_SUITES, CertificateFiles, ComponentRole, provider as tls_provider};

@@ -19,6 +19,11 @@ pub(crate) trait Record: Clone + Serialize {
 
     /// Reads its JSON form; `None` for what this build did not write.
     fn read(body: &[u8]) -> Option<Self>;
+
+    /// Its JSON form, as [`Record::read`] takes it.
+    fn body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a record has a JSON form")
+    }
 }
 
 /// All documents of a kind. Reading takes no disk; a change is durable when it returns, and nobody sees it earlier.
@@ -103,8 +108,7 @@ impl<T: Record> Register<T> {
     }
 
     fn keep(&self, record: &T, version: Option<u64>) -> Result<u64, Problem> {
-        let body = serde_json::to_vec(record).expect("a record has a JSON form");
-        self.metadata.write(T::KIND, &record.id(), version, &body).map_err(|e| from_store(&e))
+        self.metadata.write(T::KIND, &record.id(), version, &record.body()).map_err(|e| from_store(&e))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Stored<T>>> {

@@ -11,7 +11,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use creta_audit::{Details, Event, SignedCheckpoint};
 use creta_keys::RootKey;
 use creta_model::Problem;
-use creta_platform::Platform;
+use creta_platform::{Clock, Platform, SystemClock};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -84,6 +84,11 @@ pub(crate) async fn until_told_to_stop() {
 
 /// Starts a server on threads of its own.
 pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
+    start_by(options, Arc::new(SystemClock::new()))
+}
+
+/// As [`start`], by another clock than the machine's: for whoever has to see what happens in a quarter without waiting.
+pub fn start_by(options: &ServeOptions, clock: Arc<dyn Clock>) -> Result<RunningServer, ServerError> {
     // Explicit, since other crates of the graph bring a second provider; the first to install one wins.
     let _ = tls::provider().install_default();
     let folder = std::path::absolute(&options.folder).map_err(|source| ServerError::Io {
@@ -93,7 +98,7 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     })?;
     let config = Config::load(&folder)?;
     let lock = lock(&folder)?;
-    let control = open_control_plane(&folder, &config)?;
+    let control = open_control_plane(&folder, &config, clock)?;
     let trust = Trust::open(&folder, &config, &control)?;
     let people = People::open(&folder, &config, &control)?;
     let (certificates, verifier) = transit(&folder, &config, &control)?;
@@ -151,8 +156,9 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     })
 }
 
-fn open_control_plane(folder: &Path, config: &Config) -> Result<ControlPlane, ServerError> {
+fn open_control_plane(folder: &Path, config: &Config, clock: Arc<dyn Clock>) -> Result<ControlPlane, ServerError> {
     let platform = Platform::system(folder).map_err(|error| file_failed(folder, error))?;
+    let platform = Platform { clock, ..platform };
     let root_key = config.root_key_file(folder);
     let root = RootKey::load_file(&root_key, &config.environment).map_err(|error| {
         Problem::new("server/root-key", error.to_string()).with_note("file", root_key.display().to_string(), None)
@@ -226,11 +232,24 @@ async fn every_second(app: Arc<App>) {
             record_turned_away(&app.control);
             refusals::write(&app.control, false);
             let now = app.control.platform().clock.now();
+            if round % HEARTBEAT_EVERY == 1 {
+                review(&app, now);
+            }
             app.people.access.expire(&app.control, now).and(keep_log(&app.control, round))
         });
         if let Ok(Err(problem)) = work.await {
             tracing::error!(%problem, "the audit log cannot be kept");
         }
+    }
+}
+
+/// Does what reviews of access have due. The log halted, nothing is decided, and so nothing is reviewed.
+fn review(app: &App, now: creta_model::Instant) {
+    if app.control.log().halted().is_some() {
+        return;
+    }
+    if let Err(problem) = app.people.review(&app.control, now) {
+        tracing::error!(%problem, "a review of access could not be carried on");
     }
 }
 
@@ -376,12 +395,13 @@ impl RunningServer {
     }
 
     /// Does at once what otherwise comes each minute: writes counted reads, records a heartbeat and the epochs of the
-    /// stores, signs a checkpoint, and asks every witness to cosign it. Gives the newest cosigned checkpoint, if any.
+    /// stores, carries reviews of access on, signs a checkpoint, and asks every witness to cosign it. Gives the newest cosigned checkpoint, if any.
     pub fn keep_log(&self) -> Result<Option<SignedCheckpoint>, ServerError> {
         let control = &self.app.control;
         record_turned_away(control);
         refusals::write(control, true);
         look_at_certificate(&self.app);
+        review(&self.app, control.platform().clock.now());
         let kept = keep_log(control, HEARTBEAT_EVERY);
         let asked = control.witnesses().ask_all(control.log());
         match asked

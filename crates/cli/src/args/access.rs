@@ -1,5 +1,7 @@
 //! Arguments of `creta access`, `creta person` and `creta session`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::Connection;
@@ -25,6 +27,14 @@ pub(crate) enum AccessCommand {
     Return(AccessItem),
     /// Take somebody's grant away, at once.
     Revoke(AccessItem),
+    /// Show rights that nobody used for 90 days, uses that only keep a right, and duties in one hand.
+    Analyze {
+        /// Write a policy that takes away what no holder of a role uses into this file.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Say whether you may do something, which policies decide it, and what you could ask for.
     Explain {
         /// The action, such as query, train, deploy, audit.read.

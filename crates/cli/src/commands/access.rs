@@ -148,6 +148,9 @@ pub(crate) fn access(command: AccessCommand, terminal: &mut Terminal<'_>) -> Res
         }
         AccessCommand::Return(item) => end_grant(&item, "return", terminal),
         AccessCommand::Revoke(item) => end_grant(&item, "revoke", terminal),
+        AccessCommand::Analyze { policy, connection } => {
+            super::analysis::run(&connect(&connection)?.0, policy.as_deref(), terminal)
+        }
         AccessCommand::Explain { action, features, tenant, connection } => {
             let features = (!features.is_empty()).then(|| features.join(","));
             let parameters = [("action", Some(action.clone())), ("features", features), ("tenant", tenant)];

@@ -171,7 +171,7 @@ fn check(file: &Path, key: &VerifierKey, terminal: &mut Terminal<'_>) -> Result<
     Ok(())
 }
 
-fn read_key(vkey: &str) -> Result<VerifierKey, Failure> {
+pub(super) fn read_key(vkey: &str) -> Result<VerifierKey, Failure> {
     VerifierKey::parse(vkey).map_err(|error| {
         Failure::usage("audit/not-a-key", error.to_string(), "use the key that `creta server init` showed")
     })

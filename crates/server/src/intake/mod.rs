@@ -26,5 +26,5 @@ pub use service::{IntakeServeOptions, RunningIntake, serve, start};
 pub(crate) use answers::{Received, public, receipt, refused};
 pub(crate) use folder::CODES_LABEL;
 pub(crate) use gate::{BUSY, Gate};
-pub(crate) use paging::{Pager, check_all, not_noted, trusted};
+pub(crate) use paging::{Pager, Urgency, check_all, not_noted, trusted};
 pub(crate) use report::{Codes, NewReport, Promised};

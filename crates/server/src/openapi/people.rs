@@ -11,6 +11,7 @@ const fn leads_on(description: &'static str) -> Answer {
 
 const REQUEST_ID: super::Parameter = path("id", TEXT, "The request's id.");
 const GRANT_ID: super::Parameter = path("id", TEXT, "The grant's id.");
+const REVIEW_ID: super::Parameter = path("id", TEXT, "The review's id.");
 const PERSON_ID: super::Parameter = path("id", TEXT, "The person's id.");
 
 /// For each route, by its operation id.
@@ -310,5 +311,65 @@ pub(super) static OPERATIONS: &[Operation] = &[
         body: Body::None,
         answer: json("Grant"),
         problems: &[404, 409, 422, 507],
+    },
+    Operation {
+        id: "GET /v1/access/analysis",
+        name: "analyze_access",
+        tag: "people",
+        summary: "What is granted and was not used for 90 days, by the log, and the smaller set that would do.",
+        parameters: &[],
+        body: Body::None,
+        answer: json("AccessAnalysis"),
+        problems: &[],
+    },
+    Operation {
+        id: "GET /v1/reviews",
+        name: "list_reviews",
+        tag: "people",
+        summary: "Reviews of access, oldest first. They open by themselves each quarter.",
+        parameters: &[],
+        body: Body::None,
+        answer: json("Reviews"),
+        problems: &[],
+    },
+    Operation {
+        id: "GET /v1/reviews/{id}",
+        name: "show_review",
+        tag: "people",
+        summary: "One review, with everything that can act and what was decided on it.",
+        parameters: &[REVIEW_ID],
+        body: Body::None,
+        answer: json("Review"),
+        problems: &[404],
+    },
+    Operation {
+        id: "POST /v1/reviews/{id}/decide",
+        name: "decide_review",
+        tag: "people",
+        summary: "Keep or revoke what one subject holds, as it was shown. A revocation is carried out and tried at once.",
+        parameters: &[REVIEW_ID],
+        body: Body::Json("ReviewDecision"),
+        answer: json("ReviewLine"),
+        problems: &[404, 409, 422, 507],
+    },
+    Operation {
+        id: "POST /v1/reviews/{id}/close",
+        name: "close_review",
+        tag: "people",
+        summary: "Close a review in which nothing is undone; else say what is.",
+        parameters: &[REVIEW_ID],
+        body: Body::None,
+        answer: json("ReviewClosing"),
+        problems: &[404, 409, 422, 507],
+    },
+    Operation {
+        id: "GET /v1/reviews/{id}/result",
+        name: "review_result",
+        tag: "people",
+        summary: "The result of a closed review, with the proof that its digest is in the log.",
+        parameters: &[REVIEW_ID],
+        body: Body::None,
+        answer: json("FiledReview"),
+        problems: &[404],
     },
 ];

@@ -25,6 +25,10 @@ impl Record for Request {
     fn read(body: &[u8]) -> Option<Self> {
         Self::parse(body).ok()
     }
+
+    fn body(&self) -> Vec<u8> {
+        self.to_bytes()
+    }
 }
 
 impl Record for Grant {
@@ -36,6 +40,10 @@ impl Record for Grant {
 
     fn read(body: &[u8]) -> Option<Self> {
         Self::parse(body).ok()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        self.to_bytes()
     }
 }
 
@@ -170,17 +178,18 @@ impl Access {
         Ok(ended)
     }
 
-    /// Ends all grants of somebody who left.
+    /// Ends all grants of somebody.
     pub(super) fn end_all_of(
         &self,
         control: &ControlPlane,
         person: &PersonRecord,
+        end: &End,
         now: Instant,
     ) -> Result<(), Problem> {
         let own = |grant: &Grant| grant.holder().account == person.id && grant.is_active(now);
         for grant in self.grants.list(own) {
             let ended = self.grants.change(&Record::id(&grant), |grant| {
-                let change = grant.end(End::Left, now).map_err(|e| of_error(&e))?;
+                let change = grant.end(end.clone(), now).map_err(|e| of_error(&e))?;
                 record(control, &change.entry, &grant.terms.place)?;
                 Ok::<_, Problem>(change.document)
             })?;
@@ -240,23 +249,24 @@ impl Access {
     }
 }
 
-fn record_id(control: &ControlPlane) -> RecordId {
+pub(super) fn record_id(control: &ControlPlane) -> RecordId {
     let mut id = [0; 16];
     control.platform().random.fill(&mut id);
     RecordId::from_bytes(id)
 }
 
-/// The entry that has to be durable before the document changes.
-fn log(actor: &Actor<'_>, entry: &Draft, place: &Place) -> Result<(), Problem> {
+/// The entry that has to be durable before the document changes; gives its index.
+pub(super) fn log(actor: &Actor<'_>, entry: &Draft, place: &Place) -> Result<u64, Problem> {
     let details = details_of(entry).map_err(|e| from_audit(&e))?;
     let event = Event::new(entry.action, place.clone()).by(actor.principal).with(details);
-    actor.control.log().record(event).map(drop).map_err(|e| from_audit(&e))
+    actor.control.log().record(event).map_err(|e| from_audit(&e))
 }
 
-fn record(control: &ControlPlane, entry: &Draft, place: &Place) -> Result<(), Problem> {
+/// As [`log`], of what happens by itself.
+pub(super) fn record(control: &ControlPlane, entry: &Draft, place: &Place) -> Result<u64, Problem> {
     let details = details_of(entry).map_err(|e| from_audit(&e))?;
     let event = Event::new(entry.action, place.clone()).with(details);
-    control.log().record(event).map(drop).map_err(|e| from_audit(&e))
+    control.log().record(event).map_err(|e| from_audit(&e))
 }
 
 /// A rule of requests and grants that was kept against somebody: recorded with the promise that it keeps.

@@ -4,11 +4,14 @@
 //! `creta_iam` decides on that.
 
 pub(crate) mod access;
+mod analysis;
 pub(crate) mod authenticators;
 mod draft;
+pub(crate) mod duties;
 pub(crate) mod pages;
 mod person;
 mod provider;
+pub(crate) mod reviews;
 mod session;
 mod sign_in;
 
@@ -20,12 +23,16 @@ use creta_audit::{Details, Event};
 use creta_iam::{Assurance, DeviceTrust, Person, Principal, PrincipalId, Role, Seal, Standing};
 use creta_identity::dpop::{DpopError, Proof, Proven, ReplayCache};
 use creta_model::{Environment, EnvironmentClass, Instant, Problem, TenantId};
+use creta_programme::PersonId;
+use creta_programme::access::End;
 
 use self::access::Access;
 pub(crate) use self::draft::details_of;
+use self::duties::Given;
 pub(crate) use self::person::PersonRecord;
 use self::person::id_for;
 use self::provider::Provider;
+use self::reviews::Reviews;
 use self::session::Opening;
 pub(crate) use self::session::Session;
 pub(crate) use self::sign_in::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Purpose, SignIns, normal_code};
@@ -43,6 +50,7 @@ pub(crate) struct People {
     persons: Register<PersonRecord>,
     sessions: Register<Session>,
     pub(crate) access: Access,
+    pub(crate) reviews: Reviews,
     /// Who vouches for people; none where only local accounts exist.
     provider: Option<Provider>,
     public_url: Option<String>,
@@ -50,6 +58,8 @@ pub(crate) struct People {
     authenticators: Register<authenticators::Authenticators>,
     pub(crate) prompts: authenticators::Prompts,
     proofs: Mutex<ReplayCache>,
+    /// Held while something is given to somebody; see [`duties`].
+    giving: Mutex<()>,
 }
 
 /// A session that was just opened.
@@ -70,6 +80,7 @@ impl People {
             persons: Register::load(metadata())?,
             sessions: Register::load(metadata())?,
             access: Access::open(metadata())?,
+            reviews: Reviews::open(metadata(), control)?,
             provider: config.sign_in.as_ref().map(|sign_in| Provider::open(sign_in, folder)).transpose()?,
             public_url: config.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.clone()),
             sign_ins: SignIns::default(),
@@ -77,6 +88,7 @@ impl People {
             prompts: authenticators::Prompts::default(),
             // Proofs that were made before this start may have been used before it.
             proofs: Mutex::new(ReplayCache::new(control.platform().clock.now())),
+            giving: Mutex::default(),
         })
     }
 
@@ -190,27 +202,37 @@ impl People {
         self.persons.find(id).ok_or_else(|| no_person(id))
     }
 
-    /// Gives somebody a home and roles instead of those they had. Their sessions stand; what they may do changes with
-    /// the next request.
+    /// Gives somebody a home and roles instead of those they had, if that puts no two duties into one hand that must be
+    /// apart (CH-35). Their sessions stand; what they may do changes with the next request.
     pub(crate) fn assign(
         &self,
+        (control, by): (&ControlPlane, &Principal),
         id: &str,
         tenant: Option<TenantId>,
         roles: BTreeSet<Role>,
         human: Option<PrincipalId>,
     ) -> Result<PersonRecord, Problem> {
-        let changed = self.persons.change(id, |person| {
-            if !person.is_active() {
-                return Err(no_person(id));
-            }
-            let mut person = person.clone();
-            (person.tenant, person.roles) = (tenant, roles);
-            if let Some(human) = human {
-                person.human = creta_programme::PersonId::new(human);
-            }
-            Ok(person)
-        })?;
-        changed.ok_or_else(|| no_person(id))
+        let _one_at_a_time = self.one_at_a_time();
+        let mut person = self.persons.find(id).filter(PersonRecord::is_active).ok_or_else(|| no_person(id))?;
+        let before = person.human.clone();
+        person.human = human.map_or_else(|| before.clone(), PersonId::new);
+        person.since = person.since_with(&roles, tenant.as_ref(), control.platform().clock.now());
+        (person.tenant, person.roles) = (tenant, roles);
+        person.given_by = by.person().map(|giver| giver.id().clone());
+        // Whoever was known to be the same human as this one is so still.
+        let mut accounts = self.persons.list(|other| other.human == before && other.id != person.id);
+        accounts.iter_mut().for_each(|other| other.human = person.human.clone());
+        accounts.push(person.clone());
+        self.require_apart(control, by, &Given::Accounts(&accounts), control.platform().clock.now())?;
+        for account in accounts {
+            let changed = self.persons.change(account.id.as_str(), |current| match current.is_active() {
+                _ if account.id != person.id => Ok(PersonRecord { human: person.human.clone(), ..current.clone() }),
+                true => Ok(account.clone()),
+                false => Err(no_person(id)),
+            })?;
+            changed.ok_or_else(|| no_person(id))?;
+        }
+        Ok(person)
     }
 
     /// Somebody left: sessions and grants end now, and nobody signs in to the account any more. Harmless when repeated.
@@ -225,7 +247,7 @@ impl People {
         for session in self.sessions.list(|session| session.person.as_str() == id && session.revoked.is_none()) {
             self.end_session(&session.id, now)?;
         }
-        self.access.end_all_of(control, &left, now)?;
+        self.access.end_all_of(control, &left, &End::Left, now)?;
         Ok(left)
     }
 

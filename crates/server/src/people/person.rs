@@ -1,6 +1,6 @@
 //! People: who somebody is to the identity provider, and which roles they were given here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use creta_iam::{Place, PrincipalId, Role};
 use creta_identity::oidc::Identity;
@@ -17,7 +17,7 @@ const FORMAT: &str = "creta.person/1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PersonRecord {
-    format: String,
+    pub(super) format: String,
     pub(crate) id: PrincipalId,
     /// The human behind it. Several accounts of one human bear the same name, so that nobody approves their own request
     /// with another account.
@@ -33,6 +33,12 @@ pub(crate) struct PersonRecord {
     pub(crate) tenant: Option<TenantId>,
     /// Roles held without a grant. In an environment of class production they permit nothing by themselves.
     pub(crate) roles: BTreeSet<Role>,
+    /// The account of the person who gave them; none where it was the local administrator or a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) given_by: Option<PrincipalId>,
+    /// Since when each role was held without interruption.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) since: BTreeMap<Role, Instant>,
     pub(crate) created: Instant,
     /// When this person left. Nobody comes back under the same account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,8 +61,23 @@ impl PersonRecord {
     /// Somebody without any role.
     pub(crate) fn new(id: PrincipalId, tenant: Option<TenantId>, created: Instant) -> Self {
         let human = PersonId::new(id.clone());
-        let (identity, email, left, roles) = (None, None, None, BTreeSet::new());
-        Self { format: FORMAT.to_owned(), id, human, identity, email, tenant, roles, created, left }
+        let (identity, email, given_by, left, roles) = (None, None, None, None, BTreeSet::new());
+        let since = BTreeMap::new();
+        Self { format: FORMAT.to_owned(), id, human, identity, email, tenant, roles, given_by, since, created, left }
+    }
+
+    /// Since when each of `roles` is held if they are given now: a role at another home is another right.
+    pub(crate) fn since_with(
+        &self,
+        roles: &BTreeSet<Role>,
+        tenant: Option<&TenantId>,
+        now: Instant,
+    ) -> BTreeMap<Role, Instant> {
+        let held = |role: &Role| {
+            let same = self.roles.contains(role) && self.tenant.as_ref() == tenant;
+            same.then(|| self.since.get(role).copied().unwrap_or(self.created))
+        };
+        roles.iter().map(|role| (*role, held(role).unwrap_or(now))).collect()
     }
 
     /// Whether this person may sign in.

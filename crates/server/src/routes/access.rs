@@ -16,6 +16,7 @@ use crate::context::{Admitted, Guarded, Input, resource};
 use crate::http::App;
 use crate::people::access::Actor;
 use crate::people::authenticators::Agreement;
+use crate::people::duties::Given;
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
 
@@ -117,7 +118,10 @@ impl GrantView {
 }
 
 /// Does something as the person who is signed in.
-fn as_person<T>(admitted: &Admitted<'_>, act: impl FnOnce(&Actor<'_>) -> Result<T, Problem>) -> Result<T, Refusal> {
+pub(super) fn as_person<T>(
+    admitted: &Admitted<'_>,
+    act: impl FnOnce(&Actor<'_>) -> Result<T, Problem>,
+) -> Result<T, Refusal> {
     let person = admitted.person()?.reference();
     let (control, principal) = (admitted.control, admitted.permit.principal());
     Ok(act(&Actor { control, principal, person: &person, now: admitted.now() })?)
@@ -302,7 +306,13 @@ pub(super) async fn activate(guarded: Guarded, input: Input) -> Result<Response,
     let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let view = guarded
         .act(details, move |admitted| {
-            let grant = as_person(admitted, |actor| admitted.app.people.access.activate(actor, &id))?;
+            let people = &admitted.app.people;
+            let terms = people.access.require_request(&id)?.terms;
+            let given = Given::Grant { holder: &terms.beneficiary, role: terms.role, place: &terms.place };
+            let grant = as_person(admitted, |actor| {
+                let begin = || people.access.activate(actor, &id);
+                people.give(actor.control, actor.principal, &given, actor.now, begin)
+            })?;
             Ok(GrantView::of(&grant, admitted.now()))
         })
         .await?;
@@ -419,4 +429,12 @@ pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, R
         )
         .await?;
     answer(&view)
+}
+
+/// What is granted beside what is used.
+pub(super) async fn analyze(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let analysed = guarded
+        .act(Details::none(), |admitted| Ok(admitted.app.people.analyse(admitted.control, admitted.now())?))
+        .await?;
+    answer(&analysed)
 }

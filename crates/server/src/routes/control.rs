@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::{Details, Event};
-use creta_iam::{Action, FeatureSet, PrincipalId, Role};
+use creta_iam::{Action, FeatureSet, Principal, PrincipalId, Role};
 use creta_identity::dpop::Expected;
 use creta_model::{Problem, Span, TenantId};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use crate::context::{Guarded, Input, require_proof, resource};
 use crate::control_plane::{Narrowed, no_account};
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
+use crate::people::duties::Given;
 use crate::problem::{Refusal, from_audit, internal};
 use crate::routes::json as answer;
 
@@ -182,7 +183,12 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
         .act_on_tenant(
             move |_| Ok(tenant),
             details,
-            move |admitted| Ok(admitted.control.create_service_account(&name, role, &admitted.permit)?),
+            move |admitted| {
+                let (control, by) = (admitted.control, admitted.permit.principal());
+                let made = Principal::service_account(name.clone(), admitted.scope()?.clone(), role);
+                let make = || control.create_service_account(&name, role, &admitted.permit);
+                Ok(admitted.app.people.give(control, by, &Given::Program(&made), admitted.now(), make)?)
+            },
         )
         .await?;
     let (account, secret) = made;

@@ -7,6 +7,7 @@ mod facts;
 mod people;
 mod project;
 mod queries;
+mod reviews;
 mod sign_in;
 mod system;
 mod trust;
@@ -117,6 +118,12 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/access/grants", AccessRead on Own, Light, NO_BODY, access::grants),
     guarded!(POST, "/v1/access/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, access::give_back),
     guarded!(POST, "/v1/access/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, access::revoke),
+    guarded!(GET, "/v1/access/analysis", AccessAnalyze on Environment, Bulk, NO_BODY, access::analyze),
+    guarded!(GET, "/v1/reviews", ReviewRead on Environment, Light, NO_BODY, reviews::list),
+    guarded!(GET, "/v1/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, reviews::show),
+    guarded!(POST, "/v1/reviews/{id}/decide", ReviewDecide on Environment, Light, JSON_BYTES_MAX, reviews::decide),
+    guarded!(POST, "/v1/reviews/{id}/close", ReviewDecide on Environment, Light, NO_BODY, reviews::close),
+    guarded!(GET, "/v1/reviews/{id}/result", ReviewRead on Environment, Light, NO_BODY, reviews::result),
     // Metrics name tenants, so whoever may list tenants may read them.
     guarded!(GET, "/metrics", TenantList on Environment, Light, NO_BODY, system::metrics),
     guarded!(POST, "/v1/tenants", TenantCreate on Environment, Light, JSON_BYTES_MAX, control::create_tenant),

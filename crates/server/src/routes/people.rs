@@ -138,7 +138,9 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
             }
             let human = same_human_as.map(|other| people.require_person(other.as_str())).transpose()?;
             let human = human.map(|other| PrincipalId::parse(other.human.as_str())).transpose();
-            let person = people.assign(&id, tenant, roles, human.map_err(|_| crate::problem::internal())?)?;
+            let human = human.map_err(|_| crate::problem::internal())?;
+            let by = (admitted.control, admitted.permit.principal());
+            let person = people.assign(by, &id, tenant, roles, human)?;
             admitted.control.record_done(&admitted.permit, "person.assigned");
             Ok(PersonView::from(&person))
         })

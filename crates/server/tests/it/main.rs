@@ -1,9 +1,11 @@
 //! A real server on a free port, over TLS, with a data folder of its own: the whole path, and attacks on it.
 
 mod access;
+mod analysis;
 mod artefacts;
 mod bad_input;
 mod coverage;
+mod duties;
 mod epochs;
 mod intake;
 mod lifecycle;
@@ -12,6 +14,7 @@ mod path;
 mod people;
 mod provider;
 mod resolvers;
+mod reviews;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]
 mod soft_authenticator;
 mod support;

@@ -1,10 +1,14 @@
 //! People: signing in, sessions bound to keys, and access for hours that another person approves.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use creta_identity::dpop::Prover;
 use creta_identity::key::{KeyKind, SigningKey};
 use creta_model::{EnvironmentClass, Instant};
+use creta_platform::{Clock as _, ManualClock};
 use serde_json::{Value, json};
 
 use crate::provider::Provider;
@@ -12,12 +16,34 @@ use crate::soft_authenticator::SoftAuthenticator;
 use crate::support::{JSON, Reply, Server};
 
 /// Somebody with a key and, once signed in, a session.
-struct Someone {
+pub(crate) struct Someone {
     prover: Prover,
     opened: Value,
 }
 
+thread_local! {
+    /// The clock of the server that this test talks to, where it is not the machine's.
+    static CLOCK: RefCell<Option<Arc<ManualClock>>> = const { RefCell::new(None) };
+}
+
+/// A server by a clock of its own, which people and their provider go by as well.
+pub(crate) fn server_by(provider: &Provider, class: EnvironmentClass, tail: &str) -> (Server, Arc<ManualClock>) {
+    let server = Server::configured(class, &format!("{tail}\n{}", provider.config()));
+    CLOCK.set(None);
+    let clock = Arc::new(ManualClock::new(now()));
+    CLOCK.set(Some(Arc::clone(&clock)));
+    let of_provider = Arc::clone(&clock);
+    provider.forge(move |_, claims| {
+        let now = of_provider.now().micros() / 1_000_000;
+        (claims["iat"], claims["exp"]) = (now.into(), (now + 300).into());
+    });
+    (server.by(&clock), clock)
+}
+
 fn now() -> Instant {
+    if let Some(clock) = CLOCK.with_borrow(Clone::clone) {
+        return clock.now();
+    }
     let micros = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
     Instant::from_micros(i64::try_from(micros).expect("in range")).expect("in range")
 }
@@ -130,7 +156,7 @@ fn send_answer(server: &Server, prompt: &str, response: &Value, cookie: Option<&
 }
 
 /// An authenticator that knows `server`.
-fn authenticator(server: &Server, seed: u8) -> SoftAuthenticator {
+pub(crate) fn authenticator(server: &Server, seed: u8) -> SoftAuthenticator {
     let mut authenticator = SoftAuthenticator::new(seed);
     (authenticator.origin, authenticator.domain) = (origin(server), "localhost".to_owned());
     authenticator
@@ -145,11 +171,11 @@ fn code_in(reply: &Reply) -> String {
     query.split('&').find_map(|pair| pair.strip_prefix("code=")).expect("a code").to_owned()
 }
 
-fn sign_in(server: &Server, provider: &Provider, who: &str) -> Someone {
+pub(crate) fn sign_in(server: &Server, provider: &Provider, who: &str) -> Someone {
     sign_in_with(server, provider, who, None)
 }
 
-fn sign_in_with(
+pub(crate) fn sign_in_with(
     server: &Server,
     provider: &Provider,
     who: &str,
@@ -175,7 +201,7 @@ impl Someone {
         self.opened["access_token"].as_str().expect("a token")
     }
 
-    fn send(&self, server: &Server, method: &str, path: &str, body: Option<&Value>) -> Reply {
+    pub(crate) fn send(&self, server: &Server, method: &str, path: &str, body: Option<&Value>) -> Reply {
         let proof = prove(server, &self.prover, method, path, Some(self.token()));
         self.send_proven(server, method, path, body, &proof)
     }
@@ -190,15 +216,15 @@ impl Someone {
         server.send_with(method, path, None, &headers, body.as_ref().map(String::as_bytes))
     }
 
-    fn get(&self, server: &Server, path: &str) -> Reply {
+    pub(crate) fn get(&self, server: &Server, path: &str) -> Reply {
         self.send(server, "GET", path, None)
     }
 
-    fn post(&self, server: &Server, path: &str, body: &Value) -> Reply {
+    pub(crate) fn post(&self, server: &Server, path: &str, body: &Value) -> Reply {
         self.send(server, "POST", path, Some(body))
     }
 
-    fn request(&self, server: &Server, role: &str, hours: u8) -> Reply {
+    pub(crate) fn request(&self, server: &Server, role: &str, hours: u8) -> Reply {
         let body = json!({"role": role, "ticket": "OPS-1234", "hours": hours,
             "reason": "Look into why last night's load of payments was refused"});
         self.post(server, "/v1/access/requests", &body)
@@ -206,11 +232,11 @@ impl Someone {
 }
 
 /// A server whose people sign in at `provider`.
-fn server(provider: &Provider, class: EnvironmentClass) -> Server {
+pub(crate) fn server(provider: &Provider, class: EnvironmentClass) -> Server {
     Server::configured(class, &provider.config())
 }
 
-fn assign(server: &Server, who: &str, body: &Value) -> Value {
+pub(crate) fn assign(server: &Server, who: &str, body: &Value) -> Value {
     server.post(&format!("/v1/persons/{who}@example.com/assign"), &server.admin_token(), body).ok()
 }
 
@@ -399,6 +425,25 @@ fn access_is_asked_for_approved_by_somebody_else_used_and_given_back() {
     for entry in ["access.request.opened", "access.grant.revoked", "session.opened"] {
         assert!(log.contains(entry), "{entry}");
     }
+}
+
+#[test]
+fn requests_and_grants_outlive_a_restart() {
+    let provider = Provider::start();
+    let mut server = server(&provider, EnvironmentClass::Development);
+    let [ana, ben, eve] = ["ana", "ben", "eve"].map(|who| sign_in(&server, &provider, who));
+    assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+    let (waiting, approved) = (eve.request(&server, "viewer", 1).ok(), ana.request(&server, "operator", 1).ok());
+    let path = |what: &str| format!("/v1/access/requests/{}/{what}", approved["request"].as_str().expect("an id"));
+    ben.post(&server, &path("decide"), &json!({"verdict": "approve", "digest": approved["digest"]})).ok();
+    let grant = ana.post(&server, &path("activate"), &json!({})).ok();
+    let seen = |server: &Server| ["requests", "grants"].map(|what| ben.get(server, &format!("/v1/access/{what}")).ok());
+    let [requests, grants] = seen(&server);
+    server.stop();
+    server.start();
+    assert_eq!(seen(&server), [requests.clone(), grants.clone()]);
+    assert_eq!((&requests["requests"][0]["state"], &waiting["state"]), (&json!("open"), &json!("open")));
+    assert_eq!((&grants["grants"][0]["holds"], &grants["grants"][0]["grant"]), (&json!(true), &grant["grant"]));
 }
 
 #[test]

@@ -10,7 +10,10 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray,
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use creta_model::{Environment, EnvironmentClass};
-use creta_server::{Credential, InitOptions, InitReport, RunningServer, ServeOptions, WorkerConfig, init, start};
+use creta_platform::{Clock, ManualClock};
+use creta_server::{
+    Credential, InitOptions, InitReport, RunningServer, ServeOptions, WorkerConfig, init, start, start_by,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::Agent;
@@ -23,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) report: InitReport,
     pub(crate) admin: Credential,
     running: Option<RunningServer>,
+    clock: Option<Arc<ManualClock>>,
     agent: Agent,
     data: PathBuf,
     _folder: Option<TempDir>,
@@ -132,14 +136,26 @@ impl Server {
         let admin = std::fs::read_to_string(&report.admin).expect("written");
         let admin = serde_json::from_str(&admin).expect("a credential");
         let (agent, data) = (agent(&report.ca), report.folder.clone());
-        let mut server = Self { report, admin, running: None, agent, data, _folder: None };
+        let mut server = Self { report, admin, running: None, clock: None, agent, data, _folder: None };
         server.start();
         server
     }
 
+    /// The same by a clock that stands still until a test moves it.
+    pub(crate) fn by(mut self, clock: &Arc<ManualClock>) -> Self {
+        self.stop();
+        self.clock = Some(Arc::clone(clock));
+        self.start();
+        self
+    }
+
     pub(crate) fn start(&mut self) {
         let options = ServeOptions { folder: self.data(), listen: None };
-        self.running = Some(start(&options).unwrap_or_else(|error| panic!("{}", error.to_problem())));
+        let started = match &self.clock {
+            None => start(&options),
+            Some(clock) => start_by(&options, Arc::clone(clock) as Arc<dyn Clock>),
+        };
+        self.running = Some(started.unwrap_or_else(|error| panic!("{}", error.to_problem())));
     }
 
     pub(crate) fn stop(&mut self) {

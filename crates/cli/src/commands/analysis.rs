@@ -1,0 +1,106 @@
+//! `creta access analyze`: what is granted beside what is used.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::http::Server;
+use crate::terminal::{Align, Terminal, counted, table};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Analysis {
+    findings: Vec<Finding>,
+    roles: Vec<RoleFinding>,
+    young: Vec<String>,
+    proposal: Vec<Value>,
+    paths: Vec<Toxic>,
+    policy: Option<String>,
+    entries: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Finding {
+    subject: String,
+    unused: Vec<String>,
+    suspicious: Vec<Suspicious>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Suspicious {
+    permission: String,
+    pattern: String,
+    uses: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RoleFinding {
+    role: String,
+    unused: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Toxic {
+    holder: Value,
+    left: Duty,
+    right: Duty,
+    why: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Duty {
+    through: Vec<String>,
+    duty: String,
+    place: String,
+}
+
+const LEFT: Align = Align::Left;
+
+pub(super) fn run(server: &Server, policy: Option<&Path>, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let analysis: Analysis = server.get("/v1/access/analysis")?;
+    if let Some(file) = policy {
+        let text = analysis.policy.as_deref().ok_or_else(|| {
+            Failure::usage(
+                "access/nothing-unused",
+                "every action of every role is used by somebody, or too young to be judged",
+                "there is nothing to propose",
+            )
+        })?;
+        std::fs::write(file, text).map_err(|error| Failure::file("write", file, &error))?;
+    }
+    terminal.show(&analysis, || text(&analysis, policy));
+    Ok(())
+}
+
+fn text(analysis: &Analysis, policy: Option<&Path>) -> String {
+    let mut parts = Vec::new();
+    let of_finding = |finding: &Finding| {
+        let unused =
+            finding.unused.iter().map(|right| vec![finding.subject.clone(), right.clone(), "unused".to_owned()]);
+        let suspicious = finding.suspicious.iter().map(|one| {
+            let how = format!("{}: {} that count for nothing", one.pattern, counted(one.uses, "use", "uses"));
+            vec![finding.subject.clone(), one.permission.clone(), how]
+        });
+        unused.chain(suspicious).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = analysis.findings.iter().flat_map(of_finding).collect();
+    parts.push(match rows.is_empty() {
+        true => "every right that is old enough to be judged was used".to_owned(),
+        false => table(&[("subject", LEFT), ("right", LEFT), ("what", LEFT)], &rows).trim_end().to_owned(),
+    });
+    for role in &analysis.roles {
+        parts.push(format!("no {} uses {}", role.role, role.unused.join(", ")));
+    }
+    for path in &analysis.paths {
+        let way = |duty: &Duty| format!("{} > {}@{}", duty.through.join(" > "), duty.duty, duty.place);
+        parts.push(format!("in one hand: {} and {}; they {}", way(&path.left), way(&path.right), path.why));
+    }
+    let young = counted(analysis.young.len() as u64, "is", "are");
+    parts.push(format!("{young} too young to be judged; {}", counted(analysis.entries, "entry read", "entries read")));
+    if let Some(file) = policy {
+        let file = file.display();
+        parts.push(format!("wrote a policy to {file}\nnext: creta access policy propose {file}"));
+    }
+    parts.join("\n")
+}

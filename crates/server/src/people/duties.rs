@@ -1,0 +1,287 @@
+//! Duties that must not lie in one hand, looked for before anything is given to anybody. The rule stands in
+//! `creta_programme::duties`; what a role amounts to is asked of the policies that hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
+
+use creta_audit::{Details, Event};
+use creta_iam::{
+    Action, Assurance, DeviceTrust, FeatureSet, GrantId, HeldGrant, Person, Place, Principal, PrincipalId, Role, Seal,
+    Standing,
+};
+use creta_model::{EnvironmentClass, Instant, Problem, Scope, TenantId};
+use creta_programme::duties::{Duty, DutyConflict, Holder, Node, Roster, Toxic};
+use creta_programme::{PersonRef, SubjectId};
+
+use super::{People, PersonRecord};
+use crate::accounts::{Account, client_id};
+use crate::context::resource;
+use crate::control_plane::ControlPlane;
+use crate::problem::{from_audit, internal};
+
+/// Something that is about to be given to somebody.
+pub(crate) enum Given<'a> {
+    /// Accounts as they will be: home, roles, and whose they are.
+    Accounts(&'a [PersonRecord]),
+    /// A role for hours.
+    Grant { holder: &'a PersonRef, role: Role, place: &'a Place },
+    /// A service account.
+    Program(&'a Principal),
+}
+
+impl People {
+    /// Gives something to somebody if that puts no two duties into one hand that must be apart. One at a time, so that two
+    /// halves given at once do not pass each other.
+    pub(crate) fn give<T>(
+        &self,
+        control: &ControlPlane,
+        by: &Principal,
+        given: &Given<'_>,
+        now: Instant,
+        effect: impl FnOnce() -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let _one_at_a_time = self.one_at_a_time();
+        self.require_apart(control, by, given, now)?;
+        effect()
+    }
+
+    /// Held by whoever gives something, from the question until it is given.
+    pub(super) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.giving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses, with the path shown, what would put two duties into one hand that must be apart.
+    pub(super) fn require_apart(
+        &self,
+        control: &ControlPlane,
+        by: &Principal,
+        given: &Given<'_>,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        self.apart(control, given, now)?.map_err(|conflict| refused(control, by, &conflict))
+    }
+
+    /// What lies in one hand and should not, by all that is given now.
+    pub(super) fn toxic(&self, control: &ControlPlane, now: Instant) -> Result<Vec<Toxic>, Problem> {
+        let mut asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        let mut roster = self.roster(asking.again(), &self.persons.list(|_| true), now)?;
+        let programs = control.programs();
+        for account in programs.iter().filter(|account| account.revoked.is_none()) {
+            let node = account_node(account)?;
+            roster.accounts.insert(node.clone(), Holder::Program(node.clone()));
+            for duty in asking.of_program(&account.principal) {
+                roster.given.push((node.clone(), duty, account.principal.home()));
+            }
+        }
+        Ok(roster.toxic())
+    }
+
+    /// Every action that a role amounts to for a person of `home`.
+    pub(super) fn actions_of_person(&self, control: &ControlPlane, role: Role, home: &Place) -> Vec<Action> {
+        let asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        asking.actions(&asking.person(role, home, None), home, Action::ALL)
+    }
+
+    /// Every action that a service account may do.
+    pub(super) fn actions_of_program(&self, control: &ControlPlane, principal: &Principal) -> Vec<Action> {
+        let asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        asking.actions(principal, &principal.home(), Action::ALL)
+    }
+
+    fn apart(
+        &self,
+        control: &ControlPlane,
+        given: &Given<'_>,
+        now: Instant,
+    ) -> Result<Result<(), DutyConflict>, Problem> {
+        let asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        let (before, after) = match given {
+            Given::Accounts(changed) => {
+                let is_changed = |other: &PersonRecord| changed.iter().any(|person| person.id == other.id);
+                let is_theirs = |other: &PersonRecord| changed.iter().any(|person| person.human == other.human);
+                let mut accounts = self.persons.list(|other| is_theirs(other) && !is_changed(other));
+                let before = self.roster(asking.again(), &accounts, now)?;
+                accounts.extend(changed.iter().cloned());
+                (before, self.roster(asking, &accounts, now)?)
+            }
+            Given::Grant { holder, role, place } => {
+                let accounts = self.persons.list(|other| other.human == holder.person);
+                let mut after = self.roster(asking.again(), &accounts, now)?;
+                let before = after.clone();
+                let home = self.persons.find(holder.account.as_str()).ok_or_else(internal)?.home(&self.environment);
+                let mut asking = asking;
+                for duty in asking.of_person(*role, &home, Some(place)) {
+                    after.given.push((person_node(&holder.account)?, duty, (*place).clone()));
+                }
+                (before, after)
+            }
+            // On a developer's own machine one program does everything; nothing of worth is within its reach.
+            Given::Program(_) if self.class == EnvironmentClass::Development => return Ok(Ok(())),
+            Given::Program(principal) => {
+                let (mut after, mut asking) = (Roster::default(), asking);
+                let scope = principal.scope().ok_or_else(internal)?;
+                let node = program_node(principal.id(), &scope.tenant)?;
+                after.accounts.insert(node.clone(), Holder::Program(node.clone()));
+                for duty in asking.of_program(principal) {
+                    after.given.push((node.clone(), duty, principal.home()));
+                }
+                (Roster::default(), after)
+            }
+        };
+        Ok(before.require_change(&after))
+    }
+
+    /// What these accounts hold: roles where they belong, and grants where they hold.
+    fn roster(&self, mut asking: Asking<'_>, accounts: &[PersonRecord], now: Instant) -> Result<Roster, Problem> {
+        let mut roster = Roster::default();
+        for person in accounts.iter().filter(|person| person.is_active()) {
+            let (node, home) = (person_node(&person.id)?, person.home(&self.environment));
+            roster.accounts.insert(node.clone(), Holder::Human(person.human.clone()));
+            for role in &person.roles {
+                // The role stands between the person and the duty, so that the path names it.
+                let role_node = node_of(&format!("role:{role}@{}", home.path()))?;
+                roster.members.insert((node.clone(), role_node.clone()));
+                for duty in asking.of_person(*role, &home, None) {
+                    roster.given.push((role_node.clone(), duty, home.clone()));
+                }
+            }
+            for grant in self.access.held(&person.id, now) {
+                for duty in asking.of_person(grant.role, &home, Some(&grant.place)) {
+                    roster.given.push((node.clone(), duty, grant.place.clone()));
+                }
+            }
+        }
+        // Several accounts of a kind may be in one role: each duty of it is given once.
+        let given: BTreeSet<_> = std::mem::take(&mut roster.given).into_iter().map(Sorted).collect();
+        roster.given = given.into_iter().map(|Sorted(given)| given).collect();
+        Ok(roster)
+    }
+}
+
+/// Places have no order of their own; their paths do.
+struct Sorted((Node, Duty, Place));
+
+impl Sorted {
+    fn key(&self) -> (&Node, Duty, String) {
+        (&self.0.0, self.0.1, self.0.2.path())
+    }
+}
+
+impl PartialEq for Sorted {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Sorted {}
+
+impl PartialOrd for Sorted {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Sorted {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+pub(crate) fn node_of(text: &str) -> Result<Node, Problem> {
+    SubjectId::parse(text).map_err(|_| internal())
+}
+
+pub(crate) fn person_node(id: &PrincipalId) -> Result<Node, Problem> {
+    node_of(&format!("person:{id}"))
+}
+
+fn program_node(name: &PrincipalId, tenant: &TenantId) -> Result<Node, Problem> {
+    node_of(&format!("service-account:{}", client_id(name.as_str(), tenant)))
+}
+
+/// The name of a service account in reviews and rosters.
+pub(crate) fn account_node(account: &Account) -> Result<Node, Problem> {
+    node_of(&format!("service-account:{}", account.client_id))
+}
+
+/// Asks the policies which duties a role amounts to, each once.
+struct Asking<'a> {
+    control: &'a ControlPlane,
+    class: EnvironmentClass,
+    known: BTreeMap<(Role, String), BTreeSet<Duty>>,
+}
+
+impl<'a> Asking<'a> {
+    fn again(&self) -> Asking<'a> {
+        Asking { control: self.control, class: self.class, known: self.known.clone() }
+    }
+
+    /// The duties of a person of `home` with a role there or, by a grant, at another place.
+    fn of_person(&mut self, role: Role, home: &Place, granted: Option<&Place>) -> BTreeSet<Duty> {
+        let place = granted.unwrap_or(home);
+        let key = (role, format!("{} {}", home.path(), place.path()));
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let principal = self.person(role, home, granted);
+        let duties = Duty::of_role(role, self.actions(&principal, place, &concerned()));
+        self.known.insert(key, duties.clone());
+        duties
+    }
+
+    /// Somebody of `home` with a role, at the most that it can amount to: whoever has it for good may be granted it for
+    /// hours.
+    fn person(&self, role: Role, home: &Place, granted: Option<&Place>) -> Principal {
+        let id = GrantId::parse("asked").expect("letters make an id");
+        let grant = HeldGrant { id, role, place: granted.unwrap_or(home).clone() };
+        let standing = Standing {
+            roles: if granted.is_some() { BTreeSet::new() } else { BTreeSet::from([role]) },
+            grants: BTreeSet::from([grant]),
+            assurance: Assurance { user_verified: true, device: DeviceTrust::Trusted, seal: Seal::Intact },
+            class: self.class,
+        };
+        let id = PrincipalId::parse("asked").expect("letters make an id");
+        Principal::Person(Person::new(id, home.clone(), standing))
+    }
+
+    fn of_program(&mut self, principal: &Principal) -> BTreeSet<Duty> {
+        let actions = self.actions(principal, &principal.home(), &concerned());
+        actions.into_iter().filter_map(Duty::of_action).collect()
+    }
+
+    /// Those of `among` that are allowed at `place`, or in any scope within it.
+    fn actions(&self, principal: &Principal, place: &Place, among: &[Action]) -> Vec<Action> {
+        let mut places = vec![place.clone()];
+        if let Place::Environment(environment) = place {
+            let any = TenantId::parse("any-tenant").expect("a valid name");
+            places.push(Place::Scope(Scope::new(any, environment.clone())));
+        }
+        let allowed = |action: Action| {
+            let ask = |place: &Place| self.control.decide(principal, action, &resource(place, FeatureSet::none()));
+            places.iter().any(|place| ask(place).is_allowed())
+        };
+        among.iter().copied().filter(|action| allowed(*action)).collect()
+    }
+}
+
+/// Actions that are part of a duty.
+fn concerned() -> Vec<Action> {
+    Action::ALL.iter().copied().filter(|action| Duty::of_action(*action).is_some()).collect()
+}
+
+fn refused(control: &ControlPlane, by: &Principal, conflict: &DutyConflict) -> Problem {
+    let subject = conflict.left.through.first().map_or("nobody", |node| node.as_str());
+    let details = Details::none()
+        .name("subject", subject)
+        .and_then(|details| details.name("left", conflict.left.duty.as_str()))
+        .and_then(|details| details.name("right", conflict.right.duty.as_str()));
+    match details {
+        Ok(details) => {
+            let event = Event::new("duties.refused", control.place()).by(by).with(details);
+            control.record(event.for_commitment(conflict.commitment()));
+        }
+        Err(error) => return from_audit(&error),
+    }
+    Problem::new(conflict.code(), conflict.to_string())
+        .with_help("give one of the two to somebody else, or take the other away first")
+}

@@ -1,0 +1,64 @@
+//! Everything that can act, with its effective rights: what a review is about.
+
+use std::collections::BTreeSet;
+
+use creta_iam::{PrincipalId, Role};
+use creta_model::{Instant, Problem};
+use creta_programme::campaign::{Identity, Population};
+use creta_programme::{PersonId, SubjectId};
+
+use crate::accounts::Account;
+use crate::control_plane::ControlPlane;
+use crate::people::duties::{account_node, node_of, person_node};
+use crate::people::{People, PersonRecord};
+
+impl People {
+    /// Computed from the records that decisions are made from: people with roles or grants, and service accounts.
+    pub(super) fn population(&self, control: &ControlPlane, now: Instant) -> Result<Population, Problem> {
+        let mut identities = Vec::new();
+        for person in self.persons.list(PersonRecord::is_active) {
+            let identity = self.identity_of(&person, now)?;
+            if !identity.rights.is_empty() {
+                identities.push(identity);
+            }
+        }
+        for account in control.programs().iter().filter(|account| account.revoked.is_none()) {
+            identities.push(self.identity_of_program(account)?);
+        }
+        Ok(Population::new(now, identities))
+    }
+
+    pub(super) fn identity_of(&self, person: &PersonRecord, now: Instant) -> Result<Identity, Problem> {
+        let home = person.home(&self.environment).path();
+        let mut rights = BTreeSet::new();
+        for role in &person.roles {
+            rights.insert(right(*role, &home)?);
+        }
+        let given_by = person.given_by.as_ref().filter(|_| !person.roles.is_empty());
+        let mut granted_by = self.humans(given_by);
+        for grant in self.access.grants(|grant| grant.holder().account == person.id && grant.is_active(now)) {
+            rights.insert(node_of(&format!("grant:{}@{}", grant.terms.role, grant.terms.place.path()))?);
+            granted_by.extend(grant.approvals.iter().map(|approval| approval.by.person.clone()));
+        }
+        let people = BTreeSet::from([person.human.clone()]);
+        Ok(Identity { subject: person_node(&person.id)?, people, granted_by, rights })
+    }
+
+    fn identity_of_program(&self, account: &Account) -> Result<Identity, Problem> {
+        let mut rights = BTreeSet::new();
+        if let Some(role) = account.principal.role() {
+            rights.insert(right(role, &account.principal.home().path())?);
+        }
+        let made_by = self.humans(account.made_by.as_ref());
+        Ok(Identity { subject: account_node(account)?, people: BTreeSet::new(), granted_by: made_by, rights })
+    }
+
+    fn humans(&self, account: Option<&PrincipalId>) -> BTreeSet<PersonId> {
+        let human = |id: &PrincipalId| self.persons.with(id.as_str(), |person| person.human.clone());
+        account.and_then(human).into_iter().collect()
+    }
+}
+
+fn right(role: Role, place: &str) -> Result<SubjectId, Problem> {
+    node_of(&format!("{role}@{place}"))
+}

@@ -1,0 +1,96 @@
+//! Taking rights away for a review, and trying afterwards whether they are gone.
+
+use std::collections::BTreeSet;
+
+use creta_audit::{Details, Event};
+use creta_iam::{Action, Assurance, DeviceTrust, FOR_THEMSELVES, FeatureSet, Person, Place, Principal, Seal, Standing};
+use creta_model::{Instant, Problem, Scope, TenantId};
+use creta_programme::access::End;
+use creta_programme::campaign::{Probe, Tried};
+use creta_programme::{RecordId, SubjectId};
+use creta_proof::Hash;
+use serde_json::json;
+
+use crate::context::resource;
+use crate::control_plane::ControlPlane;
+use crate::people::{People, PersonRecord};
+use crate::problem::{from_audit, internal};
+
+const PERSON: &str = "person:";
+const PROGRAM: &str = "service-account:";
+
+impl People {
+    /// Takes everything away that the subject holds. Harmless when repeated.
+    pub(super) fn revoke_subject(
+        &self,
+        control: &ControlPlane,
+        campaign: RecordId,
+        subject: &SubjectId,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        match (subject.as_str().strip_prefix(PERSON), subject.as_str().strip_prefix(PROGRAM)) {
+            (Some(id), _) => {
+                let Some(person) = self.persons.find(id) else { return Ok(()) };
+                if !person.roles.is_empty() {
+                    let event = Event::new("person.assigned", control.place());
+                    let details = Details::none()
+                        .name("person", id)
+                        .and_then(|details| details.name("campaign", campaign.to_string()));
+                    let event = event.with(details.map_err(|e| from_audit(&e))?);
+                    control.log().record(event).map_err(|e| from_audit(&e))?;
+                    let without = |person: &PersonRecord| {
+                        Ok::<_, Problem>(PersonRecord { roles: BTreeSet::new(), given_by: None, ..person.clone() })
+                    };
+                    self.persons.change(id, without)?;
+                }
+                self.access.end_all_of(control, &person, &End::Review { campaign }, now)
+            }
+            (None, Some(id)) => control.revoke_for_review(id, &campaign.to_string()),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Asks once more for all that the subject could have: by the same records and the same policies as every request.
+    pub(super) fn probe(&self, control: &ControlPlane, subject: &SubjectId, now: Instant) -> Result<Probe, Problem> {
+        let (asked, allowed) = match (subject.as_str().strip_prefix(PERSON), subject.as_str().strip_prefix(PROGRAM)) {
+            (Some(id), _) => self.try_person(control, id, now),
+            (None, Some(id)) => (json!({ "token-of": id }), json!(control.takes_token_of(id))),
+            (None, None) => return Err(internal()),
+        };
+        let is_refused = allowed == json!([]) || allowed == json!(false);
+        let answer = json!({ "subject": subject, "at": now, "asked": asked, "allowed": allowed });
+        let raw = Hash::of(&[&serde_json::to_vec(&answer).expect("names have a JSON form")]);
+        Ok(Probe { tried: if is_refused { Tried::Refused } else { Tried::Allowed }, at: now, raw })
+    }
+
+    /// Every action at home and, for staff, in a scope, on the best of devices: what is asked and what of it is allowed.
+    fn try_person(&self, control: &ControlPlane, id: &str, now: Instant) -> (serde_json::Value, serde_json::Value) {
+        let Some(person) = self.persons.find(id).filter(PersonRecord::is_active) else {
+            return (json!([]), json!([]));
+        };
+        let home = person.home(&self.environment);
+        let standing = Standing {
+            roles: person.roles.clone(),
+            grants: self.access.held(&person.id, now),
+            assurance: Assurance { user_verified: true, device: DeviceTrust::Trusted, seal: Seal::Intact },
+            class: self.class,
+        };
+        let principal = Principal::Person(Person::new(person.id, home.clone(), standing));
+        let mut places = vec![home.clone()];
+        if let Place::Environment(environment) = &home {
+            let any = TenantId::parse("any-tenant").expect("a valid name");
+            places.push(Place::Scope(Scope::new(any, environment.clone())));
+        }
+        let of_roles = |action: &&Action| !FOR_THEMSELVES.contains(action);
+        let questions: Vec<(Action, &Place)> = places
+            .iter()
+            .flat_map(|place| Action::ALL.iter().filter(of_roles).map(move |action| (*action, place)))
+            .collect();
+        let name = |(action, place): &(Action, &Place)| format!("{action}@{}", place.path());
+        let is_allowed = |(action, place): &&(Action, &Place)| {
+            control.decide(&principal, *action, &resource(place, FeatureSet::none())).is_allowed()
+        };
+        let allowed: Vec<String> = questions.iter().filter(is_allowed).map(name).collect();
+        (questions.iter().map(name).collect(), json!(allowed))
+    }
+}

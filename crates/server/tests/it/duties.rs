@@ -1,0 +1,195 @@
+//! Separation of duties: every identity tries what it must not do, and nobody is given what must be apart.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use creta_iam::{Action, Identity, Role, forbidden_pairs};
+use creta_model::EnvironmentClass;
+use serde_json::{Value, json};
+
+use crate::people::{Someone, assign, server, sign_in};
+use crate::provider::Provider;
+use crate::support::{JSON, Reply, Server};
+
+/// Somebody who asks, with whatever shows who they are.
+enum Asker {
+    Token(String),
+    Person(Someone),
+}
+
+impl Asker {
+    fn send(&self, server: &Server, method: &str, path: &str, body: &Value) -> Reply {
+        match self {
+            Self::Token(token) if method == "GET" => server.get(path, token),
+            Self::Token(token) => server.send(method, path, Some(token), Some((JSON, body.to_string().as_bytes()))),
+            Self::Person(person) => person.send(server, method, path, (method != "GET").then_some(body)),
+        }
+    }
+}
+
+struct Route {
+    method: String,
+    path: String,
+    action: Action,
+}
+
+fn guarded_routes() -> Vec<Route> {
+    let document: Value = serde_json::from_str(&creta_server::openapi_document()).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    let all = paths.iter().flat_map(|(path, item)| {
+        item.as_object().expect("operations").iter().filter_map(move |(method, operation)| {
+            let action = Action::parse(operation["x-creta-action"].as_str()?).expect("an action");
+            Some(Route { method: method.to_uppercase(), path: path.clone(), action })
+        })
+    });
+    all.collect()
+}
+
+/// What a request has to name for its question to be asked: something that is really there.
+fn filled(route: &Route, request: &str, grant: &str) -> (String, Value) {
+    let path = match route.path.as_str() {
+        path if path.starts_with("/v1/access/requests/") => path.replace("{id}", request),
+        path if path.starts_with("/v1/access/grants/") => path.replace("{id}", grant),
+        "/v1/service-accounts" if route.method == "GET" => "/v1/service-accounts?tenant=acme".to_owned(),
+        path => path.replace("{id}", "etl@acme").replace("{level}", "0").replace("{index}", "000"),
+    };
+    let body = match route.path.as_str() {
+        "/v1/service-accounts" => json!({"tenant": "acme", "name": "another", "role": "reader"}),
+        "/v1/access/requests/{id}/decide" => json!({"verdict": "approve", "digest": "none"}),
+        _ => json!({}),
+    };
+    (path, body)
+}
+
+#[test]
+fn attack_ch35_every_identity_is_refused_every_action_that_is_not_its_own() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    server.shop("acme"); // With the account `etl@acme`.
+    let asker = |identity: Identity| match identity {
+        Identity::Administrator => Asker::Token(server.admin_token()),
+        Identity::Program(role) => Asker::Token(server.account("acme", role.as_str(), role.as_str()).token),
+        Identity::Person(role) => {
+            let person = sign_in(&server, &provider, role.as_str());
+            let of_tenant = [Role::Viewer, Role::DataScientist, Role::Developer].contains(&role);
+            let tenant = of_tenant.then_some("acme");
+            assign(&server, role.as_str(), &json!({"roles": [role], "tenant": tenant}));
+            Asker::Person(person)
+        }
+    };
+    // Something to decide on, and something to take away.
+    let [ana, ben, eve] = ["ana", "ben", "eve"].map(|who| sign_in(&server, &provider, who));
+    assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+    let (request, approved) = (eve.request(&server, "viewer", 1).ok(), ana.request(&server, "operator", 1).ok());
+    let id = |value: &Value, name: &str| value[name].as_str().expect("an id").to_owned();
+    let path = |what: &str| format!("/v1/access/requests/{}/{what}", id(&approved, "request"));
+    ben.post(&server, &path("decide"), &json!({"verdict": "approve", "digest": approved["digest"]})).ok();
+    let grant = ana.post(&server, &path("activate"), &json!({})).ok();
+
+    let routes = guarded_routes();
+    let mut tried = BTreeSet::new();
+    let mut pairs: Vec<(Identity, Action)> = forbidden_pairs().collect();
+    pairs.sort();
+    for group in pairs.chunk_by(|a, b| a.0 == b.0) {
+        let (identity, asker) = (group[0].0, asker(group[0].0));
+        for route in routes.iter().filter(|route| group.iter().any(|(_, action)| *action == route.action)) {
+            let (path, body) = filled(route, &id(&request, "request"), &id(&grant, "grant"));
+            let reply = asker.send(&server, &route.method, &path, &body);
+            let what = format!("{identity}: {} {path}: {}", route.method, reply.text());
+            assert_eq!((reply.status, reply.json()["code"].as_str()), (403, Some("access/denied")), "{what}");
+            tried.insert((identity, route.action));
+        }
+    }
+    let with_route: BTreeSet<Action> = routes.iter().map(|route| route.action).collect();
+    let expected = forbidden_pairs().filter(|(_, action)| with_route.contains(action)).count();
+    assert_eq!(tried.len(), expected, "every pair whose action has a route");
+    assert!(expected > 200, "{expected} pairs");
+}
+
+fn refused_as_toxic(reply: &Reply) -> String {
+    assert_eq!(reply.problem(422), "duties/toxic");
+    reply.json()["message"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn attack_ch35_no_human_is_given_duties_that_must_be_apart_by_any_account() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    server.tenant("acme");
+    let people = ["ana", "ana-two", "ana-three", "ben"].map(|who| sign_in(&server, &provider, who));
+    let [ana, _, _, ben] = &people;
+    let admin = server.admin_token();
+    let give = |who: &str, body: &Value| server.post(&format!("/v1/persons/{who}@example.com/assign"), &admin, body);
+
+    // At once, in one account.
+    for (what, body) in [
+        ("assigns and approves", json!({"roles": ["administrator", "security-lead"]})),
+        ("judges what they assign", json!({"roles": ["administrator", "auditor"]})),
+        ("deploys and lifts tags", json!({"roles": ["developer", "security-lead"], "tenant": "acme"})),
+        ("judges what they write", json!({"roles": ["developer", "auditor"], "tenant": "acme"})),
+    ] {
+        refused_as_toxic(&give("ana", &body));
+        assert_eq!(ana.get(&server, "/v1/me").ok()["person"]["roles"], json!([]), "{what}");
+    }
+    // By two accounts, whichever comes first, and through a third.
+    give("ana", &json!({"roles": ["administrator"]})).ok();
+    let shown =
+        refused_as_toxic(&give("ana-two", &json!({"roles": ["security-lead"], "same_human_as": "ana@example.com"})));
+    for step in ["person:ana@example.com > role:administrator@prod > assign-roles@prod", "person:ana-two@example.com"] {
+        assert!(shown.contains(step), "{shown}");
+    }
+    give("ana-two", &json!({"roles": ["security-lead"]})).ok();
+    refused_as_toxic(&give("ana-two", &json!({"roles": ["security-lead"], "same_human_as": "ana@example.com"})));
+    give("ana-three", &json!({"roles": [], "same_human_as": "ana-two@example.com"})).ok();
+    refused_as_toxic(&give("ana-three", &json!({"roles": [], "same_human_as": "ana@example.com"})));
+    // For hours.
+    give("ben", &json!({"roles": ["security-lead"]})).ok();
+    let request = ana.request(&server, "security-lead", 1).ok();
+    let path = |what: &str| format!("/v1/access/requests/{}/{what}", request["request"].as_str().expect("an id"));
+    ben.post(&server, &path("decide"), &json!({"verdict": "approve", "digest": request["digest"]})).ok();
+    refused_as_toxic(&ana.post(&server, &path("activate"), &json!({})));
+    // What is apart is given.
+    give("ana", &json!({"roles": ["security-lead"]})).ok();
+    ana.post(&server, &path("activate"), &json!({})).ok();
+    refused_as_toxic(&give("ana", &json!({"roles": ["administrator"]})));
+
+    let log = server.get("/v1/audit/entries?limit=1000", &admin).text();
+    assert!(log.matches("duties.refused").count() >= 9 && log.contains("CH-35"), "{log}");
+}
+
+#[test]
+fn attack_ch35_outside_development_no_program_both_deploys_and_reads() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Staging);
+    server.tenant("acme");
+    let body = |role: &str| json!({"tenant": "acme", "name": role, "role": role});
+    let make = |role: &str| server.post("/v1/service-accounts", &server.admin_token(), &body(role));
+    let shown = refused_as_toxic(&make("developer"));
+    assert!(shown.contains("service-account:developer@acme > deploy@prod/acme"), "{shown}");
+    for role in ["deployer", "ingester", "reader", "provisioner"] {
+        assert_eq!(make(role).status, 201, "{role}");
+    }
+    let listed = server.get("/v1/service-accounts?tenant=acme", &server.admin_token()).ok();
+    assert_eq!(listed["service_accounts"].as_array().expect("a list").len(), 4, "what was refused is not there");
+}
+
+#[test]
+fn attack_ch35_a_stolen_deployers_token_reads_nothing_and_wakes_somebody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("pages");
+    let tail =
+        format!("[[on_call]]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n", out.to_str().expect("a plain path"));
+    let server = Server::configured(EnvironmentClass::Development, &tail);
+    server.shop("acme");
+    let stolen = server.account("acme", "release", "deployer").token;
+    let question = json!({"features": ["User.city"], "rows": [{"User.id": 7}]});
+    assert_eq!(server.post("/v1/query", &stolen, &question).problem(403), "access/denied");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !std::fs::read_to_string(&out).is_ok_and(|pages| pages.contains("duties-") && pages.contains("urgent")) {
+        assert!(Instant::now() < deadline, "nobody was paged");
+        std::thread::yield_now();
+    }
+    server.running().keep_log().expect("kept"); // Refused reads are counted, and written each second.
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert!(log.contains("deployers-only-deploy") && log.contains("CH-35"), "{log}");
+}

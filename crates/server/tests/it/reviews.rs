@@ -1,0 +1,258 @@
+//! Reviews of access: they open by themselves, nobody decides on their own, and what is revoked is gone.
+
+use std::sync::Arc;
+
+use creta_model::{EnvironmentClass, Span};
+use creta_platform::ManualClock;
+use creta_programme::campaign::ReviewResult;
+use creta_proof::{Hash, InclusionProof, VerifierKey};
+use serde_json::{Value, json};
+
+use crate::people::{Someone, assign, authenticator, server_by, sign_in, sign_in_with};
+use crate::provider::Provider;
+use crate::support::{Reply, Server};
+
+const QUARTER: Span = Span::days(93);
+const WHY: &str = "Still builds the features of this team every week";
+
+struct World {
+    server: Server,
+    clock: Arc<ManualClock>,
+    provider: Provider,
+}
+
+impl World {
+    fn new(class: EnvironmentClass) -> Self {
+        let provider = Provider::start();
+        let (server, clock) = server_by(&provider, class, "");
+        server.tenant("acme");
+        Self { server, clock, provider }
+    }
+
+    fn sign_in(&self, who: &str) -> Someone {
+        sign_in(&self.server, &self.provider, who)
+    }
+
+    /// Does what the server does each minute.
+    fn tick(&self) {
+        self.server.running().keep_log().expect("kept");
+    }
+
+    /// The next quarter begins.
+    fn quarter(&self) {
+        self.clock.advance(QUARTER);
+        self.tick();
+    }
+
+    fn log(&self) -> String {
+        self.server.get("/v1/audit/entries?limit=1000", &self.server.admin_token()).text()
+    }
+}
+
+fn the_review(world: &World, who: &Someone) -> String {
+    let listed = who.get(&world.server, "/v1/reviews").ok();
+    let all = listed["reviews"].as_array().expect("a list");
+    all.last().expect("a review")["review"].as_str().expect("an id").to_owned()
+}
+
+fn lines(world: &World, who: &Someone, review: &str) -> Vec<Value> {
+    let shown = who.get(&world.server, &format!("/v1/reviews/{review}")).ok();
+    shown["lines"].as_array().expect("a list").clone()
+}
+
+fn decide(world: &World, who: &Someone, review: &str, line: &Value, verdict: &str) -> Reply {
+    world.clock.advance(Span::seconds(3)); // They look at it.
+    let body = json!({"subject": line["identity"]["subject"], "digest": line["digest"], "verdict": verdict,
+        "reason": WHY});
+    who.post(&world.server, &format!("/v1/reviews/{review}/decide"), &body)
+}
+
+fn line_of(world: &World, who: &Someone, review: &str, subject: &str) -> Value {
+    let all = lines(world, who, review);
+    let found = all.into_iter().find(|line| line["identity"]["subject"] == subject);
+    found.unwrap_or_else(|| panic!("{subject} is not under review"))
+}
+
+fn close(world: &World, who: &Someone, review: &str) -> Value {
+    who.post(&world.server, &format!("/v1/reviews/{review}/close"), &json!({})).ok()
+}
+
+#[test]
+fn a_review_of_fifty_closes_with_fifty_decisions_and_a_refused_trial_of_each_revocation() {
+    let world = World::new(EnvironmentClass::Development);
+    for who in ["ben", "eve", "ana"] {
+        world.sign_in(who);
+    }
+    assign(&world.server, "ben", &json!({"roles": ["security-lead"]}));
+    assign(&world.server, "eve", &json!({"roles": ["security-lead"]}));
+    assign(&world.server, "ana", &json!({"roles": ["developer"], "tenant": "acme"}));
+    let accounts: Vec<_> =
+        (0..47).map(|number| world.server.account("acme", &format!("job-{number:02}"), "reader")).collect();
+    world.tick();
+    let ben = world.sign_in("ben");
+    assert_eq!(ben.get(&world.server, "/v1/reviews").ok()["reviews"], json!([]), "none before a quarter begins");
+    world.quarter();
+    let [ben, eve, ana] = ["ben", "eve", "ana"].map(|who| world.sign_in(who));
+    let token = world.server.token(&accounts[0].client_id, &accounts[0].secret);
+    ana.get(&world.server, "/v1/catalogue").ok();
+    world.server.get("/v1/catalogue", &token).ok();
+    let review = the_review(&world, &ben);
+    let all = lines(&world, &ben, &review);
+    assert_eq!(all.len(), 50);
+    world.tick();
+    assert_eq!(ben.get(&world.server, "/v1/reviews").ok()["reviews"].as_array().expect("a list").len(), 1);
+
+    let undone = close(&world, &ben, &review);
+    assert_eq!((&undone["closed"], undone["undone"].as_array().map(Vec::len)), (&json!(false), Some(50)));
+    let revoked = ["person:ana@example.com", "service-account:job-00@acme", "service-account:job-01@acme"];
+    for (number, line) in all.iter().enumerate() {
+        let subject = line["identity"]["subject"].as_str().expect("a name");
+        let verdict = if revoked.contains(&subject) { "revoke" } else { "keep" };
+        let by = if subject == "person:ben@example.com" { &eve } else { &ben };
+        let decided = decide(&world, by, &review, line, verdict).ok();
+        assert_eq!(decided["decision"]["verdict"], verdict, "{number} {decided}");
+        if verdict == "revoke" {
+            assert_eq!(decided["probe"]["tried"], "refused", "{decided}");
+        }
+        if number == 40 {
+            assert_eq!(close(&world, &ben, &review)["closed"], false, "nine are missing");
+        }
+    }
+    // What was revoked is gone: by the same roads on which it worked.
+    assert_eq!(world.server.get("/v1/catalogue", &token).problem(401), "auth/bad-token");
+    let again = world.server.ask_token(&accounts[1].client_id, &accounts[1].secret);
+    assert_eq!(again.problem(401), "auth/bad-credentials");
+    assert_eq!(ana.get(&world.server, "/v1/catalogue").problem(403), "access/denied");
+    world.server.token(&accounts[2].client_id, &accounts[2].secret);
+
+    let closed = close(&world, &ben, &review);
+    assert_eq!(closed["closed"], true, "{closed}");
+    // The result is proven by the log, without this server.
+    let filed = ben.get(&world.server, &format!("/v1/reviews/{review}/result")).ok();
+    let text = filed["result"].as_str().expect("canonical JSON");
+    let result = ReviewResult::parse(text.as_bytes()).expect("a result");
+    assert_eq!((result.kept, result.revoked, result.unanswered, result.lines.len()), (47, 3, 0, 50));
+    let proof = InclusionProof::parse(filed["proof"].as_str().expect("a proof")).expect("a proof");
+    proof.verify(&VerifierKey::parse(&world.server.report.audit_verifier_key).expect("a key")).expect("proven");
+    let entry: Value = serde_json::from_slice(&proof.entry).expect("JSON");
+    assert_eq!(entry["action"], "review.closed");
+    assert_eq!(entry["details"]["result"], format!("sha256:{}", Hash::of(&[text.as_bytes()])));
+    let other = text.replace("\"kept\":47", "\"kept\":48");
+    assert_ne!(entry["details"]["result"], format!("sha256:{}", Hash::of(&[other.as_bytes()])));
+    assert_eq!(decide(&world, &ben, &review, &all[3], "revoke").problem(422), "review/closed");
+}
+
+#[test]
+fn attack_ci24_nobody_reviews_their_own_in_a_hurry_or_what_has_changed() {
+    let world = World::new(EnvironmentClass::Development);
+    for who in ["ben", "ben-two", "eve", "ana", "zoe"] {
+        world.sign_in(who);
+    }
+    assign(&world.server, "ben", &json!({"roles": ["security-lead"]}));
+    assign(&world.server, "eve", &json!({"roles": ["security-lead"]}));
+    assign(
+        &world.server,
+        "ben-two",
+        &json!({"roles": ["viewer"], "tenant": "acme", "same_human_as": "ben@example.com"}),
+    );
+    assign(&world.server, "ana", &json!({"roles": ["operator"]}));
+    assign(&world.server, "zoe", &json!({"roles": ["administrator"]}));
+    let zoe = world.sign_in("zoe");
+    // Somebody who reviews gave something to somebody, in another role, before.
+    assert_eq!(
+        zoe.post(&world.server, "/v1/persons/ana@example.com/assign", &json!({"roles": ["operator"]})).status,
+        200
+    );
+    let jobs: Vec<String> =
+        (0..9).map(|n| world.server.account("acme", &format!("job-{n}"), "reader").client_id).collect();
+    world.quarter();
+    let (ben, eve, zoe) = (world.sign_in("ben"), world.sign_in("eve"), world.sign_in("zoe"));
+    let review = the_review(&world, &ben);
+    let of = |who: &Someone, subject: &str| line_of(&world, who, &review, subject);
+
+    // Their own, by whichever account; what they gave; without the right at all.
+    for subject in ["person:ben@example.com", "person:ben-two@example.com"] {
+        let line = of(&ben, subject);
+        assert_eq!(line["conflict"], "it is their own access, or that of something they use or own");
+        assert_eq!(decide(&world, &ben, &review, &line, "keep").problem(422), "review/conflict");
+    }
+    let ana = of(&eve, "person:ana@example.com");
+    assert_eq!(ana["identity"]["granted_by"], json!(["zoe@example.com"]));
+    assert_eq!(decide(&world, &zoe, &review, &ana, "keep").problem(403), "access/denied");
+
+    // What changed after it was shown, or came after the snapshot.
+    assign(&world.server, "ana", &json!({"roles": ["operator", "auditor"]}));
+    let late = world.server.account("acme", "late", "reader").client_id;
+    assert_eq!(close(&world, &eve, &review)["closed"], false);
+    assert_eq!(decide(&world, &eve, &review, &ana, "keep").problem(422), "review/changed");
+    assert_eq!(of(&eve, "person:ana@example.com")["flags"], json!(["changed"]));
+    assert_eq!(of(&eve, &format!("service-account:{late}"))["flags"], json!(["added"]));
+
+    // Taken out of sight during the review, it stays in it.
+    world.server.post("/v1/persons/zoe@example.com/leave", &world.server.admin_token(), &json!({})).ok();
+    close(&world, &eve, &review);
+    assert_eq!(of(&eve, "person:zoe@example.com")["flags"], json!(["vanished"]));
+
+    // All at once.
+    let mut answers = Vec::new();
+    for job in &jobs {
+        let line = of(&ben, &format!("service-account:{job}"));
+        let body =
+            json!({"subject": line["identity"]["subject"], "digest": line["digest"], "verdict": "keep", "reason": WHY});
+        answers.push(ben.post(&world.server, &format!("/v1/reviews/{review}/decide"), &body));
+    }
+    assert_eq!(answers.last().expect("nine").problem(422), "review/too-fast");
+    assert!(answers.iter().filter(|answer| answer.status == 200).count() <= 4);
+    let shown = of(&ben, &format!("service-account:{}", jobs[1]));
+    assert_eq!(shown["flags"], json!(["hasty"]));
+    // And nobody takes a revocation back, or gives an empty reason.
+    let line = of(&ben, &format!("service-account:{}", jobs[8]));
+    world.clock.advance(Span::seconds(60));
+    let body =
+        json!({"subject": line["identity"]["subject"], "digest": line["digest"], "verdict": "keep", "reason": "ok"});
+    assert_eq!(ben.post(&world.server, &format!("/v1/reviews/{review}/decide"), &body).problem(422), "review/reason");
+    decide(&world, &ben, &review, &line, "revoke").ok();
+    assert_eq!(decide(&world, &eve, &review, &line, "keep").problem(422), "review/decided");
+    let log = world.log();
+    assert!(log.contains("review.refused") && log.contains("CI-24"), "{log}");
+}
+
+#[test]
+fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development() {
+    for class in [EnvironmentClass::Staging, EnvironmentClass::Development] {
+        let mut world = World::new(class);
+        let mut authenticator = authenticator(&world.server, 7);
+        match class {
+            EnvironmentClass::Development => world.sign_in("ana"),
+            _ => sign_in_with(&world.server, &world.provider, "ana", Some(&mut authenticator)),
+        };
+        assign(&world.server, "ana", &json!({"roles": ["operator"]}));
+        let account = world.server.account("acme", "scoring", "reader");
+        world.quarter();
+        world.clock.advance(Span::days(13));
+        world.tick();
+        world.server.token(&account.client_id, &account.secret);
+        world.clock.advance(Span::days(1));
+        world.tick();
+        let log = world.log();
+        let answer = world.server.ask_token(&account.client_id, &account.secret);
+        let persons = world.server.get("/v1/persons", &world.server.admin_token()).ok();
+        let roles = persons["persons"][0]["roles"].clone();
+        if class == EnvironmentClass::Development {
+            assert_eq!(
+                (answer.status, roles),
+                (200, json!(["operator"])),
+                "nothing is lost where people try things out"
+            );
+            assert!(log.contains("review.opened") && !log.contains("review.unanswered"), "{log}");
+        } else {
+            assert_eq!((answer.problem(401).as_str(), roles), ("auth/bad-credentials", json!([])));
+            for event in ["review.opened", "review.unanswered", "review.probed", "review.closed"] {
+                assert!(log.contains(event), "{event}: {log}");
+            }
+        }
+        // All of it can be read again.
+        world.server.stop();
+        world.server.start();
+    }
+}

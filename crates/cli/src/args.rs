@@ -19,7 +19,7 @@ pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::review::{ReviewCommand, ReviewVerdict};
 pub(crate) use self::trust::{
     ArtefactAdd, ArtefactCommand, ExceptionCommand, ExceptionDecide, OrganisationMode, Pack, ReportVerdict,
-    TrustCommand, TrustReportsCommand,
+    SecurityTxtCommand, TrustCommand, TrustReportsCommand,
 };
 pub(crate) use self::witness::{Monitor, ServerWitnessCommand, WitnessCommand};
 

@@ -104,6 +104,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("review.refused", class::DETECTION_FINDING, 1),
     ("review.read", class::API_ACTIVITY, 2),
     ("scim.write", class::API_ACTIVITY, 3),
+    ("security-txt.published", class::API_ACTIVITY, 3),
     ("server.start", class::APPLICATION_LIFECYCLE, 3),
     ("server.stop", class::APPLICATION_LIFECYCLE, 4),
     ("service-account.create", class::ACCOUNT_CHANGE, 1),

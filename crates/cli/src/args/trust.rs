@@ -51,6 +51,9 @@ pub(crate) enum TrustCommand {
     /// Answer reports of security issues.
     #[command(subcommand)]
     Reports(TrustReportsCommand),
+    /// The security contact (RFC 9116), and its signature.
+    #[command(subcommand)]
+    SecurityTxt(SecurityTxtCommand),
     /// What somebody outside issued: reports, certificates, letters.
     #[command(subcommand)]
     Artefact(ArtefactCommand),
@@ -218,4 +221,18 @@ pub(crate) enum ReportVerdict {
     Duplicate,
     /// It is no issue.
     Rejected,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecurityTxtCommand {
+    /// Print the contact as it is to be signed.
+    Show(Connection),
+    /// Sign it with this machine's `gpg`, check the signature, and publish both contact and key.
+    Sign {
+        /// The key: a fingerprint, or the address it is for.
+        #[arg(long, value_name = "KEY")]
+        key: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
 }

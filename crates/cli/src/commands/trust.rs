@@ -1,5 +1,6 @@
 //! `creta trust`: what is promised, whether it holds, and what shows it. Needs a server, and no project.
 
+mod contact;
 mod outside;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ pub(crate) fn run(command: TrustCommand, terminal: &mut Terminal<'_>) -> Result<
             Ok(())
         }
         TrustCommand::Reports(command) => reports(command, terminal),
+        TrustCommand::SecurityTxt(command) => contact::run(command, terminal),
         TrustCommand::Artefact(command) => outside::artefact(command, terminal),
         TrustCommand::Exception(command) => outside::exception(command, terminal),
         TrustCommand::Pack(asked) => pack(asked, terminal),

@@ -108,7 +108,12 @@ impl Place {
 
     /// Makes a data folder and serves it on a free port; `admin` and `default` are profiles then.
     fn serve(&mut self) -> Value {
-        let made = self.ok(&["server", "init", "--data", "data", "--environment", "dev"]);
+        self.serve_with(&[])
+    }
+
+    /// The same with more said to `server init`.
+    fn serve_with(&mut self, more: &[&str]) -> Value {
+        let made = self.ok(&[&["server", "init", "--data", "data", "--environment", "dev"], more].concat());
         let mut server = self
             .command(&["server", "start", "--data", "data", "--listen", "127.0.0.1:0", "--json"])
             .stdout(Stdio::piped())

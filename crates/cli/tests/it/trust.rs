@@ -87,3 +87,57 @@ fn outside_artefacts_exceptions_and_accesses_from_the_command_line() {
     let shown = place.text(&["audit", "access"]);
     assert!(shown.contains("deploy") && shown.contains("STAFF") && shown.contains("of your own"), "{shown}");
 }
+
+#[test]
+fn the_security_contact_is_signed_with_gpg_and_published_with_its_key() {
+    let mut place = Place::new();
+    place.serve_with(&["--security-contact", "mailto:security@example.org"]);
+    let home = place.path("gnupg");
+    std::fs::create_dir(&home).expect("made");
+    std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("set");
+    let gpg = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("gpg");
+        command.env("GNUPGHOME", &home).args(["--batch", "--yes"]).args(arguments).output().expect("gpg is installed")
+    };
+    let made = gpg(&["--passphrase", "", "--quick-gen-key", "security@example.org", "ed25519", "sign", "never"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let arguments = ["trust", "security-txt", "sign", "--key", "security@example.org", "--profile", "admin"];
+    let done = place.command(&arguments).env("GNUPGHOME", &home).output().expect("it starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let ran = place.ok(&["trust", "run", "security-txt", "--profile", "admin"]);
+    assert_eq!(ran["ran"][0]["outcome"], "pass", "{ran}");
+
+    // What is served is what was signed, and anybody can check it with the key beside it.
+    let url = place.ok(&["whoami", "--profile", "admin"])["url"].as_str().expect("an address").to_owned();
+    let fetch = |path: &str| {
+        let pem = std::fs::read(place.path("data/tls/ca.pem")).expect("written");
+        let root = ureq::tls::Certificate::from_pem(&pem).expect("a certificate");
+        let tls = ureq::tls::TlsConfig::builder()
+            .root_certs(ureq::tls::RootCerts::new_with_certs(&[root]))
+            .unversioned_rustls_crypto_provider(std::sync::Arc::new(creta_server::tls_provider()))
+            .build();
+        let agent = ureq::Agent::config_builder().tls_config(tls).build().new_agent();
+        agent.get(format!("{url}{path}")).call().expect("served").body_mut().read_to_vec().expect("read")
+    };
+    std::fs::write(place.path("served.txt"), fetch("/.well-known/security.txt")).expect("written");
+    std::fs::write(place.path("key.asc"), fetch("/.well-known/security-key.asc")).expect("written");
+    let other = place.path("other");
+    std::fs::create_dir(&other).expect("made");
+    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("set");
+    let stranger = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("gpg");
+        command.env("GNUPGHOME", &other).current_dir(place.path("")).args(["--batch"]).args(arguments);
+        command.output().expect("gpg is installed").status.success()
+    };
+    assert!(stranger(&["--import", "key.asc"]) && stranger(&["--verify", "served.txt"]));
+    let served = std::fs::read_to_string(place.path("served.txt")).expect("written");
+    std::fs::write(place.path("edited.txt"), served.replace("security@", "attacker@")).expect("written");
+    assert!(!stranger(&["--verify", "edited.txt"]), "an edited contact is nobody's");
+    let arguments = ["trust", "security-txt", "sign", "--key", "nobody@example.org", "--profile", "admin", "--json"];
+    let refused = place.command(&arguments).env("GNUPGHOME", &home).output().expect("it starts");
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stdout).contains("gpg/failed"));
+    for home in [&home, &other] {
+        let _ = std::process::Command::new("gpgconf").env("GNUPGHOME", home).args(["--kill", "all"]).status();
+    }
+}

@@ -17,6 +17,7 @@ use crate::intake::{Received, public, receipt, refused};
 use crate::problem::{Refusal, from_audit, internal};
 use crate::routes::{json as answer, typed};
 use crate::trust::artefacts::NewArtefact;
+use crate::trust::contact;
 use crate::trust::exceptions::{Decision, NewException};
 use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, DECIDED_WITHIN, Report, Step, Verdict};
 use crate::trust::outputs::PackRequest;
@@ -89,6 +90,46 @@ pub(super) async fn security_txt(app: Arc<App>, _input: Input) -> Result<Respons
             .with_help("reports can be sent with the form at `/trust/report/`")
     })?;
     Ok(typed("text/plain; charset=utf-8", text))
+}
+
+/// The key by which the contact's signature is recognised.
+pub(super) async fn security_key(app: Arc<App>, _input: Input) -> Result<Response, Refusal> {
+    let signed = blocking(app, |app| contact::signed(&app.control)).await?;
+    let signed = signed.ok_or_else(|| Problem::new("not-found/security-key", "the security contact is not signed"))?;
+    Ok(typed("application/pgp-keys", signed.key))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContactQuery {
+    origin: String,
+}
+
+/// What is to be signed for a server at an address.
+pub(super) async fn contact_to_sign(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let ContactQuery { origin } = input.query()?;
+    let text = guarded
+        .act(Details::none(), move |admitted| Ok(admitted.app.trust.contact_to_sign(admitted.control, &origin)?))
+        .await?;
+    answer(&json!({ "text": text }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignedContact {
+    text: String,
+    key: String,
+}
+
+/// Publishes the contact as somebody signed it.
+pub(super) async fn publish_contact(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let SignedContact { text, key } = input.json()?;
+    let signed = guarded
+        .act(Details::none(), move |admitted| {
+            Ok(admitted.app.trust.publish_contact(admitted.control, text, key, &admitted.permit)?)
+        })
+        .await?;
+    answer(&json!({ "text": signed.text, "expires": signed.expires }))
 }
 
 /// Takes a report of a security issue, as a form or as JSON.

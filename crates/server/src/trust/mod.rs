@@ -7,6 +7,7 @@
 pub(crate) mod artefacts;
 pub(crate) mod checks;
 mod client;
+pub(crate) mod contact;
 pub(crate) mod exceptions;
 pub(crate) mod intake;
 mod observed;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use creta_compliance::SecurityTxt;
 use creta_compliance::page::{Intake, PageFile, Site, SiteOptions};
 use creta_model::{Instant, Problem, Span};
 use creta_proof::Hash;
@@ -11,12 +10,10 @@ use creta_proof::Hash;
 use super::Trust;
 use crate::control_plane::ControlPlane;
 use crate::intake::Promised;
-use crate::problem::{from_audit, internal};
+use crate::problem::from_audit;
 
 /// A page is at most so old.
 const RENDERED_FOR: Span = Span::seconds(5);
-/// `security.txt` is good for this long from the moment it is asked for (RFC 9116 asks for less than a year).
-const CONTACT_GOOD_FOR: Span = Span::days(180);
 
 type Files = Arc<BTreeMap<String, PageFile>>;
 
@@ -61,29 +58,5 @@ impl Trust {
     /// What is promised to whoever reports an issue.
     pub(crate) fn intake_terms(&self) -> Intake {
         Promised::terms()
-    }
-
-    /// The contact for security issues; `None` when nobody named one.
-    pub(crate) fn security_txt(&self, control: &ControlPlane) -> Result<Option<String>, Problem> {
-        let contact: Vec<String> =
-            self.contacts().iter().cloned().chain(self.intakes.forms().map(str::to_owned)).collect();
-        if contact.is_empty() {
-            return Ok(None);
-        }
-        // In whole seconds, as the file has it.
-        let micros = control.platform().clock.now().micros();
-        let now = Instant::from_micros(micros - micros.rem_euclid(1_000_000)).map_err(|_| internal())?;
-        let file = SecurityTxt {
-            contact,
-            expires: now.plus(CONTACT_GOOD_FOR),
-            canonical: Vec::new(),
-            policy: Vec::new(),
-            encryption: Vec::new(),
-            preferred_languages: vec!["en".to_owned()],
-        };
-        file.to_text(now).map(Some).map_err(|error| {
-            tracing::error!(%error, "`security_contacts` in config.toml are not valid");
-            internal()
-        })
     }
 }

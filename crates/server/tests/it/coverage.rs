@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{ARROW, JSON, Server};
 
 /// What anybody may ask for.
-const PUBLIC: [&str; 18] = [
+const PUBLIC: [&str; 19] = [
     "/health",
     "/ready",
     "/openapi.json",
@@ -17,6 +17,7 @@ const PUBLIC: [&str; 18] = [
     "/trust/{path}",
     "/trust/report",
     "/.well-known/security.txt",
+    "/.well-known/security-key.asc",
     "/sign-in",
     "/sign-in/callback",
     "/sign-in/device",

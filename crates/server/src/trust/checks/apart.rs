@@ -165,6 +165,7 @@ const CONTROL_KINDS: &[&str] = &[
     "evidence",
     "exception",
     "person",
+    "security-contact",
     "security-report",
     "session",
     "setting",

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Check, Seen, World};
 use crate::context::resource;
+use crate::trust::contact::{self, RENEWED_BEFORE};
 use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, Step, Verdict};
 use crate::trust::probes::system;
 
@@ -35,7 +36,13 @@ impl Check for SecurityTxt {
             seen.0.findings.clear();
             seen.finding(SUBJECT, "security-txt/absent", "no contact for security issues is published; set one");
         }
-        Ok(seen.raw(json!({ "status": reply.status, "text": reply.body })))
+        let signed = contact::signed(&world.app.control).map_err(|problem| problem.to_string())?;
+        if signed.as_ref().is_some_and(|signed| now >= signed.expires.minus(RENEWED_BEFORE)) {
+            seen.finding(SUBJECT, "security-txt/renew", "the signed contact runs out within a month; sign it anew");
+        } else if signed.as_ref().is_some_and(|signed| signed.text != reply.body) {
+            seen.finding(SUBJECT, "security-txt/outdated", "the signed contact is not what the configuration says");
+        }
+        Ok(seen.raw(json!({ "status": reply.status, "text": reply.body, "signed": signed.is_some() })))
     }
 }
 

@@ -13,6 +13,7 @@ mod peers;
 mod permits;
 mod public;
 mod sealed;
+mod standing;
 mod text;
 mod tls;
 mod witness;
@@ -56,6 +57,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &peers::TlsPeers,
     &peers::ForeignPeers,
     &permits::RoutePermits,
+    &standing::StandingAccess,
     &isolation::Isolation,
     &keys::KeyHierarchy,
     &apart::EnvironmentIdentity,

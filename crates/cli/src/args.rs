@@ -10,11 +10,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use creta_iam::Role;
 use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, Name, Span};
 use creta_proof::Time;
 use creta_server::ComponentRole;
 
-pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, SessionCommand};
+pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, PolicyCommand, SessionCommand};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::review::{ReviewCommand, ReviewVerdict};
 pub(crate) use self::trust::{
@@ -193,6 +194,24 @@ pub(crate) enum ServerCommand {
     /// Witnesses of the audit log, which other people run.
     #[command(subcommand)]
     Witness(ServerWitnessCommand),
+    /// Give a member of staff their first roles, with the root key. The server must not run.
+    Appoint {
+        /// Data folder of the server.
+        #[arg(long, env = "CRETA_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+        /// The identity provider, exactly as it names itself.
+        #[arg(long, value_name = "URL")]
+        issuer: String,
+        /// Who they are to the provider: the claim `sub`.
+        #[arg(long, value_name = "SUBJECT")]
+        subject: String,
+        /// An address to be recognised by.
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+        /// A role of people; again for several.
+        #[arg(long = "role", value_name = "ROLE", required = true, value_parser = Role::parse_of_person)]
+        roles: Vec<Role>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

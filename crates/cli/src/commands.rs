@@ -9,6 +9,7 @@ mod init;
 mod intake;
 mod keys;
 mod login;
+mod policies;
 mod project;
 mod query;
 mod review;

@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use creta_audit::{Details, Event, Log, Permit};
 use creta_engine::ScopeEngine;
 use creta_iam::{
-    Action, ClientSecret, Decision, DecisionCache, Explanation, Need, Place, Policies, Principal, PrincipalId, Remedy,
-    Resource, Role, control_plane, is_reserved, remedy,
+    Action, ClientSecret, Decision, Explanation, Need, Place, Principal, PrincipalId, Remedy, Resource, Role,
+    control_plane, is_reserved, remedy,
 };
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Environment, EnvironmentClass, Instant, Problem, Scope, Span, TenantId};
@@ -24,6 +24,7 @@ use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::config::Config;
 use crate::context::Caller;
 use crate::epochs::{Epochs, OLDER_COPY, Store};
+use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
 use crate::tls::{Authority, Reason, Turned, TurnedAway, certificate_thumbprint};
@@ -45,7 +46,6 @@ pub(crate) mod setting {
 }
 
 const TENANT_KIND: &str = "tenant";
-const DECISIONS_MAX: usize = 10_000;
 
 /// A tenant of the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +70,7 @@ pub(crate) struct ControlPlane {
     witnesses: Witnesses,
     metadata: Arc<dyn MetadataStore>,
     documents: Arc<SqliteStore>,
-    policies: Policies,
-    decisions: DecisionCache,
+    policies: PolicyBook,
     tokens: Tokens,
     scopes: Scopes,
     state: RwLock<State>,
@@ -122,8 +121,7 @@ impl ControlPlane {
             }
         })?;
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
-        let policies = Policies::load().map_err(|error| crate::problem::logged("the policies do not load", &error))?;
-        let policies = policies.in_class(config.class);
+        let policies = PolicyBook::open(Arc::clone(&metadata), &log, config.class)?;
         let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;
         let (clock, random) = (Arc::clone(&platform.clock), Arc::clone(&platform.random));
         let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
@@ -131,7 +129,6 @@ impl ControlPlane {
         Ok(Self {
             scopes: Scopes::new(folder, platform.clone(), config.workers.clone()),
             tokens: tokens.ok_or_else(internal)?,
-            decisions: DecisionCache::new(DECISIONS_MAX),
             environment,
             environment_id: config.environment_id.clone(),
             class: config.class,
@@ -259,7 +256,13 @@ impl ControlPlane {
 
     /// The decision of the policies, remembered until something is revoked.
     pub(crate) fn decide(&self, principal: &Principal, action: Action, resource: &Resource) -> Decision {
-        self.decisions.decide(&self.policies, principal, action, resource)
+        let ruling = self.policies.ruling();
+        ruling.decisions.decide(&ruling.policies, principal, action, resource)
+    }
+
+    /// The policies of one's own: what holds, what is proposed.
+    pub(crate) fn policies(&self) -> &PolicyBook {
+        &self.policies
     }
 
     /// Records a decision and gives leave to act. The grants that a permission rests on stand in the entry: each use of
@@ -272,7 +275,7 @@ impl ControlPlane {
         let refused = (!decision.is_allowed()).then(|| decision.clone());
         self.log.admit(decision, details).map_err(|error| {
             let problem = from_audit(&error);
-            match refused.and_then(|decision| remedy(&self.policies, &decision)) {
+            match refused.and_then(|decision| remedy(&self.policies.ruling().policies, &decision)) {
                 Some(remedy) => problem.with_help(help_of(&remedy)),
                 None => problem,
             }
@@ -281,7 +284,7 @@ impl ControlPlane {
 
     /// Why a decision comes out as it does. `path` says through which features one carries a tag.
     pub(crate) fn explain(&self, decision: &Decision, path: impl Fn(&str, &str) -> Option<Vec<String>>) -> Explanation {
-        creta_iam::explain(&self.policies, decision, path)
+        creta_iam::explain(&self.policies.ruling().policies, decision, path)
     }
 
     // Tenants.
@@ -453,7 +456,7 @@ impl ControlPlane {
         let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
-        self.policies.start_epoch();
+        self.policies.ruling().policies.start_epoch();
         let epoch = state.epoch + 1;
         let text = epoch.to_string();
         let written = self.metadata.write(setting::KIND, setting::EPOCH, state.epoch_version, text.as_bytes());

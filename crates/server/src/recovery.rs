@@ -2,24 +2,31 @@
 //!
 //! Each of the last two stands in the audit log before anything goes on, with the digest of the reason that was given.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use creta_audit::Log;
-use creta_iam::{Place, control_plane};
+use creta_audit::{Details, Event, Log};
+use creta_iam::{Place, PrincipalId, Role, control_plane};
+use creta_identity::oidc::Identity;
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Problem, Scope, TenantId};
 use creta_platform::Platform;
+use creta_programme::duties::{Duty, Holder, Roster};
+use creta_programme::{PersonId, SubjectId};
 use creta_proof::Hash;
-use creta_store::{FactStore, SqliteStore};
+use creta_store::{FactStore, MetadataStore, SqliteStore};
 
 use crate::ServerError;
 use crate::config::{Config, WitnessConfig};
 use crate::data_folder::{file_failed, lock};
 use crate::epochs::{Epochs, Store};
+use crate::people::{PersonRecord, id_for};
 use crate::problem::{from_audit, from_keys, from_store};
+use crate::register::Register;
 use crate::witness::{ForkNotice, Witnesses};
 
 /// Longest reason, in bytes.
@@ -108,6 +115,93 @@ pub fn accept_older(folder: &Path, tenant: Option<&TenantId>, reason: &str) -> R
     let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
     offline.log.close().map_err(|error| from_audit(&error))?;
     Ok(accepted)
+}
+
+/// Somebody whom whoever holds the root key gives their first roles, so that an environment can be begun in which nobody
+/// has any yet.
+#[derive(Debug, Clone)]
+pub struct Appointment {
+    /// Who vouches for them: the identity provider, exactly as it names itself.
+    pub issuer: String,
+    /// Who they are to it: the claim `sub`.
+    pub subject: String,
+    /// An address to be recognised by; becomes their name here if it is free.
+    pub email: Option<String>,
+    /// Roles of people.
+    pub roles: BTreeSet<Role>,
+}
+
+/// Gives a member of staff their first roles; the log first. Gives the id that they are known by. No server may run on the
+/// folder. Refused are somebody who has roles or has left, and roles that must not lie in one hand.
+pub fn appoint(folder: &Path, appointment: &Appointment) -> Result<String, ServerError> {
+    let offline = Offline::open(folder)?;
+    require_apart(&offline.config, &appointment.roles)?;
+    let metadata = SqliteStore::open(folder.join("metadata.sqlite"), offline.key.clone());
+    let metadata: Arc<dyn MetadataStore> = Arc::new(metadata.map_err(|e| from_store(&e))?);
+    // Nobody goes on from an older copy by this road.
+    let epochs = Epochs::read(&offline.log)?;
+    let at_hand = SqliteStore::open(folder.join("metadata.sqlite"), offline.key.clone()).map_err(|e| from_store(&e))?;
+    epochs.check(None, Store::Metadata, |kept| at_hand.check_epoch(&kept.metadata()))?;
+    let persons = Register::<PersonRecord>::load(metadata)?;
+    let identity = Identity { issuer: appointment.issuer.clone(), subject: appointment.subject.clone() };
+    let now = offline.platform.clock.now();
+    let known = persons.find_by(|person| person.identity.as_ref() == Some(&identity));
+    let mut person = match &known {
+        Some(person) if person.is_active() && person.roles.is_empty() => person.clone(),
+        Some(person) => {
+            let message = format!("`{}` has roles already, or has left", person.id);
+            return Err(Problem::new("conflict/appointed", message)
+                .with_help("an administrator changes roles: `creta person assign`")
+                .into());
+        }
+        None => {
+            let is_free = |id: &str| persons.with(id, |_| ()).is_none();
+            let id = id_for(&identity, appointment.email.as_deref(), is_free);
+            let mut person = PersonRecord::new(id, None, now);
+            (person.identity, person.email) = (Some(identity), appointment.email.clone());
+            person
+        }
+    };
+    person.since = person.since_with(&appointment.roles, None, now);
+    (person.roles, person.tenant) = (appointment.roles.clone(), None);
+    let roles: Vec<&str> = person.roles.iter().map(|role| role.as_str()).collect();
+    let details = Details::none()
+        .name("person", person.id.as_str())
+        .and_then(|details| details.name("roles", roles.join("+")))
+        .map_err(|e| from_audit(&e))?;
+    let place = Place::Environment(offline.config.environment.clone());
+    offline.log.record(Event::new("person.appointed", place).with(details)).map_err(|e| from_audit(&e))?;
+    let id = person.id.to_string();
+    match known {
+        Some(_) => persons.change(&id, |_| Ok::<_, Problem>(person))?.map(drop),
+        None => persons.add(person)?.map(drop),
+    }
+    .ok_or_else(crate::problem::internal)?;
+    offline.log.close().map_err(|error| from_audit(&error))?;
+    Ok(id)
+}
+
+/// By the built-in policies: an environment that is begun has no others.
+fn require_apart(config: &Config, roles: &BTreeSet<Role>) -> Result<(), Problem> {
+    if roles.is_empty() || !roles.iter().all(|role| Role::OF_PEOPLE.contains(role)) {
+        return Err(Problem::new("request/roles", "name one or more roles of people")
+            .with_help("such as `--role administrator` for one person and `--role security-lead` for another"));
+    }
+    let node = |text: String| SubjectId::parse(&text).expect("names of roles are names of subjects");
+    let (somebody, place) = (node("person:appointed".into()), Place::Environment(config.environment.clone()));
+    let human = PersonId::new(PrincipalId::parse("appointed").expect("letters make an id"));
+    let mut roster = Roster::default();
+    roster.accounts.insert(somebody.clone(), Holder::Human(human));
+    for role in roles {
+        let of_role = node(format!("role:{role}"));
+        roster.members.insert((somebody.clone(), of_role.clone()));
+        for duty in Duty::of_role(*role, creta_iam::Identity::Person(*role).may().iter().copied()) {
+            roster.given.push((of_role.clone(), duty, place.clone()));
+        }
+    }
+    Roster::default().require_change(&roster).map_err(|conflict| {
+        Problem::new(conflict.code(), conflict.to_string()).with_help("appoint another person for one of the two")
+    })
 }
 
 /// An open data folder without a server.

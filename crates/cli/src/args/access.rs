@@ -27,6 +27,9 @@ pub(crate) enum AccessCommand {
     Return(AccessItem),
     /// Take somebody's grant away, at once.
     Revoke(AccessItem),
+    /// Access policies of your own, beside the built-in ones.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Show rights that nobody used for 90 days, uses that only keep a right, and duties in one hand.
     Analyze {
         /// Write a policy that takes away what no holder of a role uses into this file.
@@ -48,6 +51,34 @@ pub(crate) enum AccessCommand {
         #[command(flatten)]
         connection: Connection,
     },
+}
+
+/// Access policies of one's own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show what holds and what is proposed; with ID, one proposal beside what it would change now.
+    Show {
+        /// A proposal.
+        id: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show what a file would allow more and less, without proposing it.
+    Check {
+        /// Policies in Cedar, all that are to hold beside the built-in ones.
+        file: PathBuf,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Propose a file instead of the policies of your own. What allows nothing more takes effect at once.
+    Propose {
+        /// Policies in Cedar, all that are to hold beside the built-in ones.
+        file: PathBuf,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Put somebody else's proposal in force, after showing what it changes now.
+    Approve(AccessItem),
 }
 
 #[derive(Debug, Args)]

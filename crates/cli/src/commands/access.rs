@@ -148,6 +148,7 @@ pub(crate) fn access(command: AccessCommand, terminal: &mut Terminal<'_>) -> Res
         }
         AccessCommand::Return(item) => end_grant(&item, "return", terminal),
         AccessCommand::Revoke(item) => end_grant(&item, "revoke", terminal),
+        AccessCommand::Policy(command) => super::policies::run(command, terminal),
         AccessCommand::Analyze { policy, connection } => {
             super::analysis::run(&connect(&connection)?.0, policy.as_deref(), terminal)
         }

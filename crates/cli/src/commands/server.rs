@@ -5,7 +5,7 @@ use std::path::Path;
 
 use creta_compliance::{Mode, Organisation};
 use creta_model::Environment;
-use creta_server::{ComponentView, InitOptions, RunningServer, ServeOptions, ServerError};
+use creta_server::{Appointment, ComponentView, InitOptions, RunningServer, ServeOptions, ServerError};
 use serde::{Deserialize, Serialize};
 
 use super::connect;
@@ -54,6 +54,15 @@ pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result
         ServerCommand::Start { data, listen } => start(&data, listen, terminal),
         ServerCommand::Component(command) => component(command, terminal),
         ServerCommand::Status(connection) => status(&connection, terminal),
+        ServerCommand::Appoint { data, issuer, subject, email, roles } => {
+            let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+            let names = names.join(", ");
+            let roles = roles.into_iter().collect();
+            let person = creta_server::appoint(&data, &Appointment { issuer, subject, email, roles });
+            let person = person.map_err(|error| failed(&error))?;
+            terminal.show(&serde_json::json!({ "person": person }), || format!("{person}, staff: {names}"));
+            Ok(())
+        }
         ServerCommand::Witness(command) => super::witness::add_to_server(command, terminal),
     }
 }

@@ -11,6 +11,7 @@ const fn leads_on(description: &'static str) -> Answer {
 
 const REQUEST_ID: super::Parameter = path("id", TEXT, "The request's id.");
 const GRANT_ID: super::Parameter = path("id", TEXT, "The grant's id.");
+const POLICY_ID: super::Parameter = path("id", TEXT, "The proposal's id.");
 const REVIEW_ID: super::Parameter = path("id", TEXT, "The review's id.");
 const PERSON_ID: super::Parameter = path("id", TEXT, "The person's id.");
 
@@ -321,6 +322,56 @@ pub(super) static OPERATIONS: &[Operation] = &[
         body: Body::None,
         answer: json("AccessAnalysis"),
         problems: &[],
+    },
+    Operation {
+        id: "GET /v1/access/policies",
+        name: "list_policies",
+        tag: "people",
+        summary: "The policies of one's own that hold beside the built-in ones, and all proposals.",
+        parameters: &[],
+        body: Body::None,
+        answer: json("Policies"),
+        problems: &[],
+    },
+    Operation {
+        id: "POST /v1/access/policies",
+        name: "propose_policies",
+        tag: "people",
+        summary: "Propose policies instead of those of one's own. What allows nothing more takes effect at once.",
+        parameters: &[],
+        body: Body::Json("PolicyText"),
+        answer: json("PolicyProposal"),
+        problems: &[409, 422, 507],
+    },
+    Operation {
+        id: "POST /v1/access/policies/check",
+        name: "check_policies",
+        tag: "people",
+        summary: "What policies would change, without proposing them.",
+        parameters: &[],
+        body: Body::Json("PolicyText"),
+        answer: json("PolicyComparison"),
+        problems: &[422],
+    },
+    Operation {
+        id: "GET /v1/access/policies/{id}",
+        name: "show_policies",
+        tag: "people",
+        summary: "One proposal, beside what it would change now.",
+        parameters: &[POLICY_ID],
+        body: Body::None,
+        answer: json("PolicyProposal"),
+        problems: &[404, 422],
+    },
+    Operation {
+        id: "POST /v1/access/policies/{id}/approve",
+        name: "approve_policies",
+        tag: "people",
+        summary: "Put in force what another person proposed, as it was shown.",
+        parameters: &[POLICY_ID],
+        body: Body::Json("PolicyApproval"),
+        answer: json("PolicyProposal"),
+        problems: &[404, 409, 422, 507],
     },
     Operation {
         id: "GET /v1/reviews",

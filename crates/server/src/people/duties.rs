@@ -6,8 +6,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 use creta_audit::{Details, Event};
 use creta_iam::{
-    Action, Assurance, DeviceTrust, FeatureSet, GrantId, HeldGrant, Person, Place, Principal, PrincipalId, Role, Seal,
-    Standing,
+    Action, Assurance, DeviceTrust, FeatureSet, GrantId, HeldGrant, Person, Place, Policies, Principal, PrincipalId,
+    Resource, Role, Seal, Standing, decide,
 };
 use creta_model::{EnvironmentClass, Instant, Problem, Scope, TenantId};
 use creta_programme::duties::{Duty, DutyConflict, Holder, Node, Roster, Toxic};
@@ -63,28 +63,50 @@ impl People {
 
     /// What lies in one hand and should not, by all that is given now.
     pub(super) fn toxic(&self, control: &ControlPlane, now: Instant) -> Result<Vec<Toxic>, Problem> {
-        let mut asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        let allows = by_ruling(control);
+        Ok(self.everybody(control, Asking::new(&allows, self.class), now)?.toxic())
+    }
+
+    /// Refuses policies by which two duties would come to lie in one hand that do not today.
+    pub(crate) fn require_policies_apart(
+        &self,
+        control: &ControlPlane,
+        by: &Principal,
+        policies: &Policies,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        let today = by_ruling(control);
+        let then = |principal: &Principal, action: Action, resource: &Resource| {
+            decide(policies, principal, action, resource).is_allowed()
+        };
+        let before = self.everybody(control, Asking::new(&today, self.class), now)?;
+        let after = self.everybody(control, Asking::new(&then, self.class), now)?;
+        before.require_change(&after).map_err(|conflict| refused(control, by, &conflict))
+    }
+
+    fn everybody(&self, control: &ControlPlane, mut asking: Asking<'_>, now: Instant) -> Result<Roster, Problem> {
         let mut roster = self.roster(asking.again(), &self.persons.list(|_| true), now)?;
-        let programs = control.programs();
-        for account in programs.iter().filter(|account| account.revoked.is_none()) {
+        for account in control.programs().iter().filter(|account| account.revoked.is_none()) {
             let node = account_node(account)?;
             roster.accounts.insert(node.clone(), Holder::Program(node.clone()));
             for duty in asking.of_program(&account.principal) {
                 roster.given.push((node.clone(), duty, account.principal.home()));
             }
         }
-        Ok(roster.toxic())
+        Ok(roster)
     }
 
     /// Every action that a role amounts to for a person of `home`.
     pub(super) fn actions_of_person(&self, control: &ControlPlane, role: Role, home: &Place) -> Vec<Action> {
-        let asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        let allows = by_ruling(control);
+        let asking = Asking::new(&allows, self.class);
         asking.actions(&asking.person(role, home, None), home, Action::ALL)
     }
 
     /// Every action that a service account may do.
     pub(super) fn actions_of_program(&self, control: &ControlPlane, principal: &Principal) -> Vec<Action> {
-        let asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        let allows = by_ruling(control);
+        let asking = Asking::new(&allows, self.class);
         asking.actions(principal, &principal.home(), Action::ALL)
     }
 
@@ -94,7 +116,8 @@ impl People {
         given: &Given<'_>,
         now: Instant,
     ) -> Result<Result<(), DutyConflict>, Problem> {
-        let asking = Asking { control, class: self.class, known: BTreeMap::new() };
+        let allows = by_ruling(control);
+        let asking = Asking::new(&allows, self.class);
         let (before, after) = match given {
             Given::Accounts(changed) => {
                 let is_changed = |other: &PersonRecord| changed.iter().any(|person| person.id == other.id);
@@ -204,16 +227,26 @@ pub(crate) fn account_node(account: &Account) -> Result<Node, Problem> {
     node_of(&format!("service-account:{}", account.client_id))
 }
 
+/// Whether the policies that hold allow something.
+fn by_ruling(control: &ControlPlane) -> impl Fn(&Principal, Action, &Resource) -> bool + '_ {
+    |principal, action, resource| control.decide(principal, action, resource).is_allowed()
+}
+
 /// Asks the policies which duties a role amounts to, each once.
 struct Asking<'a> {
-    control: &'a ControlPlane,
+    /// Whether the policies allow something.
+    allows: &'a dyn Fn(&Principal, Action, &Resource) -> bool,
     class: EnvironmentClass,
     known: BTreeMap<(Role, String), BTreeSet<Duty>>,
 }
 
 impl<'a> Asking<'a> {
+    fn new(allows: &'a dyn Fn(&Principal, Action, &Resource) -> bool, class: EnvironmentClass) -> Self {
+        Self { allows, class, known: BTreeMap::new() }
+    }
+
     fn again(&self) -> Asking<'a> {
-        Asking { control: self.control, class: self.class, known: self.known.clone() }
+        Asking { allows: self.allows, class: self.class, known: self.known.clone() }
     }
 
     /// The duties of a person of `home` with a role there or, by a grant, at another place.
@@ -257,8 +290,7 @@ impl<'a> Asking<'a> {
             places.push(Place::Scope(Scope::new(any, environment.clone())));
         }
         let allowed = |action: Action| {
-            let ask = |place: &Place| self.control.decide(principal, action, &resource(place, FeatureSet::none()));
-            places.iter().any(|place| ask(place).is_allowed())
+            places.iter().any(|place| (self.allows)(principal, action, &resource(place, FeatureSet::none())))
         };
         among.iter().copied().filter(|action| allowed(*action)).collect()
     }

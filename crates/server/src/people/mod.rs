@@ -30,7 +30,7 @@ use self::access::Access;
 pub(crate) use self::draft::details_of;
 use self::duties::Given;
 pub(crate) use self::person::PersonRecord;
-use self::person::id_for;
+pub(crate) use self::person::id_for;
 use self::provider::Provider;
 use self::reviews::Reviews;
 use self::session::Opening;

@@ -83,7 +83,8 @@ pub(crate) struct Reviews {
 
 /// What came of trying to close a review.
 pub(crate) enum Tried {
-    Closed(Filed),
+    /// Its result's digest is in this entry of the log.
+    Closed(u64),
     NotYet(Vec<(SubjectId, Pending)>),
 }
 
@@ -240,8 +241,8 @@ impl People {
                 Closing::Closed(change, result) => {
                     // The result first: a review is closed only where its result can be shown.
                     let filed = Filed { entry: entry(&change.entry)?, result: *result };
-                    self.reviews.results.add(filed.clone())?;
-                    tried = Some(Tried::Closed(filed));
+                    tried = Some(Tried::Closed(filed.entry));
+                    self.reviews.results.add(filed)?;
                     Ok(change.document)
                 }
             }

@@ -5,6 +5,7 @@ mod audit;
 mod control;
 mod facts;
 mod people;
+mod policies;
 mod project;
 mod queries;
 mod reviews;
@@ -53,6 +54,8 @@ pub(crate) enum Weight {
     Bulk,
 }
 
+/// Policies as a JSON text, in which a character may take several bytes.
+const POLICY_BYTES_MAX: usize = 4 * crate::policies::TEXT_BYTES_MAX;
 /// A body that is read to its end and must be empty or nearly so.
 const NO_BODY: usize = 1 << 10;
 
@@ -119,6 +122,11 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/access/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, access::give_back),
     guarded!(POST, "/v1/access/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, access::revoke),
     guarded!(GET, "/v1/access/analysis", AccessAnalyze on Environment, Bulk, NO_BODY, access::analyze),
+    guarded!(GET, "/v1/access/policies", PolicyRead on Environment, Light, NO_BODY, policies::list),
+    guarded!(POST, "/v1/access/policies", PolicyPropose on Environment, Bulk, POLICY_BYTES_MAX, policies::propose),
+    guarded!(POST, "/v1/access/policies/check", PolicyRead on Environment, Bulk, POLICY_BYTES_MAX, policies::check),
+    guarded!(GET, "/v1/access/policies/{id}", PolicyRead on Environment, Bulk, NO_BODY, policies::show),
+    guarded!(POST, "/v1/access/policies/{id}/approve", PolicyApprove on Environment, Bulk, NO_BODY, policies::approve),
     guarded!(GET, "/v1/reviews", ReviewRead on Environment, Light, NO_BODY, reviews::list),
     guarded!(GET, "/v1/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, reviews::show),
     guarded!(POST, "/v1/reviews/{id}/decide", ReviewDecide on Environment, Light, JSON_BYTES_MAX, reviews::decide),

@@ -131,7 +131,7 @@ pub(super) async fn close(guarded: Guarded, input: Input) -> Result<Response, Re
         .act(Details::none(), move |admitted| {
             let tried = as_person(admitted, |actor| admitted.app.people.close_review_by(actor, &id))?;
             Ok(match tried {
-                Tried::Closed(filed) => json!({"closed": true, "undone": [], "entry": filed.entry}),
+                Tried::Closed(entry) => json!({"closed": true, "undone": [], "entry": entry}),
                 Tried::NotYet(undone) => {
                     let undone: Vec<Value> =
                         undone.iter().map(|(subject, lacks)| json!({"subject": subject, "lacks": lacks})).collect();

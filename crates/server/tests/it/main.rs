@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod path;
 mod people;
+mod policies;
 mod provider;
 mod resolvers;
 mod reviews;

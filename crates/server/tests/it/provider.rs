@@ -59,6 +59,11 @@ impl Provider {
         Self { provides, _runtime: runtime }
     }
 
+    /// What it calls itself.
+    pub(crate) fn issuer(&self) -> String {
+        self.provides.issuer.clone()
+    }
+
     /// What stands in `config.toml` of its client.
     pub(crate) fn config(&self) -> String {
         format!("[sign_in]\nissuer = \"{}\"\nclient_id = \"{CLIENT}\"\n", self.provides.issuer)

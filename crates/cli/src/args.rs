@@ -1,6 +1,7 @@
 //! The command line as types.
 
 mod access;
+mod device;
 mod intake;
 mod review;
 mod trust;
@@ -16,6 +17,7 @@ use creta_proof::Time;
 use creta_server::ComponentRole;
 
 pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, PolicyCommand, SessionCommand};
+pub(crate) use self::device::{DeviceCommand, DeviceImport};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::review::{ReviewCommand, ReviewVerdict};
 pub(crate) use self::trust::{
@@ -60,6 +62,9 @@ pub(crate) enum Command {
     /// Your sessions.
     #[command(subcommand)]
     Session(SessionCommand),
+    /// The computers that you work from.
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// Reviews of access: decide who keeps what.
     #[command(subcommand)]
     Review(ReviewCommand),
@@ -307,8 +312,11 @@ pub(crate) enum ServiceAccountCommand {
         /// Lowercase letters, digits and hyphens.
         name: String,
         /// Tenant it belongs to.
-        #[arg(long)]
-        tenant: String,
+        #[arg(long, required_unless_present = "environment")]
+        tenant: Option<String>,
+        /// Of the environment itself, such as the one by which the organisation's directory provisions people.
+        #[arg(long, conflicts_with = "tenant")]
+        environment: bool,
         /// What it may do.
         #[arg(long)]
         role: String,
@@ -318,11 +326,11 @@ pub(crate) enum ServiceAccountCommand {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Show the service accounts of a tenant.
+    /// Show the service accounts of a tenant, or of the environment.
     List {
-        /// Which tenant.
+        /// Which tenant; without it the environment's own.
         #[arg(long)]
-        tenant: String,
+        tenant: Option<String>,
         #[command(flatten)]
         connection: Connection,
     },

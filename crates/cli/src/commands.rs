@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod analysis;
 mod audit;
+mod device;
 mod ingest;
 mod init;
 mod intake;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Access(command) => access::access(command, terminal),
         Command::Person(command) => access::person(command, terminal),
         Command::Session(command) => access::session(command, terminal),
+        Command::Device(command) => device::run(command, terminal),
         Command::Review(command) => review::run(command, terminal),
         Command::Tenant(command) => accounts::tenant(command, terminal),
         Command::ServiceAccount(command) => accounts::service_account(command, terminal),

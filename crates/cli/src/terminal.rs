@@ -73,6 +73,9 @@ impl<'a> Terminal<'a> {
     /// A wrong command line, in the words of the parser.
     pub(crate) fn complain(&mut self, text: &str) {
         write(self.err, text);
+        if !text.ends_with('\n') {
+            write(self.err, "\n");
+        }
     }
 
     /// Shows what did not hinder the command.

@@ -7,6 +7,7 @@
 //! A report is signed by the device, answers a nonce of the server, has a number that only grows, and counts for a day. A
 //! number that was seen before, over a fresh nonce, means that there are two devices with one key: both are suspended.
 
+mod binding;
 mod enrolment;
 pub mod linux;
 pub mod mdm;
@@ -21,6 +22,7 @@ mod tpm;
 use creta_model::Instant;
 use serde::{Deserialize, Serialize};
 
+pub use binding::Binding;
 pub use enrolment::Enrolment;
 pub use nonce::{NONCE_MINUTES, NONCES_MAX, Nonces};
 pub use posture::{Package, Platform, Posture, State};

@@ -24,6 +24,9 @@ pub(crate) struct Account {
     pub(crate) principal: Principal,
     /// HMAC-SHA256 of the client id and the secret under a key of the control plane, in hexadecimal.
     secret_hash: String,
+    /// The person to whom the secret was shown: it ends when they leave. None if it was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shown_to: Option<PrincipalId>,
     /// The secret before this one, which stays good for a while so that nobody stops during a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<PreviousSecret>,
@@ -42,6 +45,8 @@ pub(crate) struct Account {
 #[serde(deny_unknown_fields)]
 struct PreviousSecret {
     secret_hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown_to: Option<PrincipalId>,
     until: Instant,
 }
 
@@ -58,9 +63,19 @@ impl Account {
         let client_id = client_id(principal.id().as_str(), tenant);
         let (secret, secret_hash) = make_secret(key, random, &client_id);
         let format = FORMAT.to_owned();
-        let (previous, made_by, revoked) = (None, None, None);
-        let account =
-            Self { format, client_id, principal, secret_hash, previous, made_by, created: now, revoked, epoch };
+        let (shown_to, previous, made_by, revoked) = (None, None, None, None);
+        let account = Self {
+            format,
+            client_id,
+            principal,
+            secret_hash,
+            shown_to,
+            previous,
+            made_by,
+            created: now,
+            revoked,
+            epoch,
+        };
         (account, secret)
     }
 
@@ -74,8 +89,35 @@ impl Account {
         overlap: Span,
     ) -> (Self, ClientSecret) {
         let (secret, secret_hash) = make_secret(key, random, &self.client_id);
-        let previous = PreviousSecret { secret_hash: self.secret_hash.clone(), until: now.plus(overlap) };
-        (Self { secret_hash, previous: Some(previous), ..self.clone() }, secret)
+        let (shown_to, until) = (self.shown_to.clone(), now.plus(overlap));
+        let previous = PreviousSecret { secret_hash: self.secret_hash.clone(), shown_to, until };
+        (Self { secret_hash, shown_to: None, previous: Some(previous), ..self.clone() }, secret)
+    }
+
+    /// The same account without the secrets that `person` saw; `None` if they saw none that is good. Until it is rotated,
+    /// nobody has a secret for it, and its tokens of epochs before `epoch` end.
+    pub(crate) fn without_secrets_of(
+        &self,
+        person: &PrincipalId,
+        key: &ScopeKey,
+        random: &dyn Random,
+        epoch: u64,
+    ) -> Option<Self> {
+        let saw = |shown_to: &Option<PrincipalId>| shown_to.as_ref() == Some(person);
+        let present = saw(&self.shown_to);
+        let previous = self.previous.as_ref().is_some_and(|previous| saw(&previous.shown_to));
+        if self.revoked.is_some() || !(present || previous) {
+            return None;
+        }
+        let mut account = Self { epoch, ..self.clone() };
+        if previous {
+            account.previous = None;
+        }
+        if present {
+            let (_, secret_hash) = make_secret(key, random, &self.client_id); // Shown to nobody.
+            (account.secret_hash, account.shown_to) = (secret_hash, None);
+        }
+        Some(account)
     }
 
     /// Until when the secret before the present one is taken.
@@ -135,7 +177,7 @@ fn hash(key: &ScopeKey, client_id: &str, secret: &[u8; 32]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use creta_iam::{PrincipalId, Role};
+    use creta_iam::Role;
     use creta_keys::{KeyRing, RootKey};
     use creta_model::{Environment, Scope};
     use creta_platform::Platform;
@@ -185,6 +227,30 @@ mod tests {
         assert!(!is_secret_of(&key, None, "nobody@acme", &zero, now));
         etl.revoked = Some(platform.clock.now());
         assert!(!is_secret_of(&key, Some(&etl), "etl@acme", &secret, now));
+    }
+
+    #[test]
+    fn attack_ch33_secrets_that_a_leaver_saw_end_and_others_do_not() {
+        let (platform, key) = key();
+        let now = platform.clock.now();
+        let [ana, ben] = ["ana", "ben"].map(|id| PrincipalId::parse(id).expect("valid"));
+        let (mut first, old) = account(&platform, &key, "etl");
+        assert_eq!(first.without_secrets_of(&ana, &key, &*platform.random, 4), None, "nobody saw it");
+        first.shown_to = Some(ana.clone());
+        let good =
+            |account: &Account, secret: &ClientSecret| is_secret_of(&key, Some(account), "etl@acme", secret, now);
+        let without =
+            |account: &Account, who: &PrincipalId| account.without_secrets_of(who, &key, &*platform.random, 4);
+        assert_eq!(without(&first, &ben), None);
+        let locked = without(&first, &ana).expect("she saw it");
+        assert!(!good(&locked, &old) && locked.epoch == 4);
+        let (mut second, new) = first.rotate(&key, &*platform.random, now, Span::hours(1));
+        second.shown_to = Some(ben.clone());
+        assert!(good(&second, &old) && good(&second, &new));
+        let kept = without(&second, &ana).expect("she saw the one before");
+        assert!(!good(&kept, &old) && good(&kept, &new), "what took its place is somebody else's");
+        let other = without(&second, &ben).expect("he saw the present one");
+        assert!(good(&other, &old) && !good(&other, &new));
     }
 
     #[test]

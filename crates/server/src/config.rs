@@ -1,12 +1,15 @@
 //! `config.toml`: the few things about a server that differ from place to place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use creta_compliance::{Mode, Organisation};
-use creta_model::{Environment, EnvironmentClass};
+use creta_iam::Role;
+use creta_identity::device::Standard;
+use creta_identity::key::Thumbprint;
+use creta_model::{Environment, EnvironmentClass, TenantId};
 use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +67,9 @@ pub struct Config {
     /// Where people sign in. Without it there are service accounts and the local administrator only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignInConfig>,
+    /// What devices have to be like. Without it none can be enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<DeviceConfig>,
     /// Who cosigns the audit log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub witness: Vec<WitnessConfig>,
@@ -128,6 +134,36 @@ pub struct SignInConfig {
     /// The address that browsers use for this server, if it is not its first name and its port: `https://creta.internal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
+    /// Whether only those may sign in whom the directory told us about (SCIM).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub provisioned: bool,
+    /// Groups of the directory and what they give. Where any stand here, they decide the roles of everybody whom the
+    /// directory told us about.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, GroupRole>,
+}
+
+/// What a group of the directory gives to its members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupRole {
+    /// One that people can have.
+    #[serde(deserialize_with = "Role::deserialize_of_person")]
+    pub role: Role,
+    /// The tenant whose users they are; without it they are staff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+}
+
+/// What devices have to be like, and whose word is taken that a key is in a TPM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceConfig {
+    /// Thumbprints (RFC 7638) of the attestation keys of the organisation's TPMs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attesters: Vec<Thumbprint>,
+    /// The standard.
+    pub standard: Standard,
 }
 
 /// A witness of the audit log, run by somebody else.
@@ -271,6 +307,7 @@ mod tests {
             organisation: unnamed(),
             security_contacts: Vec::new(),
             sign_in: None,
+            devices: None,
             witness: Vec::new(),
             intake: Vec::new(),
             on_call: Vec::new(),

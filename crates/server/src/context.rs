@@ -15,7 +15,7 @@ use creta_audit::{Details, Event, Permit};
 use creta_engine::ScopeEngine;
 use creta_iam::{Action, Decision, FeatureSet, Place, Principal, Resource};
 use creta_identity::dpop::{DpopError, Expected, Proof, Proven};
-use creta_model::{Instant, Problem, Scope, TenantId};
+use creta_model::{Instant, Problem, Scope};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -338,20 +338,6 @@ impl Guarded {
     ) -> Result<T, Refusal> {
         let place = self.own_place();
         self.run(move |app, ask| act(&ask.admit(app, &place, FeatureSet::none(), details)?)).await
-    }
-
-    /// As [`act`](Self::act), on a tenant that an administrator names.
-    pub(crate) async fn act_on_tenant<T: Send + 'static>(
-        self,
-        tenant: impl FnOnce(&ControlPlane) -> Result<TenantId, Problem> + Send + 'static,
-        details: Details,
-        act: impl FnOnce(&Admitted<'_>) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.run(move |app, ask| {
-            let scope = app.control.require_tenant(&tenant(&app.control)?)?;
-            act(&ask.admit(app, &Place::Scope(scope), FeatureSet::none(), details)?)
-        })
-        .await
     }
 
     /// As [`act`](Self::act), where the thing that the request names belongs.

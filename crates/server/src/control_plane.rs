@@ -348,15 +348,18 @@ impl ControlPlane {
 
     // Accounts.
 
-    /// Makes a service account of the permit's scope. Its secret is in the answer and nowhere else.
+    /// Makes a service account of where the permit holds: a tenant's, or one of the environment. Its secret is in the answer
+    /// and nowhere else.
     pub(crate) fn create_service_account(
         &self,
         name: &PrincipalId,
         role: Role,
         permit: &Permit,
     ) -> Result<(Account, ClientSecret), Problem> {
-        let scope = permit.scope().cloned().ok_or_else(internal)?;
-        self.require_tenant(&scope.tenant)?;
+        let scope = match permit.scope() {
+            Some(scope) => self.require_tenant(&scope.tenant)?,
+            None => control_plane(&self.environment),
+        };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let id = client_id(name.as_str(), &scope.tenant);
         if state.accounts.contains_key(&id) {
@@ -367,7 +370,8 @@ impl ControlPlane {
         let principal = Principal::service_account(name.clone(), scope, role);
         let (now, random) = (self.platform.clock.now(), &*self.platform.random);
         let (mut account, secret) = Account::make(&self.key, random, principal, &tenant, now, state.epoch);
-        account.made_by = permit.principal().person().map(|person| person.id().clone());
+        account.shown_to = permit.principal().person().map(|person| person.id().clone());
+        account.made_by = account.shown_to.clone();
         let version = self.metadata.write(ACCOUNT_KIND, &id, None, &account.to_bytes()).map_err(|e| from_store(&e))?;
         state.accounts.insert(id, Stored { account: account.clone(), version });
         drop(state);
@@ -375,11 +379,10 @@ impl ControlPlane {
         Ok((account, secret))
     }
 
-    /// The service accounts of a tenant by client id, revoked ones included.
-    pub(crate) fn service_accounts(&self, tenant: &TenantId) -> Vec<Account> {
+    /// The service accounts of a tenant, or of the environment, by client id, revoked ones included.
+    pub(crate) fn service_accounts(&self, home: &Place) -> Vec<Account> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let own = |account: &&Account| account.principal.scope().is_some_and(|scope| scope.tenant == *tenant);
-        state.accounts.values().map(|stored| &stored.account).filter(own).cloned().collect()
+        state.accounts.values().map(|stored| &stored.account).filter(|account| is_of(account, home)).cloned().collect()
     }
 
     /// The scope of a service account; `None` for an unknown id and for administrators.
@@ -402,12 +405,13 @@ impl ControlPlane {
         permit: &Permit,
     ) -> Result<(Account, ClientSecret), Problem> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let stored = state.accounts.get(client_id).filter(|stored| stored.account.principal.scope() == permit.scope());
-        let Some(stored) = stored.filter(|stored| permit.scope().is_some() && stored.account.revoked.is_none()) else {
+        let stored = state.accounts.get(client_id).filter(|stored| is_of(&stored.account, permit.place()));
+        let Some(stored) = stored.filter(|stored| stored.account.revoked.is_none()) else {
             return Err(no_account(client_id));
         };
         let now = self.platform.clock.now();
-        let (account, secret) = stored.account.rotate(&self.key, &*self.platform.random, now, overlap);
+        let (mut account, secret) = stored.account.rotate(&self.key, &*self.platform.random, now, overlap);
+        account.shown_to = permit.principal().person().map(|person| person.id().clone());
         let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
@@ -419,8 +423,8 @@ impl ControlPlane {
     /// Ends a service account of the permit's scope, and all its tokens with the next request. Harmless when repeated.
     pub(crate) fn revoke_service_account(&self, client_id: &str, permit: &Permit) -> Result<Account, Problem> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let stored = state.accounts.get(client_id).filter(|stored| stored.account.principal.scope() == permit.scope());
-        let Some(stored) = stored.filter(|_| permit.scope().is_some()) else {
+        let stored = state.accounts.get(client_id).filter(|stored| is_of(&stored.account, permit.place()));
+        let Some(stored) = stored else {
             return Err(no_account(client_id));
         };
         if stored.account.revoked.is_some() {
@@ -456,12 +460,43 @@ impl ControlPlane {
         let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
+        self.begin_epoch(state)?;
+        Ok(account)
+    }
+
+    /// Ends the secrets that somebody who left was shown, and the tokens got with them. The accounts stand; rotating gives
+    /// each a secret again.
+    pub(crate) fn end_secrets_of(&self, person: &PrincipalId) -> Result<(), Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let (random, next) = (&*self.platform.random, state.epoch + 1);
+        let without = |stored: &Stored| stored.account.without_secrets_of(person, &self.key, random, next);
+        let ended: Vec<(Account, u64)> =
+            state.accounts.values().filter_map(|stored| Some((without(stored)?, stored.version))).collect();
+        if ended.is_empty() {
+            return Ok(());
+        }
+        // First, so that a crash in between ends tokens rather than leaving some.
+        self.begin_epoch(&mut state)?;
+        for (account, version) in ended {
+            let id = account.client_id.clone();
+            let written = self.metadata.write(ACCOUNT_KIND, &id, Some(version), &account.to_bytes());
+            let version = written.map_err(|e| from_store(&e))?;
+            let place = account.principal.home();
+            state.accounts.insert(id.clone(), Stored { account, version });
+            let details = Details::none().keyed("client", id.as_bytes()).map_err(|e| from_audit(&e))?;
+            self.record(Event::new("service-account.locked", place).with(details).for_commitment("CH-33"));
+        }
+        Ok(())
+    }
+
+    /// Another policy epoch: what was remembered of earlier ones counts no more.
+    fn begin_epoch(&self, state: &mut State) -> Result<(), Problem> {
         self.policies.ruling().policies.start_epoch();
         let epoch = state.epoch + 1;
         let text = epoch.to_string();
         let written = self.metadata.write(setting::KIND, setting::EPOCH, state.epoch_version, text.as_bytes());
         (state.epoch, state.epoch_version) = (epoch, Some(written.map_err(|e| from_store(&e))?));
-        Ok(account)
+        Ok(())
     }
 
     /// Every service account, revoked ones included, by client id.
@@ -574,6 +609,11 @@ fn help_of(remedy: &Remedy) -> String {
 pub(crate) fn no_account(client_id: &str) -> Problem {
     Problem::new("not-found/service-account", format!("there is no service account `{client_id}`"))
         .with_help("`GET /v1/service-accounts?tenant=...` lists them")
+}
+
+/// Whether it is a service account that belongs there. The local administrator is none.
+fn is_of(account: &Account, home: &Place) -> bool {
+    account.principal.role().is_some() && account.principal.home() == *home
 }
 
 /// A token is its account's while that lives, in the tenant it was issued for, and not from an epoch that is not.

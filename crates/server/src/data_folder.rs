@@ -143,6 +143,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         organisation: options.organisation.clone().unwrap_or_else(unnamed),
         security_contacts: options.security_contacts.clone(),
         sign_in: None,
+        devices: None,
         witness: Vec::new(),
         intake: Vec::new(),
         on_call: Vec::new(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, FromRequestParts as _, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum_server::tls::TlsInfo;
@@ -109,17 +109,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         router = router.route(route.path, on(filter(&route.method), handler));
     }
     router
-        .method_not_allowed_fallback(async || {
+        .method_not_allowed_fallback(async |uri: Uri| {
             let problem = Problem::new("request/method", "this path does not take this method");
-            finish(
-                Refusal::from(problem.with_help("the header `allow` names those it takes")).into_response(),
-                &request_id(),
-            )
+            let problem = problem.with_help("the header `allow` names those it takes");
+            finish(refused(uri.path(), problem.into()), &request_id())
         })
-        .fallback(async || {
+        .fallback(async |uri: Uri| {
             let problem = Problem::new("not-found/path", "there is nothing at this path");
             let problem = problem.with_help("every path stands in `/openapi.json`");
-            finish(Refusal::from(problem).into_response(), &request_id())
+            finish(refused(uri.path(), problem.into()), &request_id())
         })
         .layer(CatchPanicLayer::custom(|_| {
             tracing::error!("a handler panicked");
@@ -130,6 +128,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 fn filter(method: &Method) -> MethodFilter {
     MethodFilter::try_from(method.clone()).expect("routes use plain methods")
+}
+
+/// A refusal in the form that whoever asks at this path reads.
+fn refused(path: &str, refusal: Refusal) -> Response {
+    if path.starts_with("/scim/") { refusal.into_scim() } else { refusal.into_response() }
 }
 
 /// One request from its head to its answer, measured and logged. The log line holds no part of what came in.
@@ -145,10 +148,10 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Respo
     let work = tokio::time::timeout(limit, dispatch(Arc::clone(&app), route, &mut parts, &mut body));
     let response = match work.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
-        Ok(Err(refusal)) => refusal.into_response(),
+        Ok(Err(refusal)) => refused(route.path, refusal),
         Err(_) => {
             let problem = Problem::new("busy/timeout", format!("this took longer than {} s", limit.as_secs()));
-            Refusal::from(problem.with_help("ask for less at a time")).into_response()
+            refused(route.path, problem.with_help("ask for less at a time").into())
         }
     };
     drain(body).await;
@@ -313,7 +316,13 @@ pub(crate) fn request_id() -> String {
 }
 
 fn method_name(method: &Method) -> &'static str {
-    if *method == Method::GET { "GET" } else { "POST" }
+    match method.as_str() {
+        "GET" => "GET",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "POST",
+    }
 }
 
 /// How long requests at work may take to end when the server stops.

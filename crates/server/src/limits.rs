@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const JSON_BYTES_MAX: usize = 4 << 20;
 /// Largest bundle.
 pub const BUNDLE_BYTES_MAX: usize = 32 << 20;
+/// Largest export of a device management tool: about 50,000 devices.
+pub const EXPORT_BYTES_MAX: usize = 20 << 20;
 /// Largest Arrow body.
 pub const ARROW_BYTES_MAX: usize = 256 << 20;
 /// Most rows of a JSON query or of single facts.

@@ -3,12 +3,16 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use creta_audit::AuditError;
+use creta_identity::scim::ScimError;
 use creta_keys::KeyError;
 use creta_model::Problem;
 use creta_store::StoreError;
 
 /// Content type of every error (RFC 9457 names it; the members are those of [`Problem`]).
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Content type of every body of provisioning (RFC 7644 section 3.1), errors included.
+pub(crate) const SCIM_JSON: &str = "application/scim+json";
 
 /// Codes whose status does not follow from their family.
 const EXACT: &[(&str, StatusCode)] = &[
@@ -80,17 +84,40 @@ impl IntoResponse for Refusal {
         if problems.len() > 1 {
             body["problems"] = serde_json::to_value(&problems).expect("problems have a JSON form");
         }
-        let mut response = (status, body.to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"creta\""));
-        }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
+        respond(status, PROBLEM_JSON, body.to_string())
     }
+}
+
+impl Refusal {
+    /// As a directory reads it (RFC 7644 section 3.12). The problem's code begins the text.
+    pub(crate) fn into_scim(self) -> Response {
+        let first = self.0.into_iter().next().unwrap_or_else(internal);
+        let status = status_of(&first);
+        scim_error(&ScimError {
+            status: status.as_u16(),
+            keyword: None,
+            detail: format!("{}: {}", first.code, first.message),
+        })
+    }
+}
+
+/// A refusal by the rules of SCIM.
+pub(crate) fn scim_error(error: &ScimError) -> Response {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    respond(status, SCIM_JSON, error.body().to_string())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"creta\""));
+    }
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// Something of ours broke. What it was stands in the server's log under the request's id, not in the answer.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::connect;
 use crate::args::{ServiceAccountCommand, TenantCommand};
 use crate::failure::Failure;
-use crate::http::encoded;
+use crate::http::{encoded, query_string};
 use crate::profile::{self, Profile};
 use crate::terminal::{Align, Terminal, table};
 
@@ -63,20 +63,31 @@ pub(crate) fn tenant(command: TenantCommand, terminal: &mut Terminal<'_>) -> Res
 
 pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        ServiceAccountCommand::Create { name, tenant, role, out, connection } => {
+        ServiceAccountCommand::Create { name, tenant, environment: _, role, out, connection } => {
             let (server, profile) = connect(&connection)?;
-            let request = serde_json::json!({ "name": name, "tenant": tenant, "role": role });
+            let (path, request) = match &tenant {
+                Some(tenant) => {
+                    ("/v1/service-accounts", serde_json::json!({ "name": name, "tenant": tenant, "role": role }))
+                }
+                None if role == "provisioner" => (PROVISIONERS, serde_json::json!({ "name": name })),
+                None => {
+                    let message = format!("an account of the environment cannot be {role}");
+                    let help = "make it `provisioner`, or name the tenant it belongs to with `--tenant`";
+                    return Err(Failure::usage("service-account/role", message, help));
+                }
+            };
             // Before anything is made on the server: afterwards a secret that has nowhere to go would be lost.
             require_absent(&out)?;
-            let made: Made = server.post("/v1/service-accounts", &request)?;
+            let made: Made = server.post(path, &request)?;
             let credential = credential(&profile, &made)?;
             let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
             profile::write_private(&out, &json)?;
             let shown = serde_json::json!({ "client_id": made.client_id, "tenant": tenant, "role": role, "file": out });
             terminal.show(&shown, || {
                 let file = out.display();
+                let whose = tenant.map_or_else(|| "the environment".to_owned(), |tenant| format!("`{tenant}`"));
                 format!(
-                    "made service account `{}`, which is {role} of `{tenant}`; its secret is in {file} and nowhere else\n\
+                    "made service account `{}`, which is {role} of {whose}; its secret is in {file} and nowhere else\n\
                      next: creta login --from {file}",
                     made.client_id
                 )
@@ -84,13 +95,17 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
         }
         ServiceAccountCommand::List { tenant, connection } => {
             let (server, _) = connect(&connection)?;
-            let listed: Accounts = server.get(&format!("/v1/service-accounts?tenant={}", encoded(&tenant)))?;
+            let path = match tenant {
+                Some(tenant) => query_string("/v1/service-accounts", &[("tenant", Some(tenant))]),
+                None => PROVISIONERS.to_owned(),
+            };
+            let listed: Accounts = server.get(&path)?;
             terminal.show(&listed, || accounts_table(&listed.service_accounts));
         }
         ServiceAccountCommand::Rotate { client_id, out, overlap_hours, connection } => {
             let (server, profile) = connect(&connection)?;
             require_absent(&out)?;
-            let path = format!("/v1/service-accounts/{}/rotate", encoded(&client_id));
+            let path = format!("{}/{}/rotate", kept_at(&client_id), encoded(&client_id));
             let made: Made = server.post(&path, &serde_json::json!({ "overlap_hours": overlap_hours }))?;
             let credential = credential(&profile, &made)?;
             let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
@@ -108,11 +123,19 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
         ServiceAccountCommand::Revoke { client_id, connection } => {
             let (server, _) = connect(&connection)?;
             let revoked: Account =
-                server.post_empty(&format!("/v1/service-accounts/{}/revoke", encoded(&client_id)))?;
+                server.post_empty(&format!("{}/{}/revoke", kept_at(&client_id), encoded(&client_id)))?;
             terminal.show(&revoked, || format!("revoked `{}`; its tokens ended with it", revoked.client_id));
         }
     }
     Ok(())
+}
+
+/// Where accounts of the environment are; those of tenants are elsewhere.
+const PROVISIONERS: &str = "/v1/provisioners";
+
+fn kept_at(client_id: &str) -> &'static str {
+    let tenant = client_id.split_once('@').and_then(|(_, tenant)| creta_model::TenantId::parse(tenant).ok());
+    if tenant.is_some_and(|tenant| creta_iam::is_reserved(&tenant)) { PROVISIONERS } else { "/v1/service-accounts" }
 }
 
 /// A service account that was just made.

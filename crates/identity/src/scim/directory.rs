@@ -56,7 +56,7 @@ pub struct Query {
 
 impl Entry {
     fn is_active(&self) -> bool {
-        self.kind == Kind::User && self.attributes.get("active") != Some(&Value::Bool(false))
+        self.kind == Kind::User && self.attributes.get("active") == Some(&Value::Bool(true))
     }
 
     fn etag(&self) -> String {
@@ -150,11 +150,8 @@ impl Directory {
         now: Instant,
     ) -> Result<Answer, ScimError> {
         let mut attributes = self.matched(kind, id, if_match)?.attributes.clone();
+        // `active` may be removed: somebody of whom nobody says that they are here is not.
         patch::apply(kind, &mut attributes, &parse(body)?)?;
-        if kind == Kind::User {
-            // Removed is not false: somebody whose state nobody says is not thereby here.
-            attributes.entry("active").or_insert(Value::Bool(false));
-        }
         self.store(id, attributes, base, now)
     }
 
@@ -182,20 +179,20 @@ impl Directory {
         Ok(Answer { status: 204, body: None, etag: None, location: None, events })
     }
 
-    /// `GET` of many, or `POST` of `/.search`. O(all of the kind).
-    pub fn list(&self, kind: Kind, query: &Query, base: &str) -> Result<Answer, ScimError> {
+    /// `GET` of many, or `POST` of `/.search`, of one kind or of several. O(all of these kinds).
+    pub fn list(&self, kinds: &[Kind], query: &Query, base: &str) -> Result<Answer, ScimError> {
         let wanted = query.filter.as_deref().map(filter::parse).transpose()?;
-        let of_kind = self.by_id.iter().filter(|(_, entry)| entry.kind == kind);
         let groups = self.groups_by_member();
         let groups_of = |id: &String| groups.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let resources = of_kind.map(|(id, entry)| self.render(id, entry, groups_of(id), base));
-        let mut found: Vec<Value> = resources
-            .filter(|resource| wanted.as_ref().is_none_or(|filter| filter::matches(kind, filter, resource)))
+        let of_kinds = self.by_id.iter().filter(|(_, entry)| kinds.contains(&entry.kind));
+        let resources = of_kinds.map(|(id, entry)| (entry.kind, self.render(id, entry, groups_of(id), base)));
+        let mut found: Vec<(Kind, Value)> = resources
+            .filter(|(kind, resource)| wanted.as_ref().is_none_or(|filter| filter::matches(*kind, filter, resource)))
             .collect();
         if let Some(by) = &query.sort_by {
             let path = sort_path(by)?;
-            found.sort_by_cached_key(|resource| {
-                let key = filter::sort_key(kind, &path, resource);
+            found.sort_by_cached_key(|(kind, resource)| {
+                let key = filter::sort_key(*kind, &path, resource);
                 (key.is_none(), key)
             });
             if query.sort_order.as_deref() == Some("descending") {
@@ -206,7 +203,7 @@ impl Directory {
         let start = usize::try_from(query.start_index.unwrap_or(1).max(1)).unwrap_or(usize::MAX);
         let count = query.count.map_or(PAGE_MAX, |count| usize::try_from(count.max(0)).unwrap_or(PAGE_MAX));
         let page = found.into_iter().skip(start - 1).take(count.min(PAGE_MAX));
-        let page = page.map(|resource| query.project(kind, resource)).collect::<Result<Vec<_>, _>>()?;
+        let page = page.map(|(kind, resource)| query.project(kind, resource)).collect::<Result<Vec<_>, _>>()?;
         let body = json!({
             "schemas": [schema_urns::LIST_RESPONSE],
             "totalResults": total,
@@ -246,6 +243,68 @@ impl Directory {
             }
         }
         found
+    }
+
+    /// The directory's own id of a user.
+    pub fn external_id(&self, user: &str) -> Option<&str> {
+        self.text_of(user, "externalId")
+    }
+
+    /// What a user signs in with at their provider.
+    pub fn user_name(&self, user: &str) -> Option<&str> {
+        self.text_of(user, "userName")
+    }
+
+    /// Whom to write to: the primary address, else the first.
+    pub fn email(&self, user: &str) -> Option<&str> {
+        let emails = self.by_id.get(user)?.attributes.get("emails")?.as_array()?;
+        let primary = emails.iter().find(|email| email["primary"] == Value::Bool(true));
+        primary.or_else(|| emails.first())?["value"].as_str()
+    }
+
+    /// Users that are here.
+    pub fn active_users(&self) -> impl Iterator<Item = &str> {
+        self.by_id.iter().filter(|(_, entry)| entry.is_active()).map(|(id, _)| id.as_str())
+    }
+
+    /// Whether nobody told us about anybody.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Users of the group that is called exactly so, also through other groups. Circles end. O(members on the way).
+    pub fn members_of(&self, name: &str) -> BTreeSet<String> {
+        let called = |entry: &Entry| entry.attributes.get("displayName").and_then(Value::as_str) == Some(name);
+        let group = self.by_id.iter().find(|(_, entry)| entry.kind == Kind::Group && called(entry));
+        let mut open: Vec<&str> = group.map(|(id, _)| id.as_str()).into_iter().collect();
+        let (mut seen, mut users) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(id) = open.pop() {
+            match self.by_id.get(id).filter(|_| seen.insert(id)) {
+                Some(entry) if entry.kind == Kind::User => {
+                    users.insert(id.to_owned());
+                }
+                Some(entry) => open.extend(entry.members()),
+                None => {}
+            }
+        }
+        users
+    }
+
+    /// One user or group as a document of its own, so that a change need not write all of them.
+    pub fn document(&self, id: &str) -> Option<Value> {
+        let entry = self.by_id.get(id)?;
+        Some(serde_json::to_value(entry).expect("texts have a JSON form"))
+    }
+
+    /// Puts a document back. False for one that this version did not write.
+    pub fn restore(&mut self, id: &str, document: Value) -> bool {
+        let entry = serde_json::from_value::<Entry>(document).ok();
+        entry.map(|entry| self.by_id.insert(id.to_owned(), entry)).is_some()
+    }
+
+    fn text_of(&self, user: &str, attribute: &str) -> Option<&str> {
+        let entry = self.by_id.get(user).filter(|entry| entry.kind == Kind::User)?;
+        entry.attributes.get(attribute)?.as_str().filter(|text| !text.trim().is_empty())
     }
 
     fn entry(&self, kind: Kind, id: &str) -> Result<&Entry, ScimError> {
@@ -360,21 +419,15 @@ impl Directory {
         match entry.kind {
             Kind::User => {
                 let mine = groups.iter().filter_map(|group| self.by_id.get_key_value(*group));
-                let groups: Vec<Value> = mine
-                    .map(reference)
-                    .map(|mut group| {
-                        // A user's groups have no type in RFC 7643 §4.1.2 but `direct` or `indirect`; ours are direct.
-                        group.as_object_mut().and_then(|members| members.remove("type"));
-                        group
-                    })
-                    .collect();
+                // A user's groups have no type in RFC 7643 §4.1.2 but `direct` or `indirect`; ours are direct.
+                let groups: Vec<Value> = mine.map(reference).map(|group| without(group, "type")).collect();
                 if !groups.is_empty() {
                     resource["groups"] = Value::Array(groups);
                 }
             }
             Kind::Group => {
-                let members: Vec<Value> =
-                    entry.members().filter_map(|id| self.by_id.get_key_value(id)).map(reference).collect();
+                let members = entry.members().filter_map(|id| self.by_id.get_key_value(id)).map(reference);
+                let members: Vec<Value> = members.map(|member| without(member, "display")).collect();
                 if !members.is_empty() {
                     resource["members"] = Value::Array(members);
                 }
@@ -385,6 +438,32 @@ impl Directory {
 }
 
 impl Query {
+    /// Reads the message of `/.search` (RFC 7644 §3.4.3), which says in lists what an address says with commas.
+    pub fn from_message(body: &[u8]) -> Result<Self, ScimError> {
+        const MESSAGE: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Message {
+            schemas: Vec<String>,
+            #[serde(default)]
+            attributes: Option<Vec<String>>,
+            #[serde(default)]
+            excluded_attributes: Option<Vec<String>>,
+        }
+        let body = parse(body)?;
+        let wrong = |_| ScimError::syntax("the body is not the message of a search");
+        let message = Message::deserialize(&body).map_err(wrong)?;
+        if !message.schemas.iter().any(|urn| urn == MESSAGE) {
+            return Err(ScimError::syntax("`schemas` does not name the message of a search"));
+        }
+        let Value::Object(mut rest) = body else { return Err(ScimError::syntax("the body is no JSON object")) };
+        rest.retain(|name, _| !["schemas", "attributes", "excludedAttributes"].contains(&name.as_str()));
+        let query = Self::deserialize(Value::Object(rest)).map_err(wrong)?;
+        let joined = |names: Option<Vec<String>>| names.map(|names| names.join(","));
+        let (attributes, excluded_attributes) = (joined(message.attributes), joined(message.excluded_attributes));
+        Ok(Self { attributes, excluded_attributes, ..query })
+    }
+
     /// The resource with what was asked for (RFC 7644 §3.9). `id`, `schemas` and `meta` always stay.
     fn project(&self, kind: Kind, resource: Value) -> Result<Value, ScimError> {
         let listed = |text: &Option<String>| -> Result<Option<Vec<AttrPath>>, ScimError> {
@@ -440,6 +519,11 @@ fn parts(kind: Kind, name: &str, mut value: Value, subs: &[Option<String>], only
         one => retain(one),
     }
     Some(value)
+}
+
+fn without(mut value: Value, member: &str) -> Value {
+    value.as_object_mut().and_then(|members| members.remove(member));
+    value
 }
 
 fn location(base: &str, kind: Kind, id: &str) -> String {

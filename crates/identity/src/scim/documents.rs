@@ -72,13 +72,18 @@ fn describe(attribute: &Attribute) -> Value {
         Shape::Reference => "reference",
         Shape::Complex(_) => "complex",
     };
+    let mutability = match (attribute.immutable, attribute.read_only) {
+        (true, _) => "immutable",
+        (false, true) => "readOnly",
+        (false, false) => "readWrite",
+    };
     let mut described = json!({
         "name": attribute.name,
         "type": kind,
         "multiValued": attribute.many,
         "description": attribute.about,
         "required": attribute.required,
-        "mutability": if attribute.read_only { "readOnly" } else { "readWrite" },
+        "mutability": mutability,
         "returned": "default",
     });
     match attribute.shape {
@@ -88,6 +93,9 @@ fn describe(attribute: &Attribute) -> Value {
             described["caseExact"] = json!(attribute.case_exact);
             described["uniqueness"] = json!(if attribute.unique { "server" } else { "none" });
         }
+    }
+    if attribute.immutable && attribute.name == "type" {
+        described["canonicalValues"] = json!(["User", "Group"]);
     }
     if attribute.shape == Shape::Reference {
         described["referenceTypes"] = json!(["User", "Group"]);

@@ -25,6 +25,9 @@ pub(super) struct Attribute {
     pub(super) required: bool,
     pub(super) case_exact: bool,
     pub(super) read_only: bool,
+    /// Said once, with the value that it is a part of. One that is read-only as well follows from the rest of the value,
+    /// and whatever is said about it is passed over.
+    pub(super) immutable: bool,
     pub(super) unique: bool,
     pub(super) about: &'static str,
 }
@@ -37,6 +40,7 @@ const fn text(name: &'static str, about: &'static str) -> Attribute {
         required: false,
         case_exact: false,
         read_only: false,
+        immutable: false,
         unique: false,
         about,
     }
@@ -51,10 +55,15 @@ const EMAIL: &[Attribute] = &[
     Attribute { shape: Shape::Boolean, ..text("primary", "Whether it is the one to write to.") },
 ];
 const MEMBER: &[Attribute] = &[
-    Attribute { case_exact: true, required: true, ..text("value", "Id of a user or group.") },
-    Attribute { shape: Shape::Reference, read_only: true, case_exact: true, ..text("$ref", "Its address.") },
-    Attribute { read_only: true, ..text("type", "User or Group.") },
-    Attribute { read_only: true, ..text("display", "Its name.") },
+    Attribute { case_exact: true, required: true, immutable: true, ..text("value", "Id of a user or group.") },
+    Attribute {
+        shape: Shape::Reference,
+        read_only: true,
+        immutable: true,
+        case_exact: true,
+        ..text("$ref", "Its address.")
+    },
+    Attribute { read_only: true, immutable: true, ..text("type", "User or Group.") },
 ];
 const GROUP_OF: &[Attribute] = &[
     Attribute { read_only: true, case_exact: true, ..text("value", "Id of the group.") },

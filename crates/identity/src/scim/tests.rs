@@ -64,7 +64,7 @@ fn got(directory: &Directory, kind: Kind, id: &str) -> Value {
 fn listed(kind: Kind, filter: &str) -> Vec<String> {
     let (directory, ..) = directory();
     let query = Query { filter: Some(filter.to_owned()), ..Query::default() };
-    let body = directory.list(kind, &query, BASE).expect("a filter").body.expect("a body");
+    let body = directory.list(&[kind], &query, BASE).expect("a filter").body.expect("a body");
     let resources = body["Resources"].as_array().expect("a list").clone();
     assert_eq!(body["totalResults"], resources.len());
     let name = if kind == Kind::User { "userName" } else { "displayName" };
@@ -259,7 +259,7 @@ fn groups_have_members_that_exist_and_people_their_groups() {
         members.iter().map(|member| member["value"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
     };
     let member = &got(&directory, Kind::Group, &ops)["members"][0];
-    assert_eq!(*member, json!({"value": ana, "$ref": format!("{BASE}/Users/{ana}"), "display": "ana", "type": "User"}));
+    assert_eq!(*member, json!({"value": ana, "$ref": format!("{BASE}/Users/{ana}"), "type": "User"}));
     let groups = &got(&directory, Kind::User, &ana)["groups"];
     assert_eq!(*groups, json!([{"value": ops, "$ref": format!("{BASE}/Groups/{ops}"), "display": "ops"}]));
     let mut patch = |operations| patched(&mut directory, Kind::Group, &ops, operations).map(|answer| answer.events);
@@ -342,7 +342,7 @@ fn filters_mean_what_rfc_7644_says() {
         &format!("userName eq \"{}\"", "x".repeat(5_000)),
     ] {
         let query = Query { filter: Some(bad.to_owned()), ..Query::default() };
-        let refused = directory.list(Kind::User, &query, BASE).expect_err("refused");
+        let refused = directory.list(&[Kind::User], &query, BASE).expect_err("refused");
         assert_eq!((refused.status, refused.keyword), (400, Some("invalidFilter")), "{bad}");
     }
 }
@@ -352,7 +352,7 @@ fn lists_are_sorted_cut_into_pages_and_projected() {
     let (directory, ..) = directory();
     let list = |query: Value| {
         let query: Query = serde_json::from_value(query).expect("a query");
-        let body = directory.list(Kind::User, &query, BASE).expect("a list").body.expect("a body");
+        let body = directory.list(&[Kind::User], &query, BASE).expect("a list").body.expect("a body");
         let names = body["Resources"]
             .as_array()
             .expect("a list")
@@ -443,4 +443,56 @@ fn the_documents_describe_what_is_kept() {
         (types[1]["endpoint"].clone(), types[0]["schema"].clone()),
         (json!("/Groups"), schemas[0]["id"].clone())
     );
+}
+
+#[test]
+fn a_search_message_says_what_an_address_says() {
+    let message = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+        "filter": "userName eq \"ana\"", "attributes": ["userName", "emails.value"], "startIndex": 1, "count": 5,
+    });
+    let query = Query::from_message(&bytes(&message)).expect("a message");
+    let expected = Query {
+        filter: Some("userName eq \"ana\"".to_owned()),
+        attributes: Some("userName,emails.value".to_owned()),
+        start_index: Some(1),
+        count: Some(5),
+        ..Query::default()
+    };
+    assert_eq!(query, expected);
+    let mut other = message.clone();
+    other["schemas"] = json!(["urn:ietf:params:scim:api:messages:2.0:PatchOp"]);
+    for bad in [other, json!({}), json!([]), json!({"schemas": message["schemas"], "count": "many"})] {
+        assert!(Query::from_message(&bytes(&bad)).is_err(), "{bad}");
+    }
+    let mut directory = Directory::default();
+    create(&mut directory, Kind::User, &user("ana"), 1).expect("created");
+    create(&mut directory, Kind::Group, &group("ops", &[]), 2).expect("created");
+    let found = |kinds: &[Kind]| {
+        directory.list(kinds, &Query::default(), BASE).expect("a list").body.expect("a body")["totalResults"].clone()
+    };
+    assert_eq!((found(&[Kind::User]), found(&[Kind::User, Kind::Group])), (json!(1), json!(2)));
+}
+
+#[test]
+fn a_directory_is_put_together_again_from_its_documents() {
+    let mut directory = Directory::default();
+    let made = create(&mut directory, Kind::User, &user("ana"), 1).expect("created");
+    let ana = made.body.expect("a body")["id"].as_str().expect("an id").to_owned();
+    let made = create(&mut directory, Kind::Group, &group("ops", &[&ana]), 2).expect("created");
+    let ops = made.body.expect("a body")["id"].as_str().expect("an id").to_owned();
+    let made = create(&mut directory, Kind::Group, &group("outer", &[&ops]), 3).expect("created");
+    let outer = made.body.expect("a body")["id"].as_str().expect("an id").to_owned();
+    let mut again = Directory::default();
+    for id in [&outer, &ops, &ana] {
+        assert!(again.restore(id, directory.document(id).expect("there")));
+    }
+    assert_eq!(again, directory);
+    assert!(!again.restore(&ana, json!({"kind": "Device"})), "what this version did not write");
+    assert_eq!(again.document("nobody"), None);
+    assert_eq!(again.members_of("outer"), std::collections::BTreeSet::from([ana.clone()]));
+    assert!(again.members_of("Outer").is_empty() && again.members_of("nobody").is_empty());
+    assert_eq!(again.external_id(&ana), Some("ext-ana"));
+    assert_eq!((again.email(&ana), again.user_name(&ana)), (Some("ana@bank.example"), Some("ana")));
+    assert_eq!(again.active_users().collect::<Vec<_>>(), [ana.as_str()]);
 }

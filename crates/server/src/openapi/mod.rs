@@ -1,13 +1,15 @@
 //! The API's description in OpenAPI 3.1, made from the table of routes. Committed as `docs/reference/openapi.json`.
 
+mod devices;
 mod operations;
 mod people;
+mod scim;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::problem::PROBLEM_JSON;
+use crate::problem::{PROBLEM_JSON, SCIM_JSON};
 use crate::routes::{Access, ROUTES, Route};
 
 const SCHEMAS: &str = include_str!("schemas.json");
@@ -46,6 +48,8 @@ enum Body {
     /// The form of a page.
     Form(&'static str),
     Arrow,
+    /// JSON of provisioning (RFC 7644).
+    Scim(&'static str),
 }
 
 struct Answer {
@@ -92,7 +96,7 @@ fn document() -> Value {
 }
 
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    operations::OPERATIONS.iter().chain(people::OPERATIONS)
+    operations::OPERATIONS.iter().chain(people::OPERATIONS).chain(devices::OPERATIONS).chain(scim::OPERATIONS)
 }
 
 fn id_of(route: &Route) -> String {
@@ -147,6 +151,7 @@ fn body(body: &Body, bytes_max: usize) -> Option<Value> {
             json!({ "application/json": reference(schema), "application/x-www-form-urlencoded": reference(schema) })
         }
         Body::Form(schema) => json!({ "application/x-www-form-urlencoded": reference(schema) }),
+        Body::Scim(schema) => json!({ SCIM_JSON: reference(schema), "application/json": reference(schema) }),
         Body::Arrow => json!({ crate::arrow_body::ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}} }),
     };
     Some(json!({ "required": true, "content": content, "description": format!("At most {bytes_max} bytes.") }))
@@ -164,13 +169,19 @@ fn responses(operation: &Operation, guarded: bool) -> Value {
         }
         content
     };
-    let content = with_page(json!({ answer.content_type: answer.schema.map_or_else(|| json!({}), reference) }));
+    let mut content = with_page(json!({ answer.content_type: answer.schema.map_or_else(|| json!({}), reference) }));
+    if answer.status == 204 {
+        content = json!({});
+    }
     responses.insert(
         answer.status.to_string(),
         json!({ "description": answer.description, "headers": id_header, "content": content }),
     );
     for status in statuses(operation, guarded) {
-        let content = with_page(json!({ PROBLEM_JSON: reference("Problem") }));
+        let content = match operation.id.contains(" /scim/") {
+            true => json!({ SCIM_JSON: reference("ScimError") }),
+            false => with_page(json!({ PROBLEM_JSON: reference("Problem") })),
+        };
         responses.insert(
             status.to_string(),
             json!({ "description": meaning(status), "headers": id_header, "content": content }),
@@ -199,6 +210,7 @@ fn meaning(status: u16) -> &'static str {
         403 => "The policies do not allow this. The denial stands in the log.",
         404 => "There is no such thing in this scope.",
         408 => "The body took too long to arrive.",
+        412 => "It was changed after it was read.",
         409 => "It is there already, or was changed by somebody else.",
         413 => "Too much at once.",
         415 => "Another content type is expected.",

@@ -110,7 +110,8 @@ impl People {
         asking.actions(principal, &principal.home(), Action::ALL)
     }
 
-    fn apart(
+    /// What would lie in one hand and should not.
+    pub(super) fn apart(
         &self,
         control: &ControlPlane,
         given: &Given<'_>,

@@ -6,11 +6,13 @@
 pub(crate) mod access;
 mod analysis;
 pub(crate) mod authenticators;
+pub(crate) mod devices;
 mod draft;
 pub(crate) mod duties;
 pub(crate) mod pages;
 mod person;
 mod provider;
+pub(crate) mod provisioning;
 pub(crate) mod reviews;
 mod session;
 mod sign_in;
@@ -20,18 +22,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use creta_audit::{Details, Event};
-use creta_iam::{Assurance, DeviceTrust, Person, Principal, PrincipalId, Role, Seal, Standing};
+use creta_iam::{Assurance, Person, Principal, PrincipalId, Role, Seal, Standing};
 use creta_identity::dpop::{DpopError, Proof, Proven, ReplayCache};
 use creta_model::{Environment, EnvironmentClass, Instant, Problem, TenantId};
 use creta_programme::PersonId;
 use creta_programme::access::End;
 
 use self::access::Access;
+use self::devices::Devices;
 pub(crate) use self::draft::details_of;
 use self::duties::Given;
 pub(crate) use self::person::PersonRecord;
 pub(crate) use self::person::id_for;
 use self::provider::Provider;
+use self::provisioning::Provisioning;
 use self::reviews::Reviews;
 use self::session::Opening;
 pub(crate) use self::session::Session;
@@ -50,6 +54,8 @@ pub(crate) struct People {
     persons: Register<PersonRecord>,
     sessions: Register<Session>,
     pub(crate) access: Access,
+    pub(crate) devices: Devices,
+    provisioning: Provisioning,
     pub(crate) reviews: Reviews,
     /// Who vouches for people; none where only local accounts exist.
     provider: Option<Provider>,
@@ -74,12 +80,14 @@ impl People {
     /// Reads everybody from the control plane's documents.
     pub(crate) fn open(folder: &Path, config: &Config, control: &ControlPlane) -> Result<Self, Problem> {
         let metadata = || control.shared_metadata();
-        Ok(Self {
+        let people = Self {
             environment: config.environment.clone(),
             class: config.class,
             persons: Register::load(metadata())?,
             sessions: Register::load(metadata())?,
             access: Access::open(metadata())?,
+            devices: Devices::open(metadata(), config.devices.clone())?,
+            provisioning: Provisioning::open(metadata(), config.sign_in.as_ref())?,
             reviews: Reviews::open(metadata(), control)?,
             provider: config.sign_in.as_ref().map(|sign_in| Provider::open(sign_in, folder)).transpose()?,
             public_url: config.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.clone()),
@@ -89,7 +97,9 @@ impl People {
             // Proofs that were made before this start may have been used before it.
             proofs: Mutex::new(ReplayCache::new(control.platform().clock.now())),
             giving: Mutex::default(),
-        })
+        };
+        people.settle(control, control.platform().clock.now())?;
+        Ok(people)
     }
 
     /// Who vouches for people.
@@ -145,12 +155,15 @@ impl People {
     /// The person of a session as they stand now.
     fn principal(&self, session: &Session, now: Instant) -> Option<Principal> {
         let person = self.persons.find(session.person.as_str()).filter(PersonRecord::is_active)?;
+        if !self.provisioning.lets_in(&person) {
+            return None;
+        }
         let standing = Standing {
             grants: self.access.held(&person.id, now),
             roles: person.roles.clone(),
             assurance: Assurance {
                 user_verified: session.user_verified,
-                device: DeviceTrust::None,
+                device: self.devices.trust(session, now),
                 seal: Seal::Intact,
             },
             class: self.class,
@@ -168,15 +181,20 @@ impl People {
         signed_in: &creta_identity::oidc::SignIn,
         now: Instant,
     ) -> Result<PersonRecord, Problem> {
-        let known = self.persons.find_by(|person| person.identity.as_ref() == Some(&signed_in.identity));
-        if let Some(person) = known {
+        let is = |person: &PersonRecord| person.identity.as_ref() == Some(&signed_in.identity);
+        // Who left and was told of again has a new account beside the one that ended.
+        let active = self.persons.find_by(|person| is(person) && person.is_active());
+        if let Some(person) = active.or_else(|| self.persons.find_by(is)) {
             if person.is_active() {
-                return Ok(person);
+                return if self.provisioning.lets_in(&person) { Ok(person) } else { Err(stranger(control)) };
             }
             let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
             control.record(Event::new("sign-in.refused", control.place()).with(details).for_commitment("CH-33"));
             return Err(Problem::new("access/left", "this account was ended when its person left")
                 .with_help("if you are back, ask an administrator for a new account"));
+        }
+        if !self.provisioning.takes_strangers() {
+            return Err(stranger(control));
         }
         let is_free = |id: &str| self.persons.with(id, |_| ()).is_none();
         let id = id_for(&signed_in.identity, signed_in.email.as_deref(), is_free);
@@ -214,6 +232,13 @@ impl People {
     ) -> Result<PersonRecord, Problem> {
         let _one_at_a_time = self.one_at_a_time();
         let mut person = self.persons.find(id).filter(PersonRecord::is_active).ok_or_else(|| no_person(id))?;
+        if self.provisioning.gives_roles_to(&person) && (&tenant, &roles) != (&person.tenant, &person.roles) {
+            return Err(Problem::new(
+                "conflict/provisioned",
+                "this person's roles follow from groups of the directory",
+            )
+            .with_help("change their groups in the directory, or `[sign_in.groups]` in `config.toml`"));
+        }
         let before = person.human.clone();
         person.human = human.map_or_else(|| before.clone(), PersonId::new);
         person.since = person.since_with(&roles, tenant.as_ref(), control.platform().clock.now());
@@ -235,7 +260,8 @@ impl People {
         Ok(person)
     }
 
-    /// Somebody left: sessions and grants end now, and nobody signs in to the account any more. Harmless when repeated.
+    /// Somebody left: sessions, devices, grants and the secrets of programs that they were shown end now, and nobody signs in
+    /// to the account any more. Harmless when repeated.
     pub(crate) fn leave(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<PersonRecord, Problem> {
         let left = self.persons.change(id, |person| {
             let mut person = person.clone();
@@ -247,6 +273,8 @@ impl People {
         for session in self.sessions.list(|session| session.person.as_str() == id && session.revoked.is_none()) {
             self.end_session(&session.id, now)?;
         }
+        self.end_devices_of(id, now)?;
+        control.end_secrets_of(&left.id)?;
         self.access.end_all_of(control, &left, &End::Left, now)?;
         Ok(left)
     }
@@ -330,6 +358,13 @@ impl People {
             features: None,
         }
     }
+}
+
+/// Whoever the provider vouches for and the directory does not know.
+fn stranger(control: &ControlPlane) -> Problem {
+    control.record(Event::new("sign-in.refused", control.place()).for_commitment("CH-33"));
+    Problem::new("access/not-provisioned", "the organisation's directory has not told this server about you")
+        .with_help("ask whoever looks after the directory to give you this application")
 }
 
 pub(crate) fn no_person(id: &str) -> Problem {

@@ -28,6 +28,9 @@ pub(crate) struct PersonRecord {
     /// For people to recognise one another. Decides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) email: Option<String>,
+    /// The user of the organisation's directory that this is; none for whoever it did not tell us about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
     /// The tenant whose user this is; none for the staff of whoever runs the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tenant: Option<TenantId>,
@@ -61,9 +64,10 @@ impl PersonRecord {
     /// Somebody without any role.
     pub(crate) fn new(id: PrincipalId, tenant: Option<TenantId>, created: Instant) -> Self {
         let human = PersonId::new(id.clone());
-        let (identity, email, given_by, left, roles) = (None, None, None, None, BTreeSet::new());
+        let (identity, email, user, given_by, left, roles) = (None, None, None, None, None, BTreeSet::new());
         let since = BTreeMap::new();
-        Self { format: FORMAT.to_owned(), id, human, identity, email, tenant, roles, given_by, since, created, left }
+        let format = FORMAT.to_owned();
+        Self { format, id, human, identity, email, user, tenant, roles, given_by, since, created, left }
     }
 
     /// Since when each of `roles` is held if they are given now: a role at another home is another right.
@@ -100,13 +104,16 @@ impl PersonRecord {
 }
 
 /// An id for somebody who comes for the first time: what the provider calls them if that can be an id and is free, else
-/// one made from issuer and subject. The name links nobody to anything: a taken one is never shared.
+/// one made from issuer and subject, with a number if they were here before. The name links nobody to anything: a taken one
+/// is never shared.
 pub(crate) fn id_for(identity: &Identity, name: Option<&str>, is_free: impl Fn(&str) -> bool) -> PrincipalId {
     let wished = name.map(str::to_ascii_lowercase).and_then(|name| PrincipalId::parse(&name).ok());
     wished.filter(|id| is_free(id.as_str())).unwrap_or_else(|| {
         let text = serde_json::to_vec(&(&identity.issuer, &identity.subject)).expect("texts have a JSON form");
         let digest = creta_proof::Hash::of(&[&text]);
         let id = format!("p-{}", hex::encode(&digest.as_bytes()[..12]));
+        let again = (2_u32..).map(|time| format!("{id}-{time}"));
+        let id = std::iter::once(id.clone()).chain(again).find(|id| is_free(id)).expect("nobody came so often");
         PrincipalId::parse(&id).expect("hexadecimal digits make an id")
     })
 }
@@ -124,6 +131,8 @@ mod tests {
         let other = id_for(&identity("2"), Some("ana@example.com"), taken);
         assert!(other.as_str().starts_with("p-"), "{other}");
         assert_ne!(other, id_for(&identity("3"), Some("ana@example.com"), taken));
+        let twice = |id: &str| taken(id) && id != other.as_str();
+        assert_eq!(id_for(&identity("2"), None, twice).as_str(), format!("{other}-2"), "whoever comes back");
         for odd in [None, Some(""), Some("ana b"), Some("аna")] {
             assert_eq!(id_for(&identity("2"), odd, free), other, "{odd:?}");
         }

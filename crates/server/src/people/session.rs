@@ -111,6 +111,11 @@ impl Session {
         Self { expires: now.plus(Span::hours(IDLE_HOURS)).min(last), ..self.clone() }
     }
 
+    /// The same session, on an enrolled device.
+    pub(crate) fn on(&self, device: &str) -> Self {
+        Self { device: Some(device.to_owned()), ..self.clone() }
+    }
+
     /// The same session, ended. The first moment counts.
     pub(crate) fn ended(&self, now: Instant) -> Self {
         Self { revoked: self.revoked.or(Some(now)), ..self.clone() }

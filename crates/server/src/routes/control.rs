@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::{Details, Event};
-use creta_iam::{Action, FeatureSet, Principal, PrincipalId, Role};
+use creta_iam::{Action, ClientSecret, FeatureSet, Place, Principal, PrincipalId, Role};
 use creta_identity::dpop::Expected;
 use creta_model::{Problem, Span, TenantId};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::accounts::Account;
-use crate::context::{Guarded, Input, require_proof, resource};
+use crate::context::{Admitted, Guarded, Input, require_proof, resource};
 use crate::control_plane::{Narrowed, no_account};
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
@@ -103,10 +103,7 @@ fn features_in(scope: &str) -> Result<BTreeSet<String>, Problem> {
 }
 
 fn token_for(app: &App, account: &Account, narrowed: Narrowed) -> Result<String, Refusal> {
-    let place = match account.principal.scope() {
-        Some(scope) => creta_iam::Place::Scope(scope.clone()),
-        None => app.control.place(),
-    };
+    let place = account.principal.home();
     let decision = app.control.decide(&account.principal, Action::TokenIssue, &resource(&place, FeatureSet::none()));
     let permit = app.control.admit(decision, Details::none())?;
     Ok(app.control.issue_token(account, narrowed, &permit))
@@ -146,6 +143,7 @@ struct ServiceAccountRequest {
 #[derive(Serialize)]
 struct ServiceAccountView {
     client_id: String,
+    /// None for an account of the environment.
     tenant: Option<TenantId>,
     name: String,
     role: Option<Role>,
@@ -161,7 +159,7 @@ impl From<&Account> for ServiceAccountView {
     fn from(account: &Account) -> Self {
         Self {
             client_id: account.client_id.clone(),
-            tenant: account.principal.scope().map(|scope| scope.tenant.clone()),
+            tenant: account.principal.home().scope().map(|scope| scope.tenant.clone()),
             name: account.principal.id().to_string(),
             role: account.principal.role(),
             created: account.created,
@@ -180,8 +178,8 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
         .and_then(|details| details.name("role", role.as_str()))
         .map_err(|e| from_audit(&e))?;
     let made = guarded
-        .act_on_tenant(
-            move |_| Ok(tenant),
+        .act_at(
+            move |app| home_of(app, &tenant),
             details,
             move |admitted| {
                 let (control, by) = (admitted.control, admitted.permit.principal());
@@ -191,10 +189,7 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
             },
         )
         .await?;
-    let (account, secret) = made;
-    let mut view = serde_json::to_value(ServiceAccountView::from(&account)).expect("an account has a JSON form");
-    view["client_secret"] = secret.expose().as_str().into();
-    Ok((StatusCode::CREATED, answer(&view)?).into_response())
+    Ok((StatusCode::CREATED, with_secret(&made)?).into_response())
 }
 
 /// Names of service accounts are stricter than ids of principals: an `@` stands between name and tenant, and dots are
@@ -216,20 +211,82 @@ struct TenantQuery {
     tenant: TenantId,
 }
 
+fn home_of(app: &App, tenant: &TenantId) -> Result<Place, Problem> {
+    app.control.require_tenant(tenant).map(Place::Scope)
+}
+
+/// Where an account of a tenant belongs. The environment's own are not found here.
+fn home_of_account(app: &App, client_id: &str) -> Result<Place, Problem> {
+    let scope = app.control.scope_of_account(client_id).ok_or_else(|| no_account(client_id))?;
+    app.control.require_tenant(&scope.tenant).map(Place::Scope).map_err(|_| no_account(client_id))
+}
+
 /// Lists the service accounts of a tenant.
 pub(super) async fn list_service_accounts(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let TenantQuery { tenant } = input.query()?;
     let accounts = guarded
-        .act_on_tenant(
-            move |_| Ok(tenant),
+        .act_at(
+            move |app| home_of(app, &tenant),
             Details::none(),
             |admitted| {
-                let accounts = admitted.control.service_accounts(&admitted.scope()?.tenant);
+                let accounts = admitted.control.service_accounts(admitted.permit.place());
                 Ok(accounts.iter().map(ServiceAccountView::from).collect::<Vec<_>>())
             },
         )
         .await?;
     answer(&json!({ "service_accounts": accounts }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProvisionerRequest {
+    name: String,
+}
+
+/// Makes an account by which the organisation's directory provisions people. Whoever may give people roles may make one.
+pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let ProvisionerRequest { name } = input.json()?;
+    let name = account_name(&name)?;
+    let details = Details::none().name("service-account", name.as_str()).map_err(|e| from_audit(&e))?;
+    let make = move |admitted: &Admitted<'_>| {
+        Ok(admitted.control.create_service_account(&name, Role::Provisioner, &admitted.permit)?)
+    };
+    let made = guarded.act(details, make).await?;
+    Ok((StatusCode::CREATED, with_secret(&made)?).into_response())
+}
+
+/// Lists these accounts.
+pub(super) async fn list_provisioners(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let accounts = guarded
+        .act(Details::none(), |admitted| {
+            let accounts = admitted.control.service_accounts(admitted.permit.place());
+            Ok(accounts.iter().map(ServiceAccountView::from).collect::<Vec<_>>())
+        })
+        .await?;
+    answer(&json!({ "service_accounts": accounts }))
+}
+
+/// Gives one a new secret; the present one stays good for a while.
+pub(super) async fn rotate_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let (id, hours, details) = rotation(&input)?;
+    let rotate = move |admitted: &Admitted<'_>| {
+        Ok(admitted.control.rotate_service_account(&id, Span::hours(hours), &admitted.permit)?)
+    };
+    with_secret(&guarded.act(details, rotate).await?)
+}
+
+/// Ends one and its tokens.
+pub(super) async fn revoke_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("client", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let revoke = move |admitted: &Admitted<'_>| Ok(admitted.control.revoke_service_account(&id, &admitted.permit)?);
+    answer(&ServiceAccountView::from(&guarded.act(details, revoke).await?))
+}
+
+fn with_secret((account, secret): &(Account, ClientSecret)) -> Result<Response, Refusal> {
+    let mut view = serde_json::to_value(ServiceAccountView::from(account)).expect("an account has a JSON form");
+    view["client_secret"] = secret.expose().as_str().into();
+    answer(&view)
 }
 
 /// How long the secret before the new one stays good, unless the request says otherwise, and at most.
@@ -245,6 +302,20 @@ struct Rotation {
 
 /// Gives a service account a new secret; the present one stays good for a while.
 pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let (id, hours, details) = rotation(&input)?;
+    let known = id.clone();
+    let rotated = guarded
+        .act_at(
+            move |app| home_of_account(app, &known),
+            details,
+            move |admitted| Ok(admitted.control.rotate_service_account(&id, Span::hours(hours), &admitted.permit)?),
+        )
+        .await?;
+    with_secret(&rotated)
+}
+
+/// Which account, how long its present secret stays good, and what the log says about it.
+fn rotation(input: &Input) -> Result<(String, u32, Details), Refusal> {
     let Rotation { overlap_hours } = input.json()?;
     let hours = overlap_hours.unwrap_or(OVERLAP_HOURS);
     if hours > OVERLAP_HOURS_MAX {
@@ -256,22 +327,11 @@ pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Re
         .into());
     }
     let id = input.path("id").to_owned();
-    let known = id.clone();
     let details = Details::none()
         .keyed("client", id.as_bytes())
         .and_then(|details| details.count("overlap-hours", u64::from(hours)))
         .map_err(|e| from_audit(&e))?;
-    let rotated = guarded
-        .act_on_tenant(
-            move |control| control.scope_of_account(&known).map(|scope| scope.tenant).ok_or_else(|| no_account(&known)),
-            details,
-            move |admitted| Ok(admitted.control.rotate_service_account(&id, Span::hours(hours), &admitted.permit)?),
-        )
-        .await?;
-    let (account, secret) = rotated;
-    let mut view = serde_json::to_value(ServiceAccountView::from(&account)).expect("an account has a JSON form");
-    view["client_secret"] = secret.expose().as_str().into();
-    answer(&view)
+    Ok((id, hours, details))
 }
 
 /// Ends a service account and its tokens.
@@ -279,8 +339,8 @@ pub(super) async fn revoke_service_account(guarded: Guarded, input: Input) -> Re
     let id = input.path("id").to_owned();
     let known = id.clone();
     let revoked = guarded
-        .act_on_tenant(
-            move |control| control.scope_of_account(&known).map(|scope| scope.tenant).ok_or_else(|| no_account(&known)),
+        .act_at(
+            move |app| home_of_account(app, &known),
             Details::none().keyed("client", id.as_bytes()).map_err(|e| from_audit(&e))?,
             move |admitted| Ok(admitted.control.revoke_service_account(&id, &admitted.permit)?),
         )

@@ -3,12 +3,14 @@
 mod access;
 mod audit;
 mod control;
+mod devices;
 mod facts;
 mod people;
 mod policies;
 mod project;
 mod queries;
 mod reviews;
+mod scim;
 mod sign_in;
 mod system;
 mod trust;
@@ -24,7 +26,7 @@ use serde::Serialize;
 
 use crate::context::{Guarded, Input, PlaceOf};
 use crate::http::App;
-use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, JSON_BYTES_MAX, REPORT_BYTES_MAX};
+use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, EXPORT_BYTES_MAX, JSON_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::problem::Refusal;
 use crate::trust::artefacts;
 
@@ -121,6 +123,38 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/access/grants", AccessRead on Own, Light, NO_BODY, access::grants),
     guarded!(POST, "/v1/access/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, access::give_back),
     guarded!(POST, "/v1/access/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, access::revoke),
+    guarded!(POST, "/v1/sessions/device", DeviceEnrol on Own, Light, 16 << 10, devices::bind),
+    guarded!(POST, "/v1/devices/nonce", DeviceEnrol on Own, Light, NO_BODY, devices::nonce),
+    guarded!(GET, "/v1/devices", DeviceRead on Own, Light, NO_BODY, devices::list),
+    guarded!(POST, "/v1/devices", DeviceEnrol on Own, Light, 16 << 10, devices::enrol),
+    guarded!(POST, "/v1/devices/{id}/report", DeviceEnrol on Own, Light, 16 << 10, devices::report),
+    guarded!(POST, "/v1/devices/{id}/revoke", DeviceRevoke on Own, Light, NO_BODY, devices::revoke),
+    // What a tool says makes devices trusted, so whoever approves access may bring it.
+    guarded!(POST, "/v1/devices/import", AccessApprove on Environment, Light, EXPORT_BYTES_MAX, devices::import),
+    guarded!(POST, "/v1/provisioners", PersonAssign on Environment, Light, JSON_BYTES_MAX, control::create_provisioner),
+    guarded!(GET, "/v1/provisioners", PersonRead on Environment, Light, NO_BODY, control::list_provisioners),
+    guarded!(POST, "/v1/provisioners/{id}/rotate", PersonAssign on Environment, Light, JSON_BYTES_MAX, control::rotate_provisioner),
+    guarded!(POST, "/v1/provisioners/{id}/revoke", PersonAssign on Environment, Light, NO_BODY, control::revoke_provisioner),
+    guarded!(GET, "/scim/v2/ServiceProviderConfig", ScimWrite on Environment, Light, NO_BODY, scim::config),
+    guarded!(GET, "/scim/v2/Schemas", ScimWrite on Environment, Light, NO_BODY, scim::all_schemas),
+    guarded!(GET, "/scim/v2/Schemas/{id}", ScimWrite on Environment, Light, NO_BODY, scim::schema),
+    guarded!(GET, "/scim/v2/ResourceTypes", ScimWrite on Environment, Light, NO_BODY, scim::all_resource_types),
+    guarded!(GET, "/scim/v2/ResourceTypes/{id}", ScimWrite on Environment, Light, NO_BODY, scim::resource_type),
+    guarded!(POST, "/scim/v2/.search", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::search_all),
+    guarded!(POST, "/scim/v2/Users/.search", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::search::<scim::Users>),
+    guarded!(POST, "/scim/v2/Groups/.search", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::search::<scim::Groups>),
+    guarded!(GET, "/scim/v2/Users", ScimWrite on Environment, Light, NO_BODY, scim::list::<scim::Users>),
+    guarded!(POST, "/scim/v2/Users", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::create::<scim::Users>),
+    guarded!(GET, "/scim/v2/Users/{id}", ScimWrite on Environment, Light, NO_BODY, scim::get::<scim::Users>),
+    guarded!(PUT, "/scim/v2/Users/{id}", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::replace::<scim::Users>),
+    guarded!(PATCH, "/scim/v2/Users/{id}", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::patch::<scim::Users>),
+    guarded!(DELETE, "/scim/v2/Users/{id}", ScimWrite on Environment, Light, NO_BODY, scim::delete::<scim::Users>),
+    guarded!(GET, "/scim/v2/Groups", ScimWrite on Environment, Light, NO_BODY, scim::list::<scim::Groups>),
+    guarded!(POST, "/scim/v2/Groups", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::create::<scim::Groups>),
+    guarded!(GET, "/scim/v2/Groups/{id}", ScimWrite on Environment, Light, NO_BODY, scim::get::<scim::Groups>),
+    guarded!(PUT, "/scim/v2/Groups/{id}", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::replace::<scim::Groups>),
+    guarded!(PATCH, "/scim/v2/Groups/{id}", ScimWrite on Environment, Light, JSON_BYTES_MAX, scim::patch::<scim::Groups>),
+    guarded!(DELETE, "/scim/v2/Groups/{id}", ScimWrite on Environment, Light, NO_BODY, scim::delete::<scim::Groups>),
     guarded!(GET, "/v1/access/analysis", AccessAnalyze on Environment, Bulk, NO_BODY, access::analyze),
     guarded!(GET, "/v1/access/policies", PolicyRead on Environment, Light, NO_BODY, policies::list),
     guarded!(POST, "/v1/access/policies", PolicyPropose on Environment, Bulk, POLICY_BYTES_MAX, policies::propose),

@@ -29,6 +29,7 @@ const PUBLIC: [&str; 19] = [
     "/v1/sessions/renew",
 ];
 
+const SCIM: &str = "application/scim+json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 struct Described {
@@ -45,7 +46,7 @@ fn routes() -> Vec<Described> {
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
             let media = operation["requestBody"]["content"].as_object().map(|content| {
-                let media = [JSON, ARROW, FORM].into_iter().find(|media| content.contains_key(*media));
+                let media = [SCIM, JSON, ARROW, FORM].into_iter().find(|media| content.contains_key(*media));
                 media.expect("a media type that this test knows").to_owned()
             });
             routes.push(Described {
@@ -66,6 +67,18 @@ fn ask(server: &Server, route: &Described, token: Option<&str>) -> crate::suppor
     server.send(&route.method, &route.path, token, body)
 }
 
+/// The code of a refusal, in the form of the path.
+fn refused(reply: &crate::support::Reply, path: &str, status: u16) -> String {
+    if !path.starts_with("/scim/") {
+        return reply.problem(status);
+    }
+    assert_eq!((reply.status, reply.content_type.as_str()), (status, SCIM), "{}", reply.text());
+    let error = reply.json();
+    assert_eq!(error["schemas"], serde_json::json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
+    assert_eq!(error["status"], status.to_string());
+    error["detail"].as_str().expect("words").split(": ").next().expect("a code").to_owned()
+}
+
 #[test]
 fn attack_ch20_no_guarded_route_answers_without_a_valid_token() {
     let server = Server::new();
@@ -77,10 +90,13 @@ fn attack_ch20_no_guarded_route_answers_without_a_valid_token() {
         }
         guarded += 1;
         let name = format!("{} {}", route.method, route.path);
-        assert_eq!(ask(&server, &route, None).problem(401), "auth/no-token", "{name}");
+        assert_eq!(refused(&ask(&server, &route, None), &route.path, 401), "auth/no-token", "{name}");
         for bad in ["", "x", "a.b.c", "null", "Bearer"] {
             let reply = ask(&server, &route, Some(bad));
-            assert!(["auth/bad-token", "auth/no-token"].contains(&reply.problem(401).as_str()), "{name}");
+            assert!(
+                ["auth/bad-token", "auth/no-token"].contains(&refused(&reply, &route.path, 401).as_str()),
+                "{name}"
+            );
             assert!(reply.headers.contains_key("www-authenticate"));
         }
     }
@@ -130,7 +146,7 @@ fn attack_ch35_every_role_reaches_what_the_policies_allow_and_nothing_else() {
                 assert!(for_people || ![401, 403, 500].contains(&reply.status), "{name}: {}", reply.text());
             } else {
                 denied += 1;
-                assert_eq!(reply.problem(403), "access/denied", "{name}");
+                assert_eq!(refused(&reply, &route.path, 403), "access/denied", "{name}");
             }
         }
     }
@@ -149,7 +165,7 @@ fn unknown_paths_and_other_methods_are_problems_too() {
         for other in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             if !methods.contains(&other) {
                 let reply = server.send(other, &route.path, None, None);
-                assert_eq!(reply.problem(405), "request/method", "{other} {}", route.path);
+                assert_eq!(refused(&reply, &route.path, 405), "request/method", "{other} {}", route.path);
                 let allow = reply.headers.get("allow").expect("names methods").to_str().expect("text").to_owned();
                 assert!(allow.contains(methods[0]), "{allow}");
             }

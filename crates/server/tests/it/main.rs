@@ -5,6 +5,7 @@ mod analysis;
 mod artefacts;
 mod bad_input;
 mod coverage;
+mod devices;
 mod duties;
 mod epochs;
 mod intake;
@@ -14,6 +15,7 @@ mod path;
 mod people;
 mod policies;
 mod provider;
+mod provisioning;
 mod resolvers;
 mod reviews;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]

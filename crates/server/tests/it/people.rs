@@ -17,8 +17,8 @@ use crate::support::{JSON, Reply, Server};
 
 /// Somebody with a key and, once signed in, a session.
 pub(crate) struct Someone {
-    prover: Prover,
-    opened: Value,
+    pub(crate) prover: Prover,
+    pub(crate) opened: Value,
 }
 
 thread_local! {
@@ -40,7 +40,7 @@ pub(crate) fn server_by(provider: &Provider, class: EnvironmentClass, tail: &str
     (server.by(&clock), clock)
 }
 
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     if let Some(clock) = CLOCK.with_borrow(Clone::clone) {
         return clock.now();
     }
@@ -48,18 +48,18 @@ fn now() -> Instant {
     Instant::from_micros(i64::try_from(micros).expect("in range")).expect("in range")
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     use creta_platform::Random as _;
     let mut bytes = [0; N];
     creta_platform::SystemRandom.fill(&mut bytes);
     bytes
 }
 
-fn prover() -> Prover {
+pub(crate) fn prover() -> Prover {
     Prover::new(SigningKey::from_random(KeyKind::P256, &random()))
 }
 
-fn prove(server: &Server, prover: &Prover, method: &str, path: &str, token: Option<&str>) -> String {
+pub(crate) fn prove(server: &Server, prover: &Prover, method: &str, path: &str, token: Option<&str>) -> String {
     let path = path.split('?').next().expect("a path");
     prover.prove(method, &format!("{}{path}", server.running().url()), token, None, random(), now())
 }
@@ -97,7 +97,13 @@ fn cookie_of(reply: &Reply) -> String {
 }
 
 /// All steps of a sign-in up to the code that comes back to the command line.
-fn browse_through(server: &Server, provider: &Provider, who: &str, thumbprint: &str, verifier: &str) -> Reply {
+pub(crate) fn browse_through(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    thumbprint: &str,
+    verifier: &str,
+) -> Reply {
     browse_with(server, provider, who, thumbprint, verifier, None)
 }
 

@@ -10,6 +10,7 @@ mod isolation;
 mod keys;
 mod log;
 mod peers;
+mod people;
 mod permits;
 mod public;
 mod sealed;
@@ -60,6 +61,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &standing::StandingAccess,
     &isolation::Isolation,
     &keys::KeyHierarchy,
+    &people::OrphanAccounts,
     &apart::EnvironmentIdentity,
     &apart::TenantStores,
     &apart::MetadataValues,

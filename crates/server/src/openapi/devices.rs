@@ -1,0 +1,78 @@
+//! Routes about devices.
+
+use super::operations::{TEXT, created, json, path, query};
+use super::{Body, Operation};
+
+/// For each route, by its operation id.
+pub(super) static OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "POST /v1/devices/nonce",
+        name: "device_nonce",
+        tag: "devices",
+        summary: "A nonce, which the next document of a person or device has to answer.",
+        parameters: &[],
+        body: Body::Json("NonceRequest"),
+        answer: json("Nonce"),
+        problems: &[404, 422],
+    },
+    Operation {
+        id: "GET /v1/devices",
+        name: "list_devices",
+        tag: "devices",
+        summary: "Somebody's devices, and the standard they have to meet.",
+        parameters: &[query("person", TEXT, "Somebody else, whose access you may revoke.")],
+        body: Body::None,
+        answer: json("Devices"),
+        problems: &[404],
+    },
+    Operation {
+        id: "POST /v1/devices",
+        name: "enrol_device",
+        tag: "devices",
+        summary: "Enrol the device that signed this.",
+        parameters: &[],
+        body: Body::Json("SignedDocument"),
+        answer: created("Device"),
+        problems: &[404, 409, 422],
+    },
+    Operation {
+        id: "POST /v1/devices/{id}/report",
+        name: "report_device",
+        tag: "devices",
+        summary: "How a device says it is set up.",
+        parameters: &[path("id", TEXT, "The device's id.")],
+        body: Body::Json("SignedDocument"),
+        answer: json("Device"),
+        problems: &[404, 422],
+    },
+    Operation {
+        id: "POST /v1/devices/{id}/revoke",
+        name: "revoke_device",
+        tag: "devices",
+        summary: "End a device and the sessions on it.",
+        parameters: &[path("id", TEXT, "The device's id.")],
+        body: Body::None,
+        answer: json("Device"),
+        problems: &[404],
+    },
+    Operation {
+        id: "POST /v1/devices/import",
+        name: "import_posture",
+        tag: "devices",
+        summary: "What osquery or a device management tool says about devices, by their serial numbers.",
+        parameters: &[],
+        body: Body::Json("PostureImport"),
+        answer: json("PostureImported"),
+        problems: &[422],
+    },
+    Operation {
+        id: "POST /v1/sessions/device",
+        name: "bind_session",
+        tag: "devices",
+        summary: "Put the session that asks on a device, which signs that it is its own.",
+        parameters: &[],
+        body: Body::Json("DeviceBinding"),
+        answer: json("Device"),
+        problems: &[404, 422],
+    },
+];

@@ -1,0 +1,307 @@
+//! Devices that people work from: enrolled, reporting, worth something at each request. Their rules stand in
+//! `creta_identity::device`.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use creta_audit::{Details, Event};
+use creta_iam::{DeviceTrust, Principal};
+use creta_identity::device::{Device, DeviceError, Nonces, Signed, Source, Standard, Trust, mdm};
+use creta_model::{Instant, Problem};
+use creta_store::MetadataStore;
+use serde::{Deserialize, Serialize};
+
+use super::{People, PersonRecord, Session};
+use crate::config::DeviceConfig;
+use crate::control_plane::ControlPlane;
+use crate::problem::from_audit;
+use crate::register::{Record, Register};
+
+const FORMAT: &str = "creta.device/1";
+/// Most devices of one person that count at the same time.
+const DEVICES_MAX: usize = 10;
+
+/// A device as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceRecord {
+    format: String,
+    pub(crate) device: Device,
+}
+
+impl Record for DeviceRecord {
+    const KIND: &'static str = "device";
+
+    fn id(&self) -> String {
+        self.device.id.as_str().to_owned()
+    }
+
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|record| record.format == FORMAT)
+    }
+}
+
+/// All devices, and what is asked of them.
+pub(crate) struct Devices {
+    devices: Register<DeviceRecord>,
+    config: Option<DeviceConfig>,
+    nonces: Mutex<Nonces>,
+}
+
+/// What became of an export.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Imported {
+    /// Devices that it says something new about.
+    pub(crate) taken: usize,
+    /// Devices of ours about which something newer was known.
+    pub(crate) older: usize,
+    /// Rows about devices that are not enrolled.
+    pub(crate) unknown: usize,
+}
+
+impl Devices {
+    pub(super) fn open(metadata: Arc<dyn MetadataStore>, config: Option<DeviceConfig>) -> Result<Self, Problem> {
+        Ok(Self { devices: Register::load(metadata)?, config, nonces: Mutex::default() })
+    }
+
+    /// What a device has to be like.
+    pub(crate) fn require_standard(&self) -> Result<&Standard, Problem> {
+        self.config.as_ref().map(|config| &config.standard).ok_or_else(|| {
+            Problem::new(
+                "not-found/device-standard",
+                "this server has no standard for devices, so none can be enrolled",
+            )
+            .with_help("add `[devices.standard]` to `config.toml`")
+        })
+    }
+
+    /// What the device of a session is worth now. One look-up and some comparisons.
+    pub(super) fn trust(&self, session: &Session, now: Instant) -> DeviceTrust {
+        let (Some(id), Some(config)) = (&session.device, &self.config) else { return DeviceTrust::None };
+        let judge = |record: &DeviceRecord| {
+            let own = record.device.person == session.person.as_str();
+            if own { degree(&config.standard.trust(&record.device, now)) } else { DeviceTrust::None }
+        };
+        self.devices.with(id, judge).unwrap_or(DeviceTrust::None)
+    }
+
+    /// What a device is worth, and why it is not worth more.
+    pub(crate) fn judge(&self, device: &Device, now: Instant) -> Option<Trust> {
+        self.config.as_ref().map(|config| config.standard.trust(device, now))
+    }
+
+    /// A nonce for a person who enrols, or a device of theirs that says something.
+    pub(crate) fn nonce(&self, control: &ControlPlane, who: &str, now: Instant) -> String {
+        let mut random = [0; 32];
+        control.platform().random.fill(&mut random);
+        self.lock().give(who, &random, now)
+    }
+
+    /// The devices of a person, revoked ones included, by id.
+    pub(crate) fn of(&self, person: &str) -> Vec<Device> {
+        self.devices.list(|record| record.device.person == person).into_iter().map(|record| record.device).collect()
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<Device> {
+        self.devices.find(id).map(|record| record.device)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Nonces> {
+        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, id: &str, change: impl FnOnce(&mut Device)) -> Result<Option<Device>, Problem> {
+        let changed = self.devices.change(id, |record| {
+            let mut record = record.clone();
+            change(&mut record.device);
+            Ok::<_, Problem>(record)
+        })?;
+        Ok(changed.map(|record| record.device))
+    }
+}
+
+/// What the policies call it.
+pub(crate) fn degree(trust: &Trust) -> DeviceTrust {
+    match trust {
+        Trust::None(_) => DeviceTrust::None,
+        Trust::LowAssurance => DeviceTrust::LowAssurance,
+        Trust::Trusted => DeviceTrust::Trusted,
+    }
+}
+
+impl People {
+    /// Enrols a device of the person who asks.
+    pub(crate) fn enrol_device(
+        &self,
+        control: &ControlPlane,
+        principal: &Principal,
+        person: &PersonRecord,
+        signed: &Signed,
+        now: Instant,
+    ) -> Result<Device, Problem> {
+        self.devices.require_standard()?;
+        let attesters = self.devices.config.as_ref().map(|config| config.attesters.clone()).unwrap_or_default();
+        let enrolled = Device::enrol(signed, person.id.as_str(), &attesters, &mut self.devices.lock(), now);
+        let device = enrolled.map_err(|error| refused(control, principal, &error))?;
+        let living = self.devices.devices.list(|record| record.device.revoked.is_none());
+        // Exports name devices by serial: what one says about a good computer must not count for another.
+        let same_serial = |record: &DeviceRecord| device.serial.is_some() && record.device.serial == device.serial;
+        if living.iter().any(same_serial) {
+            return Err(Problem::new("conflict/device", "another enrolled device has this serial number")
+                .with_help("revoke that one first: `creta device revoke`"));
+        }
+        if living.iter().filter(|record| record.device.person == device.person).count() >= DEVICES_MAX {
+            return Err(Problem::new("conflict/devices", format!("nobody has more than {DEVICES_MAX} devices"))
+                .with_help("revoke one that you no longer use: `creta device revoke`"));
+        }
+        self.log_device("device.enrolled", control, principal, &device)?;
+        let added = self.devices.devices.add(DeviceRecord { format: FORMAT.to_owned(), device })?;
+        added.map(|record| record.device).ok_or_else(|| {
+            Problem::new("conflict/device", "a device with this key is or was enrolled")
+                .with_help("make a new key: `creta device enrol`")
+        })
+    }
+
+    /// Takes a report that a device of the person signed. One key in two places ends the device.
+    pub(crate) fn take_report(
+        &self,
+        control: &ControlPlane,
+        principal: &Principal,
+        id: &str,
+        signed: &Signed,
+        now: Instant,
+    ) -> Result<Device, Problem> {
+        let mut outcome = Ok(());
+        // Kept also when it is refused: the number that was used, and the end of a device that exists twice.
+        let device = self
+            .devices
+            .change(id, |device| outcome = device.report(signed, &mut self.devices.lock(), now))?
+            .ok_or_else(|| no_device(id))?;
+        match outcome {
+            Ok(()) => {
+                self.log_device("device.reported", control, principal, &device)?;
+                Ok(device)
+            }
+            Err(error) => {
+                if error == DeviceError::Cloned {
+                    self.end_sessions_on(id, now)?;
+                    self.log_device("device.cloned", control, principal, &device)?;
+                }
+                Err(refused(control, principal, &error))
+            }
+        }
+    }
+
+    /// Puts a session on the device that says, with its key, that it is its own.
+    pub(crate) fn bind_session(
+        &self,
+        control: &ControlPlane,
+        principal: &Principal,
+        session: &str,
+        device: &Device,
+        signed: &Signed,
+        now: Instant,
+    ) -> Result<Session, Problem> {
+        let taken = device.takes_on(signed, session, &mut self.devices.lock(), now);
+        taken.map_err(|error| refused(control, principal, &error))?;
+        self.log_device("session.bound", control, principal, device)?;
+        let bind = |session: &Session| Ok::<_, Problem>(session.on(device.id.as_str()));
+        self.sessions.change(session, bind)?.ok_or_else(crate::problem::internal)
+    }
+
+    /// Ends a device and the sessions on it. Harmless when repeated.
+    pub(crate) fn revoke_device(&self, id: &str, now: Instant) -> Result<Device, Problem> {
+        let device = self.devices.change(id, |device| device.revoke(now))?.ok_or_else(|| no_device(id))?;
+        self.end_sessions_on(id, now)?;
+        Ok(device)
+    }
+
+    /// Takes what a management tool says about devices that it names by serial.
+    pub(crate) fn import_posture(
+        &self,
+        source: Source,
+        rows: Vec<mdm::Imported>,
+        now: Instant,
+    ) -> Result<Imported, Problem> {
+        let mut imported = Imported::default();
+        for mdm::Imported { serial, collected, posture } in rows {
+            let named = |record: &DeviceRecord| {
+                record.device.revoked.is_none() && record.device.serial.as_deref() == Some(serial.as_str())
+            };
+            let Some(record) = self.devices.devices.find_by(named) else {
+                imported.unknown += 1;
+                continue;
+            };
+            let mut taken = Ok(false);
+            let id = Record::id(&record);
+            self.devices.change(&id, |device| taken = device.import(&serial, source, collected, posture, now))?;
+            match taken {
+                Ok(true) => imported.taken += 1,
+                Ok(false) => imported.older += 1,
+                Err(_) => imported.unknown += 1,
+            }
+        }
+        Ok(imported)
+    }
+
+    /// Ends all devices of somebody who left.
+    pub(super) fn end_devices_of(&self, person: &str, now: Instant) -> Result<(), Problem> {
+        for device in self.devices.of(person) {
+            if device.revoked.is_none() {
+                self.devices.change(device.id.as_str(), |device| device.revoke(now))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_sessions_on(&self, device: &str, now: Instant) -> Result<(), Problem> {
+        let on = |session: &Session| session.device.as_deref() == Some(device) && session.revoked.is_none();
+        let ids: BTreeSet<String> = self.sessions.list(on).into_iter().map(|session| session.id).collect();
+        ids.iter().try_for_each(|id| self.end_session(id, now).map(drop))
+    }
+
+    fn log_device(
+        &self,
+        name: &'static str,
+        control: &ControlPlane,
+        principal: &Principal,
+        device: &Device,
+    ) -> Result<(), Problem> {
+        let details = Details::none()
+            .name("owner", device.person.clone())
+            .and_then(|details| details.keyed("device", device.id.as_str().as_bytes()))
+            .map_err(|e| from_audit(&e))?;
+        let event = Event::new(name, principal.home()).by(principal).with(details);
+        control.log().record(event).map(drop).map_err(|e| from_audit(&e))
+    }
+}
+
+/// A rule that was kept against a device: recorded with the promise that it keeps.
+fn refused(control: &ControlPlane, principal: &Principal, error: &DeviceError) -> Problem {
+    let event = Event::new("device.refused", control.place()).by(principal);
+    control.record(event.for_commitment(error.commitment()));
+    of_error(error)
+}
+
+/// What the owner of a device is told.
+pub(crate) fn of_error(error: &DeviceError) -> Problem {
+    let code = match error {
+        DeviceError::Malformed => "device/malformed",
+        DeviceError::Signature => "device/signature",
+        DeviceError::Platform { .. } => "access/device-platform",
+        DeviceError::Name => "device/name",
+        DeviceError::Nonce => "device/nonce",
+        DeviceError::OtherDevice => "device/other",
+        DeviceError::Tpm { .. } => "device/tpm",
+        DeviceError::Time => "device/time",
+        DeviceError::Cloned => "access/device-cloned",
+        DeviceError::Revoked => "access/device-revoked",
+        DeviceError::Export { .. } => "device/export",
+    };
+    Problem::new(code, error.to_string())
+}
+
+pub(crate) fn no_device(id: &str) -> Problem {
+    Problem::new("not-found/device", format!("there is no device `{id}` that you can see"))
+        .with_help("`creta device list` shows those that you can")
+}

@@ -1,0 +1,250 @@
+//! Devices: enrolling them, what they report, what others report about them.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use creta_audit::Details;
+use creta_iam::{Action, FeatureSet, PrincipalId};
+use creta_identity::device::{
+    Device, Finding, KeyStorage, NONCE_MINUTES, Platform, Signed, Source, Trust, mdm, osquery,
+};
+use creta_model::{Instant, Problem};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::context::{Admitted, Guarded, Input, resource};
+use crate::people::devices::{degree, no_device, of_error};
+use crate::problem::{Refusal, from_audit};
+use crate::routes::json as answer;
+
+/// What people see of a device.
+#[derive(Serialize)]
+struct DeviceView {
+    device: String,
+    person: String,
+    name: String,
+    platform: Platform,
+    /// Where its key is.
+    key: KeyStorage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial: Option<String>,
+    enrolled: Instant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    /// What it is worth now, as policies call it.
+    trust: &'static str,
+    /// Why it is worth nothing.
+    findings: Vec<Finding>,
+}
+
+impl DeviceView {
+    fn of(admitted: &Admitted<'_>, device: Device) -> Self {
+        let trust = admitted.app.people.devices.judge(&device, admitted.now()).unwrap_or(Trust::None(Vec::new()));
+        Self {
+            device: device.id.as_str().to_owned(),
+            reported: device.reported(),
+            source: device.source(),
+            person: device.person,
+            name: device.name,
+            platform: device.platform,
+            key: device.storage,
+            serial: device.serial,
+            enrolled: device.enrolled,
+            revoked: device.revoked,
+            trust: degree(&trust).as_str(),
+            findings: if let Trust::None(findings) = trust { findings } else { Vec::new() },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NonceRequest {
+    /// The device that will answer; without it the person, who enrols one.
+    #[serde(default)]
+    device: Option<String>,
+}
+
+/// A nonce, which the next document of the person or device has to answer.
+pub(super) async fn nonce(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let NonceRequest { device } = input.json()?;
+    let nonce = guarded
+        .act(Details::none(), move |admitted| {
+            let person = admitted.person()?;
+            let devices = &admitted.app.people.devices;
+            let who = match device {
+                Some(device) => own(admitted, &device)?.id.as_str().to_owned(),
+                None => person.id.to_string(),
+            };
+            Ok(devices.nonce(admitted.control, &who, admitted.now()))
+        })
+        .await?;
+    answer(&json!({ "nonce": nonce, "minutes": NONCE_MINUTES }))
+}
+
+/// Enrols the device that signed this.
+pub(super) async fn enrol(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let signed: Signed = input.json()?;
+    let enrolled = guarded
+        .act(Details::none(), move |admitted| {
+            let (people, principal) = (&admitted.app.people, admitted.permit.principal());
+            let device =
+                people.enrol_device(admitted.control, principal, &admitted.person()?, &signed, admitted.now())?;
+            Ok(DeviceView::of(admitted, device))
+        })
+        .await?;
+    Ok((StatusCode::CREATED, answer(&enrolled)?).into_response())
+}
+
+/// How a device says it is set up.
+pub(super) async fn report(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let signed: Signed = input.json()?;
+    let id = input.path("id").to_owned();
+    let reported = guarded
+        .act(about(&id)?, move |admitted| {
+            own(admitted, &id)?;
+            let (people, principal) = (&admitted.app.people, admitted.permit.principal());
+            let device = people.take_report(admitted.control, principal, &id, &signed, admitted.now())?;
+            Ok(DeviceView::of(admitted, device))
+        })
+        .await?;
+    answer(&reported)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Binding {
+    device: String,
+    signed: Signed,
+}
+
+/// Puts the session that asks on a device.
+pub(super) async fn bind(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Binding { device, signed } = input.json()?;
+    let bound = guarded
+        .act(about(&device)?, move |admitted| {
+            let device = own(admitted, &device)?;
+            let session = admitted.session.ok_or_else(crate::problem::internal)?;
+            let (people, principal) = (&admitted.app.people, admitted.permit.principal());
+            people.bind_session(admitted.control, principal, session, &device, &signed, admitted.now())?;
+            Ok(DeviceView::of(admitted, device))
+        })
+        .await?;
+    answer(&bound)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whose {
+    /// Somebody else, for those who may revoke their access.
+    #[serde(default)]
+    person: Option<PrincipalId>,
+}
+
+/// Somebody's devices, and what they have to be like.
+pub(super) async fn list(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Whose { person } = input.query()?;
+    let listed = guarded
+        .act(Details::none(), move |admitted| {
+            let person = match person {
+                Some(other) => {
+                    let nobody =
+                        || Problem::new("not-found/person", "there is nobody of that name whose devices you can see");
+                    let holder = admitted.app.people.require_person(other.as_str()).map_err(|_| nobody())?;
+                    let own = admitted.permit.principal().person().is_some_and(|person| *person.id() == holder.id);
+                    if !own && !looks_after(admitted, holder.id.as_str())? {
+                        return Err(nobody().into());
+                    }
+                    holder
+                }
+                None => admitted.person()?,
+            };
+            let devices = admitted.app.people.devices.of(person.id.as_str());
+            let devices: Vec<_> = devices.into_iter().map(|device| DeviceView::of(admitted, device)).collect();
+            Ok(json!({ "devices": devices, "standard": admitted.app.people.devices.require_standard().ok() }))
+        })
+        .await?;
+    answer(&listed)
+}
+
+/// Ends a device: one's own, or that of somebody whose access one may revoke.
+pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let revoked = guarded
+        .act(about(&id)?, move |admitted| {
+            let people = &admitted.app.people;
+            let device = people.devices.find(&id).ok_or_else(|| no_device(&id))?;
+            let own = admitted.permit.principal().person().is_some_and(|person| person.id().as_str() == device.person);
+            if !own && !looks_after(admitted, &device.person)? {
+                return Err(no_device(&id).into());
+            }
+            let revoked = people.revoke_device(&id, admitted.now())?;
+            admitted.control.record_done(&admitted.permit, "device.revoked");
+            Ok(DeviceView::of(admitted, revoked))
+        })
+        .await?;
+    answer(&revoked)
+}
+
+/// What wrote an export.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Tool {
+    Osquery,
+    MdmCsv,
+    MdmJson,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Import {
+    tool: Tool,
+    /// The file as it is.
+    export: String,
+}
+
+/// Takes what a management tool says about the devices of everybody.
+pub(super) async fn import(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Import { tool, export } = input.json()?;
+    let export = export.into_bytes();
+    let read = match tool {
+        Tool::Osquery => osquery::from_json(&export).map(|one| (Source::Osquery, vec![one])),
+        Tool::MdmCsv => mdm::from_csv(&export).map(|rows| (Source::Mdm, rows)),
+        Tool::MdmJson => mdm::from_json(&export).map(|rows| (Source::Mdm, rows)),
+    };
+    let (source, rows) = read.map_err(|error| of_error(&error))?;
+    let details = Details::none().count("devices", rows.len() as u64).map_err(|e| from_audit(&e))?;
+    let imported = guarded
+        .act(details, move |admitted| {
+            let imported = admitted.app.people.import_posture(source, rows, admitted.now())?;
+            admitted.control.record_done(&admitted.permit, "device.imported");
+            Ok(imported)
+        })
+        .await?;
+    answer(&imported)
+}
+
+/// A device of the person who asks.
+fn own(admitted: &Admitted<'_>, id: &str) -> Result<Device, Problem> {
+    let person = admitted.person()?;
+    let device = admitted.app.people.devices.find(id).filter(|device| device.person == person.id.as_str());
+    device.ok_or_else(|| no_device(id))
+}
+
+/// Whether whoever asks may revoke the access of `person`, and so look at their devices and end them.
+fn looks_after(admitted: &Admitted<'_>, person: &str) -> Result<bool, Problem> {
+    let Ok(holder) = admitted.app.people.require_person(person) else { return Ok(false) };
+    let home = resource(&holder.home(admitted.control.environment()), FeatureSet::none());
+    let decision = admitted.control.decide(admitted.permit.principal(), Action::AccessRevoke, &home);
+    if !decision.is_allowed() {
+        return Ok(false);
+    }
+    admitted.control.admit(decision, Details::none()).map(|_| true)
+}
+
+fn about(device: &str) -> Result<Details, Problem> {
+    Details::none().keyed("device", device.as_bytes()).map_err(|e| from_audit(&e))
+}

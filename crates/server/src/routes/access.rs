@@ -376,8 +376,7 @@ struct Question {
 /// Whether the person may do something, which policies decide it, and what they could ask for.
 pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let question: Question = input.query()?;
-    let action =
-        Action::parse(&question.action).map_err(|error| Problem::new("request/query-string", error.to_string()))?;
+    let action = Action::parse(&question.action).map_err(|error| Problem::new("request/action", error.to_string()))?;
     let explanation = guarded
         .act(Details::none(), move |admitted| {
             let own = admitted.person()?;

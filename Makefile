@@ -6,7 +6,7 @@
 demo:
 	@scripts/demo
 
-# Five attacks against the demo, live: what refuses each, which promise that keeps, where it stands in the log.
+# Seven attacks, live: on the demo, and on people who sign in. What refuses each, which promise that keeps, where it stands in the log.
 attack:
 	@scripts/attack
 

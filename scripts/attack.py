@@ -1,9 +1,10 @@
-"""`make attack`: five attacks against the demo's server.
+"""`make attack`: five attacks against the demo's server, and two on people.
 
 Each prints what refused it, which commitment that keeps, and where it stands in the audit log.
 
 Stops what `KEEP=1 make demo` left running and starts it again on its data; makes the demo first if need be.
-Attacks on files work on a copy of the server's folder, on which a server is then started.
+Attacks on files work on a copy of the server's folder, on which a server is then started. The demo has no
+identity provider: the attacks on people are against a small server made for them (`attack_people.py`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from typing import Any
 
 import demo
 from demo import CRETA, DATA, DEMO, Background, Failed, say
+
+PEOPLE_VENV = DEMO / "people-venv"
 
 
 @dataclass
@@ -258,6 +261,37 @@ def edited_metadata(api: Api, admin: str) -> Refusal:
     )
 
 
+def on_people(attack: str) -> Refusal:
+    """Runs an attack of `attack_people.py`, in an environment that can sign tokens."""
+    python = PEOPLE_VENV / "bin" / "python"
+    script = demo.ROOT / "scripts" / "attack_people.py"
+    say("  on a server of its own, with an identity provider that the demo has not")
+    done = subprocess.run(
+        [python, script, CRETA, attack], env=demo.environment(), capture_output=True, text=True
+    )
+    if done.returncode:
+        raise Failed(done.stderr.strip())
+    answer = json.loads(done.stdout)
+    return Refusal(answer["says"].replace("\n", "\n               "), answer["commitment"], answer["entry"])
+
+
+def self_approval(_api: Api, _admin: str) -> Refusal:
+    """Ana approves her own request for access, with a second account that is known to be hers."""
+    return on_people("self-approval")
+
+
+def stolen_session(_api: Api, _admin: str) -> Refusal:
+    """The file of Ana's session is copied to another machine, which has not the key that it is bound to."""
+    return on_people("stolen-session")
+
+
+def make_people_venv(uv: str) -> None:
+    python = PEOPLE_VENV / "bin" / "python"
+    if not python.exists():
+        demo.run(uv, "venv", "--quiet", "--python", sys.executable, PEOPLE_VENV)
+    demo.run(uv, "pip", "install", "--quiet", "--python", python, "cryptography")
+
+
 def last_problem(output: str) -> str:
     lines = [line for line in output.splitlines() if line.startswith(("error[", "  help", "error"))]
     return "\n               ".join(lines or output.splitlines()[-2:])
@@ -269,6 +303,8 @@ ATTACKS: list[tuple[str, Callable[[Api, str], Refusal]]] = [
     ("a flipped byte in a segment", flipped_byte),
     ("an edited entry of the audit log", edited_entry),
     ("a direct edit of the metadata", edited_metadata),
+    ("self-approval", self_approval),
+    ("a stolen session on another machine", stolen_session),
 ]
 
 running: list[Background] = []
@@ -299,6 +335,7 @@ def main() -> int:
         if made.returncode:
             return made.returncode
     try:
+        make_people_venv(uv)
         demo.stop_kept_server()
         start_demo()
         api = Api(DATA)

@@ -232,14 +232,14 @@ fn list(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Fail
 fn decide(item: &AccessItem, verdict: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let (server, _) = connect(&item.connection)?;
     let read: Request = server.get(&request_path(item, ""))?;
-    terminal.complain(&described(&read));
+    terminal.complain(&format!("{}\n", described(&read)));
     let body = json!({ "verdict": verdict, "digest": read.digest });
     let mut decided: Request = server.post(&request_path(item, "/decide"), &body)?;
     if let Some(address) = decided.verify.take() {
         if !browser::open(&address) {
-            terminal.complain("sign it with your authenticator, in any browser");
+            terminal.complain("sign it with your authenticator, in any browser:\n");
         }
-        terminal.complain(&format!("  {address}"));
+        terminal.complain(&format!("  {address}\n"));
         decided = wait_for_decision(&server, item, &read.state)?;
     }
     terminal.show(&decided, || format!("request {} is {}", decided.request, decided.state));

@@ -18,15 +18,15 @@ pub(crate) const SCRIPT: &str = include_str!("script.js");
 
 /// Asks for the person's authenticator.
 pub(crate) fn prompt(prompt: &Prompt) -> String {
-    let title = match (&prompt.method, prompt.text.len()) {
-        (&"create", _) => "Register your authenticator",
-        (_, 1) => "Use your authenticator",
-        _ => "Do you agree?",
+    let (title, act) = match (prompt.method, prompt.text.len()) {
+        ("create", _) => ("Register your authenticator", "Register it"),
+        (_, 1) => ("Use your authenticator", "Use the authenticator"),
+        _ => ("Do you agree?", "Agree and sign"),
     };
     let body = html! {
-        @for line in &prompt.text { p { (line) } }
+        @for line in &prompt.text { p { (prose(line)) } }
         p role="alert" class="alert" aria-live="polite" {}
-        button type="button" { "Use the authenticator" }
+        button type="button" { (act) }
         noscript { p class="alert" { "Authenticators need a browser with scripts." } }
         script src="/sign-in/script.js" {}
     };
@@ -113,10 +113,26 @@ pub(crate) fn problem(problem: &Problem) -> String {
     page(
         "This did not work",
         &html! {
-            p role="alert" class="alert" { (problem.message) "." }
-            @if let Some(help) = &problem.help { p { (help) "." } }
+            p role="alert" class="alert" { (prose(&sentence(&problem.message))) "." }
+            @if let Some(help) = &problem.help { p { (prose(&sentence(help))) "." } }
         },
     )
+}
+
+/// A message as the beginning of a paragraph: messages begin in lowercase for the terminal.
+fn sentence(message: &str) -> String {
+    let mut rest = message.chars();
+    let first = rest.next();
+    first.into_iter().flat_map(char::to_uppercase).chain(rest).collect()
+}
+
+/// Text with what stands in backticks as code.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (position, part) in text.split('`').enumerate() {
+            @if position % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// The style of these pages: readable on a phone, dark where the reader's system is.
@@ -125,7 +141,8 @@ pub(crate) const STYLE: &str = r#":root { color-scheme: light dark; --text: #1a1
 body { margin: 0; background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif }
 main { max-width: 34rem; margin: 10vh auto 2rem; padding: 0 1.25rem }
 h1 { font-size: 1.5rem; line-height: 1.25 }
-code { font-family: ui-monospace, monospace }
+code { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
+p code { display: inline-block }
 label { display: block; margin: 1rem 0 .25rem }
 input { font: inherit; width: 100%; box-sizing: border-box; padding: .6rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--back); color: var(--text) }
 button { font: inherit; margin: 1rem .75rem 0 0; padding: .6rem 1.2rem; border: 1px solid var(--act); border-radius: .4rem; background: var(--act); color: var(--on-act); cursor: pointer }
@@ -133,3 +150,17 @@ button.quiet { background: none; color: var(--text); border-color: var(--line) }
 :focus-visible { outline: 3px solid var(--act); outline-offset: 2px }
 .alert { color: var(--alert); font-weight: 600 }
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_sentence_with_code_in_it_and_nothing_else() {
+        let shown = |message: &str| problem(&Problem::new("not-found/prompt", message).with_help("run `creta login`"));
+        let page = shown("this `sign-in` took <b>too</b> long");
+        assert!(page.contains("This <code>sign-in</code> took &lt;b&gt;too&lt;/b&gt; long."), "{page}");
+        assert!(page.contains("Run <code>creta login</code>."), "{page}");
+        assert!(shown("").contains(r#"class="alert">.</p>"#));
+    }
+}

@@ -41,6 +41,15 @@ function written(credential) {
   };
 }
 
+// Browsers say why in words for programmers, and on purpose not exactly.
+const reasons = {
+  NotAllowedError: "The authenticator did not answer, or is not one that is registered for you here. Try again.",
+  InvalidStateError: "This authenticator is registered already. Use it to sign in, or register another one.",
+  NotSupportedError: "This authenticator cannot be used here. Try another one.",
+  SecurityError: "This browser does not take this address for one that authenticators know.",
+};
+const sentence = (said) => said.charAt(0).toUpperCase() + said.slice(1) + ".";
+
 button.addEventListener("click", async () => {
   button.disabled = true;
   alert.textContent = "";
@@ -52,7 +61,7 @@ button.addEventListener("click", async () => {
       body: JSON.stringify({ prompt: main.dataset.prompt, response }),
     });
     const said = await answer.json();
-    if (!answer.ok) throw new Error(`${said.message}. ${said.help ?? ""}`);
+    if (!answer.ok) throw new Error([said.message, said.help].filter(Boolean).map(sentence).join(" "));
     if (said.location) {
       window.location.assign(said.location);
       return;
@@ -62,9 +71,10 @@ button.addEventListener("click", async () => {
     button.remove();
     const done = document.createElement("p");
     done.textContent = said.text;
+    done.setAttribute("role", "status");
     main.append(done);
   } catch (error) {
-    alert.textContent = error.message;
+    alert.textContent = reasons[error.name] ?? error.message;
     button.disabled = false;
   }
 });

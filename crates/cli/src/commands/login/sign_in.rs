@@ -69,9 +69,9 @@ fn in_this_browser(
     );
     let address = server.address_of(&path);
     if login.no_browser || !browser::open(&address) {
-        terminal.complain(&format!("open this address in a browser on this machine:\n  {address}"));
+        terminal.complain(&format!("open this address in a browser on this machine:\n  {address}\n"));
     } else {
-        terminal.complain("sign in in the browser window that opened");
+        terminal.complain("sign in in the browser window that opened\n");
     }
     let code = back.wait(&state)?;
     let request = serde_json::json!({ "code": code, "code_verifier": verifier });
@@ -90,7 +90,7 @@ fn on_another_machine(server: &Server, prover: &Prover, terminal: &mut Terminal<
     }
     let started: Started = server.post_proven("/v1/sign-in/device", &serde_json::json!({}), prover)?;
     terminal.complain(&format!(
-        "open {} in any browser, and enter this code: {}",
+        "open {} in any browser, and enter this code: {}\n",
         started.verification_uri, started.user_code
     ));
     let deadline = Instant::now() + Duration::from_secs(started.expires_in);

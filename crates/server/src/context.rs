@@ -156,6 +156,16 @@ fn caller_of(app: &App, claims: &Claims) -> Result<Caller, TokenError> {
     }
 }
 
+/// A whole number of a JSON body, however it is written: `1.0` is the integer 1 to JSON schema, and to us. Absent is `None`.
+pub(crate) fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let given = <Option<f64> as serde::Deserialize>::deserialize(deserializer)?;
+    let number = |given: f64| {
+        let whole = given.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&given);
+        whole.then_some(given as u32).ok_or_else(|| serde::de::Error::custom("not a whole number that fits"))
+    };
+    given.map(number).transpose()
+}
+
 /// An authenticated request on its way to a permit.
 pub(crate) struct Guarded {
     app: Arc<App>,

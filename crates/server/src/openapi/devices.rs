@@ -3,6 +3,9 @@
 use super::operations::{TEXT, created, json, path, query};
 use super::{Body, Operation};
 
+/// Id of a principal.
+const PRINCIPAL: &str = r#"{"type":"string","pattern":"^[a-z0-9][a-z0-9._@-]{0,63}$"}"#;
+
 /// For each route, by its operation id.
 pub(super) static OPERATIONS: &[Operation] = &[
     Operation {
@@ -20,7 +23,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         name: "list_devices",
         tag: "devices",
         summary: "Somebody's devices, and the standard they have to meet.",
-        parameters: &[query("person", TEXT, "Somebody else, whose access you may revoke.")],
+        parameters: &[query("person", PRINCIPAL, "Somebody else, whose access you may revoke.")],
         body: Body::None,
         answer: json("Devices"),
         problems: &[404],

@@ -12,7 +12,7 @@ use creta_programme::access::{Asked, End, Grant, Kind, Reason, Request, Ticket, 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::context::{Admitted, Guarded, Input, resource};
+use crate::context::{Admitted, Guarded, Input, resource, whole};
 use crate::http::App;
 use crate::people::access::Actor;
 use crate::people::authenticators::Agreement;
@@ -40,7 +40,8 @@ struct AccessRequest {
     place: Option<Where>,
     reason: String,
     ticket: String,
-    hours: u8,
+    #[serde(deserialize_with = "whole")]
+    hours: Option<u32>,
     /// Somebody else who is to get the access.
     #[serde(default, rename = "for")]
     beneficiary: Option<PrincipalId>,
@@ -157,7 +158,8 @@ pub(super) async fn request(guarded: Guarded, input: Input) -> Result<Response, 
                 before.iter().rev().take(REASONS_COMPARED).map(|request| request.terms.reason.as_str()).collect();
             let reason = Reason::parse(&asked.reason, &ticket, &before)
                 .map_err(|fault| Problem::new("access/reason", fault.to_string()))?;
-            let (role, hours, kind) = (asked.role, asked.hours, Kind::Ordinary);
+            let hours = asked.hours.and_then(|hours| u8::try_from(hours).ok()).unwrap_or_default();
+            let (role, kind) = (asked.role, Kind::Ordinary);
             let asked = Asked { beneficiary, role, place, reason, ticket, hours, kind };
             as_person(admitted, |actor| access.ask(actor, asked))
         })

@@ -14,7 +14,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::accounts::Account;
-use crate::context::{Admitted, Guarded, Input, require_proof, resource};
+use crate::context::{Admitted, Guarded, Input, require_proof, resource, whole};
 use crate::control_plane::{Narrowed, no_account};
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
@@ -296,7 +296,7 @@ const OVERLAP_HOURS_MAX: u32 = 168;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     overlap_hours: Option<u32>,
 }
 

@@ -16,6 +16,7 @@ use creta_engine::ScopeEngine;
 use creta_iam::{Action, Decision, FeatureSet, Place, Principal, Resource};
 use creta_identity::dpop::{DpopError, Expected, Proof, Proven};
 use creta_model::{Instant, Problem, Scope};
+use creta_programme::{PersonId, PersonRef};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -218,6 +219,16 @@ impl Admitted<'_> {
                 .with_help("sign in with `creta login`; service accounts and the local administrator cannot")
         })?;
         self.app.people.require_person(person.id().as_str())
+    }
+
+    /// The account that acts and the human behind it, for rules that take two people. Administrators and programs stand for
+    /// themselves.
+    pub(crate) fn human(&self) -> Result<PersonRef, Problem> {
+        if self.permit.principal().person().is_some() {
+            return Ok(self.person()?.reference());
+        }
+        let account = self.permit.principal().id().clone();
+        Ok(PersonRef { person: PersonId::new(account.clone()), account })
     }
 
     /// The present instant.

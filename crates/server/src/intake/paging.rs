@@ -298,7 +298,7 @@ struct Last {
 }
 
 impl Last {
-    /// The urgencies that somebody has to be paged for now, the most urgent first.
+    /// The urgencies that are due to be paged at `now`, the most urgent first.
     fn due(&self, waiting: &[Waiting], now: Duration) -> Vec<Urgency> {
         if self.failed.is_some_and(|failed| now < failed + RETRY_EVERY) {
             return Vec::new();

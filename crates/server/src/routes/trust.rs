@@ -342,7 +342,7 @@ pub(super) async fn propose_exception(guarded: Guarded, input: Input) -> Result<
     let new: NewException = input.json()?;
     let proposed = guarded
         .act(Details::none(), move |admitted| {
-            Ok(admitted.app.trust.propose_exception(admitted.control, &new, &admitted.permit)?)
+            Ok(admitted.app.trust.propose_exception(admitted.control, &new, &admitted.human()?, &admitted.permit)?)
         })
         .await?;
     Ok((StatusCode::CREATED, answer(&proposed)?).into_response())
@@ -359,7 +359,8 @@ pub(super) async fn decide_exception(guarded: Guarded, input: Input) -> Result<R
     let (decision, id): (Decision, _) = (input.json()?, input.path("id").to_owned());
     let decided = guarded
         .act(Details::none(), move |admitted| {
-            Ok(admitted.app.trust.decide_exception(admitted.control, &id, &decision, &admitted.permit)?)
+            let by = admitted.human()?;
+            Ok(admitted.app.trust.decide_exception(admitted.control, &id, &decision, &by, &admitted.permit)?)
         })
         .await?;
     answer(&decided)

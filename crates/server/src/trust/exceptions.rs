@@ -1,18 +1,19 @@
 //! Exceptions: two people, a reason, an end within 90 days (R6). What holds is read from the log alone; the document keeps
 //! the reason. Nothing here makes anything met.
 
-use creta_audit::{Details, Event, Permit};
+use creta_audit::{Event, Permit};
 use creta_compliance::{CommitmentId, LoggedException};
 use creta_model::{Instant, Problem};
 use creta_programme::access::Reason;
 use creta_programme::exception::{Exception, ExceptionError, ExceptionVerdict};
-use creta_programme::{Change, Detail, PersonId, PersonRef, RecordId};
+use creta_programme::{Change, PersonRef, RecordId};
 use creta_proof::Hash;
 use creta_store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::{Trust, lock};
 use crate::control_plane::ControlPlane;
+use crate::people::details_of;
 use crate::problem::{from_audit, from_store, logged};
 
 const KIND: &str = "exception";
@@ -53,6 +54,7 @@ impl Trust {
         &self,
         control: &ControlPlane,
         new: &NewException,
+        by: &PersonRef,
         permit: &Permit,
     ) -> Result<ListedException, Problem> {
         let row = self.registry.commitments().find(|row| row.ids().any(|id| *id == new.commitment));
@@ -63,9 +65,8 @@ impl Trust {
             .map_err(|fault| Problem::new("exception/reason", format!("the reason does not do: {fault}")))?;
         let mut id = [0; 16];
         control.platform().random.fill(&mut id);
-        let (id, by, now) = (RecordId::from_bytes(id), person(permit), control.platform().clock.now());
-        let change =
-            Exception::propose(id, row.id.as_str(), &reason, &by, new.expires, now).map_err(|e| refused(&e))?;
+        let (id, now) = (RecordId::from_bytes(id), control.platform().clock.now());
+        let change = Exception::propose(id, row.id.as_str(), &reason, by, new.expires, now).map_err(|e| refused(&e))?;
         self.write_exception(control, change, None, permit)
     }
 
@@ -75,6 +76,7 @@ impl Trust {
         control: &ControlPlane,
         id: &str,
         decision: &Decision,
+        by: &PersonRef,
         permit: &Permit,
     ) -> Result<ListedException, Problem> {
         let (exception, version) = self.stored_exception(control, id)?;
@@ -83,11 +85,11 @@ impl Trust {
         if logged.is_none_or(|logged| logged.terms != exception.terms_digest()) {
             return Err(refused(&ExceptionError::Changed));
         }
-        let (by, now) = (person(permit), control.platform().clock.now());
+        let now = control.platform().clock.now();
         if by.account == exception.terms.proposed_by.account {
             return Err(refused(&ExceptionError::SamePerson));
         }
-        let change = exception.decide(decision.verdict, &by, decision.terms, now).map_err(|e| refused(&e))?;
+        let change = exception.decide(decision.verdict, by, decision.terms, now).map_err(|e| refused(&e))?;
         self.write_exception(control, change, Some(version), permit)
     }
 
@@ -114,17 +116,7 @@ impl Trust {
         permit: &Permit,
     ) -> Result<ListedException, Problem> {
         let Change { document, entry } = change;
-        let mut details = Details::none();
-        for (key, detail) in entry.details {
-            details = match detail {
-                Detail::Name(name) => details.name(key, name),
-                Detail::Count(count) => details.count(key, count),
-                Detail::Digest(digest) => details.digest(key, *digest.as_bytes()),
-                Detail::Instant(at) => details.instant(key, at),
-                Detail::Keyed(words) => details.keyed(key, words.as_bytes()),
-            }
-            .map_err(|e| from_audit(&e))?;
-        }
+        let details = details_of(&entry).map_err(|e| from_audit(&e))?;
         control.log().record(Event::of(permit, entry.action).with(details)).map_err(|e| from_audit(&e))?;
         let id = document.terms.id.to_string();
         control.metadata().write(KIND, &id, version, &document.to_bytes()).map_err(|error| match error {
@@ -146,12 +138,6 @@ impl Trust {
     }
 }
 
-/// Who acts. Administrators and programs stand for themselves; a person for the human behind the account.
-fn person(permit: &Permit) -> PersonRef {
-    let account = permit.principal().id().clone();
-    PersonRef { person: PersonId::new(account.clone()), account }
-}
-
 fn parse(bytes: &[u8]) -> Result<Exception, Problem> {
     Exception::parse(bytes).map_err(|error| logged("a stored exception cannot be read", &error))
 }
@@ -168,6 +154,7 @@ fn refused(error: &ExceptionError) -> Problem {
 mod tests {
     use std::collections::BTreeSet;
 
+    use creta_audit::Details;
     use creta_iam::{Action, FeatureSet, Person, Place, Principal, PrincipalId, Role, Standing};
     use creta_model::{Environment, EnvironmentClass, Span};
     use creta_platform::Platform;
@@ -209,18 +196,40 @@ mod tests {
                 reason: "the disk of the archive is replaced in March and is not sealed before".to_owned(),
                 expires: self.control.platform().clock.now().plus(Span::days(days)),
             };
-            self.trust.propose_exception(&self.control, &new, &self.permit(by, Action::ExceptionPropose)?)
+            self.trust.propose_exception(
+                &self.control,
+                &new,
+                &human(by, None),
+                &self.permit(by, Action::ExceptionPropose)?,
+            )
         }
 
         fn approve(&self, by: &Principal, id: &str, terms: Hash) -> Result<ListedException, Problem> {
+            self.approve_as(by, None, id, terms)
+        }
+
+        fn approve_as(
+            &self,
+            by: &Principal,
+            human_of: Option<&str>,
+            id: &str,
+            terms: Hash,
+        ) -> Result<ListedException, Problem> {
             let decision = Decision { verdict: ExceptionVerdict::Approved, terms };
             let permit = self.permit(by, Action::ExceptionApprove)?;
-            self.trust.decide_exception(&self.control, id, &decision, &permit)
+            self.trust.decide_exception(&self.control, id, &decision, &human(by, human_of), &permit)
         }
 
         fn shown(&self) -> usize {
             self.trust.report(&self.control).expect("a report").exceptions.len()
         }
+    }
+
+    /// The account, and the human behind it: its own unless another is named.
+    fn human(by: &Principal, of: Option<&str>) -> PersonRef {
+        let account = by.id().clone();
+        let human = of.map_or_else(|| account.clone(), |name| PrincipalId::parse(name).expect("valid"));
+        PersonRef { account, person: creta_programme::PersonId::new(human) }
     }
 
     fn staff(name: &str, roles: &[Role]) -> Principal {
@@ -259,6 +268,10 @@ mod tests {
         let proposed = here.propose(&both, 30).expect("proposed");
         let id = proposed.exception.terms.id.to_string();
         assert_eq!(here.approve(&both, &id, proposed.terms).expect_err("own").code, "exception/same-person");
+        // Nor by another account of the same human.
+        let alias = staff("eve-lead", &[Role::SecurityLead]);
+        let refused = here.approve_as(&alias, Some("eve"), &id, proposed.terms).expect_err("own");
+        assert_eq!(refused.code, "exception/same-person");
         let admin = Principal::administrator(
             PrincipalId::parse("admin").expect("valid"),
             Environment::parse("prod").expect("valid"),

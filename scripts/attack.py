@@ -1,4 +1,4 @@
-"""`make attack`: five attacks against the demo's server, and two on people.
+"""`make attack`: six attacks against the demo's server, and two on people.
 
 Each prints what refused it, which commitment that keeps, and where it stands in the audit log.
 
@@ -164,6 +164,34 @@ def on_a_copy(harm: Callable[[Path], str]) -> tuple[int, str, str]:
             return 0, "it started", what
 
 
+def curious_operator(api: Api, admin: str) -> Refusal:
+    """Whoever runs the server asks for a tenant's values, and then for statistics until values come out."""
+    start = api.log_size(admin)
+    question = {"inputs": {"Plane.tailnum": ["N10156"]}, "outputs": ["Plane.manufacturer", "Plane.model"]}
+    denied, reason = api.send("POST", "/v1/query", admin, question)
+    if denied != 403:
+        raise Failed(f"an administrator's question about values was answered with {denied}")
+    feature, answers = "/v1/statistics?tenant=acme&feature=Plane.manufacturer", 0
+    status, answer = api.send("GET", feature, admin)
+    while status == 200 and answers < 100:
+        answers += 1
+        if any(name in json.dumps(answer) for name in ("EMBRAER", "BOEING", "AIRBUS", "N10156")):
+            raise Failed("statistics held a value")
+        if any(row["count"] % 20 for row in answer["bins"] + answer["forms"]):
+            raise Failed("statistics told of fewer than a group")
+        status, answer = api.send("GET", feature, admin)
+    if (status, answer.get("code")) != (403, "access/budget"):
+        raise Failed(f"after {answers} answers: {problem(status, answer)}")
+    # The tenant's own question is answered, and leaves no value in log lines or in the audit log.
+    status, _ = api.send("POST", "/v1/query", api.token(DEMO / "acme.json"), question)
+    _, entries = api.send("GET", "/v1/audit/entries?limit=1000", admin)
+    kept = (DEMO / "server.log").read_text() + json.dumps(entries)
+    if status != 200 or any(name in kept for name in ("EMBRAER", "N10156")):
+        raise Failed(f"the tenant's question ({status}) left a value in a log")
+    says = f"{problem(denied, reason)}\n               {problem(status, answer)}"
+    return Refusal(says, "CH-14, CH-19", api.refusal_since(admin, start, {"CH-19"}))
+
+
 def flipped_byte(api: Api, admin: str) -> Refusal:
     """One bit of one byte in a sealed segment of acme's facts, found when it is read."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -300,6 +328,7 @@ def last_problem(output: str) -> str:
 ATTACKS: list[tuple[str, Callable[[Api, str], Refusal]]] = [
     ("a foreign tenant's token", foreign_token),
     ("forged tokens", forged_token),
+    ("a curious operator", curious_operator),
     ("a flipped byte in a segment", flipped_byte),
     ("an edited entry of the audit log", edited_entry),
     ("a direct edit of the metadata", edited_metadata),

@@ -2,6 +2,7 @@
 
 mod access;
 mod device;
+mod disclosure;
 mod intake;
 mod review;
 mod trust;
@@ -18,6 +19,7 @@ use creta_server::ComponentRole;
 
 pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, PolicyCommand, SessionCommand};
 pub(crate) use self::device::{DeviceCommand, DeviceImport};
+pub(crate) use self::disclosure::{Statistics, Synth, TableFormat};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::review::{ReviewCommand, ReviewVerdict};
 pub(crate) use self::trust::{
@@ -88,6 +90,10 @@ pub(crate) enum Command {
     Query(Query),
     /// Make a training set: features beside the rows of a spine, each at its own instant.
     Train(Train),
+    /// Make data that has the shape of a project's definitions and nobody's values.
+    Synth(Synth),
+    /// Show how many entities have a feature, in which ranges: counts in groups, never a value.
+    Statistics(Statistics),
     /// Replay the facts and compare online with offline answers.
     Verify(Verify),
     /// Read and prove the audit log.
@@ -475,8 +481,11 @@ pub(crate) struct Train {
     #[arg(long)]
     pub(crate) states: bool,
     /// Parquet file to write.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "sink", conflicts_with = "sink")]
+    pub(crate) out: Option<PathBuf>,
+    /// Sink of your tenant that the server writes the training set to, instead of handing it out.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sink: Option<String>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

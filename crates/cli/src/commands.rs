@@ -15,6 +15,8 @@ mod project;
 mod query;
 mod review;
 mod server;
+mod statistics;
+mod synth;
 mod train;
 mod trust;
 mod verify;
@@ -52,6 +54,8 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Ingest(ingest) => ingest::run(&ingest, terminal),
         Command::Query(query) => query::run(query, terminal),
         Command::Train(train) => train::run(&train, terminal),
+        Command::Synth(synth) => synth::run(&synth, terminal),
+        Command::Statistics(statistics) => statistics::run(&statistics, terminal),
         Command::Verify(verify) => verify::run(&verify, terminal),
         Command::Audit(command) => audit::run(command, terminal),
         Command::Witness(command) => witness::run(command, terminal),

@@ -72,6 +72,7 @@ mod ingest;
 mod key_set;
 mod masking;
 mod point_in_time;
+mod population;
 #[cfg(test)]
 mod properties;
 pub mod reference;
@@ -84,6 +85,7 @@ mod scan;
 mod scope_engine;
 mod sources;
 mod spine;
+mod synth;
 #[cfg(test)]
 mod testing;
 mod timeline;
@@ -109,4 +111,5 @@ pub use run::{Rows, RunOptions, run};
 pub use scan::SnapshotReader;
 pub use scope_engine::{Checked, Deployed, FeatureAccess, ResolverHosts, ScopeEngine, ScopeStores};
 pub use sources::{load_request, read_arrow, read_parquet, read_source};
+pub use synth::synthesise;
 pub use value::{build_array, is_of_type, null_array, read_value};

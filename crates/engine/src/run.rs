@@ -72,7 +72,9 @@ pub fn run(
     options: &RunOptions,
 ) -> Result<Answer, EngineError> {
     match permit.action() {
-        Action::Query | Action::Train | Action::Verify => execute(plan, rows, facts, host, options),
+        Action::Query | Action::Train | Action::Verify | Action::StatisticsRead => {
+            execute(plan, rows, facts, host, options)
+        }
         action => Err(EngineError::NotPermitted { action: action.as_str() }),
     }
 }

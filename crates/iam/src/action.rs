@@ -75,6 +75,8 @@ actions! {
     Train = "train", Read;
     /// Make data that has the shape of a schema and nobody's values.
     Synth = "synth", Read;
+    /// Read how many entities have a feature, in which ranges: counts in groups, never a value.
+    StatisticsRead = "statistics.read", Read;
     /// Replay facts and compare online with offline answers.
     Verify = "verify", Read;
     /// Read definitions, lineage and documentation.
@@ -200,6 +202,7 @@ mod tests {
                 "plan",
                 "query",
                 "synth",
+                "statistics.read",
                 "verify",
                 "catalogue.read",
                 "audit.read",

@@ -25,7 +25,7 @@ pub(crate) const BUILT_IN: [&str; 4] = [
 
 /// Commitments that a policy may name as the one it keeps.
 const COMMITMENTS: &[&str] =
-    &["CH-03", "CH-14", "CH-16", "CH-17", "CH-20", "CH-25", "CH-33", "CH-35", "CI-20", "CI-22"];
+    &["CH-03", "CH-14", "CH-16", "CH-17", "CH-19", "CH-20", "CH-25", "CH-33", "CH-35", "CI-20", "CI-22"];
 
 const STRIPES: usize = 256;
 

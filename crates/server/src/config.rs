@@ -14,6 +14,7 @@ use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
+use crate::disclosure::{SinkConfig, StatisticsConfig};
 use crate::environments::check_account;
 use crate::intake::OnCall;
 use crate::tls::{CertificateFiles, is_https};
@@ -76,9 +77,19 @@ pub struct Config {
     /// Processes of their own that take reports of security issues, also while this one is down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intake: Vec<IntakeConfig>,
+    /// What may be told of feature data to those who do not see it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub statistics: StatisticsConfig,
+    /// Where training sets of tenants may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<SinkConfig>,
     /// Who is woken by reports that come in by this server's own form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_call: Vec<OnCall>,
+}
+
+fn is_default(config: &StatisticsConfig) -> bool {
+    *config == StatisticsConfig::default()
 }
 
 /// An intake of security reports beside this server.
@@ -265,6 +276,8 @@ impl Config {
         if names.len() < config.intake.len() {
             return Err("two intakes have the same name; choose another with `--name`".to_owned());
         }
+        config.statistics.check()?;
+        config.sinks.iter().try_for_each(SinkConfig::check)?;
         crate::intake::check_all(&config.on_call)?;
         let keys: BTreeSet<&str> = config.witness.iter().map(|witness| witness.key.as_str()).collect();
         if keys.len() < config.witness.len() {
@@ -310,6 +323,8 @@ mod tests {
             devices: None,
             witness: Vec::new(),
             intake: Vec::new(),
+            statistics: StatisticsConfig::default(),
+            sinks: Vec::new(),
             on_call: Vec::new(),
         }
     }
@@ -326,6 +341,19 @@ mod tests {
         config.witness =
             vec![WitnessConfig { url: "https://w1:7444".to_owned(), key: KEY.to_owned(), ca: "w1.pem".into() }];
         assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
+    }
+
+    #[test]
+    fn attack_ch19_statistics_are_configured_to_tell_less_and_never_more() {
+        let with = |text: &str| Config::parse(&format!("{}\n{text}", config().to_toml()));
+        let less = with("[statistics]\ngroup = 50\nbudget = { of_day = 5 }\n").expect("less");
+        assert_eq!((less.statistics.group.get(), less.statistics.budget.of_day), (50, 5));
+        assert_eq!(Config::parse(&less.to_toml()), Ok(less));
+        for more in
+            ["group = 19", "group = 0", "budget = { of_day = 51 }", "budget = { of_feature = 11 }", "off = true"]
+        {
+            assert!(with(&format!("[statistics]\n{more}\n")).is_err(), "{more}");
+        }
     }
 
     #[test]

@@ -241,8 +241,22 @@ impl Admitted<'_> {
         self.permit.scope().ok_or_else(internal)
     }
 
-    /// The engine of the permit's scope.
+    /// The engine of the permit's scope, for those who belong to the scope. Staff get no engine, whatever their permit is for:
+    /// no handler can answer them with values by mistake.
     pub(crate) fn engine(&self) -> Result<Arc<ScopeEngine>, Problem> {
+        let scope = self.scope()?;
+        if self.permit.principal().scope() != Some(scope) {
+            tracing::error!("a handler asked for an engine for somebody who is not of its scope");
+            return Err(internal());
+        }
+        self.control.engine(scope)
+    }
+
+    /// The engine, for statistics alone: what it tells by such a permit are redacted forms.
+    pub(crate) fn engine_for_statistics(&self) -> Result<Arc<ScopeEngine>, Problem> {
+        if self.permit.action() != Action::StatisticsRead {
+            return Err(internal());
+        }
         self.control.engine(self.scope()?)
     }
 }
@@ -386,6 +400,37 @@ impl Guarded {
         let place = self.own_place();
         self.run(move |app, ask| {
             let Place::Scope(scope) = &place else { return Err(internal().into()) };
+            let engine = app.control.engine(scope)?;
+            match features(&engine) {
+                Ok(features) => act(&ask.admit(app, &place, features, details)?),
+                Err(problem) => {
+                    let details =
+                        details.name("refused", problem.code.clone()).map_err(|e| crate::problem::from_audit(&e))?;
+                    ask.admit(app, &place, FeatureSet::none(), details)?;
+                    Err(problem.into())
+                }
+            }
+        })
+        .await
+    }
+
+    /// As [`act_on_features`](Self::act_on_features), where the request says. Whoever has nothing to ask there is refused before
+    /// anything of that place is looked at.
+    pub(crate) async fn act_on_features_at<T: Send + 'static>(
+        self,
+        place: impl FnOnce(&App) -> Result<Place, Problem> + Send + 'static,
+        details: Details,
+        features: impl FnOnce(&ScopeEngine) -> Result<FeatureSet, Problem> + Send + 'static,
+        act: impl FnOnce(&Admitted<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(move |app, ask| {
+            let place = place(app)?;
+            let Place::Scope(scope) = &place else { return Err(internal().into()) };
+            let resource = resource(&place, FeatureSet::none());
+            if !app.control.decide(&ask.caller.principal, ask.action, &resource).is_allowed() {
+                ask.admit(app, &place, FeatureSet::none(), details)?;
+                return Err(internal().into()); // What is not allowed has no permit.
+            }
             let engine = app.control.engine(scope)?;
             match features(&engine) {
                 Ok(features) => act(&ask.admit(app, &place, features, details)?),

@@ -28,6 +28,7 @@ use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account};
 use crate::config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WorkerConfig, unnamed};
 use crate::control_plane::setting;
+use crate::disclosure::StatisticsConfig;
 use crate::environments::{check_account, load_known, require_nothing_shared};
 use crate::problem::{from_audit, from_keys, from_store};
 use crate::tls::make_authority;
@@ -146,6 +147,8 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         devices: None,
         witness: Vec::new(),
         intake: Vec::new(),
+        statistics: StatisticsConfig::default(),
+        sinks: Vec::new(),
         on_call: Vec::new(),
     };
     let root_key = config.root_key_file(&folder);

@@ -73,14 +73,84 @@ fn bits_per_byte(text: &str) -> f64 {
     counts.into_iter().filter(|count| *count > 0).map(|count| -share(count) * share(count).log2()).sum()
 }
 
-/// Refuses definitions that hold a secret in any text. Says where it stands, never what it is.
-pub(crate) fn require_no_secrets(graph: &Value) -> Result<(), Vec<Problem>> {
+/// Members of definitions in which people write, and what a feature has where there is no value.
+pub(crate) const WRITTEN_BY_PEOPLE: &[&str] = &["doc", "tags", "default", "owner"];
+
+/// Domains that belong to nobody (RFC 2606), for examples in descriptions.
+const EXAMPLE_DOMAINS: &[&str] = &["example.com", "example.net", "example.org", "example"];
+
+/// What in a text is somebody's: an address, a card's or an account's number. `None` when nothing is.
+pub(crate) fn value_in(text: &str) -> Option<&'static str> {
+    let is_word = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
+    let words = || text.split(|c: char| !is_word(c)).map(|word| word.trim_matches(['.', '-', '_', '+']));
+    if words().any(is_address) {
+        return Some("an e-mail address");
+    }
+    // Numbers are written in groups, with spaces or hyphens between them.
+    let joined: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '\u{a0}')).collect();
+    if joined.split(|c: char| !c.is_ascii_digit()).any(is_card) {
+        return Some("a card's number");
+    }
+    let runs = joined.split(|c: char| !c.is_ascii_alphanumeric());
+    runs.into_iter().any(is_iban).then_some("an account's number")
+}
+
+fn is_address(word: &str) -> bool {
+    let Some((name, domain)) = word.split_once('@') else { return false };
+    let domain = domain.to_ascii_lowercase();
+    let named = domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
+    let example = EXAMPLE_DOMAINS.iter().any(|own| domain == *own || domain.ends_with(&format!(".{own}")));
+    !name.is_empty() && named && !example
+}
+
+/// ISO/IEC 7812-1, annex B: the check digit of cards.
+fn is_card(digits: &str) -> bool {
+    let sum = digits
+        .bytes()
+        .rev()
+        .map(|b| u32::from(b - b'0'))
+        .enumerate()
+        .fold(0, |sum, (place, digit)| sum + if place % 2 == 1 { digit * 2 / 10 + digit * 2 % 10 } else { digit });
+    (13..=19).contains(&digits.len()) && sum % 10 == 0 && digits.bytes().any(|b| b != b'0')
+}
+
+/// ISO 13616-1: two letters, two check digits, an account; the rest of 97 is one.
+fn is_iban(run: &str) -> bool {
+    let bytes = run.as_bytes();
+    let begins = (15..=34).contains(&bytes.len())
+        && bytes[..2].iter().all(u8::is_ascii_uppercase)
+        && bytes[2..4].iter().all(u8::is_ascii_digit);
+    begins
+        && bytes[4..].iter().chain(&bytes[..4]).fold(0_u32, |rest, byte| match char::from(*byte).to_digit(36) {
+            Some(digit) if digit >= 10 => (rest * 100 + digit) % 97,
+            Some(digit) => (rest * 10 + digit) % 97,
+            None => 0,
+        }) == 1
+}
+
+/// Refuses definitions that hold a secret in any text, or a value where people write. Says where it stands, never what it is.
+pub(crate) fn require_words(graph: &Value) -> Result<(), Vec<Problem>> {
     let mut found = Vec::new();
     each_text(graph, &mut Vec::new(), None, &mut |path, text, location| {
-        let Some(what) = secret_in(text) else { return };
-        let message = format!("`{}` holds {what}; definitions are read by many (CH-22)", path.join("."));
-        let problem = Problem::new("definition/secret", message)
-            .with_help("remove it, and make a new secret: this one has been sent");
+        let place = path.join(".");
+        let by_people = path.iter().any(|part| WRITTEN_BY_PEOPLE.contains(&part.as_str()));
+        // Whoever answers for something is reached at an address.
+        let is_owner = path.iter().any(|part| part == "owner");
+        let value = || value_in(text).filter(|what| by_people && !(is_owner && *what == "an e-mail address"));
+        let problem = if let Some(what) = secret_in(text) {
+            let message = format!("`{place}` holds {what}; definitions are read by many (CH-22)");
+            Problem::new("definition/secret", message)
+                .with_help("remove it, and make a new secret: this one has been sent")
+        } else if let Some(what) = value() {
+            let message = format!("`{place}` holds {what}; definitions hold no values (CH-22)");
+            Problem::new("definition/value", message)
+                .with_help("remove it, or use one that is nobody's, such as an address at example.com")
+        } else if let Some(why) = looks_like_data(text).filter(|_| by_people) {
+            let message = format!("`{place}` looks like data rather than words: {why} (CH-22)");
+            Problem::new("definition/looks-like-data", message).with_help("say it in words; data belongs into facts")
+        } else {
+            return;
+        };
         found.push(match location {
             Some(location) => problem.at(&location),
             None => problem,
@@ -175,13 +245,49 @@ mod tests {
             ("owner", json!(secret)),
             ("name", json!(secret)),
         ] {
-            let problems = require_no_secrets(&graph(place, value)).expect_err(place);
+            let problems = require_words(&graph(place, value)).expect_err(place);
             let shown = serde_json::to_string(&problems).expect("JSON");
             assert!(!shown.contains(&secret[10..]), "{shown}");
             assert_eq!(problems[0].location.as_ref().map(|at| at.line), Some(7), "{place}");
             assert!(shown.contains("User"), "{shown}");
         }
-        require_no_secrets(&graph("doc", json!("Where somebody lives."))).expect("plain words");
+        require_words(&graph("doc", json!("Where somebody lives."))).expect("plain words");
+    }
+
+    #[test]
+    fn attack_ch22_a_value_in_a_description_default_or_tag_is_refused_without_being_repeated() {
+        let graph = |place: &str, value: &Value| {
+            let mut feature =
+                json!({"name": "city", "type": {"kind": "str"}, "location": {"file": "shop.py", "line": 7}});
+            feature[place] = value.clone();
+            json!({"entities": [{"name": "User", "features": [feature], "location": {"file": "shop.py", "line": 1}}]})
+        };
+        let random = "9f8Kx2LmQ4vZ7tRbY1wNcJ5hUeA3sDpG0oViXk6M";
+        for (value, code) in [
+            ("for ana.keller@gmail.com, say", "definition/value"),
+            ("4111 1111 1111 1111", "definition/value"),
+            ("paid with 5500-0000-0000-0004 once", "definition/value"),
+            ("DE89 3704 0044 0532 0130 00", "definition/value"),
+            ("CH9300762011623852957", "definition/value"),
+            (random, "definition/looks-like-data"),
+        ] {
+            for (place, given) in
+                [("doc", json!(value)), ("tags", json!(["pii", value])), ("default", json!({"a": [value]}))]
+            {
+                let problems = require_words(&graph(place, &given)).expect_err(value);
+                assert_eq!(problems[0].code, code, "{value} in {place}");
+                assert!(!serde_json::to_string(&problems).expect("JSON").contains(value), "{problems:?}");
+            }
+        }
+        for (place, good) in [
+            ("doc", json!("Such as ana@example.com, version 1.2, 24 x 7, order 1234567890123.")),
+            ("owner", json!("risk-team@acme.example.io")),
+            ("default", json!("unknown@example.com")),
+            ("tags", json!(["pii", "gdpr-art-9"])),
+            ("doc", json!("@entity and user@ and @home; DE and CH93")),
+        ] {
+            require_words(&graph(place, &good)).unwrap_or_else(|problems| panic!("{good}: {problems:?}"));
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tracing::Instrument as _;
 
 use crate::context::{Caller, Guarded, Input, PlaceOf, Presented, authenticate};
 use crate::control_plane::ControlPlane;
+use crate::disclosure::{Disclosures, STAFF_ANSWER_BYTES_MAX, day_of, is_staff};
 use crate::failures::Failures;
 use crate::limits::{
     BODY_TIME_MAX, BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX,
@@ -44,6 +45,7 @@ pub(crate) struct App {
     pub(crate) openapi: String,
     pub(crate) trust: Trust,
     pub(crate) people: People,
+    pub(crate) disclosures: Disclosures,
     /// What the listener shows.
     pub(crate) certificates: Arc<Certificates>,
     /// What it makes of what clients show.
@@ -59,6 +61,7 @@ impl App {
         control: ControlPlane,
         trust: Trust,
         people: People,
+        disclosures: Disclosures,
         certificates: Arc<Certificates>,
         verifier: Arc<EnvironmentVerifier>,
     ) -> Self {
@@ -66,6 +69,7 @@ impl App {
             control,
             trust,
             people,
+            disclosures,
             certificates,
             verifier,
             failures: Failures::default(),
@@ -180,7 +184,7 @@ async fn dispatch(
             let turn = app.turn(route.weight)?;
             let input = read_input(route, parts, body).await?;
             let guarded = Guarded::new(Arc::clone(&app), caller.clone(), *action, *place, turn);
-            let response = handler(guarded, input).await?;
+            let response = metered(&app, &caller, handler(guarded, input).await?)?;
             Ok(match route.weight {
                 Weight::Light => response,
                 // What takes long to send ends when its reader loses what it was given for.
@@ -188,6 +192,17 @@ async fn dispatch(
             })
         }
     }
+}
+
+/// Counts what goes to staff, and keeps back what is too much. An answer whose length is not known counts as the most.
+fn metered(app: &App, caller: &Caller, response: Response) -> Result<Response, Refusal> {
+    if is_staff(&caller.principal) {
+        let bytes = response.body().size_hint().exact().unwrap_or(STAFF_ANSWER_BYTES_MAX);
+        let who = caller.principal.id().as_str();
+        app.disclosures.meter.pass(who, day_of(app.control.platform().clock.now()), bytes)?;
+        app.metrics.staff_bytes(bytes);
+    }
+    Ok(response)
 }
 
 /// Who asks, if they may use the route at all.

@@ -52,6 +52,11 @@ impl Metrics {
         with_local_recorder(&self.recorder, || counter!("creta_ingested_rows_total", "scope" => scope).increment(rows));
     }
 
+    /// Bytes of answers to those who run the environment.
+    pub(crate) fn staff_bytes(&self, bytes: u64) {
+        with_local_recorder(&self.recorder, || counter!("creta_staff_bytes_total").increment(bytes));
+    }
+
     /// An attempt to get a token, by outcome: `issued`, `refused` or `waiting`.
     pub(crate) fn token(&self, outcome: &'static str) {
         with_local_recorder(&self.recorder, || counter!("creta_tokens_total", "outcome" => outcome).increment(1));

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::data_folder::{file_failed, lock, url_of};
+use crate::disclosure::Disclosures;
 use crate::environments::{fingerprint_of, require_own};
 use crate::http::{App, GRACE, router};
 use crate::limits::HANDSHAKE_TIME_MAX;
@@ -26,7 +27,7 @@ use crate::problem::from_audit;
 use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
 use crate::trust::{Trust, refusals};
 use crate::witness::Asked;
-use crate::{ServerError, logging};
+use crate::{ServerError, cores, logging};
 
 /// How often counted reads are written to the log.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -96,13 +97,15 @@ pub fn start_by(options: &ServeOptions, clock: Arc<dyn Clock>) -> Result<Running
         path: options.folder.clone(),
         source,
     })?;
+    cores::none()?;
     let config = Config::load(&folder)?;
     let lock = lock(&folder)?;
     let control = open_control_plane(&folder, &config, clock)?;
     let trust = Trust::open(&folder, &config, &control)?;
     let people = People::open(&folder, &config, &control)?;
     let (certificates, verifier) = transit(&folder, &config, &control)?;
-    let app = Arc::new(App::new(control, trust, people, certificates, verifier));
+    let disclosures = Disclosures::open(&config, &control)?;
+    let app = Arc::new(App::new(control, trust, people, disclosures, certificates, verifier));
 
     let listen = options.listen.unwrap_or(config.listen);
     let not_free = |source| ServerError::Listen { address: listen.to_string(), source };

@@ -38,28 +38,58 @@ pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Fail
             ("as_of", Some(train.as_of.clone())),
             ("inputs", Some(inputs)),
             ("states", Some(train.states.to_string())),
+            ("sink", train.sink.clone()),
         ],
     );
     let (server, _) = connect(&train.connection)?;
     let bar = terminal.progress("building the training set", 0);
     let answer = arrow_stream(&spine).and_then(|body| server.post_bytes(&path, ARROW_STREAM, &body));
+    let Some(out) = &train.out else {
+        bar.finish_and_clear();
+        return show_sink(answer?, terminal);
+    };
     let written = answer.and_then(|answer| {
         let reader = StreamReader::try_new(answer.into_body().into_reader(), None);
         let reader = reader.map_err(|error| unreadable(&error))?;
         let schema = reader.schema();
-        write_parquet(&train.out, schema, reader.map(|batch| batch.map_err(|error| unreadable(&error))))
+        write_parquet(out, schema, reader.map(|batch| batch.map_err(|error| unreadable(&error))))
     });
     bar.finish_and_clear();
     let written = written?;
     let seconds = start.elapsed().as_secs_f64();
     let shown = serde_json::json!({
-        "file": train.out, "rows": written.rows, "columns": written.columns, "seconds": seconds,
+        "file": out, "rows": written.rows, "columns": written.columns, "seconds": seconds,
     });
     terminal.show(&shown, || {
         let (rows, columns) = (counted(written.rows, "row", "rows"), counted(written.columns, "column", "columns"));
-        format!("{}{rows}, {columns} in {seconds:.1} s, written to {}", written.preview, train.out.display())
+        format!("{}{rows}, {columns} in {seconds:.1} s, written to {}", written.preview, out.display())
     });
     Ok(())
+}
+
+/// Says what the server wrote where.
+fn show_sink(answer: ureq::http::Response<ureq::Body>, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let text = answer.into_body().read_to_string().map_err(|error| not_understood(&error))?;
+    let written: WrittenToSink = serde_json::from_str(&text).map_err(|error| not_understood(&error))?;
+    terminal.show(&written, || {
+        let rows = counted(written.rows, "row", "rows");
+        format!("{rows}, written by the server to sink `{}` as {}", written.sink, written.file)
+    });
+    Ok(())
+}
+
+fn not_understood(error: &dyn std::fmt::Display) -> Failure {
+    let problem = Problem::new("answer/unreadable", format!("the server's answer could not be read: {error}"));
+    Failure::from(problem.with_help("try again; if it happens again, read the server's log"))
+}
+
+/// What a server wrote to a sink.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct WrittenToSink {
+    sink: String,
+    file: String,
+    rows: u64,
+    bytes: u64,
 }
 
 /// `Flight.carrier=carrier`: a path and the column that holds its known values.
@@ -83,8 +113,7 @@ fn read_spine(file: &Path) -> Result<Vec<RecordBatch>, Failure> {
 }
 
 fn unreadable(error: &arrow::error::ArrowError) -> Failure {
-    let problem = Problem::new("answer/unreadable", format!("the server's answer could not be read: {error}"));
-    Failure::from(problem.with_help("try again; if it happens again, read the server's log"))
+    not_understood(error)
 }
 
 /// What a training set turned out to be.

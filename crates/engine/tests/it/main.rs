@@ -6,4 +6,6 @@ mod agreement;
 mod bad_input;
 mod ingest;
 mod queries;
+mod statistics;
 mod support;
+mod synth;

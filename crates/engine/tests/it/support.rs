@@ -114,6 +114,21 @@ impl Airline {
         airline
     }
 
+    /// Another project, deployed, without facts.
+    pub(crate) fn of(bundle: Bundle) -> Self {
+        let airline = Stores::new().open().expect("opens");
+        airline.engine.deploy(bundle, &airline.permit(Action::Deploy, &[])).expect("a valid project");
+        airline
+    }
+
+    /// A permit of somebody who runs the environment and looks at statistics.
+    pub(crate) fn staff_permit(&self, features: &[&str]) -> Permit {
+        let admin = Principal::administrator(PrincipalId::parse("admin").expect("valid"), scope().environment);
+        let resource = Resource::features(scope(), FeatureSet::untagged(features.iter().copied()));
+        let decision = decide(&self.policies, &admin, Action::StatisticsRead, &resource);
+        self.log.admit(decision, Details::none()).expect("whoever looks after a tenant may")
+    }
+
     /// The same stores, opened anew; `lose_online` as if the derived store had been lost.
     pub(crate) fn reopened(self, lose_online: LoseOnline) -> Self {
         let mut stores = self.stores.clone();

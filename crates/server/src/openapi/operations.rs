@@ -30,6 +30,11 @@ const SPINE: &[Parameter] = &[
     query("inputs", TEXT, "JSON object of path to column, for columns that are not named by a path."),
     query("states", r#"{"type":"boolean"}"#, "Whether to add a column `name__state` beside each feature."),
     query("max_age", TEXT, "JSON object of path to span: tighter limits than the features declare."),
+    query(
+        "sink",
+        TEXT,
+        "Sink of the tenant to write the answer to, instead of handing it out; answered with what was written, as JSON.",
+    ),
 ];
 
 const LOAD: &[Parameter] = &[
@@ -257,6 +262,29 @@ pub(super) static OPERATIONS: &[Operation] = &[
         parameters: SPINE,
         body: Body::Arrow,
         answer: raw(ARROW, "The spine's columns, then the features."),
+        problems: &[404, 422],
+    },
+    Operation {
+        id: "POST /v1/synth",
+        name: "synth",
+        tag: "questions",
+        summary: "Make data that has the shape of what is deployed and nobody's values. Reads no fact.",
+        parameters: &[],
+        body: Body::Json("SynthRequest"),
+        answer: raw(ARROW, "The made-up facts of the entity, a column per stored feature."),
+        problems: &[404, 422],
+    },
+    Operation {
+        id: "GET /v1/statistics",
+        name: "statistics",
+        tag: "questions",
+        summary: "How many entities have a feature, in which ranges: counts in groups, as of the beginning of the day, within a budget.",
+        parameters: &[
+            required("tenant", TENANT, "Whose data it is about."),
+            required("feature", TEXT, "`Entity.feature`, with the window of a windowed one."),
+        ],
+        body: Body::None,
+        answer: json("Statistics"),
         problems: &[404, 422],
     },
     Operation {

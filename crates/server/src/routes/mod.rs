@@ -12,6 +12,8 @@ mod queries;
 mod reviews;
 mod scim;
 mod sign_in;
+mod statistics;
+mod synth;
 mod system;
 mod trust;
 
@@ -82,6 +84,23 @@ macro_rules! guarded {
                 action: Action::$action,
                 place: PlaceOf::$place,
                 handler: |guarded, input| Box::pin($handler(guarded, input)),
+            },
+            weight: Weight::$weight,
+            body_bytes_max: $bytes,
+        }
+    };
+}
+
+/// A route that staff may use on a tenant's data. What its handler returns has to be redacted: see `statistics::answer`.
+macro_rules! for_staff {
+    ($method:ident, $path:literal, $action:ident on $place:ident, $weight:ident, $bytes:expr, $handler:path) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            access: Access::Guarded {
+                action: Action::$action,
+                place: PlaceOf::$place,
+                handler: |guarded, input| Box::pin(async { statistics::answer($handler(guarded, input).await) }),
             },
             weight: Weight::$weight,
             body_bytes_max: $bytes,
@@ -183,6 +202,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/query", Query on Own, Light, JSON_BYTES_MAX, queries::query),
     guarded!(POST, "/v1/query/arrow", Query on Own, Bulk, ARROW_BYTES_MAX, queries::query_arrow),
     guarded!(POST, "/v1/training-sets", Train on Own, Bulk, ARROW_BYTES_MAX, queries::training_set),
+    guarded!(POST, "/v1/synth", Synth on Own, Bulk, JSON_BYTES_MAX, synth::synth),
+    for_staff!(GET, "/v1/statistics", StatisticsRead on NamedTenant, Bulk, NO_BODY, statistics::statistics),
     guarded!(POST, "/v1/ingest", Ingest on Own, Bulk, ARROW_BYTES_MAX, facts::ingest),
     guarded!(POST, "/v1/facts", Ingest on Own, Light, JSON_BYTES_MAX, facts::single),
     guarded!(GET, "/v1/audit/entries", AuditRead on Own, Light, NO_BODY, audit::entries),

@@ -16,7 +16,7 @@ pub(super) async fn check(guarded: Guarded, input: Input) -> Result<Response, Re
     let bundle: Bundle = input.json()?;
     let checked = guarded
         .act(Details::none(), |admitted| {
-            require_no_secrets(&bundle)?;
+            require_words(&bundle)?;
             Ok(admitted.engine()?.check(bundle)?)
         })
         .await?;
@@ -31,7 +31,7 @@ pub(super) async fn deploy(guarded: Guarded, input: Input) -> Result<Response, R
     let details = Details::none().digest("body", digest).map_err(|e| crate::problem::from_audit(&e))?;
     let deployed = guarded
         .act(details, |admitted| {
-            if let Err(refusal) = require_no_secrets(&bundle) {
+            if let Err(refusal) = require_words(&bundle) {
                 let refused = Event::of(&admitted.permit, "deploy.refused").for_commitment("CH-22");
                 admitted.control.record(refused);
                 return Err(refusal);
@@ -50,10 +50,10 @@ pub(super) async fn deploy(guarded: Guarded, input: Input) -> Result<Response, R
     }))
 }
 
-/// Definitions hold no secrets (CH-22).
-fn require_no_secrets(bundle: &Bundle) -> Result<(), Refusal> {
+/// Definitions hold words: no secrets and no values (CH-22).
+fn require_words(bundle: &Bundle) -> Result<(), Refusal> {
     let graph = serde_json::to_value(&bundle.graph).expect("a graph has a JSON form");
-    definition_text::require_no_secrets(&graph).map_err(Refusal::from)
+    definition_text::require_words(&graph).map_err(Refusal::from)
 }
 
 /// The active definitions with lineage and documentation.

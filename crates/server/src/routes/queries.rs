@@ -1,9 +1,12 @@
 //! Questions: a few rows as JSON, many as Arrow, training sets, and how a query would be answered.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use axum::response::Response;
-use creta_audit::Details;
+use creta_audit::{Details, Event};
+use creta_disclosure::Label;
 use creta_engine::{FeatureAccess, Instants, KnownAsOf, KnownAsOfColumn, QueryRequest, TrainingSetRequest};
 use creta_iam::FeatureSet;
 use creta_model::{FeaturePath, Problem, Span};
@@ -12,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::arrow_body::{ARROW_STREAM, encode};
 use crate::context::{Admitted, Guarded, Input};
+use crate::disclosure::{Written, day_of, ends_on_a_machine, no_download};
 use crate::limits::JSON_ROWS_MAX;
 use crate::problem::{Refusal, from_audit, json_problem, logged};
 use crate::routes::{json as answer, typed};
@@ -25,6 +29,12 @@ pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Re
             Details::none(),
             move |engine| Ok(feature_set(engine.features_of(&asked)?)),
             move |admitted| {
+                let rows = rows_of(&request);
+                if ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
+                    let who = admitted.permit.principal().id().as_str();
+                    let taken = admitted.app.disclosures.rows.take(who, day_of(admitted.now()), rows as u64);
+                    taken.map_err(|problem| kept_back(admitted, problem))?;
+                }
                 let result = admitted.engine()?.query(&request, &admitted.permit)?;
                 admitted.app.metrics.rows_asked(admitted.scope()?, result.rows as u64);
                 Ok(result)
@@ -47,6 +57,15 @@ pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, 
 
 fn query_request(input: &Input) -> Result<QueryRequest, Problem> {
     let request: QueryRequest = input.json()?;
+    if rows_of(&request) > JSON_ROWS_MAX {
+        let problem = Problem::new("too-large/rows", format!("a query in JSON has at most {JSON_ROWS_MAX} rows"));
+        return Err(problem.with_help("send larger ones as Arrow to `/v1/query/arrow`"));
+    }
+    Ok(request)
+}
+
+/// How many rows a question has.
+fn rows_of(request: &QueryRequest) -> usize {
     let instants = |instants: &Instants| match instants {
         Instants::One(_) => 1,
         Instants::Each(list) => list.len(),
@@ -56,12 +75,13 @@ fn query_request(input: &Input) -> Result<QueryRequest, Problem> {
         KnownAsOf::At(at) => instants(at),
     });
     let columns = request.inputs.values().map(Vec::len);
-    let rows = columns.chain(request.as_of.as_ref().map(instants)).chain([known]).max().unwrap_or(0);
-    if rows > JSON_ROWS_MAX {
-        let problem = Problem::new("too-large/rows", format!("a query in JSON has at most {JSON_ROWS_MAX} rows"));
-        return Err(problem.with_help("send larger ones as Arrow to `/v1/query/arrow`"));
-    }
-    Ok(request)
+    columns.chain(request.as_of.as_ref().map(instants)).chain([known]).max().unwrap_or(0)
+}
+
+/// A refusal to hand out values in bulk, which the log keeps (CH-14).
+fn kept_back(admitted: &Admitted<'_>, problem: Problem) -> Problem {
+    admitted.control.record(Event::of(&admitted.permit, "download.refused").for_commitment("CH-14"));
+    problem
 }
 
 fn feature_set(features: Vec<FeatureAccess>) -> FeatureSet {
@@ -88,6 +108,17 @@ struct SpineQuery {
     /// JSON object of path to span.
     #[serde(default)]
     max_age: Option<String>,
+    /// The tenant's sink to write the answer to, instead of handing it out.
+    #[serde(default)]
+    sink: Option<String>,
+}
+
+/// What becomes of a bulk answer.
+enum Bulk {
+    /// An Arrow stream, for whoever asked.
+    Stream(Vec<u8>),
+    /// It went to a sink.
+    Written(Written),
 }
 
 impl SpineQuery {
@@ -142,7 +173,9 @@ async fn beside_spine(
     input: Input,
     ask: fn(&Admitted<'_>, &TrainingSetRequest, &Batches) -> Result<Batches, Refusal>,
 ) -> Result<Response, Refusal> {
-    let request = input.query::<SpineQuery>()?.into_request()?;
+    let mut question = input.query::<SpineQuery>()?;
+    let sink = question.sink.take();
+    let request = question.into_request()?;
     let (schema, mut spine) = decode_blocking(input).await?;
     if spine.is_empty() {
         spine.push(arrow::array::RecordBatch::new_empty(schema));
@@ -150,23 +183,44 @@ async fn beside_spine(
     let rows = spine.iter().map(|batch| batch.num_rows() as u64).sum();
     let details = Details::none().count("rows", rows).map_err(|e| from_audit(&e))?;
     let (asked, asked_spine) = (request.clone(), spine.clone());
-    let bytes = guarded
+    let answered = guarded
         .act_on_features(
             details,
             move |engine| Ok(feature_set(engine.features_of_training_set(&asked, &asked_spine)?)),
             move |admitted| {
+                if sink.is_none() && ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
+                    return Err(kept_back(admitted, no_download()).into());
+                }
                 let batches = ask(admitted, &request, &spine)?;
                 let schema = batches.first().map(arrow::array::RecordBatch::schema);
-                let schema = schema.unwrap_or_else(|| spine[0].schema());
-                Ok(encode(&schema, &batches).map_err(|error| logged("an answer could not be encoded", &error))?)
+                let schema = labelled(&schema.unwrap_or_else(|| spine[0].schema()), admitted);
+                let bytes =
+                    encode(&schema, &batches).map_err(|error| logged("an answer could not be encoded", &error))?;
+                let Some(sink) = sink else { return Ok(Bulk::Stream(bytes)) };
+                let written = admitted.app.disclosures.sinks.write(admitted.scope()?, &sink, rows, &bytes)?;
+                let details = Details::none().name("sink", sink).map_err(|e| from_audit(&e))?;
+                admitted.control.record(Event::of(&admitted.permit, "sink.written").with(details));
+                Ok(Bulk::Written(written))
             },
         )
         .await?;
-    Ok(typed(ARROW_STREAM, bytes))
+    match answered {
+        Bulk::Stream(bytes) => Ok(typed(ARROW_STREAM, bytes)),
+        Bulk::Written(written) => answer(&written),
+    }
+}
+
+/// The schema with where the table is from, so that it is known as that wherever it goes. What the spine's own schema said
+/// of that is replaced.
+fn labelled(schema: &SchemaRef, admitted: &Admitted<'_>) -> SchemaRef {
+    let label = Label { environment: admitted.control.environment().clone(), class: admitted.control.class() };
+    let mut metadata = schema.metadata().clone();
+    metadata.extend(label.to_metadata());
+    Arc::new(arrow::datatypes::Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 
 /// Decodes an Arrow body on a thread that may take its time.
-pub(super) async fn decode_blocking(input: Input) -> Result<(arrow::datatypes::SchemaRef, Batches), Refusal> {
+pub(super) async fn decode_blocking(input: Input) -> Result<(SchemaRef, Batches), Refusal> {
     let decoded = tokio::task::spawn_blocking(move || input.arrow()).await;
     Ok(decoded.map_err(|_| crate::problem::internal())??)
 }

@@ -50,6 +50,7 @@ fn filled(route: &Route, request: &str, grant: &str) -> (String, Value) {
     let path = match route.path.as_str() {
         path if path.starts_with("/v1/access/requests/") => path.replace("{id}", request),
         path if path.starts_with("/v1/access/grants/") => path.replace("{id}", grant),
+        "/v1/statistics" => "/v1/statistics?tenant=acme&feature=User.city".to_owned(),
         "/v1/service-accounts" if route.method == "GET" => "/v1/service-accounts?tenant=acme".to_owned(),
         path => path.replace("{id}", "etl@acme").replace("{level}", "0").replace("{index}", "000"),
     };

@@ -203,7 +203,7 @@ fn open_session(server: &Server, prover: &Prover, body: &Value) -> Reply {
 }
 
 impl Someone {
-    fn token(&self) -> &str {
+    pub(crate) fn token(&self) -> &str {
         self.opened["access_token"].as_str().expect("a token")
     }
 

@@ -3,6 +3,7 @@
 //! Requests and answers are the JSON that the server speaks; tables cross as Arrow streams. The engine runs without
 //! holding the interpreter and attaches to it only while one of the project's resolvers runs.
 
+mod belongings;
 mod convert;
 mod host;
 mod local;
@@ -43,6 +44,12 @@ fn prove_possession(key: &str, method: &str, url: &str, token: Option<&str>) -> 
     })
 }
 
+/// Refuses a path at which something of a server lies: a data folder, a root key, a credential, profiles.
+#[pyfunction]
+fn refuse_belongings(path: std::path::PathBuf) -> PyResult<()> {
+    belongings::refuse_belongings(&path).map_err(|problem| native_error(&[problem]))
+}
+
 /// The extension module.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -51,5 +58,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<local::Local>()?;
     module.add_class::<stream::ArrowStream>()?;
     module.add_function(wrap_pyfunction!(command_line, module)?)?;
+    module.add_function(wrap_pyfunction!(refuse_belongings, module)?)?;
     module.add_function(wrap_pyfunction!(prove_possession, module)?)
 }

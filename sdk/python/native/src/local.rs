@@ -1,5 +1,6 @@
 //! `creta.local`: the server's engine over stores that live and die with the process.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,13 +13,15 @@ use creta_engine::{
 };
 use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
 use creta_keys::{KeyRing, RootKey};
-use creta_model::{Bundle, Environment, Problem, Scope};
+use creta_model::{Bundle, Environment, Instant, Name, Problem, Scope, SourceFormat};
 use creta_platform::Platform;
 use creta_store::{MemoryMetadata, MemoryStore};
+use creta_synth::Options;
 use pyo3::prelude::*;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::belongings::{refuse_belongings, refuse_labelled};
 use crate::host::PythonHost;
 use crate::native_error;
 use crate::stream::{ArrowStream, read_stream};
@@ -95,7 +98,8 @@ impl Local {
         let mut options: serde_json::Map<String, serde_json::Value> = request(options_json)?;
         options.insert("entity".to_owned(), entity.into());
         let request: IngestRequest = from_value(options.into())?;
-        let (_, batches) = read_stream(table)?;
+        let (schema, batches) = read_stream(table)?;
+        refuse_labelled(&schema).map_err(|problem| native_error(&[problem]))?;
         answer(py.detach(|| {
             let permit = self.permit(Action::Ingest, Vec::new()).map_err(one)?;
             self.engine.ingest(&request, &batches, &permit).map_err(one)
@@ -110,7 +114,12 @@ impl Local {
             let source = graph.sources.iter().find(|source| source.name.as_str() == name).ok_or_else(|| {
                 vec![Problem::new("not-found/source", format!("the project declares no source `{name}`"))]
             })?;
+            refuse_belongings(&folder.join(path_of(&source.format)))
+                .map_err(|problem| one(problem.at(&source.location)))?;
             let batches = read_source(&folder, graph, source).map_err(one)?;
+            if let Some(batch) = batches.first() {
+                refuse_labelled(batch.schema_ref()).map_err(|problem| one(problem.at(&source.location)))?;
+            }
             let permit = self.permit(Action::Ingest, Vec::new()).map_err(one)?;
             self.engine.ingest(&load_request(source), &batches, &permit).map_err(|problem| {
                 one(problem.with_note("loaded by", format!("source `{name}`"), Some(&source.location)))
@@ -122,6 +131,7 @@ impl Local {
     fn training_set(&self, py: Python<'_>, request_json: &str, spine: &Bound<'_, PyAny>) -> PyResult<ArrowStream> {
         let request: TrainingSetRequest = request(request_json)?;
         let (schema, spine) = read_stream(spine)?;
+        refuse_labelled(&schema).map_err(|problem| native_error(&[problem]))?;
         let spine = at_least_one(&schema, spine);
         let batches = py.detach(|| {
             let features = self.engine.features_of_training_set(&request, &spine)?;
@@ -130,6 +140,18 @@ impl Local {
         let batches = batches.map_err(|problem| native_error(&[problem]))?;
         let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
         Ok(ArrowStream::new(schema, batches))
+    }
+
+    /// Made-up facts by the definitions: for each entity its name and a table.
+    fn synth(&self, py: Python<'_>, options_json: &str) -> PyResult<Vec<(String, ArrowStream)>> {
+        let wanted: Wanted = request(options_json)?;
+        let tables = py.detach(|| {
+            let permit = self.permit(Action::Synth, Vec::new())?;
+            self.engine.synth(&wanted.into_options(), &permit)
+        });
+        let tables = tables.map_err(|problem| native_error(&[problem]))?;
+        let stream = |batch: RecordBatch| ArrowStream::new(batch.schema(), vec![batch]);
+        Ok(tables.into_iter().map(|(entity, batch)| (entity.to_string(), stream(batch))).collect())
     }
 
     /// How a `QueryRequest` would be answered, as JSON; under `text` the form for people.
@@ -194,6 +216,34 @@ impl Local {
         let decision = self.decisions.decide(&self.policies, &self.principal, action, &resource);
         self.log.admit(decision, Details::none()).map_err(|error| Problem::new("access/denied", error.to_string()))
     }
+}
+
+/// Options of made-up data as they come from Python.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    rows: u64,
+    of_entity: BTreeMap<Name, u64>,
+    seed: u64,
+    from: Option<Instant>,
+    to: Option<Instant>,
+    nulls: f64,
+}
+
+impl Wanted {
+    fn into_options(self) -> Options {
+        let plain = Options::default();
+        let Self { rows, of_entity, seed, from, to, nulls } = self;
+        Options { rows, of_entity, seed, from: from.unwrap_or(plain.from), to: to.unwrap_or(plain.to), nulls }
+    }
+}
+
+fn path_of(format: &SourceFormat) -> &str {
+    let (SourceFormat::Parquet { path }
+    | SourceFormat::Csv { path }
+    | SourceFormat::Arrow { path }
+    | SourceFormat::Sqlite { path, .. }) = format;
+    path
 }
 
 fn one(problem: Problem) -> Vec<Problem> {

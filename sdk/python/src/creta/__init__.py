@@ -36,7 +36,7 @@ from creta.windows import count, distinct, first, last, last_n, max_, mean, min_
 if TYPE_CHECKING:
     from creta._answers import Cell, Dataset, IngestReport, Row, Rows, VerifyReport
     from creta._http import AsyncClient, Client, Credentials, connect, connect_async
-    from creta._local import Local, check, local
+    from creta._local import Local, check, local, synth
 
 __all__ = [
     "AsyncClient", "Cell", "Check", "Client", "Credentials", "CretaError", "Dataset", "Feature",
@@ -45,13 +45,13 @@ __all__ = [
     "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time", "feature",
     "first", "hours", "key", "last", "last_n", "local", "many", "max_", "mean", "min_", "minutes",
     "named_query", "not_", "one", "or_", "parquet", "resolver", "seconds", "source", "sqlite", "std",
-    "sum_", "var", "when",
+    "sum_", "synth", "var", "when",
 ]  # fmt: skip
 
 _LAZY = {
     **dict.fromkeys(("Cell", "Dataset", "IngestReport", "Row", "Rows", "VerifyReport"), "creta._answers"),
     **dict.fromkeys(("AsyncClient", "Client", "Credentials", "connect", "connect_async"), "creta._http"),
-    **dict.fromkeys(("Local", "check", "local"), "creta._local"),
+    **dict.fromkeys(("Local", "check", "local", "synth"), "creta._local"),
 }
 """What definitions do not need is imported when it is first used: workers and `import creta` stay light."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from creta._frames import Frame, to_table
 from creta._guards import is_items
 from creta._lazy import pyarrow
 from creta._resolvers import Resolvers, bind
+from creta._time import instant_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,11 +35,13 @@ class Local(Queries):
     """
 
     def __init__(self, project: Definitions) -> None:
+        native = native_module()
+        if isinstance(project, str | Path):
+            _asked(native, native.refuse_belongings, str(project))
         self._exporter = Exporter(load(project))
         bundle = self._exporter.bundle()
         resolvers = [bind(info.function) for _, info in sorted(self._exporter.resolvers.items())]
         calls = Resolvers(resolvers)
-        native = native_module()
         self._engine = _asked(
             native, native.Local, canonical(bundle), ENVIRONMENT, calls.call, calls.call_scalar
         )
@@ -67,6 +71,11 @@ class Local(Queries):
         answer: dict[str, Any] = json.loads(_asked(self._native, function, *arguments))
         return answer
 
+    def _synth(self, options: dict[str, Any]) -> dict[type, pa.Table]:
+        arrow = pyarrow()
+        made: Any = _asked(self._native, self._engine.synth, json.dumps(options))
+        return {self._exporter.entities[name]: arrow.table(stream) for name, stream in made}
+
     def _load_sources(self) -> None:
         """Loads all declared sources of a project folder."""
         folder = self._exporter.project.folder
@@ -83,7 +92,9 @@ def local(project: Definitions, *, facts: Mapping[type, Frame] | None = None) ->
     since ever, unless the frame has a column `event_time`. Without `facts`, a folder's declared sources are
     loaded.
 
-    It is a scope of its own that lives in memory: no server's keys or data come here.
+    It is a scope of its own that lives in memory: no server's keys or data come here. Data folders, root
+    keys, credentials and profiles are refused, and so are tables that an environment of another class than
+    development handed out: give facts in the test, public data, or what `creta.synth` makes.
     """
     opened = Local(project)
     if facts is None:
@@ -96,6 +107,35 @@ def local(project: Definitions, *, facts: Mapping[type, Frame] | None = None) ->
         at: str | datetime = column or ("event_time" if "event_time" in table.column_names else _ALWAYS)
         opened.ingest(entity, table, event_time=at, arrival=timedelta(0), source="test")
     return opened
+
+
+def synth(
+    project: Definitions,
+    *,
+    rows: int | Mapping[type, int] = 100,
+    seed: int = 1,
+    between: tuple[datetime, datetime] | None = None,
+    nulls: float = 0.1,
+) -> dict[type, pa.Table]:
+    """Makes facts that have the shape of a project's definitions and nobody's values.
+
+    They keep the types, bounds, lengths, patterns and members that the definitions declare; keys are unique,
+    relations lead somewhere, and event times lie `between` two instants, by default within 2025. `rows` is a
+    number for every entity, or one for each that is named; `nulls` the share of nulls among values that may
+    be null. The same definitions, rows and seed give the same facts. Give them to `creta.local`:
+
+        local = creta.local(project, facts=creta.synth(project, rows=1000))
+    """
+    of_entity = {} if isinstance(rows, int) else {entity.__name__: count for entity, count in rows.items()}
+    options: dict[str, Any] = {
+        "rows": rows if isinstance(rows, int) else 100,
+        "of_entity": of_entity,
+        "seed": seed,
+        "from": None if between is None else instant_text(between[0]),
+        "to": None if between is None else instant_text(between[1]),
+        "nulls": nulls,
+    }
+    return Local(project)._synth(options)
 
 
 def check(project: Definitions) -> list[CretaError]:

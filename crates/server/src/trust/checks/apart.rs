@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Check, Seen, World};
 use crate::config::Config;
-use crate::definition_text::{each_text, looks_like_data, secret_in};
+use crate::definition_text::{WRITTEN_BY_PEOPLE, each_text, looks_like_data, secret_in, value_in};
 use crate::environments::{EnvironmentFingerprint, fingerprint_of, load_known, shared};
 use crate::epochs::Store;
 
@@ -169,6 +169,8 @@ const CONTROL_KINDS: &[&str] = &[
     "security-report",
     "session",
     "setting",
+    "statistics-spent",
+    "statistics-told",
     "tenant",
     "trust-text",
 ];
@@ -176,9 +178,6 @@ const CONTROL_KINDS: &[&str] = &[
 const TENANT_KINDS: &[&str] = &["registry"];
 /// Keys of the environment, sealed like everything else; what strangers wrote, which is theirs; and files of others.
 const NOT_WORDS: &[&str] = &["artefact-file", "security-report", "setting"];
-/// Members of definitions in which people write.
-const WRITTEN_BY_PEOPLE: &[&str] = &["doc", "owner", "tags", "default"];
-
 pub(super) struct MetadataValues;
 
 impl Check for MetadataValues {
@@ -270,6 +269,10 @@ fn look_at(subject: &str, kind: &str, body: &[u8], canaries: &[String], seen: &m
         let by_people = path.iter().any(|part| WRITTEN_BY_PEOPLE.contains(&part.as_str()));
         if kind == "registry" && by_people && looks_like_data(text).is_some() {
             codes.insert(("metadata/looks-like-data", "text that looks like data"));
+        }
+        let is_owner = path.iter().any(|part| part == "owner");
+        if kind == "registry" && by_people && !is_owner && value_in(text).is_some() {
+            codes.insert(("metadata/value", "what is somebody's"));
         }
     });
     for (code, what) in codes {

@@ -14,6 +14,7 @@ mod people;
 mod permits;
 mod public;
 mod sealed;
+mod staff;
 mod standing;
 mod text;
 mod tls;
@@ -59,6 +60,8 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &peers::ForeignPeers,
     &permits::RoutePermits,
     &standing::StandingAccess,
+    &staff::StaffValues,
+    &staff::CoreFiles,
     &isolation::Isolation,
     &keys::KeyHierarchy,
     &people::OrphanAccounts,

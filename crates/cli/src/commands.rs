@@ -15,6 +15,7 @@ mod project;
 mod query;
 mod review;
 mod server;
+mod signed;
 mod statistics;
 mod synth;
 mod train;

@@ -92,13 +92,7 @@ impl Input {
 
     /// A cookie, if there is exactly one of that name.
     pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
-        let all = self.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut named = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut own = named.by_ref().filter(|(key, _)| *key == name).map(|(_, value)| value);
-        match (own.next(), own.next()) {
-            (Some(value), None) => Some(value),
-            _ => None,
-        }
+        cookie_in(&self.headers, name)
     }
 
     /// The body as one Arrow IPC stream.
@@ -122,6 +116,26 @@ impl Input {
     }
 }
 
+/// A cookie, if there is exactly one of that name.
+fn cookie_in<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut named = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut own = named.by_ref().filter(|(key, _)| *key == name).map(|(_, value)| value);
+    match (own.next(), own.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// What somebody was let in by.
+#[derive(Debug, Clone)]
+pub(crate) enum Credential {
+    /// A token, and what it says.
+    Token(Arc<Claims>),
+    /// The cookie of a browser's session, and its key.
+    Browser,
+}
+
 /// Who sends a request, by their credential.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
@@ -130,15 +144,19 @@ pub(crate) struct Caller {
     pub(crate) features: Option<Arc<BTreeSet<String>>>,
     /// The session of a person.
     pub(crate) session: Option<String>,
-    /// What their token says.
-    pub(crate) claims: Arc<Claims>,
+    /// What they showed.
+    pub(crate) credential: Credential,
 }
 
 impl Caller {
     /// Whether they still are who they were: the account lives, the session is open, and nothing that they held when the
     /// request began was taken away.
     pub(crate) fn still_holds(&self, app: &App) -> bool {
-        let Ok(now) = caller_of(app, &self.claims) else { return false };
+        let now = match &self.credential {
+            Credential::Token(claims) => caller_of(app, claims).ok(),
+            Credential::Browser => self.session.as_deref().and_then(|session| app.people.in_browser_now(app, session)),
+        };
+        let Some(now) = now else { return false };
         match (self.principal.person(), now.principal.person()) {
             (Some(then), Some(now)) => {
                 let (then, now) = (then.standing(), now.standing());
@@ -174,7 +192,7 @@ pub(crate) struct Guarded {
     action: Action,
     place: PlaceOf,
     /// A place among the requests at work, kept until the work ends even when nobody waits for it any more.
-    turn: OwnedSemaphorePermit,
+    turn: Arc<OwnedSemaphorePermit>,
 }
 
 /// Where a route acts. It follows from who asks, never from a header, and from the body only for administrators.
@@ -270,6 +288,13 @@ pub(crate) struct Presented<'a> {
     pub(crate) address: IpAddr,
 }
 
+impl Presented<'_> {
+    /// A cookie, if there is exactly one of that name.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        cookie_in(self.headers, name)
+    }
+}
+
 const TOKEN_HELP: &str = "get one with `POST /v1/token` and send it as `authorization: Bearer ...`";
 
 /// Who sends a request: by a bearer token, or by a token together with proof of the key it is bound to.
@@ -362,7 +387,34 @@ impl Guarded {
         place: PlaceOf,
         turn: OwnedSemaphorePermit,
     ) -> Self {
+        Self { app, caller, action, place, turn: Arc::new(turn) }
+    }
+
+    /// The same request's next question: a page shows what several routes of the API answer, each by its own permit.
+    pub(crate) fn also(&self, action: Action, place: PlaceOf) -> Self {
+        let (app, caller, turn) = (Arc::clone(&self.app), self.caller.clone(), Arc::clone(&self.turn));
         Self { app, caller, action, place, turn }
+    }
+
+    /// Asked again and again whether whoever asks still holds what they held when they did.
+    pub(crate) fn still_holds(&self) -> impl Fn() -> bool + Send + Unpin + 'static + use<> {
+        let (app, caller) = (Arc::clone(&self.app), self.caller.clone());
+        move || caller.still_holds(&app)
+    }
+
+    /// What all requests share.
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Who asks, as they are now.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.caller.principal
+    }
+
+    /// The session of the person who asks.
+    pub(crate) fn session(&self) -> &str {
+        self.caller.session.as_deref().unwrap_or_default()
     }
 
     /// Decides, records, and acts. All of it runs on a thread that may wait for disks.

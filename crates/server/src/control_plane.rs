@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::config::Config;
-use crate::context::Caller;
+use crate::context::{Caller, Credential};
 use crate::epochs::{Epochs, OLDER_COPY, Store};
 use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
@@ -238,8 +238,8 @@ impl ControlPlane {
             return Err(TokenError::Invalid);
         }
         let features = claims.features.clone().map(Arc::new);
-        let claims = Arc::new(claims.clone());
-        Ok(Caller { principal: account.principal.clone(), features, session: None, claims })
+        let credential = Credential::Token(Arc::new(claims.clone()));
+        Ok(Caller { principal: account.principal.clone(), features, session: None, credential })
     }
 
     fn epoch(&self) -> u64 {
@@ -585,7 +585,7 @@ impl ControlPlane {
 }
 
 /// What a person can do about a refusal, ready to paste.
-fn help_of(remedy: &Remedy) -> String {
+pub(crate) fn help_of(remedy: &Remedy) -> String {
     let mut steps = Vec::new();
     for need in &remedy.needs {
         steps.push(match need {

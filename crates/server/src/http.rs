@@ -27,10 +27,10 @@ use crate::disclosure::{Disclosures, STAFF_ANSWER_BYTES_MAX, day_of, is_staff};
 use crate::failures::Failures;
 use crate::limits::{
     BODY_TIME_MAX, BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX,
-    REQUEST_TIME_MAX, REQUESTS_MAX,
+    REQUEST_TIME_MAX, REQUESTS_MAX, WATCHES_MAX,
 };
 use crate::metrics::Metrics;
-use crate::people::People;
+use crate::people::{People, web};
 use crate::problem::{Refusal, internal};
 use crate::routes::{Access, ROUTES, Route, Weight};
 use crate::tls::{Certificates, EnvironmentVerifier, Peer};
@@ -54,6 +54,7 @@ pub(crate) struct App {
     pub(crate) ready: AtomicBool,
     turns: Arc<Semaphore>,
     bulk_turns: Arc<Semaphore>,
+    watch_turns: Arc<Semaphore>,
 }
 
 impl App {
@@ -78,16 +79,19 @@ impl App {
             ready: AtomicBool::new(true),
             turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
             bulk_turns: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
+            watch_turns: Arc::new(Semaphore::new(WATCHES_MAX)),
         }
     }
 
     /// A place among the requests at work; the caller is told to come back when there is none.
     fn turn(&self, weight: Weight) -> Result<OwnedSemaphorePermit, Problem> {
         let turns = if weight == Weight::Bulk { &self.bulk_turns } else { &self.turns };
-        Arc::clone(turns).try_acquire_owned().map_err(|_| {
-            Problem::new("busy/requests", "the server is working on as many requests as it takes at a time")
-                .with_help("try again after the time in the header `retry-after`")
-        })
+        Arc::clone(turns).try_acquire_owned().map_err(|_| busy())
+    }
+
+    /// A place among the open pages that listen. They work on nothing, so they take no place from requests that do.
+    pub(crate) fn watch_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.watch_turns).try_acquire_owned().map_err(|_| busy())
     }
 
     /// Counts and times so far, and how many requests are at work.
@@ -103,6 +107,11 @@ impl App {
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
+}
+
+fn busy() -> Problem {
+    Problem::new("busy/requests", "the server is working on as many requests as it takes at a time")
+        .with_help("try again after the time in the header `retry-after`")
 }
 
 /// All routes, and one answer for what is none.
@@ -136,7 +145,11 @@ fn filter(method: &Method) -> MethodFilter {
 
 /// A refusal in the form that whoever asks at this path reads.
 fn refused(path: &str, refusal: Refusal) -> Response {
-    if path.starts_with("/scim/") { refusal.into_scim() } else { refusal.into_response() }
+    match path {
+        _ if path.starts_with("/scim/") => refusal.into_scim(),
+        _ if path.starts_with(web::VIEWS) => crate::routes::refused_page(&refusal),
+        _ => refusal.into_response(),
+    }
 }
 
 /// One request from its head to its answer, measured and logged. The log line holds no part of what came in.
@@ -180,7 +193,7 @@ async fn dispatch(
             response
         }
         Access::Guarded { action, place, handler } => {
-            let caller = authenticate_first(Arc::clone(&app), parts, *action, *place).await?;
+            let caller = authenticate_first(Arc::clone(&app), route, parts, *action, *place).await?;
             let turn = app.turn(route.weight)?;
             let input = read_input(route, parts, body).await?;
             let guarded = Guarded::new(Arc::clone(&app), caller.clone(), *action, *place, turn);
@@ -208,16 +221,21 @@ fn metered(app: &App, caller: &Caller, response: Response) -> Result<Response, R
 /// Who asks, if they may use the route at all.
 async fn authenticate_first(
     app: Arc<App>,
+    route: &'static Route,
     parts: &mut Parts,
     action: Action,
     place: PlaceOf,
 ) -> Result<Caller, Refusal> {
     let address = address_of(parts).await?;
-    let (method, url) = (parts.method.to_string(), url_of(parts));
-    let presented = Presented { headers: &parts.headers, method: &method, url: &url, address };
-    let caller = authenticate(&app, &presented)?;
+    let (method, url, headers) = (parts.method.to_string(), url_of(parts), parts.headers.clone());
     // A decision that was made before is remembered; a denial waits for the log.
     let asked = tokio::task::spawn_blocking(move || {
+        let presented = Presented { headers: &headers, method: &method, url: &url, address };
+        // Tokens open the API and no page, cookies open pages and nothing else.
+        let caller = match route.path.starts_with(web::VIEWS) {
+            true => web::authenticate(&app, &presented, route.path),
+            false => authenticate(&app, &presented),
+        }?;
         Guarded::ask_first(&app, &caller.principal, action, place).map(|()| caller)
     });
     Ok(asked.await.map_err(|_| internal())??)

@@ -29,6 +29,8 @@ pub const AUDIT_ENTRIES_MAX: u64 = 1_000;
 pub const REQUESTS_MAX: usize = 64;
 /// Bulk requests (Arrow in or out, deploy, verify) at work at the same time.
 pub const BULK_REQUESTS_MAX: usize = 4;
+/// Open pages that listen whether their reader's session is over.
+pub const WATCHES_MAX: usize = 1_000;
 
 /// Longest time for an ordinary request, from the first byte of its body.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);

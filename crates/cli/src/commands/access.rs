@@ -1,12 +1,10 @@
 //! `creta access`, `creta person`, `creta session`, `creta whoami` and `creta logout`.
 
-use std::time::{Duration, Instant};
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::connect;
-use super::login::browser;
+use super::signed::wait_for_signature;
 use crate::args::{AccessCommand, AccessItem, AccessRequest, Connection, PersonCommand, SessionCommand};
 use crate::failure::Failure;
 use crate::http::{Server, encoded, query_string};
@@ -77,6 +75,7 @@ struct Persons {
 #[derive(Debug, Serialize, Deserialize)]
 struct Session {
     session: String,
+    client: String,
     methods: Vec<String>,
     user_verified: bool,
     opened: String,
@@ -236,28 +235,14 @@ fn decide(item: &AccessItem, verdict: &str, terminal: &mut Terminal<'_>) -> Resu
     let body = json!({ "verdict": verdict, "digest": read.digest });
     let mut decided: Request = server.post(&request_path(item, "/decide"), &body)?;
     if let Some(address) = decided.verify.take() {
-        if !browser::open(&address) {
-            terminal.complain("sign it with your authenticator, in any browser:\n");
-        }
-        terminal.complain(&format!("  {address}\n"));
-        decided = wait_for_decision(&server, item, &read.state)?;
+        let look = format!("`creta access show {}`", item.id);
+        decided = wait_for_signature(&address, terminal, &look, || {
+            let request: Request = server.get(&request_path(item, ""))?;
+            Ok((request.state != read.state).then_some(request))
+        })?;
     }
     terminal.show(&decided, || format!("request {} is {}", decided.request, decided.state));
     Ok(())
-}
-
-/// Asks until the request is no longer as it was, for as long as a prompt waits.
-fn wait_for_decision(server: &Server, item: &AccessItem, before: &str) -> Result<Request, Failure> {
-    let deadline = Instant::now() + Duration::from_secs(300);
-    while Instant::now() < deadline {
-        std::thread::sleep(Duration::from_secs(2));
-        let request: Request = server.get(&request_path(item, ""))?;
-        if request.state != before {
-            return Ok(request);
-        }
-    }
-    let help = format!("run the command again: creta access show {} says where the request stands", item.id);
-    Err(Failure::usage("access/not-signed", "nobody signed the decision within five minutes", help))
 }
 
 fn end_grant(item: &AccessItem, how: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -351,9 +336,11 @@ pub(crate) fn session(command: SessionCommand, terminal: &mut Terminal<'_>) -> R
                         (false, true) => format!("open until {}", session.expires),
                         (false, false) => "over".to_owned(),
                     };
-                    vec![session.session.clone(), session.opened.clone(), session.methods.join(", "), state]
+                    let client = session.client.replace('-', " ");
+                    vec![session.session.clone(), client, session.opened.clone(), session.methods.join(", "), state]
                 };
-                let headings = [("session", LEFT), ("opened", LEFT), ("signed in with", LEFT), ("state", LEFT)];
+                let headings =
+                    [("session", LEFT), ("in", LEFT), ("opened", LEFT), ("signed in with", LEFT), ("state", LEFT)];
                 table(&headings, &listed.sessions.iter().map(row).collect::<Vec<_>>())
             });
         }

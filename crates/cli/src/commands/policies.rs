@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::connect;
+use super::signed::wait_for_signature;
 use crate::args::PolicyCommand;
 use crate::failure::Failure;
 use crate::http::{Server, encoded};
@@ -46,6 +47,8 @@ struct Proposal {
     text: String,
     comparison: Comparison,
     digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<String>,
 }
 
 pub(super) fn run(command: PolicyCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -82,7 +85,14 @@ pub(super) fn run(command: PolicyCommand, terminal: &mut Terminal<'_>) -> Result
             let shown = read(&server, &item.id)?;
             terminal.complain(&proposal_text(&shown));
             let path = format!("/v1/access/policies/{}/approve", encoded(&item.id));
-            let adopted: Proposal = server.post(&path, &json!({ "digest": shown.digest }))?;
+            let mut adopted: Proposal = server.post(&path, &json!({ "digest": shown.digest }))?;
+            if let Some(address) = adopted.verify.take() {
+                let look = format!("`creta access policy show {}`", item.id);
+                adopted = wait_for_signature(&address, terminal, &look, || {
+                    let now = read(&server, &item.id)?;
+                    Ok(now.summary.in_force.then_some(now))
+                })?;
+            }
             terminal.show(&adopted, || format!("proposal {} is in force", adopted.summary.policy));
         }
     }

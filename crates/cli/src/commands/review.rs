@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::audit::read_key;
 use super::connect;
+use super::signed::wait_for_signature;
 use crate::args::{ReviewCommand, ReviewVerdict};
 use crate::failure::Failure;
 use crate::http::{Server, encoded};
@@ -57,6 +58,8 @@ struct Line {
     digest: String,
     pending: Option<String>,
     conflict: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -165,18 +168,28 @@ fn decide(
     reason: &str,
     terminal: &mut Terminal<'_>,
 ) -> Result<Line, Failure> {
-    let review: Review = server.get(&path(id, ""))?;
-    let line = review.lines.iter().find(|line| line.identity.subject == subject).ok_or_else(|| {
-        let message = format!("`{subject}` is not in review {id}");
-        Failure::usage("review/no-line", message, format!("`creta review show {id}` lists its lines"))
-    })?;
-    terminal.complain(&format!("{subject} holds {}", rights(line)));
+    let line = line_of(server, id, subject)?;
+    terminal.complain(&format!("{subject} holds {}", rights(&line)));
     let verdict = match verdict {
         ReviewVerdict::Keep => "keep",
         ReviewVerdict::Revoke => "revoke",
     };
     let body = json!({ "subject": subject, "digest": line.digest, "verdict": verdict, "reason": reason });
-    server.post(&path(id, "/decide"), &body)
+    let decided: Line = server.post(&path(id, "/decide"), &body)?;
+    let Some(address) = decided.verify else { return Ok(decided) };
+    let look = format!("`creta review show {id}`");
+    wait_for_signature(&address, terminal, &look, || {
+        let now = line_of(server, id, subject)?;
+        Ok((now.decision.is_some() && now.decision != line.decision).then_some(now))
+    })
+}
+
+fn line_of(server: &Server, id: &str, subject: &str) -> Result<Line, Failure> {
+    let review: Review = server.get(&path(id, ""))?;
+    review.lines.into_iter().find(|line| line.identity.subject == subject).ok_or_else(|| {
+        let message = format!("`{subject}` is not in review {id}");
+        Failure::usage("review/no-line", message, format!("`creta review show {id}` lists its lines"))
+    })
 }
 
 /// Believes nothing but the key: that the log holds the entry, and that the entry holds the digest of this very result.

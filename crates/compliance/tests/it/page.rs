@@ -364,7 +364,9 @@ fn pages_stay_small_however_much_has_happened() {
     let busy = World::new(60_000);
     let files = rendered(&busy.report(&world::organisation()));
     for (path, file) in &files {
-        assert!(file.bytes.len() < 200_000, "{path} has {} bytes", file.bytes.len());
+        // For machines, with the text of every promise: it grows with these, and with nothing that happens.
+        let most = if path == "trust/trust.json" { 300_000 } else { 200_000 };
+        assert!(file.bytes.len() < most, "{path} has {} bytes", file.bytes.len());
     }
     let first = ["trust/index.html", "trust/style.css", "trust/icon.svg"].map(|path| files[path].bytes.len());
     assert!(first.iter().sum::<usize>() < 80_000, "the first view has {first:?} bytes");

@@ -2,13 +2,16 @@
 
 mod devices;
 mod operations;
+mod pages;
 mod people;
 mod scim;
 
 use std::collections::BTreeSet;
 
+use axum::http::Method;
 use serde_json::{Map, Value, json};
 
+use crate::people::web::{COOKIE, FORM_HEADER, VIEWS};
 use crate::problem::{PROBLEM_JSON, SCIM_JSON};
 use crate::routes::{Access, ROUTES, Route};
 
@@ -90,13 +93,21 @@ fn document() -> Value {
             "schemas": schemas,
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /v1/token`."},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Of a browser that signed in. Worth nothing without the proof."},
+                "proof": {"type": "apiKey", "in": "header", "name": "dpop", "description": "Proof of the browser's key for this request and this cookie (RFC 9449)."},
+                "form": {"type": "apiKey", "in": "header", "name": FORM_HEADER, "description": "What pages of the session were told, with every change."},
             },
         },
     })
 }
 
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    operations::OPERATIONS.iter().chain(people::OPERATIONS).chain(devices::OPERATIONS).chain(scim::OPERATIONS)
+    operations::OPERATIONS
+        .iter()
+        .chain(people::OPERATIONS)
+        .chain(pages::OPERATIONS)
+        .chain(devices::OPERATIONS)
+        .chain(scim::OPERATIONS)
 }
 
 fn id_of(route: &Route) -> String {
@@ -112,7 +123,7 @@ fn describe(route: &Route) -> Value {
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": [operation.tag],
-        "security": if guarded { json!([{"token": []}]) } else { json!([]) },
+        "security": security(route, guarded),
         "responses": responses(operation, guarded),
     });
     if let Access::Guarded { action, place, .. } = &route.access {
@@ -126,6 +137,15 @@ fn describe(route: &Route) -> Value {
         described["requestBody"] = body;
     }
     described
+}
+
+fn security(route: &Route, guarded: bool) -> Value {
+    match (guarded, route.path.starts_with(VIEWS), route.method == Method::GET) {
+        (false, ..) => json!([]),
+        (true, false, _) => json!([{"token": []}]),
+        (true, true, true) => json!([{"session": [], "proof": []}]),
+        (true, true, false) => json!([{"session": [], "proof": [], "form": []}]),
+    }
 }
 
 fn parameter(parameter: &Parameter) -> Value {
@@ -180,6 +200,7 @@ fn responses(operation: &Operation, guarded: bool) -> Value {
     for status in statuses(operation, guarded) {
         let content = match operation.id.contains(" /scim/") {
             true => json!({ SCIM_JSON: reference("ScimError") }),
+            false if operation.id.contains(" /view") => json!({ pages::PAGE: {} }),
             false => with_page(json!({ PROBLEM_JSON: reference("Problem") })),
         };
         responses.insert(

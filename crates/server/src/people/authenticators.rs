@@ -12,6 +12,7 @@ use creta_identity::key::Thumbprint;
 use creta_identity::webauthn::{self, Ceremonies, Credentials, Site, WebauthnError};
 use creta_model::{Instant, Problem, Span};
 use creta_programme::access::Verdict;
+use creta_programme::{SubjectId, campaign};
 use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,8 +80,8 @@ pub(crate) enum Then {
         /// What the provider said about how they signed in.
         methods: Vec<String>,
     },
-    /// A request for access is decided.
-    Decide(Agreement),
+    /// What somebody agreed to is done.
+    Do(Agreement),
 }
 
 /// What somebody agrees to with their authenticator.
@@ -88,10 +89,30 @@ pub(crate) enum Then {
 pub(crate) struct Agreement {
     pub(crate) person: PrincipalId,
     pub(crate) session: String,
-    pub(crate) request: String,
-    /// Of the request's terms.
-    pub(crate) digest: String,
-    pub(crate) verdict: Verdict,
+    pub(crate) to: Agreed,
+}
+
+/// What is done when they did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Agreed {
+    /// A request for access is decided; the digest is of its terms.
+    Request { id: String, digest: String, verdict: Verdict },
+    /// One line of a review is decided; `seen` is the digest of the line as it was shown.
+    Review { id: String, subject: SubjectId, seen: Hash, verdict: campaign::Verdict, reason: String },
+    /// Proposed policies are put in force; the digest is of the proposal beside what held when it was shown.
+    Policy { id: String, digest: String },
+}
+
+/// What somebody is asked to agree to.
+pub(crate) struct About {
+    /// The kind of it, which stands in what is signed.
+    pub(crate) action: &'static str,
+    /// What is signed: everything that the decision depends on.
+    pub(crate) signed: Vec<u8>,
+    /// The words that they read, line by line.
+    pub(crate) text: Vec<String>,
+    /// A text that is part of it, shown as it is.
+    pub(crate) document: Option<String>,
 }
 
 /// What a browser is shown.
@@ -104,6 +125,8 @@ pub(crate) struct Prompt {
     pub(crate) options: Value,
     /// What it is about, line by line.
     pub(crate) text: Vec<String>,
+    /// A text that is agreed to, as it is.
+    pub(crate) document: Option<String>,
 }
 
 /// A prompt that was answered rightly.
@@ -170,7 +193,7 @@ impl People {
             _ => vec![format!("Sign in as {}.", person.id)],
         };
         let then = Then::SignIn { purpose: purpose.clone(), methods: methods.to_vec() };
-        let asked = Asked { origin, browser: Some(Hash::of(&[cookie])), about, text, then };
+        let asked = Asked { origin, browser: Some(Hash::of(&[cookie])), about, text, document: None, then };
         self.prompt(control, person, &credentials, factor == Factor::Register, asked, now).map(Some)
     }
 
@@ -180,13 +203,13 @@ impl People {
         control: &ControlPlane,
         origin: &str,
         agreement: Agreement,
-        (action, document, text): (&str, Vec<u8>, Vec<String>),
+        About { action, signed, text, document }: About,
         now: Instant,
     ) -> Result<Option<Prompt>, Problem> {
         let person = self.require_person(agreement.person.as_str())?;
         let Some(own) = self.authenticators.find(agreement.person.as_str()) else { return Ok(None) };
-        let about = webauthn::Purpose::agree(action, &document);
-        let asked = Asked { origin, browser: None, about, text, then: Then::Decide(agreement) };
+        let about = webauthn::Purpose::agree(action, &signed);
+        let asked = Asked { origin, browser: None, about, text, document, then: Then::Do(agreement) };
         self.prompt(control, &person, &own.credentials, false, asked, now).map(Some)
     }
 
@@ -209,7 +232,7 @@ impl People {
         };
         let (ceremony, options) = begun.map_err(|error| refused(control, person, &error))?;
         let method = if register { "create" } else { "get" };
-        let prompt = Prompt { id: ceremony.id(), method, options, text: asked.text };
+        let prompt = Prompt { id: ceremony.id(), method, options, text: asked.text, document: asked.document };
         if register {
             // Kept now, so that the handle by which authenticators know the person stays the same.
             let own = Authenticators {
@@ -283,6 +306,11 @@ impl People {
         Ok(Answered { person: person.id, then: waiting.then })
     }
 
+    /// What somebody has registered, in that order.
+    pub(crate) fn authenticators_of(&self, id: &str) -> Vec<webauthn::Summary> {
+        self.authenticators.find(id).map(|own| own.credentials.summaries()).unwrap_or_default()
+    }
+
     /// Forgets the authenticators of somebody who lost them; they register anew at their next sign-in.
     pub(crate) fn reset_authenticators(&self, id: &str) -> Result<(), Problem> {
         self.require_person(id)?;
@@ -303,6 +331,7 @@ struct Asked<'a> {
     browser: Option<Hash>,
     about: webauthn::Purpose,
     text: Vec<String>,
+    document: Option<String>,
     then: Then,
 }
 

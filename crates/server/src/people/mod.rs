@@ -16,6 +16,7 @@ pub(crate) mod provisioning;
 pub(crate) mod reviews;
 mod session;
 mod sign_in;
+pub(crate) mod web;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -38,10 +39,10 @@ use self::provider::Provider;
 use self::provisioning::Provisioning;
 use self::reviews::Reviews;
 use self::session::Opening;
-pub(crate) use self::session::Session;
+pub(crate) use self::session::{Client, Session};
 pub(crate) use self::sign_in::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Purpose, SignIns, normal_code};
 use crate::config::Config;
-use crate::context::Caller;
+use crate::context::{Caller, Credential};
 use crate::control_plane::ControlPlane;
 use crate::problem::from_audit;
 use crate::register::Register;
@@ -138,12 +139,14 @@ impl People {
     pub(crate) fn caller(&self, claims: &Claims, now: Instant) -> Result<Caller, TokenError> {
         let (Some(id), Some(bound)) = (&claims.sid, &claims.cnf) else { return Err(TokenError::Invalid) };
         let fits = |session: &Session| {
-            session.is_open(now) && session.person.as_str() == claims.sub && session.thumbprint == bound.jkt
+            let for_tokens = session.client == Client::CommandLine && session.thumbprint == bound.jkt;
+            session.is_open(now) && session.person.as_str() == claims.sub && for_tokens
         };
         let session = self.sessions.find(id).filter(fits).ok_or(TokenError::Invalid)?;
         let principal = self.principal(&session, now).ok_or(TokenError::Invalid)?;
         let features = claims.features.clone().map(Arc::new);
-        Ok(Caller { principal, features, session: Some(session.id), claims: Arc::new(claims.clone()) })
+        let credential = Credential::Token(Arc::new(claims.clone()));
+        Ok(Caller { principal, features, session: Some(session.id), credential })
     }
 
     /// The person of a session that lives, as they stand now.
@@ -316,19 +319,26 @@ impl People {
                 .with_help("sign in again: `creta login`")
         };
         let session = self.sessions.find(id).ok_or_else(over)?;
+        // A browser's session is worth no tokens: its secret lies in a cookie, and pages are its only door.
         let own = session.is_renewed_by(control.own_key(), secret) & (session.thumbprint == thumbprint);
-        if !own || !session.is_open(now) || self.principal(&session, now).is_none() {
+        let fits = own && session.client == Client::CommandLine;
+        if !fits || !session.is_open(now) || self.principal(&session, now).is_none() {
             return Err(over());
         }
-        // Written at most once a minute: a busy client asks more often than that.
-        let renewed = session.renewed(now);
-        let gained = renewed.expires.micros() - session.expires.micros();
-        let session = match gained < 60_000_000 {
-            true => session,
-            false => self.sessions.change(id, |_| Ok::<_, Problem>(renewed))?.ok_or_else(over)?,
-        };
+        let session = self.keep_open(session, now)?.ok_or_else(over)?;
         let token = control.issue(self.bearer(&session));
         Ok((session, token))
+    }
+
+    /// A session that is used lasts on. Written at most once a minute: a busy client asks more often than that.
+    fn keep_open(&self, session: Session, now: Instant) -> Result<Option<Session>, Problem> {
+        let gained = session.renewed(now).expires.micros() - session.expires.micros();
+        if gained < 60_000_000 {
+            return Ok(Some(session));
+        }
+        // From what is stored now, so that whoever ended it meanwhile has ended it.
+        let kept = self.sessions.change(&session.id, |stored| Ok::<_, Problem>(stored.renewed(now)))?;
+        Ok(kept.filter(|session| session.is_open(now)))
     }
 
     /// The sessions of one person, newest last.

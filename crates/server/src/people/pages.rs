@@ -25,6 +25,7 @@ pub(crate) fn prompt(prompt: &Prompt) -> String {
     };
     let body = html! {
         @for line in &prompt.text { p { (prose(line)) } }
+        @if let Some(text) = &prompt.document { pre tabindex="0" aria-label="The text" { (text) } }
         p role="alert" class="alert" aria-live="polite" {}
         button type="button" { (act) }
         noscript { p class="alert" { "Authenticators need a browser with scripts." } }
@@ -148,6 +149,7 @@ input { font: inherit; width: 100%; box-sizing: border-box; padding: .6rem; bord
 button { font: inherit; margin: 1rem .75rem 0 0; padding: .6rem 1.2rem; border: 1px solid var(--act); border-radius: .4rem; background: var(--act); color: var(--on-act); cursor: pointer }
 button.quiet { background: none; color: var(--text); border-color: var(--line) }
 :focus-visible { outline: 3px solid var(--act); outline-offset: 2px }
+pre { font-family: ui-monospace, monospace; font-size: .9rem; padding: .75rem; border: 1px solid var(--line); border-radius: .4rem; overflow-x: auto; max-height: 40vh }
 .alert { color: var(--alert); font-weight: 600 }
 "#;
 

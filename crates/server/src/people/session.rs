@@ -17,6 +17,34 @@ const RENEWAL_DOMAIN: &str = "session renewal";
 pub(crate) const SESSION_HOURS: u32 = 10;
 /// How long a session lasts without being renewed.
 pub(crate) const IDLE_HOURS: u32 = 1;
+/// The same for pages in a browser, where others walk by: half an hour, and eight hours in all.
+const BROWSER_IDLE_SECONDS: u32 = 30 * 60;
+const BROWSER_HOURS: u32 = 8;
+
+/// What a session is held in. Each is good for its own doors and for no others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Client {
+    /// A command line or a program, with tokens for the API.
+    #[default]
+    CommandLine,
+    /// A browser, with a cookie for pages.
+    Browser,
+}
+
+impl Client {
+    /// The longest time without use, and the longest at all.
+    fn lasts(self) -> (Span, Span) {
+        match self {
+            Self::CommandLine => (Span::hours(IDLE_HOURS), Span::hours(SESSION_HOURS)),
+            Self::Browser => (Span::seconds(BROWSER_IDLE_SECONDS), Span::hours(BROWSER_HOURS)),
+        }
+    }
+
+    fn is_command_line(&self) -> bool {
+        *self == Self::CommandLine
+    }
+}
 
 /// One session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +57,9 @@ pub(crate) struct Session {
     pub(crate) thumbprint: String,
     /// Keyed hash of the secret with which the session is renewed.
     renewal_hash: String,
+    /// What it is held in.
+    #[serde(default, skip_serializing_if = "Client::is_command_line")]
+    pub(crate) client: Client,
     /// The enrolled device it runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
@@ -47,6 +78,7 @@ pub(crate) struct Session {
 pub(crate) struct Opening {
     pub(crate) person: PrincipalId,
     pub(crate) thumbprint: String,
+    pub(crate) client: Client,
     pub(crate) device: Option<String>,
     pub(crate) user_verified: bool,
     pub(crate) methods: Vec<String>,
@@ -83,11 +115,12 @@ impl Session {
             id,
             person: opening.person,
             thumbprint: opening.thumbprint,
+            client: opening.client,
             device: opening.device,
             user_verified: opening.user_verified,
             methods: opening.methods,
             opened: now,
-            expires: now.plus(Span::hours(IDLE_HOURS)),
+            expires: now.plus(opening.client.lasts().0),
             revoked: None,
         };
         (session, secret)
@@ -107,8 +140,8 @@ impl Session {
 
     /// The same session for another while, and never beyond its longest time.
     pub(crate) fn renewed(&self, now: Instant) -> Self {
-        let last = self.opened.plus(Span::hours(SESSION_HOURS));
-        Self { expires: now.plus(Span::hours(IDLE_HOURS)).min(last), ..self.clone() }
+        let (idle, whole) = self.client.lasts();
+        Self { expires: now.plus(idle).min(self.opened.plus(whole)), ..self.clone() }
     }
 
     /// The same session, on an enrolled device.
@@ -135,6 +168,10 @@ mod tests {
     use super::*;
 
     fn fixture() -> (ScopeKey, Session, Zeroizing<String>, Instant) {
+        fixture_in(Client::CommandLine)
+    }
+
+    fn fixture_in(client: Client) -> (ScopeKey, Session, Zeroizing<String>, Instant) {
         let environment = Environment::parse("prod").expect("valid");
         let platform = Platform::in_memory();
         let root = RootKey::generate(&environment, &*platform.random);
@@ -144,6 +181,7 @@ mod tests {
         let opening = Opening {
             person: PrincipalId::parse("ana").expect("valid"),
             thumbprint: "t".to_owned(),
+            client,
             device: None,
             user_verified: true,
             methods: vec!["hwk".to_owned()],
@@ -170,6 +208,22 @@ mod tests {
         let ended = session.ended(opened.plus(micro));
         assert!(!ended.is_open(opened.plus(micro)));
         assert_eq!(ended.ended(opened.plus(Span::hours(2))), ended, "the first moment counts");
+    }
+
+    #[test]
+    fn attack_ch17_a_session_in_a_browser_ends_sooner() {
+        let (_, session, _, opened) = fixture_in(Client::Browser);
+        let minutes = |minutes: u32| opened.plus(Span::seconds(minutes * 60));
+        assert!(session.is_open(minutes(29)) && !session.is_open(minutes(30)));
+        let kept = (1..=8 * 60).map(minutes).fold(session, |session, now| match session.is_open(now) {
+            true => session.renewed(now),
+            false => session,
+        });
+        assert_eq!(kept.expires, minutes(8 * 60), "whatever is done");
+        let (_, command_line, _, _) = fixture();
+        let text = serde_json::to_string(&command_line).expect("JSON");
+        assert!(!text.contains("client"), "documents of before are read as what they are: {text}");
+        assert_eq!(Session::read(text.as_bytes()), Some(command_line));
     }
 
     #[test]

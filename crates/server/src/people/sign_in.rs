@@ -17,7 +17,7 @@ use creta_model::{Instant, Problem, Span};
 use creta_platform::Random;
 use creta_proof::Hash;
 
-use super::session::Opening;
+use super::session::{Client, Opening};
 use super::{Opened, People};
 use crate::control_plane::ControlPlane;
 use crate::problem::internal;
@@ -224,7 +224,13 @@ impl SignIns {
     }
 
     /// Who signed in for a code: once, with the verifier whose challenge began it and the key it was begun with.
-    fn redeem_code(&self, code: &str, verifier: &str, thumbprint: &str, now: Instant) -> Result<Verified, Problem> {
+    pub(super) fn redeem_code(
+        &self,
+        code: &str,
+        verifier: &str,
+        thumbprint: &str,
+        now: Instant,
+    ) -> Result<Verified, Problem> {
         let mut under_way = self.lock();
         under_way.forget_old(now);
         let completed = under_way.codes.remove(&hash(code)).ok_or_else(over)?;
@@ -364,9 +370,10 @@ impl People {
     }
 }
 
-fn opening(who: Verified, thumbprint: &str) -> Opening {
+pub(super) fn opening(who: Verified, thumbprint: &str) -> Opening {
     let Verified { person, user_verified, methods } = who;
-    Opening { person, thumbprint: thumbprint.to_owned(), device: None, user_verified, methods }
+    let client = Client::CommandLine;
+    Opening { person, thumbprint: thumbprint.to_owned(), client, device: None, user_verified, methods }
 }
 
 /// What the provider says about how somebody signed in, as far as it can stand in the log.

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource, whole};
-use crate::http::App;
 use crate::people::access::Actor;
-use crate::people::authenticators::Agreement;
+use crate::people::authenticators::{About, Agreed};
 use crate::people::duties::Given;
 use crate::problem::{Refusal, from_audit};
+use crate::routes::agreed::{Signed, sign_first};
 use crate::routes::json as answer;
 
 /// The reasons of somebody's last requests, of which a new one must not be a copy.
@@ -26,25 +26,25 @@ const REASONS_COMPARED: usize = 5;
 /// Where access is asked for: one tenant's scope, or the environment as a whole.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Where {
+pub(super) enum Where {
     Environment,
     Tenant(TenantId),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AccessRequest {
-    role: Role,
+pub(super) struct AccessRequest {
+    pub(super) role: Role,
     /// Without it, where the person belongs.
     #[serde(default)]
-    place: Option<Where>,
-    reason: String,
-    ticket: String,
+    pub(super) place: Option<Where>,
+    pub(super) reason: String,
+    pub(super) ticket: String,
     #[serde(deserialize_with = "whole")]
-    hours: Option<u32>,
+    pub(super) hours: Option<u32>,
     /// Somebody else who is to get the access.
     #[serde(default, rename = "for")]
-    beneficiary: Option<PrincipalId>,
+    pub(super) beneficiary: Option<PrincipalId>,
 }
 
 /// What people see of a request.
@@ -130,13 +130,18 @@ pub(super) fn as_person<T>(
 
 /// Asks for access for hours.
 pub(super) async fn request(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let asked: AccessRequest = input.json()?;
+    let made = ask(guarded, input.json()?).await?;
+    Ok((StatusCode::CREATED, answer(&RequestView::from(&made))?).into_response())
+}
+
+/// The request that comes of asking, by whichever door.
+pub(super) async fn ask(guarded: Guarded, asked: AccessRequest) -> Result<Request, Refusal> {
     let ticket = Ticket::parse(&asked.ticket).map_err(|e| Problem::new(e.code(), e.to_string()))?;
     let details = Details::none()
         .name("role", asked.role.as_str())
         .and_then(|details| details.name("ticket", ticket.as_str()))
         .map_err(|e| from_audit(&e))?;
-    let made = guarded
+    guarded
         .act(details, move |admitted| {
             let (access, own) = (&admitted.app.people.access, admitted.person()?);
             let place = match asked.place {
@@ -163,8 +168,7 @@ pub(super) async fn request(guarded: Guarded, input: Input) -> Result<Response, 
             let asked = Asked { beneficiary, role, place, reason, ticket, hours, kind };
             as_person(admitted, |actor| access.ask(actor, asked))
         })
-        .await?;
-    Ok((StatusCode::CREATED, answer(&RequestView::from(&made))?).into_response())
+        .await
 }
 
 /// People of a tenant ask for their own scope only: an approval for another would be worth nothing.
@@ -180,42 +184,62 @@ fn require_reach(person: &crate::people::PersonRecord, place: &Place) -> Result<
     })
 }
 
+/// A request that somebody may see, and what it is to them.
+pub(super) struct Seen {
+    pub(super) request: Request,
+    /// They asked, or it is for them.
+    pub(super) own: bool,
+    /// They asked, and so may take it back.
+    pub(super) asked: bool,
+    /// They may approve at its place. Whether they may approve this one is asked when they do.
+    pub(super) approves: bool,
+}
+
+fn seen(admitted: &Admitted<'_>, own: &PersonRef, request: Request) -> Option<Seen> {
+    let terms = &request.terms;
+    let asked = terms.requester.is_same_human(own);
+    let own = asked || terms.beneficiary.is_same_human(own);
+    let approves = may(admitted, Action::AccessApprove, &terms.place);
+    (own || approves).then_some(Seen { request, own, asked, approves })
+}
+
 /// Requests that concern the person: own ones, and those they may decide on.
 pub(super) async fn requests(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
-    let views = guarded
+    let seen = all_requests(guarded).await?;
+    let views: Vec<RequestView> = seen.iter().map(|seen| RequestView::from(&seen.request)).collect();
+    answer(&json!({ "requests": views }))
+}
+
+/// The same for whichever door, oldest first.
+pub(super) async fn all_requests(guarded: Guarded) -> Result<Vec<Seen>, Refusal> {
+    guarded
         .act(Details::none(), |admitted| {
             let own = admitted.person()?.reference();
-            let seen = admitted.app.people.access.requests(|request| concerns(admitted, &own, request));
-            Ok(seen.iter().map(RequestView::from).collect::<Vec<_>>())
+            let all = admitted.app.people.access.requests(|_| true);
+            Ok(all.into_iter().filter_map(|request| seen(admitted, &own, request)).collect())
         })
-        .await?;
-    answer(&json!({ "requests": views }))
+        .await
 }
 
 /// One of them.
 pub(super) async fn show(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let id = input.path("id").to_owned();
-    let view = guarded
+    let seen = one_request(guarded, input.path("id").to_owned()).await?;
+    answer(&RequestView::from(&seen.request))
+}
+
+/// The same for whichever door.
+pub(super) async fn one_request(guarded: Guarded, id: String) -> Result<Seen, Refusal> {
+    guarded
         .act(Details::none(), move |admitted| {
             let own = admitted.person()?.reference();
             let request = admitted.app.people.access.require_request(&id)?;
-            match concerns(admitted, &own, &request) {
-                true => Ok(RequestView::from(&request)),
-                false => Err(crate::people::access::no_request(&id).into()),
-            }
+            Ok(seen(admitted, &own, request).ok_or_else(|| crate::people::access::no_request(&id))?)
         })
-        .await?;
-    answer(&view)
+        .await
 }
 
-fn concerns(admitted: &Admitted<'_>, own: &PersonRef, request: &Request) -> bool {
-    let terms = &request.terms;
-    terms.requester.is_same_human(own)
-        || terms.beneficiary.is_same_human(own)
-        || may(admitted, Action::AccessApprove, &terms.place)
-}
-
-fn may(admitted: &Admitted<'_>, action: Action, place: &Place) -> bool {
+/// Whether whoever acts may do this too, so that they are shown how.
+pub(super) fn may(admitted: &Admitted<'_>, action: Action, place: &Place) -> bool {
     let resource = resource(place, FeatureSet::none());
     admitted.control.decide(admitted.permit.principal(), action, &resource).is_allowed()
 }
@@ -232,81 +256,86 @@ struct Decision {
 /// the answer then says where.
 pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let Decision { verdict, digest } = input.json()?;
-    let id = input.path("id").to_owned();
+    let decided = decide_on(guarded, input.url.clone(), input.path("id").to_owned(), (verdict, digest)).await?;
+    let (request, verify) = match &decided {
+        Signed::Done(request) => (request, None),
+        Signed::Asked { about, verify } => (about, Some(verify)),
+    };
+    let mut view = serde_json::to_value(RequestView::from(request)).expect("a JSON form");
+    if let Some(verify) = verify {
+        view["verify"] = verify.as_str().into();
+    }
+    answer(&view)
+}
+
+/// The same for whichever door. `url` is the address that the request was sent to.
+pub(super) async fn decide_on(
+    guarded: Guarded,
+    url: String,
+    id: String,
+    (verdict, digest): (Verdict, String),
+) -> Result<Signed<Request>, Refusal> {
     let about = id.clone();
     let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let decided = guarded
+    guarded
         .act_at(
             move |app| app.people.access.require_request(&about).map(|request| request.terms.place),
             details,
             move |admitted| {
-                let people = &admitted.app.people;
-                let request = people.access.require_request(&id)?;
-                let person = admitted.person()?.id;
-                let session = admitted.session.unwrap_or_default().to_owned();
-                let origin = people.public_url(&input.url)?;
-                let agreement = Agreement { person, session, request: id.clone(), digest: digest.clone(), verdict };
+                let request = admitted.app.people.access.require_request(&id)?;
                 let about = agreed_to(&request, verdict);
-                match people.ask_to_agree(admitted.control, &origin, agreement, about, admitted.now())? {
-                    Some(prompt) => {
-                        let mut view = serde_json::to_value(RequestView::from(&request)).expect("a JSON form");
-                        view["verify"] = format!("{origin}/sign-in/verify?prompt={}", prompt.id).into();
-                        Ok(view)
-                    }
-                    None => {
-                        let decided = as_person(admitted, |actor| people.access.decide(actor, &id, &digest, verdict))?;
-                        Ok(serde_json::to_value(RequestView::from(&decided)).expect("a JSON form"))
-                    }
+                let agreed = Agreed::Request { id: id.clone(), digest: digest.clone(), verdict };
+                match sign_first(admitted, &url, agreed, about)? {
+                    Some(verify) => Ok(Signed::Asked { about: request, verify }),
+                    None => decide_now(admitted, &id, &digest, verdict).map(Signed::Done),
                 }
             },
         )
-        .await?;
-    answer(&decided)
+        .await
 }
 
 /// What somebody's authenticator signs: the action, the terms, and the words that they are shown.
-fn agreed_to(request: &Request, verdict: Verdict) -> (&'static str, Vec<u8>, Vec<String>) {
+fn agreed_to(request: &Request, verdict: Verdict) -> About {
     let (action, word) = match verdict {
         Verdict::Approve => ("access.approve", "Approve"),
         Verdict::Deny => ("access.deny", "Deny"),
     };
+    let text = words_of(request, word);
+    About { action, signed: request.digest.to_string().into_bytes(), text, document: None }
+}
+
+/// The words that whoever decides is shown, signed with an authenticator or not.
+pub(super) fn words_of(request: &Request, word: &str) -> Vec<String> {
     let terms = &request.terms;
-    let text = vec![
+    vec![
         format!(
             "{word} what {} asks: that {} is {} of {} for {} h.",
             terms.requester.account, terms.beneficiary.account, terms.role, terms.place, terms.hours
         ),
         format!("Ticket {}: {}", terms.ticket.as_str(), terms.reason),
-    ];
-    (action, request.digest.to_string().into_bytes(), text)
+    ]
 }
 
-/// Decides as somebody agreed with their authenticator, if they still may: the word of the request's state.
-pub(super) fn decide_as_agreed(app: &App, agreement: &Agreement) -> Result<&'static str, Problem> {
-    let now = app.control.platform().clock.now();
-    let principal = app.people.principal_in(&agreement.session, now).filter(|p| *p.id() == agreement.person);
-    let principal = principal.ok_or_else(|| {
-        Problem::new("auth/session-over", "the session that asked for this is over")
-            .with_help("sign in again: `creta login`")
-    })?;
-    let place = app.people.access.require_request(&agreement.request)?.terms.place;
-    let decision = app.control.decide(&principal, Action::AccessApprove, &resource(&place, FeatureSet::none()));
-    let details = Details::none()
-        .keyed("request", agreement.request.as_bytes())
-        .and_then(|details| details.name("signed", "authenticator"))
-        .map_err(|e| from_audit(&e))?;
-    let permit = app.control.admit(decision, details)?;
-    let person = app.people.require_person(agreement.person.as_str())?.reference();
-    let actor = Actor { control: &app.control, principal: permit.principal(), person: &person, now };
-    let Agreement { request, digest, verdict, .. } = agreement;
-    Ok(app.people.access.decide(&actor, request, digest, *verdict)?.state.as_str())
+/// Decides, by the rules of this moment.
+pub(super) fn decide_now(
+    admitted: &Admitted<'_>,
+    id: &str,
+    digest: &str,
+    verdict: Verdict,
+) -> Result<Request, Refusal> {
+    as_person(admitted, |actor| admitted.app.people.access.decide(actor, id, digest, verdict))
 }
 
 /// Begins access that was approved: the hours run from now.
 pub(super) async fn activate(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let id = input.path("id").to_owned();
+    let (grant, now) = begin(guarded, input.path("id").to_owned()).await?;
+    answer(&GrantView::of(&grant, now))
+}
+
+/// The same for whichever door: the grant, and when it was asked for.
+pub(super) async fn begin(guarded: Guarded, id: String) -> Result<(Grant, Instant), Refusal> {
     let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let view = guarded
+    guarded
         .act(details, move |admitted| {
             let people = &admitted.app.people;
             let terms = people.access.require_request(&id)?.terms;
@@ -315,41 +344,65 @@ pub(super) async fn activate(guarded: Guarded, input: Input) -> Result<Response,
                 let begin = || people.access.activate(actor, &id);
                 people.give(actor.control, actor.principal, &given, actor.now, begin)
             })?;
-            Ok(GrantView::of(&grant, admitted.now()))
+            Ok((grant, admitted.now()))
         })
-        .await?;
-    answer(&view)
+        .await
 }
 
 /// Takes a request of one's own back.
 pub(super) async fn withdraw(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let id = input.path("id").to_owned();
+    answer(&RequestView::from(&take_back(guarded, input.path("id").to_owned()).await?))
+}
+
+/// The same for whichever door.
+pub(super) async fn take_back(guarded: Guarded, id: String) -> Result<Request, Refusal> {
     let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let withdrawn = guarded
+    guarded
         .act(details, move |admitted| as_person(admitted, |actor| admitted.app.people.access.withdraw(actor, &id)))
-        .await?;
-    answer(&RequestView::from(&withdrawn))
+        .await
+}
+
+/// A grant that somebody may see, and what it is to them.
+pub(super) struct SeenGrant {
+    pub(super) grant: Grant,
+    pub(super) own: bool,
+    pub(super) holds: bool,
 }
 
 /// Grants that concern the person: own ones, and those they may revoke.
 pub(super) async fn grants(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
-    let views = guarded
-        .act(Details::none(), |admitted| {
-            let (own, now) = (admitted.person()?.reference(), admitted.now());
-            let seen = admitted.app.people.access.grants(|grant| {
-                grant.holder().is_same_human(&own) || may(admitted, Action::AccessRevoke, &grant.terms.place)
-            });
-            Ok(seen.iter().map(|grant| GrantView::of(grant, now)).collect::<Vec<_>>())
-        })
-        .await?;
+    let (grants, now) = all_grants(guarded).await?;
+    let views: Vec<GrantView> = grants.iter().map(|seen| GrantView::of(&seen.grant, now)).collect();
     answer(&json!({ "grants": views }))
+}
+
+/// The same for whichever door, oldest first, and when that was.
+pub(super) async fn all_grants(guarded: Guarded) -> Result<(Vec<SeenGrant>, Instant), Refusal> {
+    guarded
+        .act(Details::none(), |admitted| {
+            let (me, now) = (admitted.person()?.reference(), admitted.now());
+            let own = |grant: &Grant| grant.holder().is_same_human(&me);
+            let seen = admitted
+                .app
+                .people
+                .access
+                .grants(|grant| own(grant) || may(admitted, Action::AccessRevoke, &grant.terms.place));
+            let seen = seen.into_iter().map(|grant| SeenGrant { own: own(&grant), holds: grant.is_active(now), grant });
+            Ok((seen.collect(), now))
+        })
+        .await
 }
 
 /// Gives a grant of one's own back.
 pub(super) async fn give_back(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let id = input.path("id").to_owned();
+    let (grant, now) = hand_back(guarded, input.path("id").to_owned()).await?;
+    answer(&GrantView::of(&grant, now))
+}
+
+/// The same for whichever door.
+pub(super) async fn hand_back(guarded: Guarded, id: String) -> Result<(Grant, Instant), Refusal> {
     let details = Details::none().keyed("grant", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let view = guarded
+    guarded
         .act(details, move |admitted| {
             let own = admitted.person()?.reference();
             let access = &admitted.app.people.access;
@@ -357,10 +410,9 @@ pub(super) async fn give_back(guarded: Guarded, input: Input) -> Result<Response
                 return Err(crate::people::access::no_grant(&id).into());
             }
             let grant = as_person(admitted, |actor| access.end(actor, &id, End::Returned))?;
-            Ok(GrantView::of(&grant, admitted.now()))
+            Ok((grant, admitted.now()))
         })
-        .await?;
-    answer(&view)
+        .await
 }
 
 #[derive(Deserialize)]
@@ -414,10 +466,15 @@ pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, 
 
 /// Takes a grant away.
 pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let id = input.path("id").to_owned();
+    let (grant, now) = take_away(guarded, input.path("id").to_owned()).await?;
+    answer(&GrantView::of(&grant, now))
+}
+
+/// The same for whichever door.
+pub(super) async fn take_away(guarded: Guarded, id: String) -> Result<(Grant, Instant), Refusal> {
     let about = id.clone();
     let details = Details::none().keyed("grant", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let view = guarded
+    guarded
         .act_at(
             move |app| app.people.access.require_grant(&about).map(|grant| grant.terms.place),
             details,
@@ -425,11 +482,10 @@ pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, R
                 let by = admitted.person()?.reference();
                 let end = End::Revoked { by };
                 let grant = as_person(admitted, |actor| admitted.app.people.access.end(actor, &id, end))?;
-                Ok(GrantView::of(&grant, admitted.now()))
+                Ok((grant, admitted.now()))
             },
         )
-        .await?;
-    answer(&view)
+        .await
 }
 
 /// What is granted beside what is used.

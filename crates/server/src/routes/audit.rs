@@ -53,18 +53,35 @@ pub(super) async fn access(guarded: Guarded, input: Input) -> Result<Response, R
         let problem = Problem::new("request/limit", format!("`limit` must be 1 to {AUDIT_ENTRIES_MAX}"));
         return Err(problem.into());
     }
-    let found = guarded
+    let range = move |size: u64| start.min(size)..start.saturating_add(limit).min(size);
+    let Accesses { seen, size, .. } = accesses(guarded, range).await?;
+    let shown: Vec<_> = seen.iter().map(|(index, entry)| one_access(*index, entry)).collect();
+    answer(&json!({"accesses": shown, "next": range(size).end, "size": size}))
+}
+
+/// Entries about one's own scope, and where in the log they were looked for.
+pub(super) struct Accesses {
+    pub(super) seen: Vec<(u64, Entry)>,
+    pub(super) start: u64,
+    pub(super) size: u64,
+}
+
+/// The same for whichever door; `range` says which entries of a log of that size.
+pub(super) async fn accesses(
+    guarded: Guarded,
+    range: impl FnOnce(u64) -> std::ops::Range<u64> + Send + 'static,
+) -> Result<Accesses, Refusal> {
+    guarded
         .act(Details::none(), move |admitted| {
             let log = admitted.control.log();
             log.flush_reads().map_err(|e| from_audit(&e))?; // What was just read is an access too.
             let size = log.size();
-            let (start, end) = (start.min(size), start.saturating_add(limit).min(size));
-            let seen = log.read(&admitted.permit, start..end).map_err(|e| from_audit(&e))?;
-            let accesses: Vec<_> = seen.iter().map(|(index, entry)| one_access(*index, entry)).collect();
-            Ok(json!({"accesses": accesses, "next": end, "size": size}))
+            let range = range(size);
+            let start = range.start;
+            let seen = log.read(&admitted.permit, range).map_err(|e| from_audit(&e))?;
+            Ok(Accesses { seen, start, size })
         })
-        .await?;
-    answer(&found)
+        .await
 }
 
 fn one_access(index: u64, entry: &Entry) -> Value {

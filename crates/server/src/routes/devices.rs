@@ -18,30 +18,30 @@ use crate::routes::json as answer;
 
 /// What people see of a device.
 #[derive(Serialize)]
-struct DeviceView {
-    device: String,
+pub(super) struct DeviceView {
+    pub(super) device: String,
     person: String,
-    name: String,
+    pub(super) name: String,
     platform: Platform,
     /// Where its key is.
     key: KeyStorage,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<String>,
-    enrolled: Instant,
+    pub(super) enrolled: Instant,
     #[serde(skip_serializing_if = "Option::is_none")]
-    revoked: Option<Instant>,
+    pub(super) revoked: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reported: Option<Instant>,
+    pub(super) reported: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Source>,
     /// What it is worth now, as policies call it.
-    trust: &'static str,
+    pub(super) trust: &'static str,
     /// Why it is worth nothing.
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl DeviceView {
-    fn of(admitted: &Admitted<'_>, device: Device) -> Self {
+    pub(super) fn of(admitted: &Admitted<'_>, device: Device) -> Self {
         let trust = admitted.app.people.devices.judge(&device, admitted.now()).unwrap_or(Trust::None(Vec::new()));
         Self {
             device: device.id.as_str().to_owned(),

@@ -1,6 +1,7 @@
 //! Every route of the server, in one table: the router, the API's description and the coverage test are made from it.
 
 mod access;
+mod agreed;
 mod audit;
 mod control;
 mod devices;
@@ -16,6 +17,7 @@ mod statistics;
 mod synth;
 mod system;
 mod trust;
+mod web;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,6 +33,8 @@ use crate::http::App;
 use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, EXPORT_BYTES_MAX, JSON_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::problem::Refusal;
 use crate::trust::artefacts;
+
+pub(crate) use self::web::refused as refused_page;
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
 
@@ -60,6 +64,8 @@ pub(crate) enum Weight {
 
 /// Policies as a JSON text, in which a character may take several bytes.
 const POLICY_BYTES_MAX: usize = 4 * crate::policies::TEXT_BYTES_MAX;
+/// The form of a page: some words and a reason.
+const FORM_BYTES_MAX: usize = 16 << 10;
 /// A body that is read to its end and must be empty or nearly so.
 const NO_BODY: usize = 1 << 10;
 
@@ -122,6 +128,40 @@ pub(crate) static ROUTES: &[Route] = &[
     public!(POST, "/sign-in/verify", 64 << 10, sign_in::verify),
     public!(GET, "/sign-in/script.js", NO_BODY, sign_in::script),
     public!(GET, "/sign-in/style.css", NO_BODY, sign_in::style),
+    public!(GET, "/sign-in/browser", NO_BODY, web::begin),
+    public!(POST, "/sign-in/browser", 4 << 10, web::arrive),
+    public!(GET, "/my", NO_BODY, web::shell),
+    public!(GET, "/my/ask", NO_BODY, web::shell),
+    public!(GET, "/my/requests", NO_BODY, web::shell),
+    public!(GET, "/my/requests/{id}", NO_BODY, web::shell),
+    public!(GET, "/my/accesses", NO_BODY, web::shell),
+    public!(GET, "/my/reviews", NO_BODY, web::shell),
+    public!(GET, "/my/reviews/{id}", NO_BODY, web::shell),
+    public!(GET, "/my/policies", NO_BODY, web::shell),
+    public!(GET, "/my/policies/{id}", NO_BODY, web::shell),
+    public!(GET, "/my/signed-in", NO_BODY, web::shell),
+    public!(GET, "/my/script.js", NO_BODY, web::script),
+    public!(GET, "/my/style.css", NO_BODY, web::style),
+    // What pages show and do: by cookie and key, with the actions of the API's routes that do the same.
+    guarded!(GET, "/view", AccessRead on Own, Light, NO_BODY, web::overview),
+    guarded!(GET, "/view/ask", AccessRequest on Own, Light, NO_BODY, web::ask),
+    guarded!(POST, "/view/ask", AccessRequest on Own, Light, FORM_BYTES_MAX, web::asked),
+    guarded!(GET, "/view/requests", AccessRead on Own, Light, NO_BODY, web::requests),
+    guarded!(GET, "/view/requests/{id}", AccessRead on Own, Light, NO_BODY, web::request),
+    guarded!(POST, "/view/requests/{id}/decide", AccessApprove on Named, Light, FORM_BYTES_MAX, web::decide),
+    guarded!(POST, "/view/requests/{id}/activate", AccessRequest on Own, Light, NO_BODY, web::activate),
+    guarded!(POST, "/view/requests/{id}/withdraw", AccessRequest on Own, Light, NO_BODY, web::withdraw),
+    guarded!(POST, "/view/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, web::give_back),
+    guarded!(POST, "/view/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, web::revoke),
+    guarded!(POST, "/view/sessions/{id}/end", SessionRevoke on Own, Light, NO_BODY, web::end_session),
+    guarded!(GET, "/view/accesses", AuditRead on Own, Light, NO_BODY, web::accesses),
+    guarded!(GET, "/view/reviews", ReviewRead on Environment, Light, NO_BODY, web::reviews),
+    guarded!(GET, "/view/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, web::review),
+    guarded!(POST, "/view/reviews/{id}/decide", ReviewDecide on Environment, Light, FORM_BYTES_MAX, web::decide_review),
+    guarded!(GET, "/view/policies", PolicyRead on Environment, Light, NO_BODY, web::policies),
+    guarded!(GET, "/view/policies/{id}", PolicyRead on Environment, Bulk, NO_BODY, web::policy),
+    guarded!(POST, "/view/policies/{id}/approve", PolicyApprove on Environment, Bulk, FORM_BYTES_MAX, web::approve_policy),
+    guarded!(GET, "/view/watch", SessionRead on Own, Light, NO_BODY, web::watch),
     public!(POST, "/v1/sign-in/device", NO_BODY, sign_in::begin_device),
     public!(POST, "/v1/sessions", 16 << 10, sign_in::open_session),
     public!(POST, "/v1/sessions/renew", 16 << 10, sign_in::renew_session),

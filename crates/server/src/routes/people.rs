@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
-use crate::people::{PersonRecord, Session};
+use crate::people::{Client, PersonRecord, Session};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
 
@@ -45,21 +45,24 @@ impl From<&PersonRecord> for PersonView {
 
 /// What a person sees of a session.
 #[derive(Serialize)]
-struct SessionView {
-    session: String,
-    methods: Vec<String>,
-    user_verified: bool,
-    opened: Instant,
-    expires: Instant,
-    open: bool,
+pub(super) struct SessionView {
+    pub(super) session: String,
+    /// What it is held in.
+    pub(super) client: Client,
+    pub(super) methods: Vec<String>,
+    pub(super) user_verified: bool,
+    pub(super) opened: Instant,
+    pub(super) expires: Instant,
+    pub(super) open: bool,
     /// Whether it is the one that asks.
-    this: bool,
+    pub(super) this: bool,
 }
 
 impl SessionView {
     fn of(session: &Session, asking: Option<&str>, now: Instant) -> Self {
         Self {
             session: session.id.clone(),
+            client: session.client,
             methods: session.methods.clone(),
             user_verified: session.user_verified,
             opened: session.opened,
@@ -194,21 +197,29 @@ pub(super) async fn leave(guarded: Guarded, input: Input) -> Result<Response, Re
 
 /// The person's own sessions.
 pub(super) async fn sessions(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
-    let sessions = guarded
+    answer(&json!({ "sessions": all_sessions(guarded).await? }))
+}
+
+/// The same for whichever door, newest last.
+pub(super) async fn all_sessions(guarded: Guarded) -> Result<Vec<SessionView>, Refusal> {
+    guarded
         .act(Details::none(), |admitted| {
             let (person, now) = (admitted.person()?, admitted.now());
             let sessions = admitted.app.people.sessions_of(person.id.as_str());
-            Ok(sessions.iter().map(|session| SessionView::of(session, admitted.session, now)).collect::<Vec<_>>())
+            Ok(sessions.iter().map(|session| SessionView::of(session, admitted.session, now)).collect())
         })
-        .await?;
-    answer(&json!({ "sessions": sessions }))
+        .await
 }
 
 /// Ends a session: one's own, or that of somebody whose access one may revoke.
 pub(super) async fn end_session(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let id = input.path("id").to_owned();
+    answer(&end_one(guarded, input.path("id").to_owned()).await?)
+}
+
+/// The same for whichever door.
+pub(super) async fn end_one(guarded: Guarded, id: String) -> Result<SessionView, Refusal> {
     let details = Details::none().keyed("session", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let session = guarded
+    guarded
         .act(details, move |admitted| {
             let none = || Problem::new("not-found/session", "there is no such session that you can end");
             let people = &admitted.app.people;
@@ -228,6 +239,5 @@ pub(super) async fn end_session(guarded: Guarded, input: Input) -> Result<Respon
             admitted.control.record_done(&admitted.permit, "session.revoked");
             Ok(SessionView::of(&ended, admitted.session, admitted.now()))
         })
-        .await?;
-    answer(&session)
+        .await
 }

@@ -2,18 +2,23 @@
 
 use axum::response::Response;
 use creta_audit::Details;
-use creta_iam::{Comparison, Policies};
+use creta_iam::{Action, Comparison, Policies};
 use creta_model::Problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::context::{Admitted, Guarded, Input};
+use crate::people::authenticators::{About, Agreed};
 use crate::policies::{Compared, PolicyRecord};
 use crate::problem::{Refusal, from_audit};
+use crate::routes::access::may;
+use crate::routes::agreed::{Signed, sign_first};
 use crate::routes::json as answer;
 
 /// Differences that an answer shows; the digest covers all of them.
 const SHOWN_MAX: usize = 200;
+/// Differences that stand beside the text that is signed; the digest covers all of them.
+const AGREED_MAX: usize = 3;
 
 fn record_view(record: &PolicyRecord, in_force: bool) -> Value {
     json!({
@@ -60,6 +65,26 @@ pub(super) async fn list(guarded: Guarded, _input: Input) -> Result<Response, Re
         })
         .await?;
     answer(&view)
+}
+
+/// What is in force, and all proposals, oldest first.
+pub(super) async fn book(guarded: Guarded) -> Result<(Option<PolicyRecord>, Vec<PolicyRecord>), Refusal> {
+    guarded
+        .act(Details::none(), |admitted| {
+            let book = admitted.control.policies();
+            Ok((book.ruling().in_force.clone(), book.proposals()))
+        })
+        .await
+}
+
+/// One proposal for a page, and whether whoever looks approves policies. Whether this one is asked when they do.
+pub(super) async fn shown(guarded: Guarded, id: String) -> Result<(Compared, bool), Refusal> {
+    guarded
+        .act(Details::none(), move |admitted| {
+            let approves = may(admitted, Action::PolicyApprove, &admitted.control.place());
+            Ok((admitted.control.policies().compared(&id)?, approves))
+        })
+        .await
 }
 
 /// One proposal, beside what it would change now.
@@ -117,18 +142,62 @@ struct Approval {
     digest: String,
 }
 
-/// Puts somebody else's proposal in force, as it was shown.
+/// Puts somebody else's proposal in force, as it was shown. Whoever has an authenticator signs it first: the answer then says
+/// where.
 pub(super) async fn approve(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let Approval { digest } = input.json()?;
-    let id = input.path("id").to_owned();
-    let details = Details::none().keyed("policy", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let view = guarded
-        .act(details, move |admitted| {
-            let by = admitted.person()?.reference();
-            let book = admitted.control.policies();
-            let adopted = book.approve(admitted.control, &admitted.permit, &by, &id, &digest, apart(admitted))?;
-            Ok(compared_view(&adopted))
-        })
-        .await?;
+    let view = match approve_as_shown(guarded, input.url.clone(), input.path("id").to_owned(), digest).await? {
+        Signed::Done(adopted) => compared_view(&adopted),
+        Signed::Asked { about, verify } => {
+            let mut view = compared_view(&about);
+            view["verify"] = verify.into();
+            view
+        }
+    };
     answer(&view)
+}
+
+/// The same for whichever door.
+pub(super) async fn approve_as_shown(
+    guarded: Guarded,
+    url: String,
+    id: String,
+    digest: String,
+) -> Result<Signed<Compared>, Refusal> {
+    let details = Details::none().keyed("policy", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    guarded
+        .act(details, move |admitted| {
+            let compared = admitted.control.policies().compared(&id)?;
+            let about = agreed_to(&compared, &digest);
+            let agreed = Agreed::Policy { id: id.clone(), digest: digest.clone() };
+            match sign_first(admitted, &url, agreed, about)? {
+                Some(verify) => Ok(Signed::Asked { about: compared, verify }),
+                None => approve_now(admitted, &id, &digest).map(Signed::Done),
+            }
+        })
+        .await
+}
+
+/// What somebody's authenticator signs: the proposal beside what held when they saw it.
+fn agreed_to(compared: &Compared, seen: &str) -> About {
+    let Compared { record, comparison, .. } = compared;
+    let by =
+        record.proposed_by.as_ref().map_or_else(|| "the local administrator".to_owned(), |by| by.account.to_string());
+    let (wider, narrower) = (comparison.wider.len(), comparison.narrower.len());
+    let mut text = vec![
+        format!("Put the access policies in force that {by} proposed."),
+        format!("What they allow that was not allowed: {wider}. What they no longer allow: {narrower}."),
+    ];
+    text.extend(comparison.wider.iter().take(AGREED_MAX).map(|one| format!("Newly allowed, for example: {one}")));
+    if wider > AGREED_MAX {
+        text.push(format!("And {} more.", wider - AGREED_MAX));
+    }
+    About { action: "policy.approve", signed: seen.as_bytes().to_vec(), text, document: Some(record.text.clone()) }
+}
+
+/// Puts it in force, by the rules of this moment.
+pub(super) fn approve_now(admitted: &Admitted<'_>, id: &str, digest: &str) -> Result<Compared, Refusal> {
+    let by = admitted.person()?.reference();
+    let book = admitted.control.policies();
+    Ok(book.approve(admitted.control, &admitted.permit, &by, id, digest, apart(admitted))?)
 }

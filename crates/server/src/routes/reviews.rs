@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use creta_audit::Details;
-use creta_iam::Role;
+use creta_iam::{Action, Role};
 use creta_model::{Instant, Problem};
 use creta_programme::campaign::{Campaign, Line, Verdict};
 use creta_programme::{PersonRef, SubjectId};
@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::context::{Admitted, Guarded, Input};
+use crate::people::authenticators::{About, Agreed};
 use crate::people::reviews::{Tried, subject_of};
 use crate::problem::{Refusal, from_audit};
-use crate::routes::access::as_person;
+use crate::routes::access::{as_person, may};
+use crate::routes::agreed::{Signed, sign_first};
 use crate::routes::json as answer;
 
 /// A review in a list.
@@ -78,12 +80,36 @@ fn reviewers(admitted: &Admitted<'_>) -> Vec<PersonRef> {
 
 /// All reviews, oldest first.
 pub(super) async fn list(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
-    let reviews = guarded
-        .act(Details::none(), |admitted| {
-            Ok(admitted.app.people.reviews.all().iter().map(ReviewView::from).collect::<Vec<_>>())
+    let reviews = all(guarded).await?;
+    answer(&json!({ "reviews": reviews.iter().map(ReviewView::from).collect::<Vec<_>>() }))
+}
+
+/// The same for whichever door.
+pub(super) async fn all(guarded: Guarded) -> Result<Vec<Campaign>, Refusal> {
+    guarded.act(Details::none(), |admitted| Ok(admitted.app.people.reviews.all())).await
+}
+
+/// A review as somebody sees it.
+pub(super) struct SeenReview {
+    pub(super) campaign: Campaign,
+    /// For each line, why they may not decide on it.
+    pub(super) conflicts: Vec<Option<&'static str>>,
+    /// They decide in reviews. Whether on a line is asked when they do.
+    pub(super) decides: bool,
+}
+
+/// One review for a page.
+pub(super) async fn seen(guarded: Guarded, id: String) -> Result<SeenReview, Refusal> {
+    guarded
+        .act(Details::none(), move |admitted| {
+            let campaign = admitted.app.people.reviews.require(&id)?;
+            let own = admitted.person()?.reference();
+            let conflict = |line: &Line| line.conflict(&own.person);
+            let conflicts = campaign.lines.iter().map(conflict).collect();
+            let decides = may(admitted, Action::ReviewDecide, &admitted.control.place());
+            Ok(SeenReview { campaign, conflicts, decides })
         })
-        .await?;
-    answer(&json!({ "reviews": reviews }))
+        .await
 }
 
 /// One review, with all its lines.
@@ -97,31 +123,80 @@ pub(super) async fn show(guarded: Guarded, input: Input) -> Result<Response, Ref
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Decision {
-    subject: String,
+pub(super) struct Decision {
+    pub(super) subject: String,
     /// Of the line as it was shown.
-    digest: String,
-    verdict: Verdict,
-    reason: String,
+    pub(super) digest: String,
+    pub(super) verdict: Verdict,
+    pub(super) reason: String,
 }
 
-/// Keeps or revokes what one subject holds.
+/// Keeps or revokes what one subject holds. Whoever has an authenticator signs it first: the answer then says where.
 pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let Decision { subject, digest, verdict, reason } = input.json()?;
-    let (id, subject) = (input.path("id").to_owned(), subject_of(&subject)?);
+    let decision = input.json()?;
+    let view = match decide_on(guarded, input.url.clone(), input.path("id").to_owned(), decision).await? {
+        Signed::Done(line) => line_view(&line, None),
+        Signed::Asked { about, verify } => {
+            let mut view = line_view(&about, None);
+            view["verify"] = verify.into();
+            view
+        }
+    };
+    answer(&view)
+}
+
+/// The same for whichever door.
+pub(super) async fn decide_on(
+    guarded: Guarded,
+    url: String,
+    id: String,
+    decision: Decision,
+) -> Result<Signed<Line>, Refusal> {
+    let Decision { subject, digest, verdict, reason } = decision;
+    let subject = subject_of(&subject)?;
     let seen = hex::decode(&digest).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(Hash::from_bytes);
     let seen = seen.ok_or_else(|| Problem::new("request/digest", "this is not a digest; give that of the line"))?;
     let details = Details::none().name("subject", subject.as_str()).map_err(|e| from_audit(&e))?;
-    let line = guarded
+    guarded
         .act(details, move |admitted| {
-            let people = &admitted.app.people;
-            let about = (&subject, seen);
-            let decided = as_person(admitted, |actor| people.decide_review(actor, &id, about, verdict, &reason))?;
-            let line = decided.line(&subject).map_err(|error| Problem::new(error.code(), error.to_string()))?;
-            Ok(line_view(line, None))
+            let campaign = admitted.app.people.reviews.require(&id)?;
+            let line = campaign.line(&subject).map_err(|error| Problem::new(error.code(), error.to_string()))?.clone();
+            let about = agreed_to(&id, &line, seen, verdict, &reason);
+            let (review, line_of, why) = (id.clone(), subject.clone(), reason.clone());
+            let agreed = Agreed::Review { id: review, subject: line_of, seen, verdict, reason: why };
+            match sign_first(admitted, &url, agreed, about)? {
+                Some(verify) => Ok(Signed::Asked { about: line, verify }),
+                None => decide_now(admitted, &id, (&subject, seen), verdict, &reason).map(Signed::Done),
+            }
         })
-        .await?;
-    answer(&line)
+        .await
+}
+
+/// What somebody's authenticator signs: the line as it was shown, the verdict and the reason.
+fn agreed_to(id: &str, line: &Line, seen: Hash, verdict: Verdict, reason: &str) -> About {
+    let (action, word) = match verdict {
+        Verdict::Keep => ("review.keep", "keeps"),
+        Verdict::Revoke => ("review.revoke", "loses"),
+    };
+    let rights: Vec<&str> = line.identity.rights.iter().map(SubjectId::as_str).collect();
+    let rights = if rights.is_empty() { "nothing".to_owned() } else { rights.join(", ") };
+    let text = vec![format!("In this review of access, {} {word} {rights}.", line.identity.subject), reason.to_owned()];
+    let signed = json!({ "review": id, "line": seen, "verdict": verdict, "reason": reason });
+    About { action, signed: signed.to_string().into_bytes(), text, document: None }
+}
+
+/// Decides, by the rules of this moment: the line as it is then.
+pub(super) fn decide_now(
+    admitted: &Admitted<'_>,
+    id: &str,
+    about: (&SubjectId, Hash),
+    verdict: Verdict,
+    reason: &str,
+) -> Result<Line, Refusal> {
+    let people = &admitted.app.people;
+    let decided = as_person(admitted, |actor| people.decide_review(actor, id, about, verdict, reason))?;
+    let line = decided.line(about.0).map_err(|error| Problem::new(error.code(), error.to_string()))?;
+    Ok(line.clone())
 }
 
 /// Closes a review in which nothing is undone; else says what is.

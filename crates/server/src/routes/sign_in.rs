@@ -75,7 +75,7 @@ fn is_loopback(address: &str) -> bool {
     port.is_some_and(|port| !port.starts_with('0') && !port.starts_with('+') && port.parse::<u16>().is_ok())
 }
 
-fn start(app: &App, input: &Input, purpose: Purpose) -> Result<Response, Problem> {
+pub(super) fn start(app: &App, input: &Input, purpose: Purpose) -> Result<Response, Problem> {
     let url = app.people.public_url(&input.url)?;
     let started = app.people.begin_sign_in(&app.control, format!("{url}/sign-in/callback"), purpose)?;
     let cookie = format!("{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600", started.cookie);
@@ -200,9 +200,12 @@ pub(super) async fn verify(app: Arc<App>, input: Input) -> Result<Response, Refu
                     }
                 })
             }
-            Then::Decide(agreement) => {
-                let state = crate::routes::access::decide_as_agreed(&app, &agreement)?;
-                Ok(json!({ "title": "Done", "text": format!("The request is {state}. You can close this window.") }))
+            Then::Do(agreement) => {
+                let said = crate::routes::agreed::do_as_agreed(&app, &agreement)?;
+                Ok(match said.page {
+                    Some(page) => json!({ "location": page }),
+                    None => json!({ "title": "Done", "text": format!("{} You can close this window.", said.text) }),
+                })
             }
         }
     });
@@ -308,12 +311,12 @@ pub(super) async fn renew_session(app: Arc<App>, input: Input) -> Result<Respons
 }
 
 /// The key that a request proves, before there is a token.
-fn prove(app: &App, input: &Input) -> Result<Proven, Problem> {
+pub(super) fn prove(app: &App, input: &Input) -> Result<Proven, Problem> {
     require_proof(app, &input.presented(), Expected::default())
 }
 
 /// Does something for a browser on a thread that may wait; what goes wrong becomes a page.
-async fn page<T: Send + 'static>(
+pub(super) async fn page<T: Send + 'static>(
     given: Result<T, Problem>,
     app: Arc<App>,
     input: Input,
@@ -332,7 +335,7 @@ fn html(status: StatusCode, body: String) -> Response {
     response
 }
 
-fn redirect(location: &str, cookie: Option<&str>) -> Result<Response, Problem> {
+pub(super) fn redirect(location: &str, cookie: Option<&str>) -> Result<Response, Problem> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| internal());
     let mut response = StatusCode::SEE_OTHER.into_response();
     let headers = response.headers_mut();

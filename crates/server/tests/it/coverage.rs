@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{ARROW, JSON, Server};
 
 /// What anybody may ask for.
-const PUBLIC: [&str; 19] = [
+const PUBLIC: [&str; 32] = [
     "/health",
     "/ready",
     "/openapi.json",
@@ -24,6 +24,19 @@ const PUBLIC: [&str; 19] = [
     "/sign-in/style.css",
     "/sign-in/script.js",
     "/sign-in/verify",
+    "/sign-in/browser",
+    "/my",
+    "/my/ask",
+    "/my/requests",
+    "/my/requests/nobody@acme",
+    "/my/accesses",
+    "/my/reviews",
+    "/my/reviews/nobody@acme",
+    "/my/policies",
+    "/my/policies/nobody@acme",
+    "/my/signed-in",
+    "/my/script.js",
+    "/my/style.css",
     "/v1/sign-in/device",
     "/v1/sessions",
     "/v1/sessions/renew",
@@ -69,6 +82,9 @@ fn ask(server: &Server, route: &Described, token: Option<&str>) -> crate::suppor
 
 /// The code of a refusal, in the form of the path.
 fn refused(reply: &crate::support::Reply, path: &str, status: u16) -> String {
+    if path.starts_with("/view") {
+        return crate::web::refused(reply, status);
+    }
     if !path.starts_with("/scim/") {
         return reply.problem(status);
     }
@@ -90,13 +106,13 @@ fn attack_ch20_no_guarded_route_answers_without_a_valid_token() {
         }
         guarded += 1;
         let name = format!("{} {}", route.method, route.path);
-        assert_eq!(refused(&ask(&server, &route, None), &route.path, 401), "auth/no-token", "{name}");
+        // Pages answer to a browser's session and to no token, the right ones included.
+        let page = route.path.starts_with("/view");
+        let none = if page { "auth/no-session" } else { "auth/no-token" };
+        assert_eq!(refused(&ask(&server, &route, None), &route.path, 401), none, "{name}");
         for bad in ["", "x", "a.b.c", "null", "Bearer"] {
             let reply = ask(&server, &route, Some(bad));
-            assert!(
-                ["auth/bad-token", "auth/no-token"].contains(&refused(&reply, &route.path, 401).as_str()),
-                "{name}"
-            );
+            assert!(["auth/bad-token", none].contains(&refused(&reply, &route.path, 401).as_str()), "{name}");
             assert!(reply.headers.contains_key("www-authenticate"));
         }
     }
@@ -125,6 +141,10 @@ fn attack_ch35_every_role_reaches_what_the_policies_allow_and_nothing_else() {
     for route in routes() {
         let Some(action) = route.action else { continue };
         for (principal, token) in &who {
+            if route.path.starts_with("/view") {
+                assert_eq!(refused(&ask(&server, &route, Some(token)), &route.path, 401), "auth/no-session");
+                continue;
+            }
             // What such a route is about stands in the request, and none of these principals is a person.
             if route.place == "named" {
                 let reply = ask(&server, &route, Some(token));

@@ -9,6 +9,7 @@ mod devices;
 mod disclosure;
 mod duties;
 mod epochs;
+mod grants;
 mod intake;
 mod lifecycle;
 mod limits;
@@ -29,6 +30,7 @@ mod tokens;
 mod transit;
 mod trust;
 mod trust_text;
+mod web;
 mod witness;
 
 /// What the software authenticator, which the tests of `creta-identity` use too, asks of its crate.

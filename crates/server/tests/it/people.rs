@@ -65,26 +65,32 @@ pub(crate) fn prove(server: &Server, prover: &Prover, method: &str, path: &str, 
 }
 
 /// What browsers call this server: authenticators know servers by name.
-fn origin(server: &Server) -> String {
+pub(crate) fn origin(server: &Server) -> String {
     server.running().url().replace("127.0.0.1", "localhost")
 }
 
 /// The first step: the browser's address at the provider, and its cookie.
 fn begin(server: &Server, thumbprint: &str, verifier: &str) -> (String, String) {
+    let back = "redirect_uri=http%3A%2F%2F127.0.0.1%3A7000%2Fsigned-in&";
+    begin_at(server, &format!("/sign-in?{back}{}", asks(thumbprint, verifier)))
+}
+
+/// What every client says when it begins.
+pub(crate) fn asks(thumbprint: &str, verifier: &str) -> String {
     let challenge = URL_SAFE_NO_PAD.encode(creta_proof::Hash::of(&[verifier.as_bytes()]).as_bytes());
     let state = "s".repeat(43);
-    let path = format!(
-        "/sign-in?redirect_uri=http%3A%2F%2F127.0.0.1%3A7000%2Fsigned-in&state={state}\
-         &code_challenge={challenge}&code_challenge_method=S256&dpop_jkt={thumbprint}"
-    );
-    let named = server.browse(&path, None);
+    format!("state={state}&code_challenge={challenge}&code_challenge_method=S256&dpop_jkt={thumbprint}")
+}
+
+fn begin_at(server: &Server, path: &str) -> (String, String) {
+    let named = server.browse(path, None);
     assert_eq!(header(&named, "location"), format!("{}{path}", origin(server)), "{}", named.text());
-    let reply = server.browse_at(&origin(server), &path, None);
+    let reply = server.browse_at(&origin(server), path, None);
     assert_eq!(reply.status, 303, "{}", reply.text());
     (header(&reply, "location"), cookie_of(&reply))
 }
 
-fn header(reply: &Reply, name: &str) -> String {
+pub(crate) fn header(reply: &Reply, name: &str) -> String {
     reply.headers.get(name).unwrap_or_else(|| panic!("{name}")).to_str().expect("text").to_owned()
 }
 
@@ -115,7 +121,28 @@ fn browse_with(
     verifier: &str,
     authenticator: Option<&mut SoftAuthenticator>,
 ) -> Reply {
-    let (location, cookie) = begin(server, thumbprint, verifier);
+    browse_from(server, provider, who, begin(server, thumbprint, verifier), authenticator)
+}
+
+/// The same for pages: they come back to one of this server's own addresses.
+pub(crate) fn browse_for_pages(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    (thumbprint, verifier): (&str, &str),
+    authenticator: Option<&mut SoftAuthenticator>,
+) -> Reply {
+    let begun = begin_at(server, &format!("/sign-in/browser?{}", asks(thumbprint, verifier)));
+    browse_from(server, provider, who, begun, authenticator)
+}
+
+fn browse_from(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    (location, cookie): (String, String),
+    authenticator: Option<&mut SoftAuthenticator>,
+) -> Reply {
     let asked = provider.asked(&location);
     assert_eq!(asked.redirect, format!("{}/sign-in/callback", origin(server)));
     let code = provider.signs_in(who, &asked.nonce);
@@ -136,7 +163,12 @@ fn browse_with(
 }
 
 /// Shows the prompt to an authenticator, as the page's script does.
-fn answer_prompt(server: &Server, authenticator: &mut SoftAuthenticator, prompt: &str, cookie: Option<&str>) -> Reply {
+pub(crate) fn answer_prompt(
+    server: &Server,
+    authenticator: &mut SoftAuthenticator,
+    prompt: &str,
+    cookie: Option<&str>,
+) -> Reply {
     let page = server.browse_at(&origin(server), &format!("/sign-in/verify?prompt={prompt}"), cookie);
     assert_eq!(page.status, 200, "{}", page.text());
     assert!(header(&page, "content-security-policy").contains("script-src 'self'"));

@@ -166,6 +166,11 @@ impl Server {
         self.data.clone()
     }
 
+    /// The client that trusts this server's authority.
+    pub(crate) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
     pub(crate) fn running(&self) -> &RunningServer {
         self.running.as_ref().expect("running")
     }

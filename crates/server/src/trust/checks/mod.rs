@@ -5,6 +5,7 @@ mod artefacts;
 mod clock;
 mod evidence;
 mod files;
+mod grants;
 mod inventory;
 mod isolation;
 mod keys;
@@ -62,6 +63,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &standing::StandingAccess,
     &staff::StaffValues,
     &staff::CoreFiles,
+    &grants::AccessGrants,
     &isolation::Isolation,
     &keys::KeyHierarchy,
     &people::OrphanAccounts,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Check, Seen, World};
 use crate::context::PlaceOf;
+use crate::people::web::{COOKIE, VIEWS};
 use crate::routes::{Access, ROUTES, Route};
 
 pub(super) struct RoutePermits;
@@ -74,10 +75,17 @@ fn look(
         let reply = world.client.send(method, &path, &[("authorization", &bearer)], None)?;
         statuses.push((how, reply.status, 401));
     }
+    // Pages take no tokens at all, and no cookie that somebody made up.
+    let page = route.path.starts_with(VIEWS);
+    if page {
+        let cookie = format!("{COOKIE}={}.{}", "0".repeat(32), "0".repeat(64));
+        let reply = world.client.send(method, &path, &[("cookie", &cookie)], None)?;
+        statuses.push(("a cookie that nobody issued", reply.status, if method == "GET" { 401 } else { 403 }));
+    }
     if for_administrators {
         let bearer = format!("Bearer {}", world.probes.0[0].token);
         let reply = world.client.send(method, &path, &[("authorization", &bearer)], None)?;
-        statuses.push(("a tenant's developer", reply.status, 403));
+        statuses.push(("a tenant's developer", reply.status, if page { 401 } else { 403 }));
     }
     for (how, status, expected) in &statuses {
         if status != expected {

@@ -1,6 +1,6 @@
 # Everything a newcomer runs. Each target says what it does and asks nothing.
 
-.PHONY: demo attack attack-log test test-long commitments bench
+.PHONY: demo attack attack-log test test-long commitments bench bench-training
 
 # From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
 demo:
@@ -29,3 +29,7 @@ commitments:
 # Speeds and sizes, printed. Nothing fails for being slow.
 bench:
 	@scripts/bench
+
+# Training sets against Polars, pandas, DuckDB and Feast, as ratios; target/bench/training.json keeps them.
+bench-training:
+	@scripts/bench-training

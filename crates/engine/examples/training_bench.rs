@@ -1,0 +1,205 @@
+//! Our side of `make bench-training`, and the floor under everybody's.
+//!
+//! ```text
+//! training_bench load  SCOPE BUNDLE PROJECT       facts of a project's sources into sealed segments; not measured
+//! training_bench train SCOPE SPINE OUT FEATURES   a training set from those facts, from opening the scope to a written file
+//! training_bench floor DATA ANSWER OUT            reads what everybody reads, sorts it, writes what everybody writes
+//! ```
+//!
+//! `train` is what a server does with a training set, without the wire: decide, record, plan, run, write Parquet. Nothing is warm:
+//! each run opens the scope anew. What is measured is printed as JSON.
+#![allow(clippy::print_stdout, reason = "a benchmark reports on its standard output")]
+
+use std::error::Error;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use creta_audit::{Details, Log, Permit};
+use creta_engine::{
+    FeatureAccess, NoResolvers, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
+    load_request, read_parquet, read_source,
+};
+use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, decide};
+use creta_keys::{KeyRing, RootKey};
+use creta_model::{Bundle, Environment, Problem, Scope};
+use creta_platform::Platform;
+use creta_store::{LmdbStore, SqliteStore};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The same for all contenders; see `bench/training/workload.py`.
+const LEVEL: i32 = 3;
+const ROW_GROUP_ROWS: usize = 122_880;
+
+const ONLINE_BYTES: usize = 4 << 30;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let path = |index: usize| -> Outcome<PathBuf> { Ok(arguments.get(index).ok_or("an argument is missing")?.into()) };
+    match arguments.first().map(String::as_str) {
+        Some("load") => load(&path(1)?, &path(2)?, &path(3)?),
+        Some("train") => train(&path(1)?, &path(2)?, &path(3)?, arguments.get(4).ok_or("name the features")?),
+        Some("floor") => floor(&path(1)?, &path(2)?, &path(3)?),
+        _ => Err("load, train or floor".into()),
+    }
+}
+
+/// Wall and processor time since the start of the measured part.
+struct Work {
+    wall: Instant,
+    cpu: f64,
+}
+
+impl Work {
+    fn start() -> Outcome<Self> {
+        Ok(Self { wall: Instant::now(), cpu: cpu()? })
+    }
+
+    fn report(&self) -> Outcome<()> {
+        let (seconds, cpu) = (self.wall.elapsed().as_secs_f64(), cpu()? - self.cpu);
+        println!("{}", serde_json::json!({ "seconds": seconds, "cpu": cpu }));
+        Ok(())
+    }
+}
+
+/// Processor seconds of this process so far, ended threads included, in steps of a hundredth.
+fn cpu() -> Outcome<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name of the program, in parentheses, may hold spaces; after it, the 12th and 13th field are user and system time.
+    let after = stat.rsplit_once(')').ok_or("an unknown form of /proc/self/stat")?.1;
+    let ticks: Vec<u64> = after.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
+}
+
+struct NoHosts;
+
+impl ResolverHosts for NoHosts {
+    fn host(&self, _scope: &Scope, _bundle: &Bundle) -> Result<Arc<dyn ResolverHost>, Problem> {
+        Ok(Arc::new(NoResolvers))
+    }
+}
+
+/// A scope on disk and somebody who may do everything in it.
+struct Opened {
+    engine: ScopeEngine,
+    log: Log,
+    policies: Policies,
+    principal: Principal,
+}
+
+impl Opened {
+    fn open(folder: &Path) -> Outcome<Self> {
+        let (environment, scope) = (Environment::parse("bench")?, Scope::parse("acme", "bench")?);
+        std::fs::create_dir_all(folder)?;
+        let platform = Platform::system(folder.join("store"))?;
+        let root_file = folder.join("root.key");
+        let root = if root_file.exists() {
+            RootKey::load_file(&root_file, &environment)?
+        } else {
+            RootKey::create_file(&root_file, &environment, &*platform.random)?
+        };
+        let key = KeyRing::open(root, environment.clone(), platform.clone())?.scope_or_create(&scope)?;
+        let stores = ScopeStores {
+            online: Arc::new(LmdbStore::open(folder.join("online"), key.clone(), ONLINE_BYTES)?),
+            metadata: Arc::new(SqliteStore::open(folder.join("metadata.sqlite"), key.clone())?),
+            platform,
+            key,
+            prefix: "facts".into(),
+        };
+        Ok(Self {
+            engine: ScopeEngine::open(scope.clone(), stores, Arc::new(NoHosts)).map_err(said)?,
+            log: Log::in_memory(environment)?,
+            policies: Policies::load()?,
+            principal: Principal::service_account(PrincipalId::parse("bench")?, scope, Role::Developer),
+        })
+    }
+
+    fn permit(&self, action: Action, features: Vec<FeatureAccess>) -> Outcome<Permit> {
+        let features = FeatureSet::new(features.into_iter().map(|feature| (feature.name, feature.tags)));
+        let resource = Resource::features(self.engine.scope().clone(), features);
+        let decision = decide(&self.policies, &self.principal, action, &resource);
+        Ok(self.log.admit(decision, Details::none())?)
+    }
+}
+
+fn said(problem: Problem) -> Box<dyn Error> {
+    problem.to_string().into()
+}
+
+fn load(folder: &Path, bundle: &Path, project: &Path) -> Outcome<()> {
+    let opened = Opened::open(folder)?;
+    let bundle: Bundle = serde_json::from_slice(&std::fs::read(bundle)?)?;
+    let deployed = opened.engine.deploy(bundle, &opened.permit(Action::Deploy, Vec::new())?);
+    deployed.map_err(|problems| said(problems.into_iter().next().expect("a refusal has a reason")))?;
+    let registry = opened.engine.registry().expect("just deployed");
+    for source in &registry.graph().sources {
+        let batches = read_source(project, registry.graph(), source).map_err(said)?;
+        let permit = opened.permit(Action::Ingest, Vec::new())?;
+        let report = opened.engine.ingest(&load_request(source), &batches, &permit).map_err(said)?;
+        println!("{:<12}{:>9} facts", source.name.as_str(), report.accepted);
+    }
+    opened.engine.flush().map_err(said)
+}
+
+fn train(folder: &Path, spine: &Path, out: &Path, features: &str) -> Outcome<()> {
+    let work = Work::start()?;
+    let opened = Opened::open(folder)?;
+    let features: Vec<&str> = features.split(',').collect();
+    let request: TrainingSetRequest =
+        serde_json::from_value(serde_json::json!({ "features": features, "as_of": "as_of" }))?;
+    let spine = read_parquet(File::open(spine)?)?;
+    let asked = opened.engine.features_of_training_set(&request, &spine).map_err(said)?;
+    let permit = opened.permit(Action::Train, asked)?;
+    let answer = opened.engine.training_set(&request, &spine, &permit).map_err(said)?;
+    write(out, &answer)?;
+    work.report()
+}
+
+fn floor(data: &Path, answer: &Path, out: &Path) -> Outcome<()> {
+    let answer = read_parquet(File::open(answer)?)?;
+    let work = Work::start()?;
+    let read = |name: &str, columns: &[&str]| -> Outcome<RecordBatch> {
+        let batches = read_parquet(File::open(data.join(name))?)?;
+        let whole = concat_batches(&batches[0].schema(), &batches)?;
+        let indices = columns.iter().map(|name| whole.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(whole.project(&indices)?)
+    };
+    let departures = read("departures.parquet", &["carrier", "origin", "tailnum", "departed", "dep_delay"])?;
+    for key in 0..3 {
+        sorted(&departures, &[key, 3])?;
+    }
+    let weather = read("weather.parquet", &["airport", "hour", "temp", "wind_speed", "wind_gust", "precip", "visib"])?;
+    sorted(&weather, &[0, 1])?;
+    let spine = read("spine.parquet", &["Flight.carrier", "Flight.origin", "Flight.tailnum", "as_of"])?;
+    for key in 0..3 {
+        sorted(&spine, &[key, 3])?;
+    }
+    write(out, &answer)?;
+    work.report()
+}
+
+fn sorted(rows: &RecordBatch, by: &[usize]) -> Outcome<RecordBatch> {
+    let columns: Vec<SortColumn> =
+        by.iter().map(|index| SortColumn { values: ArrayRef::clone(rows.column(*index)), options: None }).collect();
+    Ok(take_record_batch(rows, &lexsort_to_indices(&columns, None)?)?)
+}
+
+fn write(out: &Path, batches: &[RecordBatch]) -> Outcome<()> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .build();
+    let mut writer = ArrowWriter::try_new(File::create(out)?, batches[0].schema(), Some(properties))?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.close()?;
+    Ok(())
+}

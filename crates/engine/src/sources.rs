@@ -139,7 +139,13 @@ fn whole(
     batches: impl Iterator<Item = Result<RecordBatch, String>>,
     schema: &Arc<Schema>,
 ) -> Result<Vec<RecordBatch>, String> {
-    let batches = batches.collect::<Result<Vec<_>, _>>()?;
+    // Readers leave out what a file says of itself; where a table is from has to stay with it.
+    let whole = |batch: RecordBatch| {
+        let of_batch = batch.schema();
+        let with = Schema::new_with_metadata(of_batch.fields().clone(), schema.metadata().clone());
+        batch.with_schema(Arc::new(with)).map_err(|error| error.to_string())
+    };
+    let batches = batches.map(|batch| batch.and_then(whole)).collect::<Result<Vec<_>, _>>()?;
     Ok(if batches.is_empty() { vec![RecordBatch::new_empty(Arc::clone(schema))] } else { batches })
 }
 

@@ -126,7 +126,7 @@ impl<'a> Maker<'a> {
         // Bounds beyond the type leave nothing on that side; otherwise a cast stops at its ends.
         let end = 9_223_372_036_854_775_808.0;
         let any = least < end && most >= -end && least <= most;
-        any.then(|| least as i64..=most as i64)
+        any.then_some(least as i64..=most as i64)
     }
 
     fn decimals(&self, scale: u8) -> Option<RangeInclusive<i128>> {

@@ -80,7 +80,8 @@ def test_attack_ch14_tables_of_other_environments_are_refused_as_facts_and_as_sp
     assert "`prod`" in error.message
     local = creta.local(here(), facts={Person: people()})
     refused(lambda: local.ingest(Person, people(label)))
-    spine = people(label).rename_columns(["Person.id", "email", "at"]).select(["Person.id", "at"])
+    asked = pa.table({"Person.id": [1], "at": pa.array([AT], pa.timestamp("us", "UTC"))})
+    spine = asked.replace_schema_metadata(people(label).schema.metadata)
     refused(lambda: local.training_set(spine, as_of="at", features=[Person.email]))
 
 

@@ -496,6 +496,14 @@ fn attack_ch33_what_is_revoked_is_over_everywhere_within_five_seconds_open_strea
     let (took, last) = watched(&browser, &server, leave);
     assert!(took < SOON && last.ends_with("over\n"), "{took:?} {last}");
     assert_eq!(refused(&browser.get(&server, "/view"), 401), "auth/session-over");
+
+    // All pages that somebody left open; listening takes nothing from what staff may read in a day.
+    let streams: Vec<_> = (0..10).map(|_| begin_stream(&ben, &server)).collect();
+    let out = ben.post(&server, &format!("/view/sessions/{}/end", ben.session), &[]);
+    assert!(out.ok_page().contains("Signed out"), "{}", out.text());
+    for stream in streams {
+        assert!(stream.join().expect("read").ends_with("over\n"));
+    }
 }
 
 /// A training set of many megabytes, of which nothing was read yet.

@@ -196,7 +196,7 @@ async function watch() {
     const key = await kept("own");
     if (!key) return;
     const answer = await fetch(path, { headers: { dpop: await prove(key, "GET", path) }, signal: own.signal });
-    if (answer.status === 401 || answer.status === 403) last = "over";
+    if (answer.status === 401) last = "over";
     if (answer.ok) {
       const words = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await words.read(); !part.done; part = await words.read()) last = part.value.trim();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::HttpBody;
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Interval;
 
@@ -39,6 +39,14 @@ impl<F: Fn() -> bool> Watch<F> {
 impl<F: Fn() -> bool + Unpin> HttpBody for Watch<F> {
     type Data = Bytes;
     type Error = std::convert::Infallible;
+
+    /// Some hundred bytes at most, so that listening takes nothing from what staff may read in a day.
+    fn size_hint(&self) -> SizeHint {
+        let words = u64::from(QUESTIONS_MAX / LIFE_EVERY) + 2;
+        let mut hint = SizeHint::new();
+        hint.set_upper(words * LIFE.len().max(OVER.len()) as u64);
+        hint
+    }
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let own = self.get_mut();

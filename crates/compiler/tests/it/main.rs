@@ -1,0 +1,9 @@
+//! Compiled programs against worked examples and against CPython.
+
+mod bundle;
+mod columns;
+mod differential;
+mod generate;
+mod golden;
+mod guide;
+mod support;

@@ -19,7 +19,15 @@ pub(crate) use sealed::Sealed;
 pub trait ForStaff: Serialize + Sealed {}
 
 /// An answer of a staff interface. Has no constructor for anything but redacted forms, so that a handler that would return
-/// a value does not compile.
+/// a value does not compile:
+///
+/// ```compile_fail,E0277
+/// use creta_disclosure::Redacted;
+///
+/// fn answer(row: Vec<String>) {
+///     let _ = Redacted::new(row);
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Redacted<T: ForStaff>(T);
 

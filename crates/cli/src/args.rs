@@ -18,7 +18,7 @@ use creta_proof::Time;
 use creta_server::ComponentRole;
 
 pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, PolicyCommand, SessionCommand};
-pub(crate) use self::device::{DeviceCommand, DeviceImport};
+pub(crate) use self::device::{DeviceAgent, DeviceCommand, DeviceImport};
 pub(crate) use self::disclosure::{Statistics, Synth, TableFormat};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
 pub(crate) use self::review::{ReviewCommand, ReviewVerdict};

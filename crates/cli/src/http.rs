@@ -7,12 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use creta_identity::dpop::Prover;
-use creta_identity::key::SigningKey;
 use creta_model::Problem;
-use creta_platform::{Clock as _, Random as _, SystemClock, SystemRandom};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::request::Builder;
@@ -21,6 +16,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use crate::failure::{Exit, Failure};
+use crate::held_key::HeldKey;
 use crate::profile::{Profile, SessionFile, Whom, read_secret};
 
 /// Media type of Arrow IPC streams.
@@ -45,7 +41,7 @@ pub(crate) struct Server {
 #[derive(Clone)]
 struct Token {
     text: String,
-    prover: Option<Rc<Prover>>,
+    key: Option<Rc<HeldKey>>,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +85,12 @@ impl Server {
     /// Asks for JSON.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         read_json(self.send_authenticated(Method::GET, path, None)?)
+    }
+
+    /// Sends JSON without telling who asks: what is signed in it says so.
+    pub(crate) fn post_open<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).expect("requests have string keys and finite numbers");
+        read_json(self.send(Method::POST, path, Some((JSON, &body)), None)?)
     }
 
     /// Asks for bytes.
@@ -150,14 +152,14 @@ impl Server {
                 });
                 let body = serde_json::to_vec(&request).expect("a table of texts");
                 let token: IssuedToken = read_json(self.send(Method::POST, "/v1/token", Some((JSON, &body)), None)?)?;
-                Ok(Token { text: token.access_token, prover: None })
+                Ok(Token { text: token.access_token, key: None })
             }
             Whom::Person { session_file } => {
                 let kept = SessionFile::read(session_file)?;
-                let prover = Rc::new(prover(&kept, session_file)?);
+                let key = Rc::new(key_of(&kept, session_file)?);
                 let request = serde_json::json!({ "session": kept.session, "renewal": kept.renewal });
-                let token: IssuedToken = self.post_proven("/v1/sessions/renew", &request, &prover)?;
-                Ok(Token { text: token.access_token, prover: Some(prover) })
+                let token: IssuedToken = self.post_proven("/v1/sessions/renew", &request, &key)?;
+                Ok(Token { text: token.access_token, key: Some(key) })
             }
         }
     }
@@ -167,10 +169,10 @@ impl Server {
         &self,
         path: &str,
         body: &impl Serialize,
-        prover: &Prover,
+        key: &HeldKey,
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).expect("requests have string keys and finite numbers");
-        let proof = prove(prover, "POST", &self.address_of(path), None);
+        let proof = key.prove("POST", &self.address_of(path), None)?;
         let request = Request::builder().method(Method::POST).uri(self.address_of(path)).header("dpop", proof);
         read_json(self.run(request, Some((JSON, &body)))?)
     }
@@ -189,11 +191,11 @@ impl Server {
     ) -> Result<Response<Body>, Failure> {
         let address = self.address_of(path);
         let mut request = Request::builder().method(method.clone()).uri(&address);
-        if let Some(Token { text, prover }) = token {
-            request = match prover {
-                Some(prover) => request
+        if let Some(Token { text, key }) = token {
+            request = match key {
+                Some(key) => request
                     .header("authorization", format!("DPoP {text}"))
-                    .header("dpop", prove(prover, method.as_str(), &address, Some(text))),
+                    .header("dpop", key.prove(method.as_str(), &address, Some(text))?),
                 None => request.header("authorization", format!("Bearer {text}")),
             };
         }
@@ -243,29 +245,29 @@ impl Server {
     }
 }
 
-/// What makes proofs with a session's key.
-fn prover(session: &SessionFile, file: &Path) -> Result<Prover, Failure> {
-    prover_of(&session.key).ok_or_else(|| {
+/// The key that proves a session.
+fn key_of(session: &SessionFile, file: &Path) -> Result<HeldKey, Failure> {
+    HeldKey::of_session(&session.key).ok_or_else(|| {
         let message = format!("the key in `{}` cannot be read", file.display());
         Failure::usage("profile/invalid-session", message, "sign in again: `creta login`")
     })
 }
 
-fn prover_of(key: &str) -> Option<Prover> {
-    let key = BASE64.decode(key).ok().and_then(|key| SigningKey::from_pkcs8(&key).ok());
-    key.map(Prover::new)
-}
-
-/// Proof that whoever has `key` (PKCS #8, base64, as in a session file) makes a request with `token`, now. `None` if the
-/// key cannot be read.
+/// Proof that whoever has `key` (as it stands in a session file) makes a request with `token`, now. `None` if the key cannot
+/// be read, or the TPM that has it does not sign.
 pub fn prove_possession(key: &str, method: &str, address: &str, token: Option<&str>) -> Option<String> {
-    prover_of(key).map(|prover| prove(&prover, method, address, token))
-}
-
-fn prove(prover: &Prover, method: &str, address: &str, token: Option<&str>) -> String {
-    let mut id = [0; 16];
-    SystemRandom.fill(&mut id);
-    prover.prove(method, address, token, None, id, SystemClock::new().now())
+    thread_local! {
+        /// The key of the last request: a program asks often, and a TPM takes long to load one.
+        static LAST: RefCell<Option<(String, Rc<HeldKey>)>> = const { RefCell::new(None) };
+    }
+    let last = LAST.with_borrow(|last| last.as_ref().filter(|(text, _)| text == key).map(|(_, held)| Rc::clone(held)));
+    let held = match last {
+        Some(held) => held,
+        None => Rc::new(HeldKey::of_session(key)?),
+    };
+    let proof = held.prove(method, address, token).ok();
+    LAST.set(Some((key.to_owned(), held)));
+    proof
 }
 
 /// A text as a part of an address, by RFC 3986.

@@ -15,10 +15,12 @@
 mod args;
 mod commands;
 mod failure;
+mod held_key;
 mod http;
 mod profile;
 mod python;
 mod terminal;
+mod tpm;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -52,7 +52,7 @@ pub(crate) struct SessionFile {
     pub(crate) session: String,
     /// Renews it.
     pub(crate) renewal: String,
-    /// The private key (PKCS #8, base64).
+    /// The private key (PKCS #8, base64), or `device:` and the file of the enrolled computer whose key it is.
     pub(crate) key: String,
 }
 

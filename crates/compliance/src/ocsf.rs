@@ -69,6 +69,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("device.revoke", class::API_ACTIVITY, 3),
     ("device.cloned", class::DETECTION_FINDING, 1),
     ("device.enrolled", class::API_ACTIVITY, 1),
+    ("device.fell", class::DETECTION_FINDING, 1),
     ("device.imported", class::API_ACTIVITY, 3),
     ("device.refused", class::API_ACTIVITY, 99),
     ("device.reported", class::API_ACTIVITY, 3),

@@ -29,7 +29,7 @@ pub use posture::{Package, Platform, Posture, State};
 pub use report::{Report, Source};
 pub use signed::Signed;
 pub use standard::{Approved, Finding, Item, Standard, Trust};
-pub use tpm::TpmEvidence;
+pub use tpm::{TpmEvidence, tpm_key};
 
 use crate::key::{PublicKey, Thumbprint};
 

@@ -149,8 +149,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whether they still are who they were: the account lives, the session is open, and nothing that they held when the
-    /// request began was taken away.
+    /// Whether they still are who they were: the account lives, the session is open, nothing that they held when the
+    /// request began was taken away, and their device is worth as much as it was.
     pub(crate) fn still_holds(&self, app: &App) -> bool {
         let now = match &self.credential {
             Credential::Token(claims) => caller_of(app, claims).ok(),
@@ -160,7 +160,9 @@ impl Caller {
         match (self.principal.person(), now.principal.person()) {
             (Some(then), Some(now)) => {
                 let (then, now) = (then.standing(), now.standing());
-                now.grants.is_superset(&then.grants) && now.roles.is_superset(&then.roles)
+                now.grants.is_superset(&then.grants)
+                    && now.roles.is_superset(&then.roles)
+                    && now.assurance.device >= then.assurance.device
             }
             _ => now.principal == self.principal,
         }

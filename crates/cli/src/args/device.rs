@@ -9,7 +9,7 @@ use super::{AccessItem, Connection};
 /// The computers that you work from.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeviceCommand {
-    /// Enrol this computer: makes its key and tells the server who it is.
+    /// Enrol this computer: makes its key, in the TPM where there is one, and reports how the computer is set up.
     Enrol {
         /// What you call it.
         #[arg(long)]
@@ -17,11 +17,18 @@ pub(crate) enum DeviceCommand {
         /// The serial number, as the manufacturer wrote it: how exports of other tools name this computer.
         #[arg(long)]
         serial: Option<String>,
+        /// Keep the key in a file although there is a TPM. Production refuses such a computer.
+        #[arg(long)]
+        software: bool,
         #[command(flatten)]
         connection: Connection,
     },
-    /// Look at how this computer is set up, tell the server, and put your session on it.
+    /// Show the thumbprint by which a server knows this computer's TPM (`attesters` in its `config.toml`).
+    Attester,
+    /// Look at how this computer is set up and tell the server, once.
     Report(Connection),
+    /// Report by itself, again and again, with nobody signed in.
+    Agent(DeviceAgent),
     /// Show devices and what they are worth now.
     List {
         /// Somebody else's, if you may revoke their access.
@@ -30,12 +37,27 @@ pub(crate) enum DeviceCommand {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Show this computer: what it is worth now, and what is not as it has to be.
+    /// Show this computer: what it is worth now, what is not as it has to be, and how to mend it.
     Status(Connection),
     /// End a device and the sessions on it.
     Revoke(AccessItem),
     /// Tell the server what another tool says about devices.
     Import(DeviceImport),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceAgent {
+    /// Report once and end, for a timer.
+    #[arg(long, conflicts_with = "install")]
+    pub(crate) once: bool,
+    /// Minutes between two reports, give or take a tenth.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub(crate) interval_minutes: u32,
+    /// Write units for your systemd that report by a timer, and say how to start them.
+    #[arg(long)]
+    pub(crate) install: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(Debug, Args)]

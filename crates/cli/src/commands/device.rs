@@ -1,41 +1,26 @@
 //! `creta device`: enrols this computer, reports how it is set up, and shows what that is worth.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+mod agent;
+mod computer;
+mod mend;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use creta_identity::device::linux::{self, Tree};
-use creta_identity::device::{Binding, Enrolment, Platform, Report, Signed, Standard};
-use creta_identity::key::{KeyKind, SigningKey};
-use creta_platform::{Clock as _, Random as _, SystemClock, SystemRandom};
+use std::path::Path;
+
+use creta_identity::device::linux;
+use creta_identity::device::{Binding, Enrolment, Platform, Posture, Report, Signed, Standard};
+use creta_platform::{Clock as _, SystemClock};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use self::computer::ThisComputer;
 use super::connect;
 use crate::args::{Connection, DeviceCommand, DeviceImport};
 use crate::failure::Failure;
+use crate::held_key::{DeviceFile, HeldKey, from_tpm, new_key, not_enrolled, of_device};
 use crate::http::{Server, encoded, query_string};
-use crate::profile::{self, Profile, SessionFile, Whom, read_secret, write_private};
+use crate::profile::{Profile, SessionFile, Whom};
 use crate::terminal::{Align, Terminal, table};
-
-const FORMAT: &str = "creta.device-file/1";
-/// Largest file that is looked at.
-const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Where a TPM is, and what would ask it.
-const TPM: &str = "/dev/tpmrm0";
-
-/// This computer's key, beside the profile. Whoever copies it can pose as this computer until the next report of either.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeviceFile {
-    format: String,
-    device: String,
-    /// The private key (PKCS #8, base64).
-    key: String,
-    /// The number of the last report.
-    sequence: u64,
-}
+use crate::tpm::{self, Tpm, TpmKey};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Finding {
@@ -72,6 +57,9 @@ struct Devices {
 #[derive(Deserialize)]
 struct Nonce {
     nonce: String,
+    /// What a device has to be like; not said to a person who enrols one.
+    #[serde(default)]
+    standard: Option<Standard>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,22 +71,25 @@ struct Imported {
 
 pub(crate) fn run(command: DeviceCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        DeviceCommand::Enrol { name, serial, connection } => enrol(&name, serial.as_deref(), &connection, terminal),
-        DeviceCommand::Report(connection) => report(&connection, terminal),
+        DeviceCommand::Enrol { name, serial, software, connection } => {
+            enrol(&name, serial.as_deref(), software, &connection, terminal)
+        }
+        DeviceCommand::Attester => attester(terminal),
+        DeviceCommand::Report(connection) => {
+            let (server, profile) = connect(&connection)?;
+            let device = report(&server, &DeviceFile::path(&profile)?)?;
+            take_session_on(&server, &profile)?;
+            terminal.show(&device, || described(&device));
+            Ok(())
+        }
+        DeviceCommand::Agent(agent) => agent::run(&agent, terminal),
         DeviceCommand::List { person, connection } => {
             let path = query_string("/v1/devices", &[("person", person)]);
             let Devices { devices, .. } = connect(&connection)?.0.get(&path)?;
             terminal.show(&json!({ "devices": devices }), || listed(&devices));
             Ok(())
         }
-        DeviceCommand::Status(connection) => {
-            let (server, profile) = connect(&connection)?;
-            let file = DeviceFile::read(&device_file(&profile)?)?;
-            let Devices { devices, .. } = server.get("/v1/devices")?;
-            let own = devices.into_iter().find(|device| device.device == file.device).ok_or_else(not_enrolled)?;
-            terminal.show(&own, || described(&own));
-            Ok(())
-        }
+        DeviceCommand::Status(connection) => status(&connection, terminal),
         DeviceCommand::Revoke(item) => {
             let path = format!("/v1/devices/{}/revoke", encoded(&item.id));
             let device: Device = connect(&item.connection)?.0.post(&path, &json!({}))?;
@@ -112,82 +103,149 @@ pub(crate) fn run(command: DeviceCommand, terminal: &mut Terminal<'_>) -> Result
 fn enrol(
     name: &str,
     serial: Option<&str>,
+    software: bool,
     connection: &Connection,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
     require_linux()?;
     let (server, profile) = connect(connection)?;
-    let file = device_file(&profile)?;
+    let Whom::Person { .. } = &profile.whom else { return Err(people_only(connection)) };
+    let file = DeviceFile::path(&profile)?;
     if file.symlink_metadata().is_ok() {
         let message = format!("this computer is enrolled already: `{}` is there", file.display());
         let help = "look at it with `creta device status`; to begin anew, revoke it and remove the file";
         return Err(Failure::usage("device/enrolled", message, help));
     }
-    if Path::new(TPM).exists() {
-        terminal.complain(
-            "this computer has a TPM, and this command does not use it: proof that a key is in one takes TPM2_Certify with \
-             an attestation key that the organisation knows. The key is kept in a file; the device is of low assurance, \
-             which production refuses",
-        );
-    }
-    let mut seed = [0; 32];
-    SystemRandom.fill(&mut seed);
-    let key = SigningKey::from_random(KeyKind::P256, &seed);
-    let kept = DeviceFile {
-        format: FORMAT.to_owned(),
-        device: key.public().thumbprint().as_str().to_owned(),
-        key: BASE64.encode(key.to_pkcs8().as_slice()),
-        sequence: 0,
+    let Nonce { nonce, .. } = server.post_empty("/v1/devices/nonce")?;
+    let (key, kept, evidence) = match tpm::find().filter(|_| !software) {
+        Some(path) => {
+            let in_tpm = |tpm: &mut Tpm| {
+                let sealed = tpm.create()?;
+                let evidence = tpm.attest(&sealed, &nonce)?;
+                Ok((TpmKey::new(sealed.clone())?, sealed, evidence))
+            };
+            // Closed before the key is used: a software TPM serves one at a time.
+            let (key, sealed, evidence) =
+                Tpm::open(&path).and_then(|mut tpm| in_tpm(&mut tpm)).map_err(|e| from_tpm(&e))?;
+            let key = HeldKey::Tpm(Box::new(key));
+            let kept = DeviceFile::new(&key, Some(sealed));
+            (key, kept, Some(evidence))
+        }
+        None => {
+            terminal.complain(
+                "the key is kept in a file: whoever copies it can pose as this computer. The device is of low assurance, \
+                 which production refuses",
+            );
+            let key = HeldKey::Software(new_key());
+            let kept = DeviceFile::new(&key, None);
+            (key, kept, None)
+        }
     };
-    let Nonce { nonce } = server.post("/v1/devices/nonce", &json!({}))?;
-    let enrolment = Enrolment::new(name, Platform::Linux, serial, key.public(), &nonce, None);
-    let device: Device = server.post("/v1/devices", &enrolment.sign(&key))?;
+    let attester = evidence.as_ref().map(|evidence| evidence.attester.thumbprint());
+    let enrolment = Enrolment::new(name, Platform::Linux, serial, key.public(), &nonce, evidence);
+    let signed = Signed::make_with(&enrolment, |message| key.sign(message))?;
+    let enrolled: Result<Device, Failure> = server.post("/v1/devices", &signed);
+    enrolled.map_err(|failure| match attester {
+        Some(attester) if failure.problems[0].code == "device/tpm" => unknown_tpm(failure, attester.as_str()),
+        _ => failure,
+    })?;
+    drop(key);
     kept.write(&file)?;
+    let device = report(&server, &file)?;
+    take_session_on(&server, &profile)?;
     terminal.show(&device, || {
-        format!(
-            "enrolled `{}` as {}; its key is in {}\nnext: creta device report",
-            device.name,
-            device.device,
-            file.display()
-        )
+        format!("{}\nits key is known to {}\nnext: creta device agent --install", described(&device), file.display())
     });
     Ok(())
 }
 
-fn report(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    require_linux()?;
-    let (server, profile) = connect(connection)?;
-    let file = device_file(&profile)?;
-    let mut kept = DeviceFile::read(&file)?;
-    let key = kept.key(&file)?;
-    let Devices { standard, .. } = server.get("/v1/devices")?;
-    let approved = standard.map(|standard| standard.password_managers).unwrap_or_default();
-    let managers: Vec<&str> = approved
-        .iter()
-        .filter(|approved| approved.platform == Platform::Linux)
-        .map(|approved| approved.package.id.as_str())
-        .collect();
-    let posture = linux::posture(&ThisComputer, &managers);
-    // Kept before it is used: a number that is seen twice means that the key is in two places.
-    kept.sequence += 1;
-    kept.write(&file)?;
-    let nonce = nonce_for(&server, &kept)?;
-    let thumbprint = key.public().thumbprint();
-    let report = Report::new(thumbprint.clone(), &nonce, kept.sequence, SystemClock::new().now(), posture);
-    let path = format!("/v1/devices/{}/report", encoded(&kept.device));
-    let device: Device = server.post(&path, &Signed::make(&report, &key))?;
-    let Whom::Person { session_file } = &profile.whom else { return Err(people_only(connection)) };
-    let session = SessionFile::read(session_file)?.session;
-    let binding = Binding::new(thumbprint, &session, &nonce_for(&server, &kept)?);
-    let body = json!({ "device": kept.device, "signed": Signed::make(&binding, &key) });
-    let _: Device = server.post("/v1/sessions/device", &body)?;
-    terminal.show(&device, || described(&device));
+/// The server does not know the TPM: somebody has to tell it.
+fn unknown_tpm(failure: Failure, attester: &str) -> Failure {
+    let Failure { exit, problems } = failure;
+    let help = format!(
+        "let whoever runs the server add \"{attester}\" to `attesters` under `[devices]` in `config.toml`, after they have \
+         seen that this is the computer they think it is; `--software` goes without, but not to production"
+    );
+    let problems = problems.into_iter().map(|problem| problem.with_help(help.clone())).collect();
+    Failure { exit, problems }
+}
+
+fn attester(terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let path = tpm::find().ok_or_else(|| {
+        Failure::usage(
+            "device/no-tpm",
+            "this computer has no TPM that can be seen",
+            "turn it on in the firmware settings",
+        )
+    })?;
+    let attester = Tpm::open(&path).and_then(|mut tpm| tpm.attester()).map_err(|error| from_tpm(&error))?;
+    let thumbprint = attester.thumbprint();
+    terminal.show(&json!({ "attester": thumbprint }), || thumbprint.as_str().to_owned());
     Ok(())
 }
 
-fn nonce_for(server: &Server, kept: &DeviceFile) -> Result<String, Failure> {
-    let Nonce { nonce } = server.post("/v1/devices/nonce", &json!({ "device": kept.device }))?;
-    Ok(nonce)
+/// Looks at this computer and tells the server. Nobody has to be signed in: the computer's key is its credential.
+fn report(server: &Server, file: &Path) -> Result<Device, Failure> {
+    require_linux()?;
+    // One at a time: a number that is used twice means to the server that the key is in two places.
+    let _turn = computer::turn(file)?;
+    let mut kept = DeviceFile::read(file)?;
+    let key = kept.key()?;
+    let Nonce { nonce, standard } = nonce_for(server, &kept)?;
+    let posture = look(standard.as_ref());
+    // Kept before it is used, for the same reason.
+    kept.sequence += 1;
+    kept.write(file)?;
+    let report = Report::new(key.public().thumbprint(), &nonce, kept.sequence, SystemClock::new().now(), posture);
+    let signed = Signed::make_with(&report, |message| key.sign(message))?;
+    server.post_open(&format!("/v1/devices/{}/report", encoded(&kept.device)), &signed)
+}
+
+/// How this computer is set up now, as far as the standard asks.
+fn look(standard: Option<&Standard>) -> Posture {
+    let approved = standard.map(|standard| standard.password_managers.as_slice()).unwrap_or_default();
+    let here = approved.iter().filter(|approved| approved.platform == Platform::Linux);
+    let managers: Vec<&str> = here.map(|approved| approved.package.id.as_str()).collect();
+    linux::posture(&ThisComputer, &managers)
+}
+
+fn nonce_for(server: &Server, kept: &DeviceFile) -> Result<Nonce, Failure> {
+    server.post_open(&format!("/v1/devices/{}/nonce", encoded(&kept.device)), &json!({}))
+}
+
+/// Puts a session that began before this computer was enrolled on it: from here on only the computer's key proves it.
+fn take_session_on(server: &Server, profile: &Profile) -> Result<(), Failure> {
+    let Whom::Person { session_file } = &profile.whom else { return Ok(()) };
+    if session_file.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let (mut session, file) = (SessionFile::read(session_file)?, DeviceFile::path(profile)?);
+    if session.key == of_device(&file) {
+        return Ok(());
+    }
+    let kept = DeviceFile::read(&file)?;
+    let key = kept.key()?;
+    let Nonce { nonce, .. } = nonce_for(server, &kept)?;
+    let binding = Binding::new(key.public().thumbprint(), &session.session, &nonce);
+    let signed = Signed::make_with(&binding, |message| key.sign(message))?;
+    let _: Device = server.post("/v1/sessions/device", &json!({ "device": kept.device, "signed": signed }))?;
+    session.key = of_device(&file);
+    session.write(session_file)
+}
+
+/// What the server makes of this computer, what a look at it finds now, and how to mend what is not as it has to be.
+fn status(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    require_linux()?;
+    let (server, profile) = connect(connection)?;
+    let file = DeviceFile::read(&DeviceFile::path(&profile)?)?;
+    let Devices { devices, standard } = server.get("/v1/devices")?;
+    let own = devices.into_iter().find(|device| device.device == file.device).ok_or_else(not_enrolled)?;
+    let findings = standard.as_ref().map(|standard| standard.judge(&look(Some(standard)))).unwrap_or_default();
+    let mends: Vec<mend::Mend> = findings.iter().map(|finding| mend::mend(finding, standard.as_ref())).collect();
+    let mut shown = serde_json::to_value(&own).expect("texts have a JSON form");
+    shown["now"] = serde_json::to_value(&mends).expect("texts have a JSON form");
+    terminal.show(&shown, || format!("{}\n{}", described(&own), mend::told(&mends)));
+    Ok(())
 }
 
 fn take_export(import: &DeviceImport, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -235,66 +293,6 @@ fn described(device: &Device) -> String {
     let findings: String =
         device.findings.iter().map(|finding| format!("\n  {:22} {}", finding.item, finding.help)).collect();
     format!("`{}` ({}): {worth}{findings}", device.name, device.device)
-}
-
-/// The files of the machine that this command runs on.
-struct ThisComputer;
-
-impl Tree for ThisComputer {
-    fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path).ok()?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
-        (bytes.len() as u64 <= FILE_BYTES_MAX).then_some(bytes)
-    }
-
-    fn list(&self, path: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl DeviceFile {
-    fn read(file: &Path) -> Result<Self, Failure> {
-        if file.symlink_metadata().is_err() {
-            return Err(not_enrolled());
-        }
-        let read = serde_json::from_str::<Self>(&read_secret(file)?).ok();
-        read.filter(|kept| kept.format == FORMAT).ok_or_else(|| unreadable(file))
-    }
-
-    fn write(&self, file: &Path) -> Result<(), Failure> {
-        write_private(file, &serde_json::to_vec(self).expect("texts have a JSON form"))
-    }
-
-    fn key(&self, file: &Path) -> Result<SigningKey, Failure> {
-        let key = BASE64.decode(&self.key).ok().and_then(|key| SigningKey::from_pkcs8(&key).ok());
-        key.ok_or_else(|| unreadable(file))
-    }
-}
-
-/// One file for all profiles of an address: a computer is enrolled once with each server.
-fn device_file(profile: &Profile) -> Result<PathBuf, Failure> {
-    let name: String = profile.url.trim_start_matches("https://").chars().map(plain).collect();
-    Ok(profile::default_file()?.with_file_name(format!("{name}.device")))
-}
-
-fn plain(c: char) -> char {
-    if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' }
-}
-
-fn not_enrolled() -> Failure {
-    Failure::usage(
-        "device/not-enrolled",
-        "this computer is not enrolled with this server",
-        "run `creta device enrol --name NAME`",
-    )
-}
-
-fn unreadable(file: &Path) -> Failure {
-    let message = format!("`{}` is not a device's key of this version", file.display());
-    Failure::usage("device/invalid", message, "remove it and enrol again: `creta device enrol`")
 }
 
 fn people_only(connection: &Connection) -> Failure {

@@ -44,7 +44,7 @@ pub(crate) fn run(login: Login, terminal: &mut Terminal<'_>) -> Result<(), Failu
     let who = match &profile.whom {
         // A profile that does not work is not stored.
         Whom::ServiceAccount { client_id, .. } => server.check_token().map(|()| client_id.clone())?,
-        Whom::Person { session_file } => sign_in::run(&login, &server, session_file, terminal)?,
+        Whom::Person { session_file } => sign_in::run(&login, (&server, &profile), session_file, terminal)?,
     };
     profile::store(&file, &login.name, profile.clone())?;
     let shown = serde_json::json!({ "profile": login.name, "file": file, "url": profile.url, "client_id": who });

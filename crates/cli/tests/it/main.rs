@@ -1,7 +1,12 @@
 //! The command as a team uses it: a server, a tenant, a project, facts, questions, proofs. Python is played by a script
 //! that prints a bundle, so that nothing but the command and its server is tested.
 
+mod device;
 mod intake;
+#[allow(dead_code, reason = "the server's tests forge more than these")]
+#[path = "../../../server/tests/it/provider.rs"]
+mod provider;
+mod software_tpm;
 mod trust;
 mod witness;
 

@@ -12,6 +12,8 @@ use crate::jws::encode;
 pub const NONCE_MINUTES: u32 = 10;
 /// Most that wait at once; the oldest make room.
 pub const NONCES_MAX: usize = 10_000;
+/// Most that wait for one person or device: whoever asks in somebody's name pushes out that one's nonces and no others.
+const NONCES_OF_ONE_MAX: usize = 16;
 
 /// Nonces that wait for their answer.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -36,6 +38,11 @@ impl Nonces {
         }
         if self.waiting.len() >= NONCES_MAX {
             let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.given).map(|(nonce, _)| nonce.clone());
+            oldest.and_then(|nonce| self.waiting.remove(&nonce));
+        }
+        let of_one = || self.waiting.iter().filter(|(_, waiting)| waiting.who == who);
+        if of_one().count() >= NONCES_OF_ONE_MAX {
+            let oldest = of_one().min_by_key(|(_, waiting)| waiting.given).map(|(nonce, _)| nonce.clone());
             oldest.and_then(|nonce| self.waiting.remove(&nonce));
         }
         let nonce = encode(random);

@@ -312,3 +312,24 @@ fn a_management_tool_speaks_of_devices_by_their_serial() {
     let revoked = fixture.device.import("C02X", Source::Mdm, after(40), good(), after(100));
     assert_eq!((revoked, fixture.device.posture()), (Err(DeviceError::Revoked), Some(&good())));
 }
+
+#[test]
+fn attack_ch18_whoever_asks_for_nonces_in_a_devices_name_pushes_out_no_other_devices() {
+    let mut fixture = fixture();
+    let Fixture { nonces, key, device } = &mut fixture;
+    let nonce = nonces.give(device.id.as_str(), &[1; 32], now());
+    for number in 0..2 * NONCES_MAX {
+        let mut random = [2; 32];
+        random[..8].copy_from_slice(&number.to_be_bytes());
+        nonces.give("another device", &random, after(1));
+    }
+    let report = Report::new(device.id.clone(), &nonce, 1, now(), good());
+    device.report(&Signed::make(&report, key), nonces, after(2)).expect("its nonce is still there");
+    // Its own older ones make room for newer ones.
+    let first = nonces.give(device.id.as_str(), &[3; 32], after(2));
+    for number in 0..16 {
+        nonces.give(device.id.as_str(), &[100 + number; 32], after(3));
+    }
+    let late = Report::new(device.id.clone(), &first, 2, after(3), good());
+    assert_eq!(device.report(&Signed::make(&late, key), nonces, after(3)), Err(DeviceError::Nonce));
+}

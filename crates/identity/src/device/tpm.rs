@@ -32,6 +32,12 @@ pub struct TpmEvidence {
     pub signature: String,
 }
 
+/// The key of a `TPMT_PUBLIC` on P-256, as a TPM writes it.
+pub fn tpm_key(public: &[u8]) -> Option<PublicKey> {
+    let (_, point) = parse_public(public)?;
+    PublicKey::new(KeyKind::P256, &point).ok()
+}
+
 /// Whether the TPM of one of `attesters` holds `key`, said for this nonce.
 pub(super) fn verify(
     evidence: &TpmEvidence,

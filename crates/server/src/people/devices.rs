@@ -8,6 +8,7 @@ use creta_audit::{Details, Event};
 use creta_iam::{DeviceTrust, Principal};
 use creta_identity::device::{Device, DeviceError, Nonces, Signed, Source, Standard, Trust, mdm};
 use creta_model::{Instant, Problem};
+use creta_programme::RecordId;
 use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 
@@ -75,14 +76,37 @@ impl Devices {
         })
     }
 
-    /// What the device of a session is worth now. One look-up and some comparisons.
+    /// What the device of a session is worth now. One look-up and some comparisons. The key that proves each request has to
+    /// be the device's own: what another key proves may be sent from anywhere.
     pub(super) fn trust(&self, session: &Session, now: Instant) -> DeviceTrust {
-        let (Some(id), Some(config)) = (&session.device, &self.config) else { return DeviceTrust::None };
-        let judge = |record: &DeviceRecord| {
-            let own = record.device.person == session.person.as_str();
-            if own { degree(&config.standard.trust(&record.device, now)) } else { DeviceTrust::None }
+        let Some(id) = session.device.as_ref().filter(|id| **id == session.thumbprint) else {
+            return DeviceTrust::None;
         };
-        self.devices.with(id, judge).unwrap_or(DeviceTrust::None)
+        let own = |record: &DeviceRecord| record.device.person == session.person.as_str();
+        let worth = |record: &DeviceRecord| own(record).then(|| self.worth(&record.device, now));
+        self.devices.with(id, worth).flatten().unwrap_or(DeviceTrust::None)
+    }
+
+    /// What a device is worth, as policies call it.
+    pub(crate) fn worth(&self, device: &Device, now: Instant) -> DeviceTrust {
+        self.judge(device, now).map_or(DeviceTrust::None, |trust| degree(&trust))
+    }
+
+    /// The enrolled device of a person that has this key.
+    pub(super) fn of_key(&self, thumbprint: &str, person: &str) -> Option<String> {
+        let counts = |record: &DeviceRecord| record.device.person == person && record.device.revoked.is_none();
+        self.devices.with(thumbprint, counts).unwrap_or(false).then(|| thumbprint.to_owned())
+    }
+
+    /// All devices that have not ended, by id.
+    pub(crate) fn living(&self) -> Vec<Device> {
+        self.devices.list(|record| record.device.revoked.is_none()).into_iter().map(|record| record.device).collect()
+    }
+
+    /// What enrolling would make of a document that a person's device signed; nothing is kept.
+    pub(crate) fn examine(&self, signed: &Signed, person: &str, now: Instant) -> Result<Device, DeviceError> {
+        let attesters = self.config.as_ref().map(|config| config.attesters.as_slice()).unwrap_or_default();
+        Device::enrol(signed, person, attesters, &mut self.lock(), now)
     }
 
     /// What a device is worth, and why it is not worth more.
@@ -110,13 +134,22 @@ impl Devices {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, id: &str, change: impl FnOnce(&mut Device)) -> Result<Option<Device>, Problem> {
+    /// Changes a device; gives what it was and what it is. What does not change is not written again.
+    fn change(&self, id: &str, change: impl FnOnce(&mut Device)) -> Result<(Device, Device), Problem> {
+        let mut was = None;
         let changed = self.devices.change(id, |record| {
-            let mut record = record.clone();
-            change(&mut record.device);
-            Ok::<_, Problem>(record)
-        })?;
-        Ok(changed.map(|record| record.device))
+            let mut changed = record.clone();
+            change(&mut changed.device);
+            was = Some(record.device.clone());
+            if changed.device == record.device { Err(None) } else { Ok(changed) }
+        });
+        let was = was.ok_or_else(|| no_device(id))?;
+        match changed {
+            Ok(Some(record)) => Ok((was, record.device)),
+            Ok(None) => Err(no_device(id)),
+            Err(Some(problem)) => Err(problem),
+            Err(None) => Ok((was.clone(), was)),
+        }
     }
 }
 
@@ -140,9 +173,8 @@ impl People {
         now: Instant,
     ) -> Result<Device, Problem> {
         self.devices.require_standard()?;
-        let attesters = self.devices.config.as_ref().map(|config| config.attesters.clone()).unwrap_or_default();
-        let enrolled = Device::enrol(signed, person.id.as_str(), &attesters, &mut self.devices.lock(), now);
-        let device = enrolled.map_err(|error| refused(control, principal, &error))?;
+        let examined = self.devices.examine(signed, person.id.as_str(), now);
+        let device = examined.map_err(|error| refused(control, principal, &error))?;
         let living = self.devices.devices.list(|record| record.device.revoked.is_none());
         // Exports name devices by serial: what one says about a good computer must not count for another.
         let same_serial = |record: &DeviceRecord| device.serial.is_some() && record.device.serial == device.serial;
@@ -154,7 +186,7 @@ impl People {
             return Err(Problem::new("conflict/devices", format!("nobody has more than {DEVICES_MAX} devices"))
                 .with_help("revoke one that you no longer use: `creta device revoke`"));
         }
-        self.log_device("device.enrolled", control, principal, &device)?;
+        self.log_device("device.enrolled", control, Some(principal), &device, Details::none())?;
         let added = self.devices.devices.add(DeviceRecord { format: FORMAT.to_owned(), device })?;
         added.map(|record| record.device).ok_or_else(|| {
             Problem::new("conflict/device", "a device with this key is or was enrolled")
@@ -162,34 +194,45 @@ impl People {
         })
     }
 
-    /// Takes a report that a device of the person signed. One key in two places ends the device.
+    /// Takes a report that a device signed, whoever brings it. One key in two places ends the device. What the rules of
+    /// devices refuse is for the caller to record.
     pub(crate) fn take_report(
         &self,
         control: &ControlPlane,
-        principal: &Principal,
         id: &str,
         signed: &Signed,
         now: Instant,
-    ) -> Result<Device, Problem> {
+    ) -> Result<Result<Device, DeviceError>, Problem> {
         let mut outcome = Ok(());
         // Kept also when it is refused: the number that was used, and the end of a device that exists twice.
-        let device = self
-            .devices
-            .change(id, |device| outcome = device.report(signed, &mut self.devices.lock(), now))?
-            .ok_or_else(|| no_device(id))?;
+        let (was, device) =
+            self.devices.change(id, |device| outcome = device.report(signed, &mut self.devices.lock(), now))?;
         match outcome {
-            Ok(()) => {
-                self.log_device("device.reported", control, principal, &device)?;
-                Ok(device)
+            Ok(()) => self.log_device("device.reported", control, None, &device, Details::none())?,
+            Err(DeviceError::Cloned) => {
+                self.end_sessions_on(id, now)?;
+                self.log_device("device.cloned", control, None, &device, Details::none())?;
             }
-            Err(error) => {
-                if error == DeviceError::Cloned {
-                    self.end_sessions_on(id, now)?;
-                    self.log_device("device.cloned", control, principal, &device)?;
-                }
-                Err(refused(control, principal, &error))
-            }
+            Err(_) => {}
         }
+        self.settle_device(control, &was, &device, now)?;
+        Ok(outcome.map(|()| device))
+    }
+
+    /// A device that is worth less than before takes its sessions with it, and its owner's grants with them: they permit
+    /// nothing without a device, and are there again when they sign in on one that is as it has to be.
+    fn settle_device(&self, control: &ControlPlane, was: &Device, is: &Device, now: Instant) -> Result<(), Problem> {
+        if self.devices.worth(is, now) >= self.devices.worth(was, now) {
+            return Ok(());
+        }
+        let ended = self.end_sessions_on(is.id.as_str(), now)?;
+        let holder = self.persons.find(&is.person);
+        let suspended = holder.map_or(0, |person| self.access.held(&person.id, now).len());
+        let details = Details::none()
+            .count("sessions_ended", ended as u64)
+            .and_then(|details| details.count("grants_suspended", suspended as u64))
+            .map_err(|e| from_audit(&e))?;
+        self.log_device("device.fell", control, None, is, details)
     }
 
     /// Puts a session on the device that says, with its key, that it is its own.
@@ -204,21 +247,38 @@ impl People {
     ) -> Result<Session, Problem> {
         let taken = device.takes_on(signed, session, &mut self.devices.lock(), now);
         taken.map_err(|error| refused(control, principal, &error))?;
-        self.log_device("session.bound", control, principal, device)?;
+        self.log_device("session.bound", control, Some(principal), device, Details::none())?;
         let bind = |session: &Session| Ok::<_, Problem>(session.on(device.id.as_str()));
         self.sessions.change(session, bind)?.ok_or_else(crate::problem::internal)
     }
 
     /// Ends a device and the sessions on it. Harmless when repeated.
     pub(crate) fn revoke_device(&self, id: &str, now: Instant) -> Result<Device, Problem> {
-        let device = self.devices.change(id, |device| device.revoke(now))?.ok_or_else(|| no_device(id))?;
+        let (_, device) = self.devices.change(id, |device| device.revoke(now))?;
         self.end_sessions_on(id, now)?;
         Ok(device)
+    }
+
+    /// As [`revoke_device`](Self::revoke_device), where a review decided so.
+    pub(super) fn revoke_device_for_review(
+        &self,
+        control: &ControlPlane,
+        id: &str,
+        campaign: RecordId,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        let Some(device) = self.devices.find(id) else { return Ok(()) };
+        if device.revoked.is_none() {
+            let details = Details::none().name("campaign", campaign.to_string()).map_err(|e| from_audit(&e))?;
+            self.log_device("device.revoked", control, None, &device, details)?;
+        }
+        self.revoke_device(id, now).map(drop)
     }
 
     /// Takes what a management tool says about devices that it names by serial.
     pub(crate) fn import_posture(
         &self,
+        control: &ControlPlane,
         source: Source,
         rows: Vec<mdm::Imported>,
         now: Instant,
@@ -234,7 +294,9 @@ impl People {
             };
             let mut taken = Ok(false);
             let id = Record::id(&record);
-            self.devices.change(&id, |device| taken = device.import(&serial, source, collected, posture, now))?;
+            let import = |device: &mut Device| taken = device.import(&serial, source, collected, posture, now);
+            let (was, is) = self.devices.change(&id, import)?;
+            self.settle_device(control, &was, &is, now)?;
             match taken {
                 Ok(true) => imported.taken += 1,
                 Ok(false) => imported.older += 1,
@@ -254,29 +316,41 @@ impl People {
         Ok(())
     }
 
-    fn end_sessions_on(&self, device: &str, now: Instant) -> Result<(), Problem> {
-        let on = |session: &Session| session.device.as_deref() == Some(device) && session.revoked.is_none();
+    /// Ends the sessions on a device; gives how many there were.
+    fn end_sessions_on(&self, device: &str, now: Instant) -> Result<usize, Problem> {
+        let on = |session: &Session| session.device.as_deref() == Some(device) && session.is_open(now);
         let ids: BTreeSet<String> = self.sessions.list(on).into_iter().map(|session| session.id).collect();
-        ids.iter().try_for_each(|id| self.end_session(id, now).map(drop))
+        ids.iter().try_for_each(|id| self.end_session(id, now).map(drop))?;
+        Ok(ids.len())
     }
 
+    /// Whether anybody works on a device.
+    pub(super) fn has_session_on(&self, device: &str, now: Instant) -> bool {
+        let on = |session: &Session| session.device.as_deref() == Some(device) && session.is_open(now);
+        self.sessions.find_by(on).is_some()
+    }
+
+    /// An entry about a device, where its owner belongs.
     fn log_device(
         &self,
         name: &'static str,
         control: &ControlPlane,
-        principal: &Principal,
+        by: Option<&Principal>,
         device: &Device,
+        details: Details,
     ) -> Result<(), Problem> {
-        let details = Details::none()
+        let details = details
             .name("owner", device.person.clone())
             .and_then(|details| details.keyed("device", device.id.as_str().as_bytes()))
             .map_err(|e| from_audit(&e))?;
-        let event = Event::new(name, principal.home()).by(principal).with(details);
-        control.log().record(event).map(drop).map_err(|e| from_audit(&e))
+        let home = self.persons.with(&device.person, |person| person.home(&self.environment));
+        let event = Event::new(name, home.unwrap_or_else(|| control.place()));
+        let event = by.into_iter().fold(event, Event::by);
+        control.log().record(event.with(details)).map(drop).map_err(|e| from_audit(&e))
     }
 }
 
-/// A rule that was kept against a device: recorded with the promise that it keeps.
+/// A rule that was kept against a device of somebody who is signed in: recorded with the promise that it keeps.
 fn refused(control: &ControlPlane, principal: &Principal, error: &DeviceError) -> Problem {
     let event = Event::new("device.refused", control.place()).by(principal);
     control.record(event.for_commitment(error.commitment()));

@@ -218,6 +218,11 @@ impl People {
         self.persons.list(|_| true)
     }
 
+    /// Whether somebody who is here has a role, or a grant that holds now.
+    pub(crate) fn has_access(&self, person: &PersonRecord, now: Instant) -> bool {
+        person.is_active() && (!person.roles.is_empty() || !self.access.held(&person.id, now).is_empty())
+    }
+
     /// One by id.
     pub(crate) fn require_person(&self, id: &str) -> Result<PersonRecord, Problem> {
         self.persons.find(id).ok_or_else(|| no_person(id))
@@ -291,12 +296,15 @@ impl People {
         opening: Opening,
         now: Instant,
     ) -> Result<Opened, Problem> {
+        let device = self.devices.of_key(&opening.thumbprint, opening.person.as_str());
+        let opening = Opening { device, ..opening };
         let (session, renewal) = Session::open(control.own_key(), &*control.platform().random, opening, now);
         let principal = self.principal(&session, now).ok_or_else(|| no_person(session.person.as_str()))?;
         let details = Details::none()
             .name("session", session.id.clone())
             .and_then(|details| details.name("methods", session.methods.join("+")))
             .and_then(|details| details.name("verified", if session.user_verified { "yes" } else { "no" }))
+            .and_then(|details| details.name("device", principal.person().map_or("none", device_word)))
             .map_err(|e| from_audit(&e))?;
         let event = Event::new("session.opened", principal.home()).by(&principal).with(details);
         control.log().record(event).map_err(|e| from_audit(&e))?;
@@ -368,6 +376,11 @@ impl People {
             features: None,
         }
     }
+}
+
+/// What the device of a session is worth.
+fn device_word(person: &Person) -> &'static str {
+    person.standing().assurance.device.as_str()
 }
 
 /// Whoever the provider vouches for and the directory does not know.

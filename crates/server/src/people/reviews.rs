@@ -171,6 +171,20 @@ impl People {
         Ok(())
     }
 
+    /// The quarter whose review has to be there: the last one that had begun at `by`, once there was anybody to decide about.
+    pub(crate) fn review_due(
+        &self,
+        control: &ControlPlane,
+        by: Instant,
+        now: Instant,
+    ) -> Result<Option<String>, Problem> {
+        let Some(occurrence) = self.reviews.occurrence(by) else { return Ok(None) };
+        let is_this = |campaign: &Campaign| campaign.occurrence == occurrence;
+        let is_due =
+            self.reviews.campaigns.find_by(is_this).is_some() || !self.population(control, now)?.identities.is_empty();
+        Ok(is_due.then_some(occurrence))
+    }
+
     fn open_review(&self, control: &ControlPlane, now: Instant) -> Result<(), Problem> {
         let Some(occurrence) = self.reviews.occurrence(now) else { return Ok(()) };
         let is_this = |campaign: &Campaign| campaign.occurrence == occurrence;

@@ -60,7 +60,7 @@ pub(crate) struct Session {
     /// What it is held in.
     #[serde(default, skip_serializing_if = "Client::is_command_line")]
     pub(crate) client: Client,
-    /// The enrolled device it runs on.
+    /// The enrolled device it runs on: the one whose key it is bound to, so that it works from nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
     /// Whether an authenticator verified its user at sign-in.
@@ -144,9 +144,10 @@ impl Session {
         Self { expires: now.plus(idle).min(self.opened.plus(whole)), ..self.clone() }
     }
 
-    /// The same session, on an enrolled device.
+    /// The same session on an enrolled device, by its id, which is the thumbprint of its key. From here on that key proves
+    /// the session, and the one that did is worth nothing.
     pub(crate) fn on(&self, device: &str) -> Self {
-        Self { device: Some(device.to_owned()), ..self.clone() }
+        Self { device: Some(device.to_owned()), thumbprint: device.to_owned(), ..self.clone() }
     }
 
     /// The same session, ended. The first moment counts.

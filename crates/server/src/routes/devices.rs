@@ -1,20 +1,24 @@
 //! Devices: enrolling them, what they report, what others report about them.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use creta_audit::Details;
+use creta_audit::{Details, Event};
 use creta_iam::{Action, FeatureSet, PrincipalId};
 use creta_identity::device::{
-    Device, Finding, KeyStorage, NONCE_MINUTES, Platform, Signed, Source, Trust, mdm, osquery,
+    Device, DeviceError, Finding, KeyStorage, NONCE_MINUTES, Platform, Signed, Source, Trust, mdm, osquery,
 };
 use creta_model::{Instant, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
+use crate::http::App;
 use crate::people::devices::{degree, no_device, of_error};
 use crate::problem::{Refusal, from_audit};
-use crate::routes::json as answer;
+use crate::routes::{blocking, json as answer};
 
 /// What people see of a device.
 #[derive(Serialize)]
@@ -41,8 +45,9 @@ pub(super) struct DeviceView {
 }
 
 impl DeviceView {
-    pub(super) fn of(admitted: &Admitted<'_>, device: Device) -> Self {
-        let trust = admitted.app.people.devices.judge(&device, admitted.now()).unwrap_or(Trust::None(Vec::new()));
+    pub(super) fn of(app: &App, device: Device) -> Self {
+        let now = app.control.platform().clock.now();
+        let trust = app.people.devices.judge(&device, now).unwrap_or(Trust::None(Vec::new()));
         Self {
             device: device.id.as_str().to_owned(),
             reported: device.reported(),
@@ -60,29 +65,25 @@ impl DeviceView {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NonceRequest {
-    /// The device that will answer; without it the person, who enrols one.
-    #[serde(default)]
-    device: Option<String>,
-}
-
-/// A nonce, which the next document of the person or device has to answer.
-pub(super) async fn nonce(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let NonceRequest { device } = input.json()?;
+/// A nonce for the person who asks, who enrols a device with it.
+pub(super) async fn nonce(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     let nonce = guarded
-        .act(Details::none(), move |admitted| {
+        .act(Details::none(), |admitted| {
             let person = admitted.person()?;
-            let devices = &admitted.app.people.devices;
-            let who = match device {
-                Some(device) => own(admitted, &device)?.id.as_str().to_owned(),
-                None => person.id.to_string(),
-            };
-            Ok(devices.nonce(admitted.control, &who, admitted.now()))
+            Ok(admitted.app.people.devices.nonce(admitted.control, person.id.as_str(), admitted.now()))
         })
         .await?;
     answer(&json!({ "nonce": nonce, "minutes": NONCE_MINUTES }))
+}
+
+/// A nonce for a device, whoever asks: only what its key signs over it is worth anything.
+pub(super) async fn nonce_of(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id");
+    let devices = &app.people.devices;
+    let device = devices.find(id).ok_or_else(|| no_device(id))?;
+    let nonce = devices.nonce(&app.control, device.id.as_str(), app.control.platform().clock.now());
+    // What it is looked at for, so that a device can report with nobody signed in.
+    answer(&json!({ "nonce": nonce, "minutes": NONCE_MINUTES, "standard": devices.require_standard().ok() }))
 }
 
 /// Enrols the device that signed this.
@@ -93,25 +94,30 @@ pub(super) async fn enrol(guarded: Guarded, input: Input) -> Result<Response, Re
             let (people, principal) = (&admitted.app.people, admitted.permit.principal());
             let device =
                 people.enrol_device(admitted.control, principal, &admitted.person()?, &signed, admitted.now())?;
-            Ok(DeviceView::of(admitted, device))
+            Ok(DeviceView::of(admitted.app, device))
         })
         .await?;
     Ok((StatusCode::CREATED, answer(&enrolled)?).into_response())
 }
 
 /// How a device says it is set up.
-pub(super) async fn report(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+pub(super) async fn report(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     let signed: Signed = input.json()?;
-    let id = input.path("id").to_owned();
-    let reported = guarded
-        .act(about(&id)?, move |admitted| {
-            own(admitted, &id)?;
-            let (people, principal) = (&admitted.app.people, admitted.permit.principal());
-            let device = people.take_report(admitted.control, principal, &id, &signed, admitted.now())?;
-            Ok(DeviceView::of(admitted, device))
-        })
-        .await?;
+    let (id, address) = (input.path("id").to_owned(), input.address);
+    let reported = blocking(app, move |app| {
+        let taken = app.people.take_report(&app.control, &id, &signed, app.control.platform().clock.now())?;
+        taken.map(|device| DeviceView::of(app, device)).map_err(|error| refused(app, address, &error))
+    })
+    .await?;
     answer(&reported)
+}
+
+/// A report that the rules refuse may be forged: it is counted, and written to the log as far as failures are.
+fn refused(app: &App, address: IpAddr, error: &DeviceError) -> Problem {
+    if app.failures.count("device report", address, app.control.platform().clock.monotonic()) {
+        app.control.record(Event::new("device.refused", app.control.place()).for_commitment(error.commitment()));
+    }
+    of_error(error)
 }
 
 #[derive(Deserialize)]
@@ -130,7 +136,7 @@ pub(super) async fn bind(guarded: Guarded, input: Input) -> Result<Response, Ref
             let session = admitted.session.ok_or_else(crate::problem::internal)?;
             let (people, principal) = (&admitted.app.people, admitted.permit.principal());
             people.bind_session(admitted.control, principal, session, &device, &signed, admitted.now())?;
-            Ok(DeviceView::of(admitted, device))
+            Ok(DeviceView::of(admitted.app, device))
         })
         .await?;
     answer(&bound)
@@ -163,7 +169,7 @@ pub(super) async fn list(guarded: Guarded, input: Input) -> Result<Response, Ref
                 None => admitted.person()?,
             };
             let devices = admitted.app.people.devices.of(person.id.as_str());
-            let devices: Vec<_> = devices.into_iter().map(|device| DeviceView::of(admitted, device)).collect();
+            let devices: Vec<_> = devices.into_iter().map(|device| DeviceView::of(admitted.app, device)).collect();
             Ok(json!({ "devices": devices, "standard": admitted.app.people.devices.require_standard().ok() }))
         })
         .await?;
@@ -183,7 +189,7 @@ pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, R
             }
             let revoked = people.revoke_device(&id, admitted.now())?;
             admitted.control.record_done(&admitted.permit, "device.revoked");
-            Ok(DeviceView::of(admitted, revoked))
+            Ok(DeviceView::of(admitted.app, revoked))
         })
         .await?;
     answer(&revoked)
@@ -219,7 +225,7 @@ pub(super) async fn import(guarded: Guarded, input: Input) -> Result<Response, R
     let details = Details::none().count("devices", rows.len() as u64).map_err(|e| from_audit(&e))?;
     let imported = guarded
         .act(details, move |admitted| {
-            let imported = admitted.app.people.import_posture(source, rows, admitted.now())?;
+            let imported = admitted.app.people.import_posture(admitted.control, source, rows, admitted.now())?;
             admitted.control.record_done(&admitted.permit, "device.imported");
             Ok(imported)
         })

@@ -26,12 +26,13 @@ use std::sync::Arc;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use creta_iam::Action;
+use creta_model::Problem;
 use serde::Serialize;
 
 use crate::context::{Guarded, Input, PlaceOf};
 use crate::http::App;
 use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, EXPORT_BYTES_MAX, JSON_BYTES_MAX, REPORT_BYTES_MAX};
-use crate::problem::Refusal;
+use crate::problem::{Refusal, internal};
 use crate::trust::artefacts;
 
 pub(crate) use self::web::refused as refused_page;
@@ -186,7 +187,9 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/devices/nonce", DeviceEnrol on Own, Light, NO_BODY, devices::nonce),
     guarded!(GET, "/v1/devices", DeviceRead on Own, Light, NO_BODY, devices::list),
     guarded!(POST, "/v1/devices", DeviceEnrol on Own, Light, 16 << 10, devices::enrol),
-    guarded!(POST, "/v1/devices/{id}/report", DeviceEnrol on Own, Light, 16 << 10, devices::report),
+    // A device signs what it says, with nobody signed in: its key is its credential, and the nonce makes it good once.
+    public!(POST, "/v1/devices/{id}/nonce", NO_BODY, devices::nonce_of),
+    public!(POST, "/v1/devices/{id}/report", 16 << 10, devices::report),
     guarded!(POST, "/v1/devices/{id}/revoke", DeviceRevoke on Own, Light, NO_BODY, devices::revoke),
     // What a tool says makes devices trusted, so whoever approves access may bring it.
     guarded!(POST, "/v1/devices/import", AccessApprove on Environment, Light, EXPORT_BYTES_MAX, devices::import),
@@ -278,6 +281,14 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/trust/reports/{id}", ReportDecide on Environment, Light, JSON_BYTES_MAX, trust::decide),
     guarded!(POST, "/v1/audit/verify", AuditRead on Environment, Bulk, NO_BODY, audit::verify),
 ];
+
+/// Runs `work` for a public route where it may wait for disks.
+async fn blocking<T: Send + 'static>(
+    app: Arc<App>,
+    work: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Refusal> {
+    Ok(tokio::task::spawn_blocking(move || work(&app)).await.map_err(|_| internal())??)
+}
 
 /// A JSON answer.
 fn json(body: &impl Serialize) -> Result<Response, Refusal> {

@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::context::{Guarded, Input};
 use crate::http::App;
 use crate::intake::{Received, public, receipt, refused};
-use crate::problem::{Refusal, from_audit, internal};
-use crate::routes::{json as answer, typed};
+use crate::problem::{Refusal, from_audit};
+use crate::routes::{blocking, json as answer, typed};
 use crate::trust::artefacts::NewArtefact;
 use crate::trust::contact;
 use crate::trust::exceptions::{Decision, NewException};
@@ -24,14 +24,6 @@ use crate::trust::outputs::PackRequest;
 
 /// Published pages may be kept for so long by whoever stands between.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=5");
-
-/// Runs `work` where it may wait for disks.
-async fn blocking<T: Send + 'static>(
-    app: Arc<App>,
-    work: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Refusal> {
-    Ok(tokio::task::spawn_blocking(move || work(&app)).await.map_err(|_| internal())??)
-}
 
 /// The page's address without its last slash.
 pub(super) async fn index(_app: Arc<App>, _input: Input) -> Result<Response, Refusal> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{ARROW, JSON, Server};
 
 /// What anybody may ask for.
-const PUBLIC: [&str; 32] = [
+const PUBLIC: [&str; 34] = [
     "/health",
     "/ready",
     "/openapi.json",
@@ -40,6 +40,8 @@ const PUBLIC: [&str; 32] = [
     "/v1/sign-in/device",
     "/v1/sessions",
     "/v1/sessions/renew",
+    "/v1/devices/nobody@acme/nonce",
+    "/v1/devices/nobody@acme/report",
 ];
 
 const SCIM: &str = "application/scim+json";

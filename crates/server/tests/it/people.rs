@@ -71,8 +71,13 @@ pub(crate) fn origin(server: &Server) -> String {
 
 /// The first step: the browser's address at the provider, and its cookie.
 fn begin(server: &Server, thumbprint: &str, verifier: &str) -> (String, String) {
+    begin_wishing(server, thumbprint, verifier, "")
+}
+
+/// The same with more in the query.
+fn begin_wishing(server: &Server, thumbprint: &str, verifier: &str, wish: &str) -> (String, String) {
     let back = "redirect_uri=http%3A%2F%2F127.0.0.1%3A7000%2Fsigned-in&";
-    begin_at(server, &format!("/sign-in?{back}{}", asks(thumbprint, verifier)))
+    begin_at(server, &format!("/sign-in?{back}{}{wish}", asks(thumbprint, verifier)))
 }
 
 /// What every client says when it begins.
@@ -110,18 +115,8 @@ pub(crate) fn browse_through(
     thumbprint: &str,
     verifier: &str,
 ) -> Reply {
-    browse_with(server, provider, who, thumbprint, verifier, None)
-}
-
-fn browse_with(
-    server: &Server,
-    provider: &Provider,
-    who: &str,
-    thumbprint: &str,
-    verifier: &str,
-    authenticator: Option<&mut SoftAuthenticator>,
-) -> Reply {
-    browse_from(server, provider, who, begin(server, thumbprint, verifier), authenticator)
+    let begun = begin(server, thumbprint, verifier);
+    browse_from(server, provider, who, begun, None)
 }
 
 /// The same for pages: they come back to one of this server's own addresses.
@@ -219,9 +214,41 @@ pub(crate) fn sign_in_with(
     who: &str,
     authenticator: Option<&mut SoftAuthenticator>,
 ) -> Someone {
-    let prover = prover();
+    sign_in_holding(server, provider, who, prover(), authenticator)
+}
+
+/// The same with a key that is there already.
+pub(crate) fn sign_in_holding(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    prover: Prover,
+    authenticator: Option<&mut SoftAuthenticator>,
+) -> Someone {
+    sign_in_wishing(server, provider, who, (prover, ""), authenticator)
+}
+
+/// The same, asking for an authenticator to be registered.
+pub(crate) fn sign_in_registering(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    prover: Prover,
+    authenticator: &mut SoftAuthenticator,
+) -> Someone {
+    sign_in_wishing(server, provider, who, (prover, "&authenticator=register"), Some(authenticator))
+}
+
+fn sign_in_wishing(
+    server: &Server,
+    provider: &Provider,
+    who: &str,
+    (prover, wish): (Prover, &str),
+    authenticator: Option<&mut SoftAuthenticator>,
+) -> Someone {
     let verifier = URL_SAFE_NO_PAD.encode(random::<32>());
-    let back = browse_with(server, provider, who, prover.thumbprint().as_str(), &verifier, authenticator);
+    let begun = begin_wishing(server, prover.thumbprint().as_str(), &verifier, wish);
+    let back = browse_from(server, provider, who, begun, authenticator);
     let body = json!({"code": code_in(&back), "code_verifier": verifier});
     let opened = open_session(server, &prover, &body).ok();
     assert_eq!(opened["token_type"], "DPoP");
@@ -244,7 +271,14 @@ impl Someone {
         self.send_proven(server, method, path, body, &proof)
     }
 
-    fn send_proven(&self, server: &Server, method: &str, path: &str, body: Option<&Value>, proof: &str) -> Reply {
+    pub(crate) fn send_proven(
+        &self,
+        server: &Server,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        proof: &str,
+    ) -> Reply {
         let authorization = format!("DPoP {}", self.token());
         let mut headers = vec![("authorization", authorization.as_str()), ("dpop", proof)];
         if body.is_some() {
@@ -260,6 +294,14 @@ impl Someone {
 
     pub(crate) fn post(&self, server: &Server, path: &str, body: &Value) -> Reply {
         self.send(server, "POST", path, Some(body))
+    }
+
+    /// What a renewal with a key says.
+    pub(crate) fn renew(&self, server: &Server, prover: &Prover) -> Reply {
+        let body = json!({"session": self.opened["session"], "renewal": self.opened["renewal"]});
+        let proof = prove(server, prover, "POST", "/v1/sessions/renew", None);
+        let headers = [("dpop", proof.as_str()), ("content-type", JSON)];
+        server.send_with("POST", "/v1/sessions/renew", None, &headers, Some(body.to_string().as_bytes()))
     }
 
     pub(crate) fn request(&self, server: &Server, role: &str, hours: u8) -> Reply {
@@ -307,12 +349,7 @@ fn a_person_signs_in_has_no_role_gets_one_and_leaves() {
     assert_ne!(impostor.opened["person"], "ana@example.com");
     assert_eq!(impostor.get(&server, "/v1/catalogue").problem(403), "access/denied");
 
-    let renewed = {
-        let body = json!({"session": ana.opened["session"], "renewal": ana.opened["renewal"]});
-        let proof = prove(&server, &ana.prover, "POST", "/v1/sessions/renew", None);
-        let headers = [("dpop", proof.as_str()), ("content-type", JSON)];
-        server.send_with("POST", "/v1/sessions/renew", None, &headers, Some(body.to_string().as_bytes()))
-    };
+    let renewed = ana.renew(&server, &ana.prover);
     assert_ne!(renewed.ok()["access_token"], ana.opened["access_token"]);
 
     server.post("/v1/persons/ana@example.com/leave", &server.admin_token(), &json!({})).ok();

@@ -188,6 +188,18 @@ impl Server {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Reply {
+        read_reply(self.begin(method, path, token, headers, body))
+    }
+
+    /// The same, with its body still to be read.
+    pub(crate) fn begin(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> ureq::http::Response<ureq::Body> {
         let url = format!("{}{path}", self.running().url());
         let mut request = ureq::http::Request::builder().method(method).uri(url);
         if let Some(token) = token {
@@ -203,7 +215,7 @@ impl Server {
             }
             None => self.agent.run(request.body(()).expect("a request")),
         };
-        read_reply(response.expect("an answer"))
+        response.expect("an answer")
     }
 
     /// As a browser asks for a page, without following where it is sent.

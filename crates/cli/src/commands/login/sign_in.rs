@@ -4,17 +4,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
-use creta_identity::dpop::Prover;
-use creta_identity::key::{KeyKind, SigningKey};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use creta_platform::{Random as _, SystemRandom};
 use serde::Deserialize;
 
 use super::browser::{self, Return};
 use crate::args::Login;
 use crate::failure::Failure;
+use crate::held_key::{DeviceFile, HeldKey, new_key, of_device, to_pkcs8};
 use crate::http::{Server, query_string};
-use crate::profile::{SESSION_FILE_FORMAT, SessionFile};
+use crate::profile::{Profile, SESSION_FILE_FORMAT, SessionFile};
 use crate::terminal::Terminal;
 
 /// What the server answers when a session is open.
@@ -25,23 +24,33 @@ struct Opened {
     renewal: String,
 }
 
-/// Signs in, and keeps the session in `file`. Gives who that is.
-pub(super) fn run(login: &Login, server: &Server, file: &Path, terminal: &mut Terminal<'_>) -> Result<String, Failure> {
-    let mut seed = [0; 32];
-    SystemRandom.fill(&mut seed);
-    let key = SigningKey::from_random(KeyKind::P256, &seed);
-    let pkcs8 = key.to_pkcs8();
-    let prover = Prover::new(key);
+/// Signs in, and keeps the session in `file`. Gives who that is. On a computer that is enrolled, its key proves the session,
+/// which is thereby on that computer; elsewhere a new key does.
+pub(super) fn run(
+    login: &Login,
+    (server, profile): (&Server, &Profile),
+    file: &Path,
+    terminal: &mut Terminal<'_>,
+) -> Result<String, Failure> {
+    let device = DeviceFile::path(profile)?;
+    let (key, kept) = match device.symlink_metadata() {
+        Ok(_) => (DeviceFile::read(&device)?.key()?, of_device(&device)),
+        Err(_) => {
+            let key = new_key();
+            let kept = to_pkcs8(&key);
+            (HeldKey::Software(key), kept)
+        }
+    };
     let opened = match login.device {
-        true => on_another_machine(server, &prover, terminal)?,
-        false => in_this_browser(login, server, &prover, terminal)?,
+        true => on_another_machine(server, &key, terminal)?,
+        false => in_this_browser(login, server, &key, terminal)?,
     };
     let session = SessionFile {
         format: SESSION_FILE_FORMAT.to_owned(),
         person: opened.person.clone(),
         session: opened.session,
         renewal: opened.renewal,
-        key: BASE64.encode(pkcs8.as_slice()),
+        key: kept,
     };
     session.write(file)?;
     Ok(opened.person)
@@ -51,7 +60,7 @@ pub(super) fn run(login: &Login, server: &Server, file: &Path, terminal: &mut Te
 fn in_this_browser(
     login: &Login,
     server: &Server,
-    prover: &Prover,
+    key: &HeldKey,
     terminal: &mut Terminal<'_>,
 ) -> Result<Opened, Failure> {
     let (state, verifier) = (random(), random());
@@ -63,7 +72,7 @@ fn in_this_browser(
             ("state", Some(state.clone())),
             ("code_challenge", Some(challenge(&verifier))),
             ("code_challenge_method", Some("S256".to_owned())),
-            ("dpop_jkt", Some(prover.thumbprint().as_str().to_owned())),
+            ("dpop_jkt", Some(key.public().thumbprint().as_str().to_owned())),
             ("authenticator", login.register_authenticator.then(|| "register".to_owned())),
         ],
     );
@@ -75,11 +84,11 @@ fn in_this_browser(
     }
     let code = back.wait(&state)?;
     let request = serde_json::json!({ "code": code, "code_verifier": verifier });
-    server.post_proven("/v1/sessions", &request, prover)
+    server.post_proven("/v1/sessions", &request, key)
 }
 
 /// The device authorization grant (RFC 8628), for machines without a browser.
-fn on_another_machine(server: &Server, prover: &Prover, terminal: &mut Terminal<'_>) -> Result<Opened, Failure> {
+fn on_another_machine(server: &Server, key: &HeldKey, terminal: &mut Terminal<'_>) -> Result<Opened, Failure> {
     #[derive(Deserialize)]
     struct Started {
         device_code: String,
@@ -88,7 +97,7 @@ fn on_another_machine(server: &Server, prover: &Prover, terminal: &mut Terminal<
         interval: u64,
         expires_in: u64,
     }
-    let started: Started = server.post_proven("/v1/sign-in/device", &serde_json::json!({}), prover)?;
+    let started: Started = server.post_proven("/v1/sign-in/device", &serde_json::json!({}), key)?;
     terminal.complain(&format!(
         "open {} in any browser, and enter this code: {}\n",
         started.verification_uri, started.user_code
@@ -97,7 +106,7 @@ fn on_another_machine(server: &Server, prover: &Prover, terminal: &mut Terminal<
     let request = serde_json::json!({ "device_code": started.device_code });
     while Instant::now() < deadline {
         std::thread::sleep(Duration::from_secs(started.interval.clamp(1, 60)));
-        match server.post_proven("/v1/sessions", &request, prover) {
+        match server.post_proven("/v1/sessions", &request, key) {
             Err(failure) if failure.problems[0].code == "conflict/sign-in-pending" => {}
             other => return other,
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use creta_iam::{PrincipalId, Role};
+use creta_identity::device::{Device, KeyStorage};
 use creta_model::{Instant, Problem};
 use creta_programme::campaign::{Identity, Population};
 use creta_programme::{PersonId, SubjectId};
@@ -12,8 +13,12 @@ use crate::control_plane::ControlPlane;
 use crate::people::duties::{account_node, node_of, person_node};
 use crate::people::{People, PersonRecord};
 
+/// What the names of devices begin with.
+pub(super) const DEVICE: &str = "device:";
+
 impl People {
-    /// Computed from the records that decisions are made from: people with roles or grants, and service accounts.
+    /// Computed from the records that decisions are made from: people with roles or grants, the devices that anybody works
+    /// from, and service accounts.
     pub(super) fn population(&self, control: &ControlPlane, now: Instant) -> Result<Population, Problem> {
         let mut identities = Vec::new();
         for person in self.persons.list(PersonRecord::is_active) {
@@ -21,6 +26,9 @@ impl People {
             if !identity.rights.is_empty() {
                 identities.push(identity);
             }
+        }
+        for device in self.devices.living() {
+            identities.push(self.identity_of_device(&device)?);
         }
         for account in control.programs().iter().filter(|account| account.revoked.is_none()) {
             identities.push(self.identity_of_program(account)?);
@@ -44,6 +52,18 @@ impl People {
         Ok(Identity { subject: person_node(&person.id)?, people, granted_by, rights })
     }
 
+    /// A device stands for its owner, who enrolled it, and so does not decide on it.
+    fn identity_of_device(&self, device: &Device) -> Result<Identity, Problem> {
+        let storage = match device.storage {
+            KeyStorage::Tpm => "tpm",
+            KeyStorage::Software => "software",
+        };
+        let right = node_of(&format!("works-for:{}/{}/{storage}", device.person, device.platform.as_str()))?;
+        let owner = self.persons.with(&device.person, |person| person.human.clone());
+        let (people, granted_by) = (owner.into_iter().collect(), BTreeSet::new());
+        Ok(Identity { subject: device_node(device)?, people, granted_by, rights: BTreeSet::from([right]) })
+    }
+
     fn identity_of_program(&self, account: &Account) -> Result<Identity, Problem> {
         let mut rights = BTreeSet::new();
         if let Some(role) = account.principal.role() {
@@ -57,6 +77,11 @@ impl People {
         let human = |id: &PrincipalId| self.persons.with(id.as_str(), |person| person.human.clone());
         account.and_then(human).into_iter().collect()
     }
+}
+
+/// The name of a device in reviews.
+fn device_node(device: &Device) -> Result<SubjectId, Problem> {
+    node_of(&format!("{DEVICE}{}", device.id.as_str()))
 }
 
 fn right(role: Role, place: &str) -> Result<SubjectId, Problem> {

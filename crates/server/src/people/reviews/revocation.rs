@@ -11,6 +11,7 @@ use creta_programme::{RecordId, SubjectId};
 use creta_proof::Hash;
 use serde_json::json;
 
+use super::population::DEVICE;
 use crate::context::resource;
 use crate::control_plane::ControlPlane;
 use crate::people::{People, PersonRecord};
@@ -18,6 +19,24 @@ use crate::problem::{from_audit, internal};
 
 const PERSON: &str = "person:";
 const PROGRAM: &str = "service-account:";
+
+/// Whom a line of a review is about.
+enum Subject<'a> {
+    Person(&'a str),
+    Program(&'a str),
+    Device(&'a str),
+}
+
+impl<'a> Subject<'a> {
+    fn of(subject: &'a SubjectId) -> Result<Self, Problem> {
+        let named = |prefix| subject.as_str().strip_prefix(prefix);
+        let person = named(PERSON).map(Self::Person);
+        person
+            .or_else(|| named(PROGRAM).map(Self::Program))
+            .or_else(|| named(DEVICE).map(Self::Device))
+            .ok_or_else(internal)
+    }
+}
 
 impl People {
     /// Takes everything away that the subject holds. Harmless when repeated.
@@ -28,8 +47,8 @@ impl People {
         subject: &SubjectId,
         now: Instant,
     ) -> Result<(), Problem> {
-        match (subject.as_str().strip_prefix(PERSON), subject.as_str().strip_prefix(PROGRAM)) {
-            (Some(id), _) => {
+        match Subject::of(subject)? {
+            Subject::Person(id) => {
                 let Some(person) = self.persons.find(id) else { return Ok(()) };
                 if !person.roles.is_empty() {
                     let event = Event::new("person.assigned", control.place());
@@ -45,22 +64,34 @@ impl People {
                 }
                 self.access.end_all_of(control, &person, &End::Review { campaign }, now)
             }
-            (None, Some(id)) => control.revoke_for_review(id, &campaign.to_string()),
-            (None, None) => Ok(()),
+            Subject::Program(id) => control.revoke_for_review(id, &campaign.to_string()),
+            Subject::Device(id) => self.revoke_device_for_review(control, id, campaign, now),
         }
     }
 
     /// Asks once more for all that the subject could have: by the same records and the same policies as every request.
     pub(super) fn probe(&self, control: &ControlPlane, subject: &SubjectId, now: Instant) -> Result<Probe, Problem> {
-        let (asked, allowed) = match (subject.as_str().strip_prefix(PERSON), subject.as_str().strip_prefix(PROGRAM)) {
-            (Some(id), _) => self.try_person(control, id, now),
-            (None, Some(id)) => (json!({ "token-of": id }), json!(control.takes_token_of(id))),
-            (None, None) => return Err(internal()),
+        let (asked, allowed) = match Subject::of(subject)? {
+            Subject::Person(id) => self.try_person(control, id, now),
+            Subject::Program(id) => (json!({ "token-of": id }), json!(control.takes_token_of(id))),
+            Subject::Device(id) => self.try_device(id, now),
         };
         let is_refused = allowed == json!([]) || allowed == json!(false);
         let answer = json!({ "subject": subject, "at": now, "asked": asked, "allowed": allowed });
         let raw = Hash::of(&[&serde_json::to_vec(&answer).expect("names have a JSON form")]);
         Ok(Probe { tried: if is_refused { Tried::Refused } else { Tried::Allowed }, at: now, raw })
+    }
+
+    /// What opening a session asks about a device, what each request does, and whether anybody works on it.
+    fn try_device(&self, id: &str, now: Instant) -> (serde_json::Value, serde_json::Value) {
+        let device = self.devices.find(id);
+        let answers = [
+            ("open-session", device.as_ref().is_some_and(|device| self.devices.of_key(id, &device.person).is_some())),
+            ("request", device.as_ref().is_some_and(|device| self.devices.worth(device, now) != DeviceTrust::None)),
+            ("session", self.has_session_on(id, now)),
+        ];
+        let allowed: Vec<&str> = answers.iter().filter(|(_, allowed)| *allowed).map(|(what, _)| *what).collect();
+        (json!(answers.map(|(what, _)| what)), json!(allowed))
     }
 
     /// Every action at home and, for staff, in a scope, on the best of devices: what is asked and what of it is allowed.

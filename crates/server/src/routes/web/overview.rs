@@ -87,7 +87,7 @@ fn counts(admitted: &Admitted<'_>, role: Role, home: &Place) -> Counts {
 /// One's devices, where there is a standard for them.
 fn devices(admitted: &Admitted<'_>) -> Result<Option<Vec<DeviceView>>, Refusal> {
     let (person, people) = (admitted.person()?, &admitted.app.people);
-    let all = || people.devices.of(person.id.as_str()).into_iter().map(|device| DeviceView::of(admitted, device));
+    let all = || people.devices.of(person.id.as_str()).into_iter().map(|device| DeviceView::of(admitted.app, device));
     Ok(people.devices.require_standard().is_ok().then(|| all().collect()))
 }
 

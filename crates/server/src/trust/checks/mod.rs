@@ -3,6 +3,7 @@
 mod apart;
 mod artefacts;
 mod clock;
+mod devices;
 mod evidence;
 mod files;
 mod grants;
@@ -14,6 +15,7 @@ mod peers;
 mod people;
 mod permits;
 mod public;
+mod reviews;
 mod sealed;
 mod staff;
 mod standing;
@@ -67,6 +69,10 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &isolation::Isolation,
     &keys::KeyHierarchy,
     &people::OrphanAccounts,
+    &devices::DevicePosture,
+    &devices::PasswordManagers,
+    &devices::MobileDevices,
+    &reviews::AccessReviews,
     &apart::EnvironmentIdentity,
     &apart::TenantStores,
     &apart::MetadataValues,

@@ -231,8 +231,16 @@ pub struct PillarReport {
     pub met: usize,
     /// All its commitments.
     pub total: usize,
-    /// Its worst state among those that something watches; not started when nothing does.
+    /// The worst state of the checks that look at this pillar, each by its own freshness; not started when none does.
     pub state: State,
+    /// How many things those checks looked at when they last ran.
+    pub subjects: u64,
+    /// Attempts against commitments of this pillar that were refused and recorded within [`HISTORY`].
+    pub refusals: u64,
+    /// How much of the time since the first of those checks ran, within [`HISTORY`], all of them passed and were in date, in
+    /// parts of a million. Absent while none has run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_ppm: Option<u64>,
 }
 
 /// Computes the report. Time O(commitments + runs within [`HISTORY`]); one piece of evidence is fetched per check.
@@ -253,7 +261,7 @@ pub fn report(input: &ReportInput<'_>) -> TrustReport {
         total: commitments.len(),
         counts: State::ALL.into_iter().map(|state| (state, in_state(state))).collect(),
         exceptions: exceptions(input),
-        pillars: Pillar::ALL.into_iter().map(|pillar| of_pillar(pillar, &commitments)).collect(),
+        pillars: Pillar::ALL.into_iter().map(|pillar| of_pillar(input, pillar, &checks, &commitments)).collect(),
         commitments,
         not_claimed: input.registry.not_claimed().map(str::to_owned).collect(),
     }
@@ -481,14 +489,46 @@ fn held(checks: &[CheckReport]) -> String {
     titles.join("; ")
 }
 
-fn of_pillar(pillar: Pillar, commitments: &[CommitmentReport]) -> PillarReport {
+/// A pillar by the checks that look at it and that some promise rests on. What else a promise needs does not colour it, or one
+/// leak would show as lost integrity wherever one promise protects both.
+fn of_pillar(
+    input: &ReportInput<'_>,
+    pillar: Pillar,
+    watched: &[Watched],
+    commitments: &[CommitmentReport],
+) -> PillarReport {
     let own = || commitments.iter().filter(move |report| report.pillar.contains(&pillar));
-    let watched = own().filter(|report| !report.checks.is_empty()).flat_map(|report| &report.checks);
+    let looking: Vec<(&Watched, CheckReport)> = input
+        .registry
+        .checks()
+        .filter(|check| check.pillar == pillar)
+        .filter(|check| commitments.iter().any(|report| report.checks.iter().any(|own| own.id == check.id)))
+        .filter_map(|check| Some((watched.iter().find(|watched| watched.id == check.id)?, check.freshness.span())))
+        .filter(|(watched, _)| watched.latest.is_some())
+        .map(|(watched, freshness)| (watched, watched.report(freshness, input.now)))
+        .collect();
+    let since = looking.iter().filter_map(|(watched, _)| watched.runs.first().map(|first| first.at)).min();
+    let held = since.map(|since| {
+        let from = since.max(input.now.minus(HISTORY));
+        let timelines: Vec<Vec<Interval>> = looking
+            .iter()
+            .map(|(watched, report)| {
+                let mut spans = over_period(&watched.runs, report.freshness, from, input.now);
+                // Before its first run a check says nothing about the others.
+                spans.retain(|span| span.state != State::NotStarted);
+                spans
+            })
+            .collect();
+        PeriodSummary::of(least(&timelines)).met_ppm
+    });
     PillarReport {
         pillar,
         met: own().filter(|report| report.state == State::Met).count(),
         total: own().count(),
-        state: watched.map(|check| check.state).min().unwrap_or(State::NotStarted),
+        state: looking.iter().map(|(_, report)| report.state).min().unwrap_or(State::NotStarted),
+        subjects: looking.iter().map(|(_, report)| report.subjects).sum(),
+        refusals: own().map(|report| report.refusals).sum(),
+        held_ppm: held,
     }
 }
 

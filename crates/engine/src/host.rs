@@ -37,6 +37,12 @@ pub trait ResolverHost: Send + Sync {
     /// means that the whole call failed, for example for lack of time; it becomes the error of each of its cells.
     fn call(&self, call: &ResolverCall, inputs: &RecordBatch) -> Result<ResolverAnswer, CellError>;
 
+    /// Whether the processes that run resolvers are well; `None` where there are none, because what they would run runs in this
+    /// process or because nobody needed them yet.
+    fn probe(&self) -> Option<Result<(), CellError>> {
+        None
+    }
+
     /// Calls one resolver for a single row and returns one value per output, of these types. The default goes
     /// through [`ResolverHost::call`]; a host that can do it cheaper overrides it with the same meaning.
     fn call_one(

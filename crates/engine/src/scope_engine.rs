@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use creta_audit::Permit;
 use creta_iam::Action;
 use creta_keys::ScopeKey;
-use creta_model::{Bundle, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Span, Type};
+use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Span, Type};
 use creta_planner::{Explanation, Plan, Shape};
 use creta_platform::Platform;
 use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
@@ -414,6 +414,12 @@ impl ScopeEngine {
         let paths = given.into_iter().map(|(path, _)| path).collect();
         let plan = self.plan_for(&deployment, paths, request.features.clone(), &request.max_age)?;
         Ok(accesses(&deployment.registry, &plan))
+    }
+
+    /// Whether the processes that run this scope's resolvers are well; `None` where there are none. The error says what
+    /// happened to one, and nothing of anybody's data.
+    pub fn probe_resolvers(&self) -> Option<Result<(), CellError>> {
+        self.deployment().ok().and_then(|deployment| deployment.host.probe())
     }
 
     /// Answers a query from the online store.

@@ -335,6 +335,11 @@ impl ControlPlane {
         })
     }
 
+    /// The engines that serve somebody now, for checks that look at their workers.
+    pub(crate) fn engines_at_work(&self) -> Vec<Arc<ScopeEngine>> {
+        self.scopes.at_work()
+    }
+
     /// What was refused and waits to be counted in the log.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals

@@ -62,5 +62,7 @@ pub const FRAME_BYTES_MAX: usize = 256 << 20;
 pub const WORKER_CHUNK_ROWS: usize = 16_384;
 /// Longest time of one worker call, unless its resolver says otherwise.
 pub const WORKER_CALL_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest time in which an idle worker has to give a sign of life.
+pub const WORKER_PING_TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest time for a worker to import the project and be ready.
 pub const WORKER_START_TIME_MAX: Duration = Duration::from_secs(60);

@@ -103,6 +103,15 @@ impl Scopes {
         Ok(OpenScope { engine: Arc::new(engine), metadata })
     }
 
+    /// The engines at work, by scope. One that is being opened just now is not among them.
+    pub(crate) fn at_work(&self) -> Vec<Arc<ScopeEngine>> {
+        let slots: Vec<Slot> = lock(&self.open).values().cloned().collect();
+        let engine = |slot: &Slot| slot.try_lock().ok()?.as_ref().map(|open| Arc::clone(&open.engine));
+        let mut engines: Vec<Arc<ScopeEngine>> = slots.iter().filter_map(engine).collect();
+        engines.sort_by_key(|engine| engine.scope().tenant.clone());
+        engines
+    }
+
     /// Records in the log how far the stores of every open scope are.
     pub(crate) fn anchor(&self, epochs: &Epochs, log: &Log) -> Result<(), Problem> {
         let slots: Vec<Slot> = lock(&self.open).values().cloned().collect();

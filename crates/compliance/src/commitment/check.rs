@@ -3,7 +3,7 @@
 use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
 
-use super::Freshness;
+use super::{Freshness, Pillar};
 
 /// The form of files that define checks.
 pub(super) const CHECKS_FORMAT: &str = "creta.checks/1";
@@ -18,6 +18,8 @@ pub struct CheckDefinition {
     pub title: String,
     /// Who looks.
     pub kind: CheckKind,
+    /// What is broken when it fails. A promise may protect several; what one check looks at is one of them.
+    pub pillar: Pillar,
     /// What it observes.
     pub observes: String,
     /// Of what, and where the count of it comes from.

@@ -60,6 +60,7 @@ positive_tests = ["pytest test_council.py::test_agreement"]
 id = "works-council"
 title = "The works council's agreement is in date"
 kind = "artefact"
+pillar = "confidentiality"
 observes = "The signed agreement."
 population = "Every use of personal data."
 place = "archive"
@@ -325,6 +326,7 @@ const REFUSALS: &[Case] = &[
     (&[(OWN_ROWS, "\"here\"", "\"to-come\""), (OWN_ROWS, "[\"isolation\"]", "[]")], |r| matches!(r, Rule::NotYet { field: "positive_tests", .. }), "`ACME-01`"),
     (&[("checks.toml", "issued_outside = true", "")], |r| matches!(r, Rule::NobodyOutside { .. }), "`ACME-02`"),
     (&[("checks.toml", "\"artefact\"", "\"probe\"")], |r| matches!(r, Rule::ForeignProbe { .. }), "`works-council`"),
+    (&[("checks.toml", "pillar = \"confidentiality\"\n", "")], |r| matches!(r, Rule::Form { .. }), "missing field `pillar`"),
     (&[("checks.toml", "\"archive\"", "\"\"")], |r| matches!(r, Rule::Field { field: "place", .. }), "checks.toml:3: `works-council`"),
     (&[("checks.toml", "\"works-council\"", "\"Works council\"")], |r| matches!(r, Rule::Field { field: "id", .. }), "lowercase words"),
     // Ages.

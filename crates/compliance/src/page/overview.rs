@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::layout::Frame;
-use super::{View, document, folder, parts, words};
+use super::{View, document, folder, parts, pillar, words};
 use crate::{CommitmentReport, State};
 
 pub(super) fn page(view: &View<'_>) -> Markup {
@@ -33,12 +33,14 @@ pub(super) fn page(view: &View<'_>) -> Markup {
         section {
             h2 { "Three pillars" }
             div class="cards" {
-                @for pillar in &report.pillars {
+                @for own in &report.pillars {
                     div class="card" {
-                        h3 { a href={ "pillars/#" (pillar.pillar.as_str()) } { (words::pillar(pillar.pillar)) } }
-                        p class="small quiet" { (words::pillar_meaning(pillar.pillar)) }
-                        (parts::bar(&parts::counts(of_pillar(view, pillar.pillar).map(|commitment| commitment.state))))
-                        p class="small quiet pair" { span { "met " (pillar.met) " of " (pillar.total) } span { "watched: " (parts::state(pillar.state)) } }
+                        h3 { a href={ "pillars/#" (own.pillar.as_str()) } { (words::pillar(own.pillar)) } }
+                        p class="small quiet" { (words::pillar_meaning(own.pillar)) }
+                        (parts::bar(&parts::counts(of_pillar(view, own.pillar).map(|commitment| commitment.state))))
+                        p class="small quiet pair" { span { "met " (own.met) " of " (own.total) } span { "watched: " (parts::state(own.state)) } }
+                        @let [(_, held), (_, looked_at), (_, refused)] = pillar::figures(own);
+                        p class="small quiet" { "held " (held) " · " (looked_at) " looked at · " (refused) " refused" }
                     }
                 }
             }

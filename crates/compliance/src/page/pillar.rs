@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::layout::Frame;
 use super::{View, parts, words};
+use crate::PillarReport;
 
 const ROOT: &str = "../";
 
@@ -18,6 +19,7 @@ pub(super) fn page(view: &View<'_>) -> Markup {
                 p class="quiet" {
                     (words::pillar_meaning(pillar.pillar)) " What is watched is " (parts::state(pillar.state)) "."
                 }
+                dl class="facts" { @for (name, figure) in figures(pillar) { dt { (name) } dd { (figure) } } }
                 ul class="rows" {
                     @for commitment in view.report.commitments.iter().filter(|row| row.pillar.contains(&pillar.pillar)) {
                         (parts::row(ROOT, commitment, false))
@@ -27,4 +29,14 @@ pub(super) fn page(view: &View<'_>) -> Markup {
         }
     };
     frame.page("Pillars", content)
+}
+
+/// The live figures of a pillar: for how much of the time it held, what was looked at, and what was turned away.
+pub(super) fn figures(pillar: &PillarReport) -> [(&'static str, String); 3] {
+    let held = pillar.held_ppm.map_or_else(|| "nobody has looked yet".to_owned(), words::share);
+    [
+        ("Held, of the time watched in 90 days", held),
+        ("Looked at in the newest runs", words::number(pillar.subjects)),
+        ("Attempts refused in 90 days", words::number(pillar.refusals)),
+    ]
 }

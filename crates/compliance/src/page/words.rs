@@ -131,9 +131,20 @@ pub(super) fn percent(ppm: u64) -> String {
     }
 }
 
+/// Parts of a million as a percentage with three decimals, never rounded up: `99.998 %` is not `100 %`.
+pub(super) fn share(ppm: u64) -> String {
+    format!("{}.{:03} %", ppm / 10_000, ppm / 10 % 1_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_time_shows_what_was_missed() {
+        let shown = [0, 9, 10, 999_989, 999_999, 1_000_000].map(share);
+        assert_eq!(shown, ["0.000 %", "0.000 %", "0.001 %", "99.998 %", "99.999 %", "100.000 %"]);
+    }
 
     #[test]
     fn numbers_and_ages_are_never_rounded_up() {

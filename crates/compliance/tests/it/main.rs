@@ -4,4 +4,5 @@ mod ocsf;
 mod oscal;
 mod pack;
 mod page;
+mod pillars;
 mod recorded;

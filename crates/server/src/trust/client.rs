@@ -42,6 +42,12 @@ impl Client {
         Self::showing(&pem, address, None)
     }
 
+    /// As [`new`](Self::new), but it waits for no answer longer than `whole`.
+    pub(crate) fn impatient(ca: &Path, address: SocketAddr, whole: Duration) -> Result<Self, String> {
+        let pem = std::fs::read(ca).map_err(|error| format!("the authority's certificate cannot be read: {error}"))?;
+        Self::asking(&Outbound { ca: &pem, connect: None, whole, shows: None, at: Some(address) }, address)
+    }
+
     /// A client of a process beside the server, at `base`: it trusts the authority in `ca` and those of the system.
     pub(crate) fn of_anybody(ca: &Path, base: String) -> Result<Self, String> {
         let pem = crate::intake::trusted(Some(ca), true)?;
@@ -52,7 +58,10 @@ impl Client {
     /// As [`new`](Self::new), with a certificate and its key in PEM. The server is asked under the name that its local
     /// authority's certificate holds, whatever else it shows to others.
     pub(crate) fn showing(ca: &[u8], address: SocketAddr, shows: Option<(&str, &str)>) -> Result<Self, String> {
-        let outbound = Outbound { ca, connect: None, whole: TIMEOUT, shows, at: Some(address) };
+        Self::asking(&Outbound { ca, connect: None, whole: TIMEOUT, shows, at: Some(address) }, address)
+    }
+
+    fn asking(outbound: &Outbound<'_>, address: SocketAddr) -> Result<Self, String> {
         let client =
             outbound.client().map_err(|error| format!("the authority's certificate cannot be used: {error}"))?;
         Ok(Self { client, base: format!("https://localhost:{}", address.port()) })

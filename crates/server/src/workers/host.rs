@@ -17,7 +17,7 @@ use super::process::{CallError, Launch, StartError};
 use super::protocol::{Hello, PROTOCOL, Signature, signatures};
 use crate::arrow_body;
 use crate::config::WorkerConfig;
-use crate::limits::{WORKER_CALL_TIME_MAX, WORKER_CHUNK_ROWS};
+use crate::limits::{WORKER_CALL_TIME_MAX, WORKER_CHUNK_ROWS, WORKER_PING_TIME_MAX};
 
 /// Makes the hosts of one scope: one pool of workers for each deployed bundle.
 pub(crate) struct WorkerHosts {
@@ -128,6 +128,14 @@ struct Job<'a> {
 }
 
 impl ResolverHost for Workers {
+    fn probe(&self) -> Option<Result<(), CellError>> {
+        let told = |error| {
+            let (code, text) = failure(error);
+            CellError { code, message: format!("a worker {text}") }
+        };
+        self.pool.probe(WORKER_PING_TIME_MAX).map(|outcome| outcome.map_err(told))
+    }
+
     fn call(&self, call: &ResolverCall, inputs: &RecordBatch) -> Result<ResolverAnswer, CellError> {
         let Some((index, signature)) = self.find(call) else {
             let message = format!("resolver `{}` is not part of the deployed bundle", call.name);
@@ -233,7 +241,13 @@ fn row_error(call: &ResolverCall, code: &str) -> CellError {
 }
 
 fn cell_error(call: &ResolverCall, error: PoolError) -> CellError {
-    let (code, text) = match error {
+    let (code, text) = failure(error);
+    CellError { code, message: format!("resolver `{}` {text}", call.name) }
+}
+
+/// Code, and what happened as the end of a sentence.
+fn failure(error: PoolError) -> (String, &'static str) {
+    match error {
         PoolError::Busy => ("resolver/busy".into(), "waited for a worker for too long"),
         PoolError::Start(_) => ("resolver/worker-start".into(), "has no worker: it could not be started"),
         PoolError::Call(CallError::Late) => ("resolver/timeout".into(), "took longer than it may and was ended"),
@@ -242,6 +256,5 @@ fn cell_error(call: &ResolverCall, error: PoolError) -> CellError {
             ("resolver/bad-answer".into(), "answered with other rows or types than it declares")
         }
         PoolError::Call(CallError::Failed(code)) => (code, "failed"),
-    };
-    CellError { code, message: format!("resolver `{}` {text}", call.name) }
+    }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Pool {
 struct State {
     idle: Vec<Worker>,
     alive: usize,
+    /// Whether anybody ever took a worker.
+    needed: bool,
 }
 
 /// Why a call has no answer.
@@ -53,6 +55,31 @@ impl Pool {
         }
     }
 
+    /// Asks every idle worker for a sign of life, and starts one if there were some once and none is left. `None` where nobody
+    /// needed a worker yet. Those that give no sign are ended, so that the next call does not meet them; the first of their
+    /// errors is returned.
+    pub(crate) fn probe(&self, time: Duration) -> Option<Result<(), PoolError>> {
+        let idle = {
+            let mut state = self.state();
+            if !state.needed {
+                return None;
+            }
+            std::mem::take(&mut state.idle)
+        };
+        let mut outcome = Ok(());
+        for mut worker in idle {
+            match worker.ping(time) {
+                Ok(()) => self.give_back(worker),
+                Err(error) => {
+                    drop(worker);
+                    self.lose();
+                    outcome = outcome.and(Err(PoolError::Call(error)));
+                }
+            }
+        }
+        Some(outcome.and_then(|()| self.warm_up().map_err(PoolError::Start)))
+    }
+
     /// One call on any worker, whose answer `read` checks. A worker that is late, crashed or answered out of form is
     /// killed.
     pub(crate) fn call<T>(
@@ -77,6 +104,7 @@ impl Pool {
     fn take(&self, wait: Duration) -> Result<Worker, PoolError> {
         let until = Instant::now() + wait;
         let mut state = self.state();
+        state.needed = true;
         loop {
             if let Some(worker) = state.idle.pop() {
                 return Ok(worker);

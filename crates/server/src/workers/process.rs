@@ -143,6 +143,20 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Asks for a resolver that no project has, which a worker that is well refuses by name.
+    pub(crate) fn ping(&mut self, time: Duration) -> Result<(), CallError> {
+        match self.call(u32::MAX, &[], time) {
+            Err(CallError::Failed(code)) if code == NO_SUCH_RESOLVER => Ok(()),
+            Err(CallError::Failed(_)) | Ok(_) => Err(CallError::BadAnswer),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a worker says to a call of a resolver that it does not have.
+const NO_SUCH_RESOLVER: &str = "resolver/not-found";
+
 impl Drop for Worker {
     fn drop(&mut self) {
         // The whole group, so that processes it started end too.

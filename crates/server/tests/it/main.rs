@@ -16,6 +16,7 @@ mod limits;
 mod metadata_source;
 mod path;
 mod people;
+mod pillars;
 mod policies;
 mod provider;
 mod provisioning;

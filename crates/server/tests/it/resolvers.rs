@@ -32,7 +32,7 @@ def shout(city: Annotated[str, User.city]) -> Annotated[str, User.shout]:
 "#;
 
 /// An interpreter that has what a worker needs. Where none is found, `CRETA_REQUIRE_PYTHON` makes that an error.
-fn python() -> Option<WorkerConfig> {
+pub(crate) fn python() -> Option<WorkerConfig> {
     let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/src");
     let config = WorkerConfig { python_path: vec![sdk.clone()], ..WorkerConfig::default() };
     let works = |python: &PathBuf| {
@@ -44,7 +44,7 @@ fn python() -> Option<WorkerConfig> {
     found.then_some(config)
 }
 
-fn with_resolver() -> serde_json::Value {
+pub(crate) fn with_resolver() -> serde_json::Value {
     let mut bundle = bundle();
     let place = json!({"file": "shop.py", "line": 1});
     let features = bundle["graph"]["entities"][0]["features"].as_array_mut().expect("a list");

@@ -5,17 +5,17 @@ use serde_json::{Value, json};
 
 use crate::support::{JSON, Server};
 
-fn run(server: &Server, checks: &[&str]) -> Value {
+pub(crate) fn run(server: &Server, checks: &[&str]) -> Value {
     let body = if checks.is_empty() { json!({}) } else { json!({ "checks": checks }) };
     server.post("/v1/trust/run", &server.admin_token(), &body).ok()["ran"].clone()
 }
 
-fn outcome_of<'a>(ran: &'a Value, check: &str) -> &'a Value {
+pub(crate) fn outcome_of<'a>(ran: &'a Value, check: &str) -> &'a Value {
     let found = ran.as_array().expect("a list").iter().find(|run| run["check"] == check);
     found.unwrap_or_else(|| panic!("`{check}` ran: {ran}"))
 }
 
-fn declared(server: &Server) {
+pub(crate) fn declared(server: &Server) {
     let body = json!({"owner": "platform", "region": "eu"});
     server.post("/v1/trust/inventory", &server.admin_token(), &body).ok();
 }

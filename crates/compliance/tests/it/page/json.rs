@@ -26,7 +26,8 @@ documents[].sections[].heading documents[].sections[].lines documents[].sections
 documents[].sections[].lines[].id documents[].sections[].lines[].says documents[].sections[].lines[].state
 documents[].sections[].part documents[].title documents[].total environment exceptions format generated_at log log.origin
 log.root log.size log.verifier_key log.witnesses met not_claimed organisation organisation.demonstration organisation.mode
-organisation.name pillars pillars[].met pillars[].pillar pillars[].state pillars[].total proofs software texts texts[].digest
+organisation.name pillars pillars[].held_ppm pillars[].met pillars[].pillar
+pillars[].refusals pillars[].state pillars[].subjects pillars[].total proofs software texts texts[].digest
 texts[].log_index texts[].since total
 ";
 

@@ -17,6 +17,7 @@ mod permits;
 mod public;
 mod reviews;
 mod sealed;
+mod serving;
 mod staff;
 mod standing;
 mod text;
@@ -85,6 +86,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &text::PublicText,
     &public::SecurityTxt,
     &public::ReportIntake,
+    &serving::Serving,
 ];
 
 /// An observation under construction.

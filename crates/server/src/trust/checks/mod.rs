@@ -2,9 +2,11 @@
 
 mod apart;
 mod artefacts;
+mod break_glass;
 mod clock;
 mod devices;
 mod evidence;
+mod factors;
 mod files;
 mod grants;
 mod inventory;
@@ -17,6 +19,7 @@ mod permits;
 mod public;
 mod reviews;
 mod sealed;
+mod sign_on;
 mod staff;
 mod standing;
 mod text;
@@ -73,6 +76,10 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &devices::PasswordManagers,
     &devices::MobileDevices,
     &reviews::AccessReviews,
+    &sign_on::SingleSignOn,
+    &factors::SecondFactors,
+    &factors::Passwords,
+    &break_glass::EmergencyAccount,
     &apart::EnvironmentIdentity,
     &apart::TenantStores,
     &apart::MetadataValues,

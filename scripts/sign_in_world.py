@@ -124,7 +124,10 @@ def answer(asked: http.server.BaseHTTPRequestHandler, body: dict[str, Any]) -> N
 class World:
     """A server of its own in `folder`, and its provider."""
 
-    def __init__(self, folder: Path, creta: Path, environment_class: str) -> None:
+    def __init__(
+        self, folder: Path, creta: Path, environment_class: str, appointed: dict[str, str] | None = None
+    ) -> None:
+        """With the local administrator; or `appointed` have roles by name, and there is none."""
         self.folder, self.binary, self.provider = folder, creta, Provider()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -134,6 +137,11 @@ class World:
         self.creta(*made, "--listen", f"127.0.0.1:{port}")
         with (folder / "data" / "config.toml").open("a") as config:
             config.write(f'\n[sign_in]\nissuer = "{self.provider.issuer}"\nclient_id = "{CLIENT}"\n')
+            config.write('\n[[on_call]]\ncommand = ["/bin/true"]\n')
+        for person, role in (appointed or {}).items():
+            who = ("--issuer", self.provider.issuer, "--subject", f"sub-{person}")
+            email = f"{person}@example.com"
+            self.creta("server", "appoint", "--data", "data", *who, "--email", email, "--role", role)
         self.log = folder / "server.log"
         with self.log.open("wb") as log:
             self.server = subprocess.Popen(
@@ -148,7 +156,8 @@ class World:
                 break
             time.sleep(0.1)
         self.tls = ssl.create_default_context(cafile=folder / "data" / "tls" / "ca.pem")
-        self.creta("login", "--name", "admin", "--from", "data/admin.json")
+        if not appointed:
+            self.creta("login", "--name", "admin", "--from", "data/admin.json")
 
     def stop(self) -> None:
         self.server.terminate()
@@ -228,9 +237,9 @@ class World:
             claims["ath"] = encoded(hashlib.sha256(token.encode()).digest())
         return signed(private, {"typ": "dpop+jwt", "jwk": public_key(private)}, claims)
 
-    def entries(self, start: int) -> list[dict[str, Any]]:
+    def entries(self, start: int, profile: str = "admin") -> list[dict[str, Any]]:
         """The log's entries from `start` on."""
-        listed = self.ask("audit", "show", "--start", str(start), "--limit", "1000", "--profile", "admin")
+        listed = self.ask("audit", "show", "--start", str(start), "--limit", "1000", "--profile", profile)
         entries: list[dict[str, Any]] = listed["entries"]
         return entries
 

@@ -1,6 +1,7 @@
 //! The command line as types.
 
 mod access;
+mod break_glass;
 mod device;
 mod disclosure;
 mod intake;
@@ -18,6 +19,7 @@ use creta_proof::Time;
 use creta_server::ComponentRole;
 
 pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, PolicyCommand, SessionCommand};
+pub(crate) use self::break_glass::{BreakGlassCommand, FindingArg, HalfShown};
 pub(crate) use self::device::{DeviceAgent, DeviceCommand, DeviceImport};
 pub(crate) use self::disclosure::{Statistics, Synth, TableFormat};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Login(Login),
     /// End your session and forget it on this machine.
     Logout(Connection),
+    /// Choose another password, if you sign in with one; your other sessions end.
+    Password(Connection),
     /// Show who you are to a server, and what is true of you now.
     Whoami(Connection),
     /// Ask for access for hours, approve it, begin it, end it.
@@ -67,6 +71,9 @@ pub(crate) enum Command {
     /// The computers that you work from.
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// The sealed emergency account, for when nothing else works.
+    #[command(subcommand)]
+    BreakGlass(BreakGlassCommand),
     /// Reviews of access: decide who keeps what.
     #[command(subcommand)]
     Review(ReviewCommand),

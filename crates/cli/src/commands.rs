@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod analysis;
 mod audit;
+mod break_glass;
 mod device;
 mod ingest;
 mod init;
@@ -40,11 +41,13 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Keys(command) => keys::run(command, terminal),
         Command::Login(login) => login::run(login, terminal),
         Command::Logout(connection) => access::logout(&connection, terminal),
+        Command::Password(connection) => access::password(&connection, terminal),
         Command::Whoami(connection) => access::whoami(&connection, terminal),
         Command::Access(command) => access::access(command, terminal),
         Command::Person(command) => access::person(command, terminal),
         Command::Session(command) => access::session(command, terminal),
         Command::Device(command) => device::run(command, terminal),
+        Command::BreakGlass(command) => break_glass::run(command, terminal),
         Command::Review(command) => review::run(command, terminal),
         Command::Tenant(command) => accounts::tenant(command, terminal),
         Command::ServiceAccount(command) => accounts::service_account(command, terminal),

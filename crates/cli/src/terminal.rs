@@ -78,6 +78,19 @@ impl<'a> Terminal<'a> {
         }
     }
 
+    /// Asks for a secret: typed without being shown, or the first line of standard input where that is no terminal.
+    pub(crate) fn ask_secret(&mut self, question: &str) -> Result<String, Failure> {
+        let read = if std::io::stdin().is_terminal() {
+            self.complain(question);
+            console::Term::stderr().read_secure_line()
+        } else {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map(|_| line)
+        };
+        let line = read.map_err(|error| Failure::file("read", Path::new("standard input"), &error))?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
     /// Shows what did not hinder the command.
     pub(crate) fn warn(&mut self, problems: &[Problem]) {
         if !self.json {

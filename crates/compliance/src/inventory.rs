@@ -30,12 +30,15 @@ pub enum ItemKind {
     Principal,
     /// Something that must stay secret.
     Secret,
+    /// Something that staff sign in to and this system does not run: a vendor's service, a tool of the company. Only people
+    /// know of it.
+    Tool,
 }
 
 impl ItemKind {
     /// All kinds.
-    pub const ALL: [ItemKind; 6] =
-        [Self::System, Self::Store, Self::Listener, Self::Flow, Self::Principal, Self::Secret];
+    pub const ALL: [ItemKind; 7] =
+        [Self::System, Self::Store, Self::Listener, Self::Flow, Self::Principal, Self::Secret, Self::Tool];
 
     /// The word before the colon of an item's id.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +49,7 @@ impl ItemKind {
             Self::Flow => "flow",
             Self::Principal => "principal",
             Self::Secret => "secret",
+            Self::Tool => "tool",
         }
     }
 }
@@ -62,6 +66,18 @@ pub enum DataClass {
     Confidential,
     /// Customers' values, and keys.
     Restricted,
+}
+
+/// How people sign in to a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SingleSignOn {
+    /// At the organisation's provider.
+    Used,
+    /// It could be at the provider, and is not.
+    Supported,
+    /// The tool cannot.
+    Unsupported,
 }
 
 /// One thing. Absent members are questions that nobody has answered yet.
@@ -91,6 +107,12 @@ pub struct Item {
     /// For flows: the item it starts at, and the one it ends at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub between: Option<(String, String)>,
+    /// For tools: how people sign in to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub single_sign_on: Option<SingleSignOn>,
+    /// For tools: the exception by which single sign-on is not used although it is supported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
 }
 
 impl Item {
@@ -105,6 +127,8 @@ impl Item {
             owner: None,
             threat_model: None,
             between: None,
+            single_sign_on: None,
+            exception: None,
         }
     }
 
@@ -223,7 +247,7 @@ impl Inventory {
             }
         }
         for (id, item) in &declared {
-            if !running.contains_key(id) {
+            if !running.contains_key(id) && item.kind() != Some(ItemKind::Tool) {
                 find(id, "inventory/absent", format!("`{id}` is declared and not there; start it or remove it"));
             }
             if item.owner.as_ref().is_none_or(|owner| owner.trim().is_empty()) {
@@ -234,7 +258,28 @@ impl Inventory {
         findings
     }
 
-    /// This inventory with what `observed` knows newly, keeping every answer that people gave; what is gone is gone.
+    /// The tools that people sign in to without single sign-on although they could, and those of which nobody said.
+    /// `holds` tells whether an exception of this id holds now.
+    pub fn without_single_sign_on(&self, holds: impl Fn(&str) -> bool) -> Vec<Finding> {
+        let judge = |tool: &Item| {
+            let (code, says) = match (tool.single_sign_on, &tool.exception) {
+                (Some(SingleSignOn::Used | SingleSignOn::Unsupported), _) => return None,
+                (Some(SingleSignOn::Supported), Some(exception)) if holds(exception) => return None,
+                (Some(SingleSignOn::Supported), Some(_)) => {
+                    ("sign-on/no-exception", "could use single sign-on, and the exception named there does not hold")
+                }
+                (Some(SingleSignOn::Supported), None) => {
+                    ("sign-on/not-used", "could use single sign-on and does not; use it, or agree on an exception")
+                }
+                (None, _) => ("sign-on/unknown", "does not say how people sign in; set its `single_sign_on`"),
+            };
+            Some(Finding::new(&tool.id, code, format!("`{}` {says}", tool.id)))
+        };
+        self.of(ItemKind::Tool).filter_map(judge).collect()
+    }
+
+    /// This inventory with what `observed` knows newly, keeping every answer that people gave, and their tools; what is gone
+    /// is gone.
     pub fn updated(&self, observed: &Inventory) -> Inventory {
         let known: BTreeMap<&str, &Item> = self.items.iter().map(|item| (item.id.as_str(), item)).collect();
         let items = observed.items.iter().map(|item| match known.get(item.id.as_str()) {
@@ -247,7 +292,8 @@ impl Inventory {
                 ..item.clone()
             },
         });
-        Self::new(observed.environment.clone(), items.collect())
+        let tools = self.of(ItemKind::Tool).cloned();
+        Self::new(observed.environment.clone(), items.chain(tools).collect())
     }
 }
 
@@ -307,6 +353,37 @@ mod tests {
         let updated = declared.updated(&observed);
         let owners: Vec<_> = updated.items.iter().map(|item| (item.id.as_str(), item.owner.as_deref())).collect();
         assert_eq!(owners, [("store:facts", Some("platform")), ("store:new", None)]);
+    }
+
+    #[test]
+    fn attack_ci21_a_tool_without_single_sign_on_is_found_unless_an_exception_holds() {
+        let tool = |name: &str, how, exception: Option<&str>| Item {
+            single_sign_on: how,
+            exception: exception.map(str::to_owned),
+            ..owned(&format!("tool:{name}"))
+        };
+        let declared = inventory(vec![
+            tool("chat", Some(SingleSignOn::Used), None),
+            tool("code", Some(SingleSignOn::Supported), None),
+            tool("fax", Some(SingleSignOn::Unsupported), None),
+            tool("mail", Some(SingleSignOn::Supported), Some("holds")),
+            tool("news", Some(SingleSignOn::Supported), Some("over")),
+            tool("wiki", None, None),
+        ]);
+        let found = declared.without_single_sign_on(|exception| exception == "holds");
+        assert_eq!(
+            codes(&found),
+            [
+                ("tool:code", "sign-on/not-used"),
+                ("tool:news", "sign-on/no-exception"),
+                ("tool:wiki", "sign-on/unknown")
+            ]
+        );
+        // What people declare of tools is theirs: no server runs them, and an update leaves them.
+        let observed = inventory(Vec::new());
+        assert_eq!(declared.drift(&observed), []);
+        assert_eq!(declared.updated(&observed), declared);
+        assert_eq!(Inventory::parse(&declared.to_toml()), Ok(declared));
     }
 
     #[test]

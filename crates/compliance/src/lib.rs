@@ -26,7 +26,7 @@ pub use commitment::{
 pub use evidence::{
     Collector, EVIDENCE_FORMAT, Evidence, EvidenceError, Finding, Observation, Outcome, RAW_BYTES_MAX, Run,
 };
-pub use inventory::{DataClass, INVENTORY_FORMAT, Inventory, InventoryError, Item, ItemKind};
+pub use inventory::{DataClass, INVENTORY_FORMAT, Inventory, InventoryError, Item, ItemKind, SingleSignOn};
 pub use ledger::{DatedText, EXCEPTION_SPAN_MAX, Ledger, LogLine, LoggedException, Recorded, RecordedArtefact, detail};
 pub use report::{
     ArtefactReport, CheckReport, CommitmentReport, ExceptionReport, HISTORY, LogPosition, Mode, Organisation,

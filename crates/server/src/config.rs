@@ -68,6 +68,9 @@ pub struct Config {
     /// Where people sign in. Without it there are service accounts and the local administrator only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignInConfig>,
+    /// Passwords of tenants' own people who have no provider.
+    #[serde(default, skip_serializing_if = "PasswordConfig::is_default")]
+    pub passwords: PasswordConfig,
     /// What devices have to be like. Without it none can be enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<DeviceConfig>,
@@ -152,6 +155,21 @@ pub struct SignInConfig {
     /// directory told us about.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, GroupRole>,
+}
+
+/// What passwords are compared with besides the built-in list of obvious ones.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PasswordConfig {
+    /// Lists of breached ones: sorted lines of SHA-1 or SHA-256 in hexadecimal, as the large public lists come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breached: Vec<PathBuf>,
+}
+
+impl PasswordConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a group of the directory gives to its members.
@@ -320,6 +338,7 @@ mod tests {
             organisation: unnamed(),
             security_contacts: Vec::new(),
             sign_in: None,
+            passwords: PasswordConfig::default(),
             devices: None,
             witness: Vec::new(),
             intake: Vec::new(),

@@ -173,7 +173,10 @@ impl Caller {
 fn caller_of(app: &App, claims: &Claims) -> Result<Caller, TokenError> {
     match claims.sid {
         Some(_) => app.people.caller(claims, app.control.platform().clock.now()),
-        None => app.control.caller_of(claims),
+        None => app.control.caller_of(claims).and_then(|caller| {
+            let counts = app.takes(&caller.principal);
+            counts.then_some(caller).ok_or(TokenError::Invalid)
+        }),
     }
 }
 

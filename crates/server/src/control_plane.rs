@@ -209,7 +209,16 @@ impl ControlPlane {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let account = state.accounts.get(client_id).map(|stored| &stored.account);
         let now = self.platform.clock.now();
-        if is_secret_of(&self.key, account, client_id, &secret, now) { account.cloned() } else { None }
+        let own = is_secret_of(&self.key, account, client_id, &secret, now);
+        account.filter(|_| own).cloned()
+    }
+
+    /// Local administrators that were not revoked.
+    pub(crate) fn local_administrators(&self) -> Vec<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let accounts = state.accounts.values().map(|stored| &stored.account);
+        let local = accounts.filter(|account| matches!(account.principal, Principal::Administrator { .. }));
+        local.filter(|account| account.revoked.is_none()).map(|account| account.client_id.clone()).collect()
     }
 
     /// A token for an account. The permit is that of `token.issue`.

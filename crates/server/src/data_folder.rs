@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account};
-use crate::config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, WorkerConfig, unnamed};
+use crate::config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, PasswordConfig, WorkerConfig, unnamed};
 use crate::control_plane::setting;
 use crate::disclosure::StatisticsConfig;
 use crate::environments::{check_account, load_known, require_nothing_shared};
@@ -144,6 +144,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         organisation: options.organisation.clone().unwrap_or_else(unnamed),
         security_contacts: options.security_contacts.clone(),
         sign_in: None,
+        passwords: PasswordConfig::default(),
         devices: None,
         witness: Vec::new(),
         intake: Vec::new(),

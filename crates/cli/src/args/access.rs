@@ -137,6 +137,22 @@ pub(crate) enum PersonCommand {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Invite somebody of a tenant that has no provider: shows a link, once, by which they choose a password. Inviting somebody
+    /// anew ends the password, second factor and sessions that they had.
+    Invite {
+        /// Their address; becomes the name that they sign in with.
+        email: String,
+        /// The tenant.
+        #[arg(long)]
+        tenant: String,
+        /// A role; can be repeated.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Forget the second factor of somebody who lost it; they register another at their next sign-in.
+    ResetAuthenticators(AccessItem),
     /// End an account whose person left: sessions, grants and roles end now.
     Leave(AccessItem),
 }

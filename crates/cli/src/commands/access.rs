@@ -50,6 +50,15 @@ struct Grant {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+struct Invited {
+    person: String,
+    tenant: String,
+    roles: Vec<String>,
+    link: String,
+    expires: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Grants {
     grants: Vec<Grant>,
 }
@@ -316,12 +325,38 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
                 format!("{}, {home}: {roles}", person.person)
             });
         }
+        PersonCommand::Invite { email, tenant, roles, connection } => {
+            let body = json!({ "email": email, "tenant": tenant, "roles": roles });
+            let invited: Invited = connect(&connection)?.0.post("/v1/persons/invite", &body)?;
+            terminal.show(&invited, || {
+                let Invited { person, link, expires, .. } = &invited;
+                format!("{person} is invited; send them this link, which is good once and until {expires}:\n  {link}")
+            });
+        }
+        PersonCommand::ResetAuthenticators(item) => {
+            let path = format!("/v1/persons/{}/reset-authenticators", encoded(&item.id));
+            let person: Person = connect(&item.connection)?.0.post_empty(&path)?;
+            terminal.show(&person, || format!("{} registers a second factor at their next sign-in", person.person));
+        }
         PersonCommand::Leave(item) => {
             let path = format!("/v1/persons/{}/leave", encoded(&item.id));
             let person: Person = connect(&item.connection)?.0.post(&path, &json!({}))?;
             terminal.show(&person, || format!("{} left; sessions, grants and roles ended", person.person));
         }
     }
+    Ok(())
+}
+
+/// Chooses another password. Neither is shown, nor stands in the shell's history.
+pub(crate) fn password(connection: &Connection, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let (server, _) = connect(connection)?;
+    let current = terminal.ask_secret("your password: ")?;
+    let new = terminal.ask_secret("the new one, 14 characters at least: ")?;
+    if new != terminal.ask_secret("the new one again: ")? {
+        return Err(Failure::usage("password/not-the-same", "the two are not the same", "run the command again"));
+    }
+    let changed: Value = server.post("/v1/me/password", &json!({ "current": current, "new": new }))?;
+    terminal.show(&changed, || "the password is changed; your other sessions are over".to_owned());
     Ok(())
 }
 

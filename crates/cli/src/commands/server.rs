@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use creta_compliance::{Mode, Organisation};
-use creta_model::Environment;
+use creta_model::{Environment, EnvironmentClass};
 use creta_server::{Appointment, ComponentView, InitOptions, RunningServer, ServeOptions, ServerError};
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,10 @@ fn init(data: &Path, environment: String, options: &InitOptions, terminal: &mut 
         .map_err(|error| Failure::usage("server/name", error.to_string(), "name another environment"))?;
     let report = creta_server::init(data, &environment, options).map_err(|error| failed(&error))?;
     terminal.show(&report, || {
+        let administrator = match report.class {
+            EnvironmentClass::Production => "none: appoint people with `creta server appoint`".to_owned(),
+            _ => report.admin.display().to_string(),
+        };
         format!(
             "made a data folder for environment `{}` of class {}\n  \
              address        {}\n  \
@@ -84,7 +88,7 @@ fn init(data: &Path, environment: String, options: &InitOptions, terminal: &mut 
             report.class,
             report.url,
             report.ca.display(),
-            report.admin.display(),
+            administrator,
             report.root_key.display(),
             report.audit_verifier_key,
             report.folder.display(),

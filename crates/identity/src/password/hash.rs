@@ -32,13 +32,14 @@ impl Cost {
     /// The most that a stored hash may ask for: a larger number would be a way to exhaust the server.
     const CEILING: Self = Self { memory_kib: 1024 * 1024, passes: 16, lanes: 4 };
 
-    const fn is_believable(self) -> bool {
+    /// Whether a stored hash may have this cost, where `floor` is the least that was ever used.
+    const fn is_believable(self, floor: Self) -> bool {
         let Self { memory_kib, passes, lanes } = self;
-        memory_kib >= Self::FLOOR.memory_kib
+        memory_kib >= floor.memory_kib
             && memory_kib <= Self::CEILING.memory_kib
-            && passes >= Self::FLOOR.passes
+            && passes >= floor.passes
             && passes <= Self::CEILING.passes
-            && lanes >= Self::FLOOR.lanes
+            && lanes >= floor.lanes
             && lanes <= Self::CEILING.lanes
     }
 }
@@ -81,13 +82,24 @@ impl PasswordHash {
         }
     }
 
+    /// One that no password has.
+    fn nobodys(cost: Cost) -> Self {
+        let (salt, hash) = (encode([0; 16]), encode([0; 32]));
+        Self { algorithm: ALGORITHM.to_owned(), version: VERSION, cost, salt, hash }
+    }
+
     /// What one guess costs.
     pub const fn cost(&self) -> Cost {
         self.cost
     }
 
-    fn parts(&self) -> Option<([u8; 16], [u8; 32])> {
-        let known = self.algorithm == ALGORITHM && self.version == VERSION && self.cost.is_believable();
+    /// Whether it is one that this build would compare: not damaged, and no cheaper than any that was ever made.
+    pub fn is_sound(&self) -> bool {
+        self.parts(Cost::FLOOR).is_some()
+    }
+
+    fn parts(&self, floor: Cost) -> Option<([u8; 16], [u8; 32])> {
+        let known = self.algorithm == ALGORITHM && self.version == VERSION && self.cost.is_believable(floor);
         let salt = decode(&self.salt)?.try_into().ok()?;
         let hash = decode(&self.hash)?.try_into().ok()?;
         known.then_some((salt, hash))
@@ -106,9 +118,23 @@ pub fn verify(
     salt: [u8; 16],
     now: Cost,
 ) -> Result<Verdict, PasswordError> {
+    verify_above(Cost::FLOOR, stored, account, typed, salt, now)
+}
+
+/// As [`verify`], where `floor` is the least that was ever used: tests of time take a cheap one.
+fn verify_above(
+    floor: Cost,
+    stored: Option<&PasswordHash>,
+    account: &str,
+    typed: &str,
+    salt: [u8; 16],
+    now: Cost,
+) -> Result<Verdict, PasswordError> {
     let password = Password::parse(typed).ok();
     let bytes = password.as_ref().map_or(b"".as_slice(), Password::bytes);
-    let parts = stored.and_then(PasswordHash::parts);
+    // Reading the stored hash is work as well: where there is none, one that nobody has is read.
+    let nobodys = PasswordHash::nobodys(now);
+    let parts = stored.unwrap_or(&nobodys).parts(floor).filter(|_| stored.is_some());
     let cost = if parts.is_some() { stored.map_or(now, |stored| stored.cost) } else { now };
     let (used_salt, expected) = parts.unwrap_or(([0; 16], [0; 32]));
     let given = derive(bytes, account, &used_salt, cost).ok_or(PasswordError::Tampered)?;
@@ -147,6 +173,7 @@ fn derive(password: &[u8], account: &str, salt: &[u8; 16], cost: Cost) -> Option
 #[cfg(test)]
 pub(super) mod tests {
     use std::cell::RefCell;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -203,6 +230,40 @@ pub(super) mod tests {
         }
     }
 
+    /// How often a value of `a` is larger than one of `b`, ties by half (Mann and Whitney's U over all pairs): 0.5 for two
+    /// samples of one distribution.
+    fn larger(a: &[Duration], b: &[Duration]) -> f64 {
+        let mut sorted = b.to_vec();
+        sorted.sort_unstable();
+        let below = |value: &Duration| {
+            let (less, at_most) = (sorted.partition_point(|b| b < value), sorted.partition_point(|b| b <= value));
+            (less + at_most) as f64 / 2.0
+        };
+        a.iter().map(below).sum::<f64>() / (a.len() * b.len()) as f64
+    }
+
+    #[test]
+    fn attack_ci25_time_does_not_tell_whether_an_account_exists() {
+        const TRIES: usize = 2_000;
+        // Cheap, so that what differs besides the derivation would show all the more.
+        let cheap = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        let known = stored(cheap);
+        let mut times: [Vec<Duration>; 2] = Default::default();
+        // By turns, so that whatever else the machine does falls on both alike.
+        for turn in 0..2 * TRIES {
+            let which = [0, 1, 1, 0][turn % 4];
+            let stored = [Some(&known), None][which];
+            let began = Instant::now();
+            let verdict = verify_above(cheap, stored, "u-1", "seven otters juggles", [6; 16], cheap);
+            times[which].push(began.elapsed());
+            assert_eq!(verdict.expect("sound"), Verdict::Wrong);
+        }
+        DERIVED.take();
+        let share = larger(&times[0], &times[1]);
+        // Samples of one distribution stay within 0.5 ± 0.04 (four deviations); an answer without a derivation is near 1.
+        assert!((0.4..=0.6).contains(&share), "a known account took longer in {share:.3} of all pairs");
+    }
+
     #[test]
     fn attack_ci25_a_hash_of_another_account_is_wrong_here() {
         assert_eq!(try_with(Some(&stored(Cost::NOW)), "u-2", GOOD).0, Ok(Verdict::Wrong));
@@ -226,6 +287,7 @@ pub(super) mod tests {
             }
             weak.cost = cost;
             assert_eq!(try_with(Some(&weak), "u-1", GOOD), (Err(()), vec![Cost::NOW]), "{cost:?}");
+            assert!(!weak.is_sound() && stored(Cost::NOW).is_sound());
         }
         for (algorithm, version) in [("argon2d", VERSION), ("bcrypt", VERSION), (ALGORITHM, 0x10)] {
             let weak = PasswordHash { algorithm: algorithm.to_owned(), version, ..stored(Cost::NOW) };

@@ -1,5 +1,6 @@
 //! The API's description in OpenAPI 3.1, made from the table of routes. Committed as `docs/reference/openapi.json`.
 
+mod break_glass;
 mod devices;
 mod operations;
 mod pages;
@@ -105,6 +106,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
     operations::OPERATIONS
         .iter()
         .chain(people::OPERATIONS)
+        .chain(break_glass::OPERATIONS)
         .chain(pages::OPERATIONS)
         .chain(devices::OPERATIONS)
         .chain(scim::OPERATIONS)

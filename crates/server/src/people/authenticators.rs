@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use creta_audit::{Details, Event};
 use creta_iam::PrincipalId;
 use creta_identity::key::Thumbprint;
+use creta_identity::totp::{self, CodeError};
 use creta_identity::webauthn::{self, Ceremonies, Credentials, Site, WebauthnError};
 use creta_model::{Instant, Problem, Span};
 use creta_programme::access::Verdict;
@@ -17,6 +18,7 @@ use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::break_glass::HalfStep;
 use super::sign_in::{Purpose, Verified};
 use super::{People, PersonRecord};
 use crate::control_plane::ControlPlane;
@@ -34,6 +36,9 @@ pub(crate) struct Authenticators {
     format: String,
     person: PrincipalId,
     credentials: Credentials,
+    /// An application that makes codes; tenants' own people only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    codes: Option<totp::Authenticator>,
 }
 
 impl Record for Authenticators {
@@ -82,6 +87,8 @@ pub(crate) enum Then {
     },
     /// What somebody agreed to is done.
     Do(Agreement),
+    /// A half of the emergency account's secret counts.
+    BreakGlass(HalfStep),
 }
 
 /// What somebody agrees to with their authenticator.
@@ -148,43 +155,73 @@ impl Prompts {
     }
 }
 
-/// What a person's sign-in needs besides their provider's word.
-#[derive(Debug, PartialEq, Eq)]
-enum Factor {
+/// What a sign-in needs besides the word of a provider, or a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Factor {
     Nothing,
+    /// A security key or device is registered.
     Register,
+    /// The one that is known answers.
     Verify,
+    /// The one that is known was seen twice.
+    Suspended,
+    /// An application's code.
+    Code,
+    /// Either kind is registered.
+    Choose,
 }
 
 impl People {
-    /// A prompt that has to be answered before somebody is signed in; `None` if nothing more is needed.
+    /// What this person's sign-in needs.
     ///
-    /// Whoever has an authenticator uses it. Staff of anything but a development environment have to have one, and
-    /// register it when they come for the first time; others may, with `wished`.
+    /// Whoever has a second factor uses it. Outside development everybody has to have one, and registers it when they come for
+    /// the first time: staff a security key or device, tenants' own people what they like. In development whoever wishes may.
+    pub(super) fn needs(&self, person: &PersonRecord, purpose: &Purpose) -> Factor {
+        let (can_verify, has_keys, has_codes) = self.factors_of(person);
+        let asked = self.class != creta_model::EnvironmentClass::Development || purpose.registers();
+        match person.tenant {
+            _ if can_verify => Factor::Verify,
+            Some(_) if has_codes => Factor::Code,
+            _ if has_keys => Factor::Suspended,
+            None if asked => Factor::Register,
+            Some(_) if asked => Factor::Choose,
+            _ => Factor::Nothing,
+        }
+    }
+
+    /// Whether somebody has what a second factor takes.
+    pub(super) fn has_second_factor(&self, person: &PersonRecord) -> bool {
+        let (can_verify, _, has_codes) = self.factors_of(person);
+        can_verify || has_codes
+    }
+
+    /// Whether a key can answer, whether there are any, and whether an application makes codes.
+    fn factors_of(&self, person: &PersonRecord) -> (bool, bool, bool) {
+        let factors = |own: &Authenticators| {
+            (own.credentials.can_verify(), !own.credentials.summaries().is_empty(), own.codes.is_some())
+        };
+        self.authenticators.with(person.id.as_str(), factors).unwrap_or_default()
+    }
+
+    /// A prompt that has to be answered before somebody is signed in.
     pub(super) fn second_factor(
         &self,
         control: &ControlPlane,
         person: &PersonRecord,
         (origin, cookie): (&str, &[u8]),
         (purpose, methods): (&Purpose, &[String]),
+        factor: Factor,
         now: Instant,
-    ) -> Result<Option<Prompt>, Problem> {
-        let own = self.authenticators.find(person.id.as_str());
-        let staff = person.tenant.is_none() && self.class != creta_model::EnvironmentClass::Development;
-        let factor = match &own {
-            Some(own) if own.credentials.can_verify() => Factor::Verify,
-            Some(own) if !own.credentials.summaries().is_empty() => {
-                return Err(refused(control, person, &WebauthnError::Suspended));
-            }
-            _ if staff || purpose.registers() => Factor::Register,
-            _ => Factor::Nothing,
-        };
-        if factor == Factor::Nothing {
-            return Ok(None);
+    ) -> Result<Prompt, Problem> {
+        if factor == Factor::Suspended {
+            return Err(refused(control, person, &WebauthnError::Suspended));
         }
+        let own = self.authenticators.find(person.id.as_str());
         let credentials = own.map_or_else(|| Credentials::new(random(control)), |own| own.credentials);
-        let key = Thumbprint::parse(purpose.thumbprint()).ok_or_else(internal)?;
-        let about = webauthn::Purpose::sign_in(&key);
+        let about = match purpose.thumbprint() {
+            Some(key) => webauthn::Purpose::sign_in(&Thumbprint::parse(key).ok_or_else(internal)?),
+            None => webauthn::Purpose::agree("authenticator.register", person.id.as_str().as_bytes()),
+        };
         let text = match factor {
             Factor::Register => vec![
                 format!("{} signs in for the first time.", person.id),
@@ -194,7 +231,59 @@ impl People {
         };
         let then = Then::SignIn { purpose: purpose.clone(), methods: methods.to_vec() };
         let asked = Asked { origin, browser: Some(Hash::of(&[cookie])), about, text, document: None, then };
-        self.prompt(control, person, &credentials, factor == Factor::Register, asked, now).map(Some)
+        self.prompt(control, person, &credentials, factor == Factor::Register, asked, now)
+    }
+
+    /// Takes the code of somebody's application: each works once.
+    pub(super) fn take_code(
+        &self,
+        control: &ControlPlane,
+        id: &PrincipalId,
+        code: &str,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        let person = self.require_person(id.as_str())?;
+        let mut outcome = Err(CodeError::Unconfirmed);
+        self.authenticators.change(id.as_str(), |own| {
+            let mut own = own.clone();
+            if let Some(codes) = own.codes.as_mut().filter(|_| person.tenant.is_some()) {
+                outcome = codes.check(code, now);
+            }
+            Ok::<_, Problem>(own)
+        })?;
+        outcome.map_err(|error| refused_code(control, &person, error))?;
+        record_factor(control, &person, "authenticator.verified", "code")
+    }
+
+    /// Registers an application, whose first code is this.
+    pub(super) fn register_code(
+        &self,
+        control: &ControlPlane,
+        id: &PrincipalId,
+        mut authenticator: totp::Authenticator,
+        code: &str,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        let person = self.require_person(id.as_str())?;
+        if person.tenant.is_none() {
+            return Err(Problem::new("access/authenticator", "codes are for tenants' own people; use a security key"));
+        }
+        authenticator.confirm(code, now).map_err(|error| refused_code(control, &person, error))?;
+        record_factor(control, &person, "authenticator.registered", "code")?;
+        let changed = self.authenticators.change(id.as_str(), |own| {
+            Ok::<_, Problem>(Authenticators { codes: Some(authenticator.clone()), ..own.clone() })
+        })?;
+        if changed.is_none() {
+            let credentials = Credentials::new(random(control));
+            let own = Authenticators {
+                format: FORMAT.to_owned(),
+                person: id.clone(),
+                credentials,
+                codes: Some(authenticator),
+            };
+            self.authenticators.add(own)?.ok_or_else(internal)?;
+        }
+        Ok(())
     }
 
     /// A prompt to agree to something; `None` for somebody without an authenticator.
@@ -203,14 +292,32 @@ impl People {
         control: &ControlPlane,
         origin: &str,
         agreement: Agreement,
-        About { action, signed, text, document }: About,
+        about: About,
         now: Instant,
     ) -> Result<Option<Prompt>, Problem> {
         let person = self.require_person(agreement.person.as_str())?;
-        let Some(own) = self.authenticators.find(agreement.person.as_str()) else { return Ok(None) };
+        self.ask_with(control, origin, &person, about, Then::Do(agreement), now)
+    }
+
+    /// A prompt for what `then` says; `None` for somebody without an authenticator.
+    pub(super) fn ask_with(
+        &self,
+        control: &ControlPlane,
+        origin: &str,
+        person: &PersonRecord,
+        About { action, signed, text, document }: About,
+        then: Then,
+        now: Instant,
+    ) -> Result<Option<Prompt>, Problem> {
+        let Some(own) = self.authenticators.find(person.id.as_str()) else { return Ok(None) };
         let about = webauthn::Purpose::agree(action, &signed);
-        let asked = Asked { origin, browser: None, about, text, document, then: Then::Do(agreement) };
-        self.prompt(control, &person, &own.credentials, false, asked, now).map(Some)
+        let asked = Asked { origin, browser: None, about, text, document, then };
+        self.prompt(control, person, &own.credentials, false, asked, now).map(Some)
+    }
+
+    /// Whether somebody has an authenticator that counts.
+    pub(super) fn has_authenticator(&self, id: &str) -> bool {
+        self.authenticators.with(id, |own| own.credentials.can_verify()).unwrap_or(false)
     }
 
     fn prompt(
@@ -239,6 +346,7 @@ impl People {
                 format: FORMAT.to_owned(),
                 person: person.id.clone(),
                 credentials: credentials.clone(),
+                codes: None,
             };
             self.authenticators.add(own)?;
         }
@@ -349,6 +457,23 @@ fn random<const N: usize>(control: &ControlPlane) -> [u8; N] {
 }
 
 fn refused(control: &ControlPlane, person: &PersonRecord, error: &WebauthnError) -> Problem {
+    if let Ok(details) = Details::none().name("person", person.id.as_str()) {
+        let event = Event::new("authenticator.refused", control.place()).with(details);
+        control.record(event.for_commitment(error.commitment()));
+    }
+    Problem::new("access/authenticator", error.to_string())
+}
+
+/// Records that a second factor answered or was registered.
+fn record_factor(control: &ControlPlane, person: &PersonRecord, what: &'static str, kind: &str) -> Result<(), Problem> {
+    let details = Details::none()
+        .name("person", person.id.as_str())
+        .and_then(|details| details.name("kind", kind))
+        .map_err(|e| from_audit(&e))?;
+    control.log().record(Event::new(what, control.place()).with(details)).map(drop).map_err(|e| from_audit(&e))
+}
+
+fn refused_code(control: &ControlPlane, person: &PersonRecord, error: CodeError) -> Problem {
     if let Ok(details) = Details::none().name("person", person.id.as_str()) {
         let event = Event::new("authenticator.refused", control.place()).with(details);
         control.record(event.for_commitment(error.commitment()));

@@ -6,9 +6,11 @@
 pub(crate) mod access;
 mod analysis;
 pub(crate) mod authenticators;
+pub(crate) mod break_glass;
 pub(crate) mod devices;
 mod draft;
 pub(crate) mod duties;
+pub(crate) mod local;
 pub(crate) mod pages;
 mod person;
 mod provider;
@@ -30,9 +32,11 @@ use creta_programme::PersonId;
 use creta_programme::access::End;
 
 use self::access::Access;
+use self::break_glass::BreakGlass;
 use self::devices::Devices;
 pub(crate) use self::draft::details_of;
 use self::duties::Given;
+use self::local::Local;
 pub(crate) use self::person::PersonRecord;
 pub(crate) use self::person::id_for;
 use self::provider::Provider;
@@ -40,7 +44,9 @@ use self::provisioning::Provisioning;
 use self::reviews::Reviews;
 use self::session::Opening;
 pub(crate) use self::session::{Client, Session};
-pub(crate) use self::sign_in::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Purpose, SignIns, normal_code};
+pub(crate) use self::sign_in::{
+    DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Purpose, SignIns, Step, normal_code, over,
+};
 use crate::config::Config;
 use crate::context::{Caller, Credential};
 use crate::control_plane::ControlPlane;
@@ -55,6 +61,7 @@ pub(crate) struct People {
     persons: Register<PersonRecord>,
     sessions: Register<Session>,
     pub(crate) access: Access,
+    pub(crate) break_glass: BreakGlass,
     pub(crate) devices: Devices,
     provisioning: Provisioning,
     pub(crate) reviews: Reviews,
@@ -63,6 +70,7 @@ pub(crate) struct People {
     public_url: Option<String>,
     pub(crate) sign_ins: SignIns,
     authenticators: Register<authenticators::Authenticators>,
+    pub(crate) local: Local,
     pub(crate) prompts: authenticators::Prompts,
     proofs: Mutex<ReplayCache>,
     /// Held while something is given to somebody; see [`duties`].
@@ -87,6 +95,7 @@ impl People {
             persons: Register::load(metadata())?,
             sessions: Register::load(metadata())?,
             access: Access::open(metadata())?,
+            break_glass: BreakGlass::open(metadata())?,
             devices: Devices::open(metadata(), config.devices.clone())?,
             provisioning: Provisioning::open(metadata(), config.sign_in.as_ref())?,
             reviews: Reviews::open(metadata(), control)?,
@@ -94,6 +103,7 @@ impl People {
             public_url: config.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.clone()),
             sign_ins: SignIns::default(),
             authenticators: Register::load(metadata())?,
+            local: Local::open(metadata(), folder, &config.passwords.breached)?,
             prompts: authenticators::Prompts::default(),
             // Proofs that were made before this start may have been used before it.
             proofs: Mutex::new(ReplayCache::new(control.platform().clock.now())),
@@ -161,17 +171,21 @@ impl People {
         if !self.provisioning.lets_in(&person) {
             return None;
         }
-        let standing = Standing {
-            grants: self.access.held(&person.id, now),
-            roles: person.roles.clone(),
-            assurance: Assurance {
-                user_verified: session.user_verified,
-                device: self.devices.trust(session, now),
-                seal: Seal::Intact,
-            },
-            class: self.class,
-        };
         let home = person.home(&self.environment);
+        let (grants, roles, seal) = match &session.under {
+            None => (self.access.held(&person.id, now), person.roles.clone(), Seal::Intact),
+            // Under a broken seal somebody has what that gives and nothing of their own.
+            Some(opening) => {
+                let given = self.break_glass.held(opening, &person.id, &home, now);
+                if given.is_empty() {
+                    return None;
+                }
+                (given, BTreeSet::new(), Seal::Broken)
+            }
+        };
+        let assurance =
+            Assurance { user_verified: session.user_verified, device: self.devices.trust(session, now), seal };
+        let standing = Standing { roles, grants, assurance, class: self.class };
         Some(Principal::Person(Person::new(person.id, home, standing)))
     }
 
@@ -246,6 +260,13 @@ impl People {
                 "this person's roles follow from groups of the directory",
             )
             .with_help("change their groups in the directory, or `[sign_in.groups]` in `config.toml`"));
+        }
+        if tenant.is_none() && self.local.holds(&person.id) {
+            return Err(Problem::new(
+                "conflict/password",
+                "this person signs in with a password, which staff never do",
+            )
+            .with_help("end the account with `creta person leave`, and let them sign in at the provider"));
         }
         let before = person.human.clone();
         person.human = human.map_or_else(|| before.clone(), PersonId::new);
@@ -330,6 +351,9 @@ impl People {
         // A browser's session is worth no tokens: its secret lies in a cookie, and pages are its only door.
         let own = session.is_renewed_by(control.own_key(), secret) & (session.thumbprint == thumbprint);
         let fits = own && session.client == Client::CommandLine;
+        if let Some(opening) = session.under.as_ref().filter(|_| fits && session.is_open(now)) {
+            self.break_glass.require_open(opening, session.opened, now)?;
+        }
         if !fits || !session.is_open(now) || self.principal(&session, now).is_none() {
             return Err(over());
         }
@@ -354,6 +378,24 @@ impl People {
         let mut sessions = self.sessions.list(|session| session.person.as_str() == person);
         sessions.sort_by_key(|session| session.opened);
         sessions
+    }
+
+    /// Sessions that live, whosesoever.
+    pub(crate) fn living_sessions(&self, now: Instant) -> Vec<Session> {
+        self.sessions.list(|session| session.is_open(now))
+    }
+
+    /// Whether somebody of the staff is administrator by name.
+    pub(crate) fn has_administrator(&self) -> bool {
+        let is = |person: &PersonRecord| {
+            person.is_active() && person.tenant.is_none() && person.roles.contains(&Role::Administrator)
+        };
+        self.persons.find_by(is).is_some()
+    }
+
+    /// People with a password who are not a tenant's own.
+    pub(crate) fn staff_with_password(&self) -> usize {
+        self.persons.list(|person| person.is_active() && person.tenant.is_none() && self.local.holds(&person.id)).len()
     }
 
     /// Ends a session; its tokens end with it. `None` if there is none of that id.

@@ -57,6 +57,136 @@ fn document(title: &str, main: &Markup) -> String {
     page.into_string()
 }
 
+/// Asks how somebody wants to sign in, where some have a password here.
+pub(crate) fn begin(provider: bool, wrong: Option<&Problem>) -> String {
+    page(
+        "Sign in",
+        &html! {
+            (alert(wrong))
+            @if provider {
+                form method="post" action="/sign-in/local" {
+                    button type="submit" name="with" value="provider" { "Sign in with your organisation" }
+                }
+                p class="or" { "Or, if you were invited to Creta by an administrator:" }
+            }
+            form method="post" action="/sign-in/local" {
+                label for="name" { "Name" }
+                input id="name" name="name" required autocomplete="username" autocapitalize="none" spellcheck="false"
+                    maxlength="128";
+                label for="password" { "Password" }
+                input id="password" name="password" type="password" required autocomplete="current-password" maxlength="256";
+                button type="submit" class=[provider.then_some("quiet")] { "Sign in with a password" }
+            }
+        },
+    )
+}
+
+/// Whoever was invited chooses a password.
+pub(crate) fn choose_password(code: &str, person: &str, wrong: Option<&Problem>) -> String {
+    page(
+        "Choose a password",
+        &html! {
+            (alert(wrong))
+            p { "You will sign in as " strong { (person) } "." }
+            form method="post" action="/sign-in/invited" {
+                input type="hidden" name="code" value=(code);
+                // Password managers keep the two together.
+                input class="hidden" type="text" name="username" value=(person) autocomplete="username" readonly disabled
+                    tabindex="-1" aria-hidden="true";
+                label for="password" { "Password" }
+                input id="password" name="password" type="password" required autocomplete="new-password" minlength="14"
+                    maxlength="256" aria-describedby="rules";
+                p id="rules" class="note" { "At least 14 characters. Best is what a password manager makes, or five random "
+                    "words. No kinds of characters are asked for; what is known from breaches or easily guessed is refused." }
+                label for="again" { "The same again" }
+                input id="again" name="again" type="password" required autocomplete="new-password" maxlength="256";
+                button type="submit" { "Go on" }
+            }
+        },
+    )
+}
+
+/// A second factor is registered: the first code of an application, or a security key instead.
+pub(crate) fn register_factor(address: &str, wrong: Option<&Problem>) -> String {
+    let secret = address.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
+    page(
+        "Register a second factor",
+        &html! {
+            (alert(wrong))
+            p { "Scan this with an application that makes codes, and type the code that it shows." }
+            (qr(address))
+            details {
+                summary { "I cannot scan it" }
+                p { "Type this secret into the application (six digits, every 30 seconds):" }
+                p { code { (secret) } }
+                p { a href=(address) { "Or open the application on this device" } }
+            }
+            form method="post" action="/sign-in/second-factor" {
+                (code_field())
+                button type="submit" { "Register the application" }
+            }
+            form method="post" action="/sign-in/second-factor" {
+                p class="or" { "Better, if you have one: a security key or this device's own authenticator cannot be fooled by "
+                    "a page that looks like this one." }
+                button type="submit" name="key" value="yes" class="quiet" { "Use a security key or this device instead" }
+            }
+        },
+    )
+}
+
+/// Asks for the code of an application.
+pub(crate) fn enter_factor(wrong: Option<&Problem>) -> String {
+    page(
+        "Enter your code",
+        &html! {
+            (alert(wrong))
+            form method="post" action="/sign-in/second-factor" {
+                (code_field())
+                button type="submit" { "Sign in" }
+            }
+        },
+    )
+}
+
+fn code_field() -> Markup {
+    html! {
+        label for="code" { "The code that your application shows now" }
+        input id="code" name="code" required inputmode="numeric" autocomplete="one-time-code" pattern="[0-9]{6}" maxlength="6"
+            placeholder="123456";
+    }
+}
+
+fn alert(problem: Option<&Problem>) -> Markup {
+    html! { @if let Some(problem) = problem { p role="alert" class="alert" { (prose(&sentence(&problem.message))) "." } } }
+}
+
+/// A picture for cameras: dark squares on white, whatever the page's colours are, with the quiet zone that ISO 18004 asks for.
+fn qr(text: &str) -> Markup {
+    let Ok(code) = qrcodegen::QrCode::encode_text(text, qrcodegen::QrCodeEcc::Medium) else { return html! {} };
+    let (size, quiet) = (code.size(), 4);
+    let dark = (0..size).flat_map(|y| (0..size).map(move |x| (x, y))).filter(|(x, y)| code.get_module(*x, *y));
+    let path: String = dark.map(|(x, y)| format!("M{} {}h1v1h-1z", x + quiet, y + quiet)).collect();
+    let side = size + 2 * quiet;
+    html! {
+        svg class="qr" role="img" aria-label="Picture of the secret, for an application's camera"
+            viewBox=(format!("0 0 {side} {side}")) width="240" height="240" shape-rendering="crispEdges" {
+            rect width=(side) height=(side) fill="#ffffff" {}
+            path d=(path) fill="#000000" {}
+        }
+    }
+}
+
+/// The title when whoever was invited is done.
+pub(crate) const REGISTERED: &str = "You can sign in now";
+/// And what to do.
+pub(crate) const REGISTERED_TEXT: &str =
+    "Close this window. From now on you sign in with your password and this second factor.";
+
+/// Whoever was invited is done.
+pub(crate) fn registered() -> String {
+    page(REGISTERED, &html! { p { (REGISTERED_TEXT) } })
+}
+
 /// Somebody signed in for a device.
 pub(crate) fn done() -> String {
     page(
@@ -150,6 +280,12 @@ button { font: inherit; margin: 1rem .75rem 0 0; padding: .6rem 1.2rem; border: 
 button.quiet { background: none; color: var(--text); border-color: var(--line) }
 :focus-visible { outline: 3px solid var(--act); outline-offset: 2px }
 pre { font-family: ui-monospace, monospace; font-size: .9rem; padding: .75rem; border: 1px solid var(--line); border-radius: .4rem; overflow-x: auto; max-height: 40vh }
+.or, .note { color: var(--quiet) }
+.or { margin: 1.75rem 0 0 }
+.note { font-size: .9rem; margin: .25rem 0 0 }
+.hidden { display: none }
+.qr { display: block; border-radius: .4rem }
+details { margin: .75rem 0 }
 .alert { color: var(--alert); font-weight: 600 }
 "#;
 

@@ -108,9 +108,9 @@ impl Provisioning {
         })
     }
 
-    /// Whether a person may be here at all.
+    /// Whether a person may be here at all. Tenants' own people with a local account are not of this directory.
     pub(super) fn lets_in(&self, person: &PersonRecord) -> bool {
-        !self.required || person.user.is_some()
+        !self.required || person.user.is_some() || (person.tenant.is_some() && person.identity.is_none())
     }
 
     /// Whether whoever the directory does not know may begin here.

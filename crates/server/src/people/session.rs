@@ -67,6 +67,9 @@ pub(crate) struct Session {
     pub(crate) user_verified: bool,
     /// What the person signed in with, as RFC 8176 abbreviates it.
     pub(crate) methods: Vec<String>,
+    /// The opening of the emergency account that it acts under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) under: Option<String>,
     pub(crate) opened: Instant,
     /// Ends it unless it is renewed before.
     pub(crate) expires: Instant,
@@ -119,11 +122,27 @@ impl Session {
             device: opening.device,
             user_verified: opening.user_verified,
             methods: opening.methods,
+            under: None,
             opened: now,
             expires: now.plus(opening.client.lasts().0),
             revoked: None,
         };
         (session, secret)
+    }
+
+    /// A session under an opening of the emergency account. It is good for nothing before that is open, and is not prolonged.
+    pub(crate) fn under_seal(
+        key: &ScopeKey,
+        random: &dyn Random,
+        (person, thumbprint): (PrincipalId, String),
+        under: String,
+        (now, expires): (Instant, Instant),
+    ) -> (Self, Zeroizing<String>) {
+        let methods = vec!["hwk".to_owned(), "user".to_owned()];
+        let client = Client::CommandLine;
+        let opening = Opening { person, thumbprint, client, device: None, user_verified: true, methods };
+        let (session, secret) = Self::open(key, random, opening, now);
+        (Self { under: Some(under), expires, ..session }, secret)
     }
 
     /// Whether it lives.
@@ -140,6 +159,9 @@ impl Session {
 
     /// The same session for another while, and never beyond its longest time.
     pub(crate) fn renewed(&self, now: Instant) -> Self {
+        if self.under.is_some() {
+            return self.clone();
+        }
         let (idle, whole) = self.client.lasts();
         Self { expires: now.plus(idle).min(self.opened.plus(whole)), ..self.clone() }
     }

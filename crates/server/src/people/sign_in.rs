@@ -13,12 +13,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use creta_iam::PrincipalId;
 use creta_identity::oidc::{Attempt, Attempts, BoundTo, Callback, OidcError};
+use creta_identity::totp;
 use creta_model::{Instant, Problem, Span};
 use creta_platform::Random;
 use creta_proof::Hash;
 
+use super::authenticators::Factor;
 use super::session::{Client, Opening};
-use super::{Opened, People};
+use super::{Opened, People, PersonRecord};
 use crate::control_plane::ControlPlane;
 use crate::problem::internal;
 
@@ -33,6 +35,9 @@ const UNDER_WAY_MAX: usize = 10_000;
 /// Letters of codes that are typed: no vowels, so that they spell nothing, and none that look alike (RFC 8628 section 6.1).
 const TYPED: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 
+/// How often a code may be wrong before its sign-in begins anew.
+const CODE_TRIES: u32 = 5;
+
 /// Sign-ins under way.
 #[derive(Default)]
 pub(crate) struct SignIns(Mutex<UnderWay>);
@@ -46,6 +51,40 @@ struct UnderWay {
     codes: HashMap<Hash, Completed>,
     /// By the hash of the device code.
     devices: HashMap<Hash, Device>,
+    /// Sign-ins that go on by our own pages, by the hash of their browser's cookie.
+    pages: HashMap<Hash, OnPage>,
+}
+
+/// A sign-in that waits for what somebody types.
+struct OnPage {
+    purpose: Purpose,
+    began: Instant,
+    step: Step,
+    /// Wrong codes so far.
+    tries: u32,
+}
+
+/// What a page of ours waits for.
+#[derive(Clone)]
+pub(crate) enum Step {
+    /// The provider, or name and password.
+    Begin,
+    /// The code of an authenticator that is known.
+    Code(Known),
+    /// A second factor: the first code of this authenticator, or another kind.
+    Register {
+        who: Known,
+        authenticator: Box<totp::Authenticator>,
+        /// `otpauth:` address, to be read by somebody's application.
+        address: String,
+    },
+}
+
+/// Somebody whose first factor was right, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) person: PrincipalId,
+    pub(crate) methods: Vec<String>,
 }
 
 /// Why somebody signs in.
@@ -70,13 +109,16 @@ pub(crate) enum Purpose {
         /// The key that the session will be bound to.
         thumbprint: String,
     },
+    /// Somebody who was invited registers a second factor. No session comes of it.
+    Invitation,
 }
 
 impl Purpose {
-    /// The key that the session will be bound to.
-    pub(crate) fn thumbprint(&self) -> &str {
+    /// The key that the session will be bound to; none where there will be none.
+    pub(crate) fn thumbprint(&self) -> Option<&str> {
         match self {
-            Self::CommandLine { thumbprint, .. } | Self::Device { thumbprint, .. } => thumbprint,
+            Self::CommandLine { thumbprint, .. } | Self::Device { thumbprint, .. } => Some(thumbprint),
+            Self::Invitation => None,
         }
     }
 
@@ -137,6 +179,10 @@ pub(crate) enum Done {
     Page,
     /// To the page that asks for the person's authenticator.
     Prompt(String),
+    /// To the page that asks for a code, or for a second factor to be registered.
+    SecondFactor,
+    /// Nowhere: whoever was invited can sign in now.
+    Registered,
 }
 
 impl SignIns {
@@ -220,6 +266,37 @@ impl SignIns {
                 device.state = DeviceState::SignedIn(who);
                 Ok(Done::Page)
             }
+            Purpose::Invitation => Ok(Done::Registered),
+        }
+    }
+
+    /// Waits for what the browser with this cookie types.
+    fn put_page(&self, cookie: &[u8], purpose: Purpose, step: Step, now: Instant) {
+        let mut under_way = self.lock();
+        under_way.forget_old(now);
+        under_way.pages.insert(Hash::of(&[cookie]), OnPage { purpose, began: now, step, tries: 0 });
+    }
+
+    /// What the page of this browser waits for.
+    pub(crate) fn page(&self, cookie: &[u8], now: Instant) -> Option<(Purpose, Step)> {
+        let mut under_way = self.lock();
+        under_way.forget_old(now);
+        under_way.pages.get(&Hash::of(&[cookie])).map(|page| (page.purpose.clone(), page.step.clone()))
+    }
+
+    fn end_page(&self, cookie: &[u8]) {
+        self.lock().pages.remove(&Hash::of(&[cookie]));
+    }
+
+    /// A wrong code: after some, whoever types begins anew.
+    fn wrong_code(&self, cookie: &[u8]) {
+        let mut under_way = self.lock();
+        let key = Hash::of(&[cookie]);
+        if let Some(page) = under_way.pages.get_mut(&key) {
+            page.tries += 1;
+            if page.tries >= CODE_TRIES {
+                under_way.pages.remove(&key);
+            }
         }
     }
 
@@ -273,9 +350,11 @@ impl UnderWay {
         self.purposes.retain(|_, (_, began)| !after(*began, DEVICE_SECONDS));
         self.codes.retain(|_, completed| !after(completed.at, CODE_SECONDS));
         self.devices.retain(|_, device| !after(device.began, DEVICE_SECONDS));
+        self.pages.retain(|_, page| !after(page.began, DEVICE_SECONDS));
         forget_oldest(&mut self.purposes, |(_, began)| *began);
         forget_oldest(&mut self.codes, |completed| completed.at);
         forget_oldest(&mut self.devices, |device| device.began);
+        forget_oldest(&mut self.pages, |page| page.began);
     }
 }
 
@@ -323,13 +402,128 @@ impl People {
             from_oidc(&error)
         })?;
         let person = self.recognise(control, &signed_in, now)?;
-        let methods = methods_of(&signed_in.amr);
-        let browser = (origin, secret.as_slice());
-        if let Some(prompt) = self.second_factor(control, &person, browser, (&purpose, &methods), now)? {
-            return Ok(Done::Prompt(prompt.id));
+        let known = Known { person: person.id.clone(), methods: methods_of(&signed_in.amr) };
+        self.after_first_factor(control, &person, (origin, secret.as_slice()), (purpose, known), now)
+    }
+
+    /// Shows a browser our own page, where it chooses how to sign in. Gives its cookie.
+    pub(crate) fn begin_on_page(&self, control: &ControlPlane, purpose: Purpose) -> String {
+        let cookie = bytes::<32>(&*control.platform().random);
+        self.sign_ins.put_page(&cookie, purpose, Step::Begin, control.platform().clock.now());
+        hex::encode(cookie)
+    }
+
+    /// Name and password were typed on that page.
+    pub(crate) fn password_typed(
+        &self,
+        control: &ControlPlane,
+        (cookie, origin): (&[u8], &str),
+        (name, password): (&str, &str),
+    ) -> Result<Done, Problem> {
+        let now = control.platform().clock.now();
+        let Some((purpose, Step::Begin)) = self.sign_ins.page(cookie, now) else { return Err(over()) };
+        let person = self.by_password(control, name, password)?;
+        if !self.has_second_factor(&person) {
+            // Registering one takes the invitation: a password alone must not be enough for it.
+            return Err(Problem::new("access/no-second-factor", "no second factor was registered for this account")
+                .with_help("ask an administrator to invite you anew"));
         }
-        let who = Verified { person: person.id, user_verified: false, methods };
+        let known = Known { person: person.id.clone(), methods: vec!["pwd".to_owned()] };
+        self.after_first_factor(control, &person, (origin, cookie), (purpose, known), now)
+    }
+
+    /// Whoever was invited chose a password, and registers a second factor now. Gives the browser's cookie.
+    pub(crate) fn begin_registration(&self, control: &ControlPlane, person: &PersonRecord) -> Result<String, Problem> {
+        let cookie = bytes::<32>(&*control.platform().random);
+        let known = Known { person: person.id.clone(), methods: vec!["pwd".to_owned()] };
+        self.ask_to_register(control, &cookie, person, (Purpose::Invitation, known), control.platform().clock.now())?;
+        Ok(hex::encode(cookie))
+    }
+
+    /// What is asked once somebody's provider or password vouched for them.
+    fn after_first_factor(
+        &self,
+        control: &ControlPlane,
+        person: &PersonRecord,
+        (origin, cookie): (&str, &[u8]),
+        (purpose, known): (Purpose, Known),
+        now: Instant,
+    ) -> Result<Done, Problem> {
+        match self.needs(person, &purpose) {
+            Factor::Code => {
+                self.sign_ins.put_page(cookie, purpose, Step::Code(known), now);
+                Ok(Done::SecondFactor)
+            }
+            Factor::Choose => {
+                self.ask_to_register(control, cookie, person, (purpose, known), now)?;
+                Ok(Done::SecondFactor)
+            }
+            Factor::Nothing => {
+                self.sign_ins.end_page(cookie);
+                let who = Verified { person: known.person, user_verified: false, methods: known.methods };
+                self.sign_ins.complete(&*control.platform().random, purpose, who, now)
+            }
+            factor => {
+                let asked = (&purpose, known.methods.as_slice());
+                let prompt = self.second_factor(control, person, (origin, cookie), asked, factor, now)?;
+                self.sign_ins.end_page(cookie);
+                Ok(Done::Prompt(prompt.id))
+            }
+        }
+    }
+
+    fn ask_to_register(
+        &self,
+        control: &ControlPlane,
+        cookie: &[u8],
+        person: &PersonRecord,
+        (purpose, who): (Purpose, Known),
+        now: Instant,
+    ) -> Result<(), Problem> {
+        let issuer = format!("Creta {}", self.environment);
+        let enrolled = totp::Authenticator::enrol(bytes(&*control.platform().random), &issuer, person.id.as_str());
+        let (authenticator, address) = enrolled.map_err(|error| Problem::new("request/person", error.to_string()))?;
+        let step = Step::Register { who, authenticator: Box::new(authenticator), address };
+        self.sign_ins.put_page(cookie, purpose, step, now);
+        Ok(())
+    }
+
+    /// A code was typed: that of an authenticator that is known, or the first of one that is being registered.
+    pub(crate) fn code_typed(&self, control: &ControlPlane, cookie: &[u8], code: &str) -> Result<Done, Problem> {
+        let now = control.platform().clock.now();
+        let (purpose, step) = self.sign_ins.page(cookie, now).ok_or_else(over)?;
+        let (who, taken) = match step {
+            Step::Begin => return Err(over()),
+            Step::Code(who) => {
+                let taken = self.take_code(control, &who.person, code.trim(), now);
+                (who, taken)
+            }
+            Step::Register { who, authenticator, .. } => {
+                let taken = self.register_code(control, &who.person, *authenticator, code.trim(), now);
+                (who, taken)
+            }
+        };
+        taken.inspect_err(|_| self.sign_ins.wrong_code(cookie))?;
+        self.sign_ins.end_page(cookie);
+        let Known { person, mut methods } = who;
+        methods.retain(|method| method != "provider");
+        methods.push("otp".to_owned());
+        let who = Verified { person, user_verified: true, methods };
         self.sign_ins.complete(&*control.platform().random, purpose, who, now)
+    }
+
+    /// Instead of an application that makes codes, somebody registers a security key or their device.
+    pub(crate) fn register_key_instead(
+        &self,
+        control: &ControlPlane,
+        (cookie, origin): (&[u8], &str),
+    ) -> Result<Done, Problem> {
+        let now = control.platform().clock.now();
+        let Some((purpose, Step::Register { who, .. })) = self.sign_ins.page(cookie, now) else { return Err(over()) };
+        let person = self.require_person(who.person.as_str())?;
+        let asked = (&purpose, who.methods.as_slice());
+        let prompt = self.second_factor(control, &person, (origin, cookie), asked, Factor::Register, now)?;
+        Ok(Done::Prompt(prompt.id))
     }
 
     /// The person of a sign-in used their authenticator: it goes on.
@@ -401,7 +595,7 @@ fn from_oidc(error: &OidcError) -> Problem {
 }
 
 /// One answer for whatever was used, ran out or never was.
-fn over() -> Problem {
+pub(crate) fn over() -> Problem {
     Problem::new("auth/sign-in-over", "this sign-in was used, took too long, or began elsewhere")
         .with_help("start again: `creta login`")
 }

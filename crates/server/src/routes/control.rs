@@ -63,7 +63,8 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
             let problem = Problem::new("auth/too-many-failures", format!("too many failed attempts; wait {seconds} s"));
             return Err(Refusal::from(problem));
         }
-        let Some(account) = app.control.authenticate(&request.client_id, &request.client_secret) else {
+        let account = app.control.authenticate(&request.client_id, &request.client_secret);
+        let Some(account) = account.filter(|account| app.takes(&account.principal)) else {
             if app.failures.count(&request.client_id, address, now) {
                 let details =
                     Details::none().keyed("client", request.client_id.as_bytes()).map_err(|e| from_audit(&e))?;

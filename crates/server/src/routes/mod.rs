@@ -3,9 +3,11 @@
 mod access;
 mod agreed;
 mod audit;
+mod break_glass;
 mod control;
 mod devices;
 mod facts;
+mod local;
 mod people;
 mod policies;
 mod project;
@@ -127,6 +129,11 @@ pub(crate) static ROUTES: &[Route] = &[
     public!(POST, "/sign-in/device", 4 << 10, sign_in::device_entered),
     public!(GET, "/sign-in/verify", NO_BODY, sign_in::prompt),
     public!(POST, "/sign-in/verify", 64 << 10, sign_in::verify),
+    public!(POST, "/sign-in/local", 4 << 10, local::password),
+    public!(GET, "/sign-in/second-factor", NO_BODY, local::second_factor),
+    public!(POST, "/sign-in/second-factor", 4 << 10, local::factor_typed),
+    public!(GET, "/sign-in/invited", NO_BODY, local::invited),
+    public!(POST, "/sign-in/invited", 8 << 10, local::choose),
     public!(GET, "/sign-in/script.js", NO_BODY, sign_in::script),
     public!(GET, "/sign-in/style.css", NO_BODY, sign_in::style),
     public!(GET, "/sign-in/browser", NO_BODY, web::begin),
@@ -169,6 +176,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/sessions", SessionRead on Own, Light, NO_BODY, people::sessions),
     guarded!(POST, "/v1/sessions/{id}/revoke", SessionRevoke on Own, Light, NO_BODY, people::end_session),
     guarded!(GET, "/v1/me", AccessRead on Own, Light, NO_BODY, people::me),
+    guarded!(POST, "/v1/me/password", SessionRevoke on Own, Light, 8 << 10, local::change),
+    guarded!(POST, "/v1/persons/invite", PersonAssign on NamedTenant, Light, JSON_BYTES_MAX, local::invite),
     guarded!(GET, "/v1/persons", PersonRead on Environment, Light, NO_BODY, people::list),
     guarded!(POST, "/v1/persons/{id}/assign", PersonAssign on Environment, Light, JSON_BYTES_MAX, people::assign),
     guarded!(POST, "/v1/persons/{id}/reset-authenticators", PersonAssign on Environment, Light, NO_BODY, people::reset_authenticators),
@@ -228,6 +237,15 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/reviews/{id}/decide", ReviewDecide on Environment, Light, JSON_BYTES_MAX, reviews::decide),
     guarded!(POST, "/v1/reviews/{id}/close", ReviewDecide on Environment, Light, NO_BODY, reviews::close),
     guarded!(GET, "/v1/reviews/{id}/result", ReviewRead on Environment, Light, NO_BODY, reviews::result),
+    guarded!(POST, "/v1/break-glass/seal", PersonAssign on Environment, Light, JSON_BYTES_MAX, break_glass::seal),
+    guarded!(POST, "/v1/break-glass/half", AccessRequest on Own, Light, NO_BODY, break_glass::take),
+    // Whoever opens the account has no session: the provider may be away. The halves and the authenticators decide, and the
+    // action `break-glass.open` is asked for each holder.
+    public!(POST, "/v1/break-glass/openings", 16 << 10, break_glass::begin),
+    public!(POST, "/v1/break-glass/openings/{id}/join", 16 << 10, break_glass::join),
+    guarded!(GET, "/v1/break-glass", ReviewRead on Environment, Light, NO_BODY, break_glass::show),
+    guarded!(POST, "/v1/break-glass/openings/{id}/close", AccessRevoke on Environment, Light, NO_BODY, break_glass::close),
+    guarded!(POST, "/v1/break-glass/openings/{id}/review", ReviewDecide on Environment, Light, JSON_BYTES_MAX, break_glass::review),
     // Metrics name tenants, so whoever may list tenants may read them.
     guarded!(GET, "/metrics", TenantList on Environment, Light, NO_BODY, system::metrics),
     guarded!(POST, "/v1/tenants", TenantCreate on Environment, Light, JSON_BYTES_MAX, control::create_tenant),

@@ -152,7 +152,7 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
 }
 
 /// Nobody gives roles to themselves, by whichever account.
-fn require_somebody_else(admitted: &Admitted<'_>, person: &PersonRecord) -> Result<(), Problem> {
+pub(super) fn require_somebody_else(admitted: &Admitted<'_>, person: &PersonRecord) -> Result<(), Problem> {
     let Some(own) = admitted.permit.principal().person() else { return Ok(()) };
     let own = admitted.app.people.require_person(own.id().as_str())?;
     if !own.reference().is_same_human(&person.reference()) {

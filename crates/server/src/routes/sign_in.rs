@@ -19,7 +19,7 @@ use crate::people::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Opened, Purpo
 use crate::problem::{Refusal, internal, status_of};
 use crate::routes::{json as answer, typed};
 
-const COOKIE: &str = "__Host-creta-sign-in";
+pub(super) const COOKIE: &str = "__Host-creta-sign-in";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +41,7 @@ pub(super) async fn begin(app: Arc<App>, input: Input) -> Result<Response, Refus
         let url = app.people.public_url(&input.url)?;
         if !input.url.starts_with(&format!("{url}/")) {
             // The cookie has to be set where the provider sends the browser back to.
-            app.people.require_provider()?;
+            app.people.require_sign_in()?;
             return redirect(&format!("{url}/sign-in?{}", input.query), None);
         }
         start(app, input, purpose)
@@ -75,11 +75,38 @@ fn is_loopback(address: &str) -> bool {
     port.is_some_and(|port| !port.starts_with('0') && !port.starts_with('+') && port.parse::<u16>().is_ok())
 }
 
+/// Sends a browser on its way: to the provider, or where there are local accounts to the page that asks which way.
 pub(super) fn start(app: &App, input: &Input, purpose: Purpose) -> Result<Response, Problem> {
+    if !app.people.local.is_used() {
+        return to_provider(app, input, purpose);
+    }
+    let cookie = app.people.begin_on_page(&app.control, purpose);
+    let page = pages::begin(app.people.require_provider().is_ok(), None);
+    with_cookie(html(StatusCode::OK, page), &cookie_with(&cookie))
+}
+
+/// Sends a browser to the provider.
+pub(super) fn to_provider(app: &App, input: &Input, purpose: Purpose) -> Result<Response, Problem> {
     let url = app.people.public_url(&input.url)?;
     let started = app.people.begin_sign_in(&app.control, format!("{url}/sign-in/callback"), purpose)?;
-    let cookie = format!("{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600", started.cookie);
-    redirect(&started.location, Some(&cookie))
+    redirect(&started.location, Some(&cookie_with(&started.cookie)))
+}
+
+/// The cookie of a sign-in under way.
+pub(super) fn cookie_with(value: &str) -> String {
+    format!("{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600")
+}
+
+/// Where a browser goes on after a step.
+pub(super) fn go(done: Done) -> Result<Response, Problem> {
+    let forget = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
+    match done {
+        Done::Redirect(address) => redirect(&address, Some(&forget)),
+        Done::Page => Ok(html(StatusCode::OK, pages::done())),
+        Done::Registered => Ok(html(StatusCode::OK, pages::registered())),
+        Done::Prompt(id) => redirect(&format!("/sign-in/verify?prompt={id}"), None),
+        Done::SecondFactor => redirect("/sign-in/second-factor", None),
+    }
 }
 
 /// The provider sent the browser back.
@@ -88,12 +115,7 @@ pub(super) async fn callback(app: Arc<App>, input: Input) -> Result<Response, Re
     page(callback, app, input, |app, input, callback| {
         let url = app.people.public_url(&input.url)?;
         let done = app.people.finish_sign_in(&app.control, &callback, input.cookie(COOKIE), &url)?;
-        let forget = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
-        match done {
-            Done::Redirect(address) => redirect(&address, Some(&forget)),
-            Done::Page => Ok(html(StatusCode::OK, pages::done())),
-            Done::Prompt(id) => redirect(&format!("/sign-in/verify?prompt={id}"), None),
-        }
+        go(done)
     })
     .await
 }
@@ -195,6 +217,7 @@ pub(super) async fn verify(app: Arc<App>, input: Input) -> Result<Response, Refu
             Then::SignIn { purpose, methods } => {
                 Ok(match app.people.go_on(&app.control, answered.person, purpose, methods)? {
                     Done::Redirect(address) => json!({ "location": address }),
+                    Done::Registered => json!({ "title": pages::REGISTERED, "text": pages::REGISTERED_TEXT }),
                     _ => {
                         json!({ "title": "You are signed in", "text": "Close this window and go back to the terminal." })
                     }
@@ -206,6 +229,10 @@ pub(super) async fn verify(app: Arc<App>, input: Input) -> Result<Response, Refu
                     Some(page) => json!({ "location": page }),
                     None => json!({ "title": "Done", "text": format!("{} You can close this window.", said.text) }),
                 })
+            }
+            Then::BreakGlass(step) => {
+                let said = app.people.half_was_signed(&app.control, &app.trust.pager, &step, now)?;
+                Ok(json!({ "title": "Done", "text": format!("{said} You can close this window.") }))
             }
         }
     });
@@ -230,7 +257,7 @@ struct NoWords {}
 /// Begins a sign-in on a machine without a browser (RFC 8628).
 pub(super) async fn begin_device(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     let NoWords {} = input.json()?;
-    app.people.require_provider()?;
+    app.people.require_sign_in()?;
     let proven = prove(&app, &input)?;
     let (random, now) = (&*app.control.platform().random, app.control.platform().clock.now());
     let url = app.people.public_url(&input.url)?;
@@ -327,7 +354,7 @@ pub(super) async fn page<T: Send + 'static>(
     Ok(done.unwrap_or_else(|problem| html(status_of(&problem), pages::problem(&problem))))
 }
 
-fn html(status: StatusCode, body: String) -> Response {
+pub(super) fn html(status: StatusCode, body: String) -> Response {
     let mut response = (status, typed("text/html; charset=utf-8", body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(pages::POLICY));
@@ -341,9 +368,15 @@ pub(super) fn redirect(location: &str, cookie: Option<&str>) -> Result<Response,
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, value(location)?);
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
-    if let Some(cookie) = cookie {
-        headers.insert(header::SET_COOKIE, value(cookie)?);
+    match cookie {
+        Some(cookie) => with_cookie(response, cookie),
+        None => Ok(response),
     }
+}
+
+pub(super) fn with_cookie(mut response: Response, cookie: &str) -> Result<Response, Problem> {
+    let value = HeaderValue::from_str(cookie).map_err(|_| internal())?;
+    response.headers_mut().insert(header::SET_COOKIE, value);
     Ok(response)
 }
 

@@ -100,6 +100,13 @@ impl Trust {
         documents.iter().map(|document| Ok(self.listed_exception(control, parse(&document.body)?))).collect()
     }
 
+    /// Whether an exception to `commitment` holds now, by the log.
+    pub(crate) fn excepts(&self, id: &str, commitment: &str, now: Instant) -> bool {
+        let ledger = lock(&self.ledger);
+        let logged = ledger.exception(id);
+        logged.is_some_and(|exception| exception.commitment == commitment && exception.holds(now))
+    }
+
     fn stored_exception(&self, control: &ControlPlane, id: &str) -> Result<(Exception, u64), Problem> {
         self.catch_up(control)?;
         let document = control.metadata().read(KIND, id).map_err(|e| from_store(&e))?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{ARROW, JSON, Server};
 
 /// What anybody may ask for.
-const PUBLIC: [&str; 34] = [
+const PUBLIC: [&str; 39] = [
     "/health",
     "/ready",
     "/openapi.json",
@@ -37,11 +37,16 @@ const PUBLIC: [&str; 34] = [
     "/my/signed-in",
     "/my/script.js",
     "/my/style.css",
+    "/sign-in/local",
+    "/sign-in/second-factor",
+    "/sign-in/invited",
     "/v1/sign-in/device",
     "/v1/sessions",
     "/v1/sessions/renew",
     "/v1/devices/nobody@acme/nonce",
     "/v1/devices/nobody@acme/report",
+    "/v1/break-glass/openings",
+    "/v1/break-glass/openings/nobody@acme/join",
 ];
 
 const SCIM: &str = "application/scim+json";

@@ -7,7 +7,7 @@ use creta_iam::{Action, Identity, Role, forbidden_pairs};
 use creta_model::EnvironmentClass;
 use serde_json::{Value, json};
 
-use crate::people::{Someone, assign, server, sign_in};
+use crate::people::{Someone, appoint, assign, authenticator, server, sign_in, sign_in_with};
 use crate::provider::Provider;
 use crate::support::{JSON, Reply, Server};
 
@@ -56,6 +56,7 @@ fn filled(route: &Route, request: &str, grant: &str) -> (String, Value) {
     };
     let body = match route.path.as_str() {
         "/v1/service-accounts" => json!({"tenant": "acme", "name": "another", "role": "reader"}),
+        "/v1/persons/invite" => json!({"tenant": "acme", "email": "somebody@acme.example"}),
         "/v1/access/requests/{id}/decide" => json!({"verdict": "approve", "digest": "none"}),
         _ => json!({}),
     };
@@ -164,16 +165,18 @@ fn attack_ch35_no_human_is_given_duties_that_must_be_apart_by_any_account() {
 #[test]
 fn attack_ch35_outside_development_no_program_both_deploys_and_reads() {
     let provider = Provider::start();
-    let server = server(&provider, EnvironmentClass::Staging);
-    server.tenant("acme");
+    let mut server = server(&provider, EnvironmentClass::Staging);
+    appoint(&mut server, &provider, &[("kim", "administrator")]);
+    let kim = sign_in_with(&server, &provider, "kim", Some(&mut authenticator(&server, 1)));
+    kim.post(&server, "/v1/tenants", &json!({"tenant": "acme"})).ok();
     let body = |role: &str| json!({"tenant": "acme", "name": role, "role": role});
-    let make = |role: &str| server.post("/v1/service-accounts", &server.admin_token(), &body(role));
+    let make = |role: &str| kim.post(&server, "/v1/service-accounts", &body(role));
     let shown = refused_as_toxic(&make("developer"));
     assert!(shown.contains("service-account:developer@acme > deploy@prod/acme"), "{shown}");
     for role in ["deployer", "ingester", "reader", "provisioner"] {
         assert_eq!(make(role).status, 201, "{role}");
     }
-    let listed = server.get("/v1/service-accounts?tenant=acme", &server.admin_token()).ok();
+    let listed = kim.get(&server, "/v1/service-accounts?tenant=acme").ok();
     assert_eq!(listed["service_accounts"].as_array().expect("a list").len(), 4, "what was refused is not there");
 }
 

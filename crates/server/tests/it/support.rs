@@ -232,7 +232,7 @@ impl Server {
         read_reply(self.agent.run(request).expect("an answer"))
     }
 
-    /// The administrator's token, or a word that is none where local accounts get no tokens.
+    /// The administrator's token, or a word that is none where it gets none.
     pub(crate) fn admin_token_or_none(&self) -> String {
         let reply = self.ask_token(&self.admin.client_id, &self.admin.client_secret);
         if reply.status == 200 {
@@ -240,6 +240,17 @@ impl Server {
         } else {
             "none".into()
         }
+    }
+
+    /// As a browser sends a form, without following where it is sent.
+    pub(crate) fn post_form(&self, origin: &str, path: &str, headers: &[(&str, &str)], form: &[u8]) -> Reply {
+        let mut request = ureq::http::Request::post(format!("{origin}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(form).expect("a request");
+        let request = self.agent.configure_request(request).max_redirects(0).build();
+        read_reply(self.agent.run(request).expect("an answer"))
     }
 
     pub(crate) fn get(&self, path: &str, token: &str) -> Reply {

@@ -790,8 +790,8 @@ fn attack_ci22_wider_policies_are_signed_by_whoever_approves_them() {
     let (mut bens, mut anas) = (authenticator(&server, 1), authenticator(&server, 2));
     let ben = sign_in_with(&server, &provider, "ben", Some(&mut bens));
     let ana = sign_in_with(&server, &provider, "ana", Some(&mut anas));
-    assign(&server, "ana", &json!({"roles": ["administrator"]}));
     assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+    assign(&server, "ana", &json!({"roles": ["administrator"]})); // From here on the local administrator is nobody.
     let proposed = ana.post(&server, "/v1/access/policies", &json!({"text": AUDITORS_RUN_CHECKS})).ok();
     let path = format!("/v1/access/policies/{}", proposed["policy"].as_str().expect("an id"));
     let approve = |digest: &Value| ben.post(&server, &format!("{path}/approve"), &json!({"digest": digest})).ok();

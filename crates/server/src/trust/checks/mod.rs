@@ -2,9 +2,11 @@
 
 mod apart;
 mod artefacts;
+mod break_glass;
 mod clock;
 mod devices;
 mod evidence;
+mod factors;
 mod files;
 mod grants;
 mod inventory;
@@ -18,6 +20,7 @@ mod public;
 mod reviews;
 mod sealed;
 mod serving;
+mod sign_on;
 mod staff;
 mod standing;
 mod text;
@@ -74,6 +77,10 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &devices::PasswordManagers,
     &devices::MobileDevices,
     &reviews::AccessReviews,
+    &sign_on::SingleSignOn,
+    &factors::SecondFactors,
+    &factors::Passwords,
+    &break_glass::EmergencyAccount,
     &apart::EnvironmentIdentity,
     &apart::TenantStores,
     &apart::MetadataValues,

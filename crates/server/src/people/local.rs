@@ -1,0 +1,363 @@
+//! Tenants' own users whose tenant has no identity provider: an administrator invites them, and they choose a password
+//! and register a second factor. Staff never have a password.
+//!
+//! An account that does not exist costs a guess as much as one that does, and gets the same answer. Nothing here says who
+//! may sign in: [`People`] knows the person behind an account.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use creta_audit::{Details, Event};
+use creta_iam::{Place, Principal, PrincipalId, Role};
+use creta_identity::password::{self, Bytes, Cost, ListFile, Password, PasswordError, PasswordHash, Verdict};
+use creta_keys::ScopeKey;
+use creta_model::{Instant, Problem, Scope, Span, TenantId};
+use creta_store::MetadataStore;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{People, PersonRecord};
+use crate::control_plane::ControlPlane;
+use crate::problem::{from_audit, internal};
+use crate::register::{Record, Register};
+
+const FORMAT: &str = "creta.local-account/1";
+/// Separates keyed hashes of invitations from all others.
+const INVITATION_DOMAIN: &str = "invitation";
+/// How long an invitation waits.
+pub(crate) const INVITATION_DAYS: u32 = 3;
+
+/// How somebody without a provider signs in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LocalAccount {
+    format: String,
+    person: PrincipalId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password: Option<PasswordHash>,
+    /// When the password was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chosen: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    invitation: Option<Invitation>,
+}
+
+/// An invitation that nobody used yet. Its code is known to whoever was invited; here stands a keyed hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Invitation {
+    hash: String,
+    expires: Instant,
+}
+
+impl Record for LocalAccount {
+    const KIND: &'static str = "local-account";
+
+    fn id(&self) -> String {
+        self.person.to_string()
+    }
+
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|account| account.format == FORMAT)
+    }
+}
+
+/// All local accounts.
+pub(crate) struct Local {
+    accounts: Register<LocalAccount>,
+    /// Lists of breached passwords.
+    lists: Vec<PathBuf>,
+    /// A guess takes 19 MiB and some milliseconds; so many at once as there are requests would exhaust the server.
+    hashing: Mutex<()>,
+}
+
+/// Somebody who was invited.
+pub(crate) struct Invited {
+    pub(crate) person: PersonRecord,
+    /// Shown once.
+    pub(crate) code: Zeroizing<String>,
+    pub(crate) expires: Instant,
+}
+
+impl Local {
+    pub(super) fn open(metadata: Arc<dyn MetadataStore>, folder: &Path, lists: &[PathBuf]) -> Result<Self, Problem> {
+        let lists: Vec<PathBuf> = lists.iter().map(|list| folder.join(list)).collect();
+        for list in &lists {
+            // What cannot be read protects nobody: found out now rather than by whoever chooses a password.
+            with_lists(std::slice::from_ref(list), |_| Ok(())).map_err(|error| {
+                Problem::new("server/breached-passwords", format!("`{}` cannot be used: {error}", list.display()))
+                    .with_help("`[passwords] breached` names sorted lists of SHA-1 or SHA-256 in hexadecimal")
+            })?;
+        }
+        Ok(Self { accounts: Register::load(metadata)?, lists, hashing: Mutex::default() })
+    }
+
+    /// Whether there is any account.
+    pub(crate) fn is_used(&self) -> bool {
+        self.accounts.find_by(|_| true).is_some()
+    }
+
+    /// Whether this person signs in with a password.
+    pub(super) fn holds(&self, person: &PrincipalId) -> bool {
+        self.accounts.with(person.as_str(), |_| ()).is_some()
+    }
+
+    /// Every stored hash: for the check.
+    pub(crate) fn hashes(&self) -> Vec<PasswordHash> {
+        self.accounts.list(|_| true).into_iter().filter_map(|account| account.password).collect()
+    }
+
+    /// The hash of a password that may be used, on the thread that has its turn.
+    fn make(&self, control: &ControlPlane, person: &PersonRecord, typed: &str) -> Result<PasswordHash, Problem> {
+        let refused = |error: &PasswordError| {
+            if let Ok(details) = Details::none().name("person", person.id.as_str()) {
+                let event = Event::new("password.refused", control.place()).with(details);
+                control.record(event.for_commitment(error.commitment()));
+            }
+            Problem::new("request/password", error.to_string())
+        };
+        let password = Password::parse(typed).map_err(|error| refused(&error))?;
+        let id = person.id.as_str();
+        let (email, tenant) =
+            (person.email.as_deref().unwrap_or(id), person.tenant.as_ref().map_or("", TenantId::as_str));
+        let accepted = with_lists(&self.lists, |lists| password.accept(&[id, email, tenant], lists));
+        accepted.map_err(|error| refused(&error))?;
+        let _turn = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(PasswordHash::make(&password, id, random(control), Cost::NOW))
+    }
+}
+
+impl People {
+    /// Whether anybody can sign in here at all.
+    pub(crate) fn require_sign_in(&self) -> Result<(), Problem> {
+        if self.local.is_used() { Ok(()) } else { self.require_provider().map(drop) }
+    }
+
+    /// Invites somebody to a tenant, or once more somebody who lost their password or their second factor: what they had
+    /// ends now.
+    pub(crate) fn invite(
+        &self,
+        (control, by): (&ControlPlane, &Principal),
+        (email, tenant): (&str, &TenantId),
+        roles: std::collections::BTreeSet<Role>,
+        now: Instant,
+    ) -> Result<Invited, Problem> {
+        let id = PrincipalId::parse(&email.to_ascii_lowercase()).map_err(|error| {
+            Problem::new("request/person", error.to_string()).with_help("name an address, such as `ana@acme.example`")
+        })?;
+        let taken = |why: &str| {
+            Problem::new("conflict/person", format!("`{id}` cannot be invited: {why}")).with_help("invite another name")
+        };
+        let known = self.persons.find(id.as_str());
+        let fresh = match &known {
+            Some(person) if !person.is_active() => return Err(taken("somebody of this name has left")),
+            Some(person) if person.tenant.as_ref() != Some(tenant) => return Err(taken("the name is taken")),
+            Some(person) if !self.local.holds(&person.id) => return Err(taken("they sign in at the provider")),
+            Some(_) => false,
+            None => true,
+        };
+        if fresh {
+            let mut person = PersonRecord::new(id.clone(), Some(tenant.clone()), now);
+            person.email = Some(id.to_string());
+            self.persons.add(person)?.ok_or_else(|| taken("the name is taken"))?;
+        }
+        if fresh || !roles.is_empty() {
+            let assigned = self.assign((control, by), id.as_str(), Some(tenant.clone()), roles, None);
+            if let Err(problem) = assigned {
+                if fresh {
+                    self.persons.remove(id.as_str())?;
+                }
+                return Err(problem);
+            }
+        }
+        let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(random::<32>(control)));
+        let expires = now.plus(Span::days(INVITATION_DAYS));
+        let invitation = Invitation { hash: hash_of(control.own_key(), &code), expires };
+        let details = Details::none()
+            .name("person", id.as_str())
+            .and_then(|details| details.name("tenant", tenant.as_str()))
+            .and_then(|details| details.instant("expires", expires))
+            .map_err(|e| from_audit(&e))?;
+        // In the tenant's own part of the log: whoever invites somebody could use the link themselves, and the tenant sees it.
+        let place = Place::Scope(Scope::new(tenant.clone(), self.environment.clone()));
+        let event = Event::new("person.invited", place).by(by).with(details);
+        control.log().record(event).map_err(|e| from_audit(&e))?;
+        self.authenticators.remove(id.as_str())?;
+        for session in self.sessions.list(|session| session.person == id && session.revoked.is_none()) {
+            self.end_session(&session.id, now)?;
+        }
+        let (format, person) = (FORMAT.to_owned(), id.clone());
+        let account = LocalAccount { format, person, password: None, chosen: None, invitation: Some(invitation) };
+        match self.local.accounts.change(id.as_str(), |_| Ok::<_, Problem>(account.clone()))? {
+            Some(_) => {}
+            None => self.local.accounts.add(account)?.map(drop).ok_or_else(internal)?,
+        }
+        Ok(Invited { person: self.require_person(id.as_str())?, code, expires })
+    }
+
+    /// Who was invited by this code, if it is still good.
+    pub(crate) fn invited(&self, control: &ControlPlane, code: &str, now: Instant) -> Result<PersonRecord, Problem> {
+        let hash = hash_of(control.own_key(), code);
+        let waits = |account: &LocalAccount| {
+            account.invitation.as_ref().is_some_and(|invitation| invitation.hash == hash && now < invitation.expires)
+        };
+        let account = self.local.accounts.find_by(waits).ok_or_else(no_invitation)?;
+        self.persons
+            .find(account.person.as_str())
+            .filter(|person| self.may_use_password(person))
+            .ok_or_else(no_invitation)
+    }
+
+    /// Whoever was invited chooses a password. The invitation is used up.
+    pub(crate) fn accept_invitation(
+        &self,
+        control: &ControlPlane,
+        code: &str,
+        typed: &str,
+        now: Instant,
+    ) -> Result<PersonRecord, Problem> {
+        let person = self.invited(control, code, now)?;
+        let password = self.local.make(control, &person, typed)?;
+        self.record_password(control, &person, "password.chosen")?;
+        let hash = hash_of(control.own_key(), code);
+        let changed = self.local.accounts.change(person.id.as_str(), |account| {
+            // Asked once more under the register's lock: two browsers may hold one code.
+            let own = account.invitation.as_ref().is_some_and(|invitation| invitation.hash == hash);
+            let chosen =
+                LocalAccount { password: Some(password), chosen: Some(now), invitation: None, ..account.clone() };
+            own.then_some(chosen).ok_or_else(no_invitation)
+        })?;
+        changed.map(|_| person).ok_or_else(no_invitation)
+    }
+
+    /// Who this is, if the password is theirs. One answer, after one derivation, for whatever is wrong.
+    pub(crate) fn by_password(&self, control: &ControlPlane, name: &str, typed: &str) -> Result<PersonRecord, Problem> {
+        let id = name.trim().to_ascii_lowercase();
+        let person = self.persons.find(&id).filter(|person| self.may_use_password(person));
+        let stored = person.as_ref().and_then(|person| self.local.accounts.find(person.id.as_str()));
+        let stored = stored.and_then(|account| account.password);
+        let verdict = {
+            let _turn = self.local.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+            password::verify(stored.as_ref(), &id, typed, random(control), Cost::NOW)
+        };
+        let person = match (verdict, person) {
+            (Ok(Verdict::Right), Some(person)) => Some(person),
+            (Ok(Verdict::RightRehashed(dearer)), Some(person)) => {
+                self.local.accounts.change(&id, |account| {
+                    // Whoever changed it meanwhile has a new hash already.
+                    let same = account.password == stored;
+                    let password = if same { Some(dearer) } else { account.password.clone() };
+                    Ok::<_, Problem>(LocalAccount { password, ..account.clone() })
+                })?;
+                Some(person)
+            }
+            (Err(error), Some(person)) => {
+                tracing::error!(%error, "a stored password cannot be used");
+                self.record_refusal(control, &person, "password.tampered", &error)?;
+                None
+            }
+            _ => None,
+        };
+        person.ok_or_else(|| {
+            Problem::new("auth/bad-password", "name or password is wrong")
+                .with_help("whoever forgot theirs is invited anew by an administrator")
+        })
+    }
+
+    /// Somebody who is signed in chooses another password. Their other sessions end.
+    pub(crate) fn change_password(
+        &self,
+        control: &ControlPlane,
+        (person, session): (&PersonRecord, Option<&str>),
+        (current, new): (&str, &str),
+        now: Instant,
+    ) -> Result<(), Problem> {
+        if !self.local.holds(&person.id) {
+            return Err(Problem::new("not-found/password", "you have no password here: you sign in at the provider"));
+        }
+        self.by_password(control, person.id.as_str(), current)?;
+        let password = self.local.make(control, person, new)?;
+        self.record_password(control, person, "password.changed")?;
+        self.local.accounts.change(person.id.as_str(), |account| {
+            Ok::<_, Problem>(LocalAccount { password: Some(password), chosen: Some(now), ..account.clone() })
+        })?;
+        let other = |other: &super::Session| other.person == person.id && session != Some(other.id.as_str());
+        for session in self.sessions.list(|session| other(session) && session.revoked.is_none()) {
+            self.end_session(&session.id, now)?;
+        }
+        Ok(())
+    }
+
+    /// Only a tenant's own people, for as long as they are here.
+    fn may_use_password(&self, person: &PersonRecord) -> bool {
+        person.is_active() && person.tenant.is_some() && person.identity.is_none()
+    }
+
+    fn record_password(
+        &self,
+        control: &ControlPlane,
+        person: &PersonRecord,
+        what: &'static str,
+    ) -> Result<(), Problem> {
+        let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
+        control.log().record(Event::new(what, control.place()).with(details)).map(drop).map_err(|e| from_audit(&e))
+    }
+
+    fn record_refusal(
+        &self,
+        control: &ControlPlane,
+        person: &PersonRecord,
+        what: &'static str,
+        error: &PasswordError,
+    ) -> Result<(), Problem> {
+        let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
+        control.record(Event::new(what, control.place()).with(details).for_commitment(error.commitment()));
+        Ok(())
+    }
+}
+
+/// A list on disk, read at offsets.
+struct OnDisk(File);
+
+impl Bytes for OnDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.metadata().map(|metadata| metadata.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+}
+
+/// Does something with the lists of breached passwords. One that cannot be read is an error: half of them protect half.
+fn with_lists<T>(
+    lists: &[PathBuf],
+    act: impl FnOnce(&[&ListFile<'_>]) -> Result<T, PasswordError>,
+) -> Result<T, PasswordError> {
+    let files = lists.iter().map(|list| File::open(list).map(OnDisk)).collect::<io::Result<Vec<_>>>();
+    let files = files.map_err(PasswordError::List)?;
+    let opened = files.iter().map(|file| ListFile::open(file)).collect::<io::Result<Vec<_>>>();
+    let opened = opened.map_err(PasswordError::List)?;
+    let opened: Vec<&ListFile<'_>> = opened.iter().collect();
+    act(&opened)
+}
+
+fn hash_of(key: &ScopeKey, code: &str) -> String {
+    hex::encode(key.mac(INVITATION_DOMAIN, &[code.as_bytes()]))
+}
+
+fn random<const N: usize>(control: &ControlPlane) -> [u8; N] {
+    let mut bytes = [0; N];
+    control.platform().random.fill(&mut bytes);
+    bytes
+}
+
+fn no_invitation() -> Problem {
+    Problem::new("not-found/invitation", "this invitation was used, has expired, or was replaced by a newer one")
+        .with_help("ask whoever invited you for another one")
+}

@@ -1,0 +1,444 @@
+//! Tenants' own people without a provider: invitations, passwords, second factors.
+
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use creta_keys::{KeyRing, RootKey};
+use creta_model::{Environment, EnvironmentClass, Span};
+use creta_platform::{Clock as _, ManualClock, Platform};
+use creta_store::{MetadataStore as _, SqliteStore};
+use serde_json::{Value, json};
+
+use crate::people::{
+    Someone, answer_prompt, appoint, authenticator, begin, code_in, cookie_of, header, open_session, origin, prover,
+    random, server_by, sign_in_with,
+};
+use crate::provider::Provider;
+use crate::soft_authenticator::SoftAuthenticator;
+use crate::support::{Reply, Server};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const PASSWORD: &str = "seven otters juggle";
+
+/// A server of class staging with an administrator and the tenant `acme`, which has no provider.
+struct World {
+    server: Server,
+    provider: Provider,
+    clock: Arc<ManualClock>,
+    key: SoftAuthenticator,
+    kim: Someone,
+}
+
+/// An application that makes codes (RFC 6238).
+struct Codes(Vec<u8>);
+
+impl Codes {
+    /// From the page that shows its secret.
+    fn on(page: &str) -> Self {
+        let secret = page.split("secret=").nth(1).expect("an address").split(['&', '"']).next().expect("a secret");
+        let mut bits = String::new();
+        for letter in secret.bytes() {
+            let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| *known == letter).expect("base32");
+            bits.push_str(&format!("{value:05b}"));
+        }
+        let bytes = bits.as_bytes().chunks_exact(8);
+        let byte = |bits: &[u8]| u8::from_str_radix(std::str::from_utf8(bits).expect("digits"), 2).expect("binary");
+        Self(bytes.map(byte).collect())
+    }
+
+    fn at(&self, clock: &ManualClock) -> String {
+        let step = u64::try_from(clock.now().micros() / 30_000_000).expect("after 1970");
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
+        let tag = hmac::sign(&key, &step.to_be_bytes());
+        let tag = tag.as_ref();
+        let offset = usize::from(tag[19] & 15);
+        let number = u32::from_be_bytes(tag[offset..offset + 4].try_into().expect("four bytes")) & 0x7fff_ffff;
+        format!("{:06}", number % 1_000_000)
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(tail: &str) -> Self {
+        let provider = Provider::start();
+        let (mut server, clock) = server_by(&provider, EnvironmentClass::Staging, tail);
+        appoint(&mut server, &provider, &[("kim", "administrator")]);
+        let mut key = authenticator(&server, 9);
+        let kim = sign_in_with(&server, &provider, "kim", Some(&mut key));
+        kim.post(&server, "/v1/tenants", &json!({"tenant": "acme"})).ok();
+        Self { server, provider, clock, key, kim }
+    }
+
+    fn invite(&self, who: &str) -> Reply {
+        let body = json!({"email": format!("{who}@acme.example"), "tenant": "acme", "roles": ["viewer"]});
+        self.kim.post(&self.server, "/v1/persons/invite", &body)
+    }
+
+    /// The code of the link.
+    fn invited(&self, who: &str) -> String {
+        let reply = self.invite(who);
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        let link = reply.json()["link"].as_str().expect("a link").to_owned();
+        assert!(link.starts_with(&format!("{}/sign-in/invited?code=", origin(&self.server))), "{link}");
+        link.split("code=").nth(1).expect("a code").to_owned()
+    }
+
+    fn form(&self, path: &str, cookie: Option<&str>, fields: &[(&str, &str)]) -> Reply {
+        let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let mut headers = vec![("content-type", FORM)];
+        headers.extend(cookie.map(|cookie| ("cookie", cookie)));
+        self.server.post_form(&origin(&self.server), path, &headers, pairs.join("&").as_bytes())
+    }
+
+    fn choose(&self, code: &str, password: &str) -> Reply {
+        self.form("/sign-in/invited", None, &[("code", code), ("password", password), ("again", password)])
+    }
+
+    fn page(&self, path: &str, cookie: &str) -> Reply {
+        self.server.browse_at(&origin(&self.server), path, Some(cookie))
+    }
+
+    /// Somebody who was invited, chose the password, and registered an application.
+    fn registered(&self, who: &str) -> Codes {
+        let chosen = self.choose(&self.invited(who), PASSWORD);
+        assert_eq!(header(&chosen, "location"), "/sign-in/second-factor", "{}", chosen.text());
+        let cookie = cookie_of(&chosen);
+        let page = self.page("/sign-in/second-factor", &cookie);
+        assert!(page.text().contains("<svg") && page.text().contains("otpauth://totp/"), "{}", page.text());
+        let codes = Codes::on(&page.text());
+        let done = self.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&self.clock))]);
+        assert!(done.status == 200 && done.text().contains("You can sign in now"), "{}", done.text());
+        self.clock.advance(Span::seconds(30)); // That code is used up.
+        codes
+    }
+
+    /// The page where a command line's browser begins: its cookie.
+    fn begin(&self, thumbprint: &str, verifier: &str) -> String {
+        let challenge = URL_SAFE_NO_PAD.encode(creta_proof::Hash::of(&[verifier.as_bytes()]).as_bytes());
+        let path = format!(
+            "/sign-in?redirect_uri=http%3A%2F%2F127.0.0.1%3A7000%2Fsigned-in&state={}&code_challenge={challenge}\
+             &code_challenge_method=S256&dpop_jkt={thumbprint}",
+            "s".repeat(43)
+        );
+        let page = self.server.browse_at(&origin(&self.server), &path, None);
+        assert_eq!(page.status, 200, "{}", page.text());
+        assert!(page.text().contains("Sign in with your organisation"), "both ways are there: {}", page.text());
+        cookie_of(&page)
+    }
+
+    fn type_password(&self, cookie: &str, name: &str, password: &str) -> Reply {
+        self.form("/sign-in/local", Some(cookie), &[("name", name), ("password", password)])
+    }
+
+    fn sign_in(&self, name: &str, password: &str, codes: &Codes) -> Someone {
+        let (prover, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));
+        let cookie = self.begin(prover.thumbprint().as_str(), &verifier);
+        let typed = self.type_password(&cookie, name, password);
+        assert_eq!(header(&typed, "location"), "/sign-in/second-factor", "{}", typed.text());
+        let back = self.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&self.clock))]);
+        self.clock.advance(Span::seconds(30));
+        let body = json!({"code": code_in(&back), "code_verifier": verifier});
+        let opened = open_session(&self.server, &prover, &body).ok();
+        Someone { prover, opened }
+    }
+
+    /// A try from a browser that was just opened.
+    fn try_password(&self, name: &str, password: &str) -> Reply {
+        let cookie = self.begin(prover().thumbprint().as_str(), "v");
+        self.type_password(&cookie, name, password)
+    }
+
+    fn log(&self) -> String {
+        self.kim.get(&self.server, "/v1/audit/entries?limit=1000").text()
+    }
+}
+
+#[test]
+fn whoever_is_invited_chooses_a_password_registers_a_factor_and_signs_in() {
+    let world = World::new();
+    let codes = world.registered("ana");
+    let ana = world.sign_in("Ana@acme.example ", PASSWORD, &codes);
+    let me = ana.get(&world.server, "/v1/me").ok();
+    assert_eq!((&me["home"], &me["user_verified"]), (&json!("scope `prod/acme`"), &json!(true)), "{me}");
+    ana.get(&world.server, "/v1/catalogue").ok();
+    // Another password, with the present one; other sessions end.
+    let other = world.sign_in("ana@acme.example", PASSWORD, &codes);
+    let change =
+        |current: &str, new: &str| ana.post(&world.server, "/v1/me/password", &json!({"current": current, "new": new}));
+    assert_eq!(change("wrong wrong wrong", "eight lamps over a river").problem(403), "access/bad-password");
+    assert_eq!(change(PASSWORD, "Password1234567!").problem(422), "request/password");
+    change(PASSWORD, "eight lamps over a river").ok();
+    assert_eq!(other.get(&world.server, "/v1/me").problem(401), "auth/bad-token");
+    ana.get(&world.server, "/v1/me").ok();
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 401);
+    world.sign_in("ana@acme.example", "eight lamps over a river", &codes);
+    let log = world.log();
+    for entry in
+        ["person.invited", "password.chosen", "authenticator.registered", "authenticator.verified", "password.changed"]
+    {
+        assert!(log.contains(entry), "{entry}");
+    }
+    assert!(!log.contains(PASSWORD));
+}
+
+#[test]
+fn attack_ci25_weak_and_breached_passwords_are_refused_and_nothing_is_used_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("breached.txt");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"nine herons dislike rain");
+    std::fs::write(&list, format!("{}\n", hex::encode(digest))).expect("written");
+    let world = World::with(&format!("[passwords]\nbreached = [{list:?}]\n"));
+    let code = world.invited("ana");
+    let long = "x".repeat(300);
+    for (bad, says) in [
+        ("short", "too short"),
+        ("Password1234567!", "known from breaches"),
+        ("nine herons dislike rain", "known from breaches"),
+        ("ｎｉｎｅ herons dislike rain", "known from breaches"),
+        ("ana.acme.example", "easily guessed"),
+        (long.as_str(), "too long"),
+    ] {
+        let page = world.choose(&code, bad);
+        assert!(page.status == 422 && page.text().contains(says), "{bad}: {} {}", page.status, page.text());
+        assert!(!page.text().contains(bad) || bad == "short", "a page does not show what was typed");
+    }
+    let two = world.form("/sign-in/invited", None, &[("code", &code), ("password", PASSWORD), ("again", "other")]);
+    assert!(two.status == 422 && two.text().contains("not the same"), "{}", two.text());
+    assert_eq!(world.choose(&code, PASSWORD).status, 303);
+    assert!(world.log().contains("password.refused"));
+}
+
+#[test]
+fn attack_ci25_accounts_are_not_told_apart_and_guessing_is_slow() {
+    let world = World::new();
+    world.registered("ana");
+    let said = |name: &str| {
+        let reply = world.try_password(name, "seven otters juggles");
+        assert_eq!(reply.status, 401, "{}", reply.text());
+        reply.text()
+    };
+    let known = said("ana@acme.example");
+    assert!(known.contains("Name or password is wrong"), "{known}");
+    for other in ["nobody@acme.example", "kim@example.com", "", "' OR 1=1"] {
+        assert_eq!(said(other), known, "{other}: also staff, whose password there is none");
+    }
+    for _ in 0..5 {
+        said("ana@acme.example");
+    }
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 429, "the right one waits too");
+    let log = world.log();
+    assert!(log.contains("sign-in.refused") && log.contains("CI-25"), "{log}");
+}
+
+#[test]
+fn attack_ci25_hashes_that_were_weakened_in_storage_are_refused() {
+    let mut world = World::new();
+    world.registered("ana");
+    world.server.stop();
+    // Whoever can write the documents, and knows the password, would make guessing cheap for others.
+    change_document(&world.server, "local-account", "ana@acme.example", |document| {
+        assert_eq!(document["password"]["cost"], json!({"memory_kib": 19_456, "passes": 2, "lanes": 1}));
+        document["password"]["cost"]["memory_kib"] = json!(8);
+    });
+    world.server.start();
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 401);
+    let mut key = std::mem::replace(&mut world.key, authenticator(&world.server, 8));
+    key.origin = origin(&world.server); // It has another port now.
+    let kim = sign_in_where_both_are(&world, "kim", &mut key);
+    let log = kim.get(&world.server, "/v1/audit/entries?limit=1000").text();
+    assert!(log.contains("password.tampered"), "{log}");
+}
+
+/// Writes into a document of the control plane as whoever has the root key could.
+fn change_document(server: &Server, kind: &str, id: &str, change: impl FnOnce(&mut Value)) {
+    let environment = Environment::parse("prod").expect("valid");
+    let platform = Platform::system(&server.data()).expect("a folder");
+    let root = RootKey::load_file(&server.report.root_key, &environment).expect("the key");
+    let ring = KeyRing::open(root, environment.clone(), platform).expect("opens");
+    let key = ring.scope(&creta_iam::control_plane(&environment)).expect("there");
+    let store = SqliteStore::open(server.data().join("metadata.sqlite"), key).expect("opens");
+    let document = store.list(kind).expect("readable").into_iter().find(|document| document.id == id).expect("there");
+    let mut body: Value = serde_json::from_slice(&document.body).expect("JSON");
+    change(&mut body);
+    store.write(kind, id, Some(document.version), body.to_string().as_bytes()).expect("written");
+}
+
+/// Somebody signs in at the provider where the page asks which way.
+fn sign_in_where_both_are(world: &World, who: &str, key: &mut SoftAuthenticator) -> Someone {
+    let (prover, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));
+    let cookie = world.begin(prover.thumbprint().as_str(), &verifier);
+    let sent = world.form("/sign-in/local", Some(&cookie), &[("with", "provider")]);
+    let (location, cookie) = (header(&sent, "location"), cookie_of(&sent));
+    let asked = world.provider.asked(&location);
+    let code = world.provider.signs_in(who, &asked.nonce);
+    let path = format!("/sign-in/callback?code={code}&state={}", asked.state);
+    let back = world.page(&path, &cookie);
+    let prompt = header(&back, "location").split("prompt=").nth(1).expect("a prompt").to_owned();
+    let said = answer_prompt(&world.server, key, &prompt, Some(&cookie));
+    let body = json!({"code": code_in(&said), "code_verifier": verifier});
+    Someone { opened: open_session(&world.server, &prover, &body).ok(), prover }
+}
+
+#[test]
+fn attack_ci22_a_code_works_once_and_a_password_alone_registers_nothing() {
+    let world = World::new();
+    let codes = world.registered("ana");
+    let (prover, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));
+    let begin = || {
+        let cookie = world.begin(prover.thumbprint().as_str(), &verifier);
+        world.type_password(&cookie, "ana@acme.example", PASSWORD);
+        cookie
+    };
+    let enter = |cookie: &str, code: &str| world.form("/sign-in/second-factor", Some(cookie), &[("code", code)]);
+    let code = codes.at(&world.clock);
+    let back = enter(&begin(), &code);
+    code_in(&back);
+    let again = enter(&begin(), &code);
+    assert!(again.status == 403 && again.text().contains("was used before"), "{}", again.text());
+    // A code without a password, from another browser, or guessed.
+    world.clock.advance(Span::seconds(30));
+    let unknown = format!("__Host-creta-sign-in={}", "0".repeat(64));
+    assert_eq!(enter(&unknown, &codes.at(&world.clock)).status, 401);
+    let at_once = world.begin(prover.thumbprint().as_str(), &verifier);
+    assert_eq!(enter(&at_once, &codes.at(&world.clock)).status, 401, "before the password");
+    let cookie = begin();
+    for _ in 0..5 {
+        assert_eq!(enter(&cookie, "000000").status, 403);
+    }
+    assert_eq!(enter(&cookie, &codes.at(&world.clock)).status, 401, "five wrong ones end it");
+    // Somebody whose password is known and who never registered a factor: nobody registers one for them.
+    let chosen = world.choose(&world.invited("eve"), PASSWORD);
+    assert_eq!(chosen.status, 303);
+    world.clock.advance(Span::seconds(61));
+    let refused = world.try_password("eve@acme.example", PASSWORD);
+    assert!(refused.status == 403 && refused.text().contains("No second factor"), "{}", refused.text());
+}
+
+#[test]
+fn attack_ci22_an_invitation_is_used_once_within_three_days_and_a_new_one_ends_everything() {
+    let world = World::new();
+    let (first, second) = (world.invited("ana"), world.invited("ana"));
+    assert_eq!(world.choose(&first, PASSWORD).status, 404, "a newer one replaced it");
+    assert_eq!(world.choose(&second, PASSWORD).status, 303);
+    assert_eq!(world.choose(&second, "eight lamps over a river").status, 404, "once");
+    world.clock.advance(Span::seconds(61));
+    let late = world.invited("ben");
+    world.clock.advance(Span::days(3));
+    assert_eq!(world.choose(&late, PASSWORD).status, 404, "too late");
+}
+
+#[test]
+fn attack_ci22_whoever_is_invited_anew_has_lost_password_factor_and_sessions() {
+    let world = World::new();
+    let codes = world.registered("ana");
+    let ana = world.sign_in("ana@acme.example", PASSWORD, &codes);
+    let code = world.invited("ana");
+    assert_eq!(ana.get(&world.server, "/v1/me").problem(401), "auth/bad-token");
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 401);
+    assert_eq!(world.choose(&code, PASSWORD).status, 303);
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 403, "and registers a factor anew");
+    // Nobody is invited under the name of somebody else, or invites themselves.
+    let invite = |who: &Someone, name: &str| {
+        let body = json!({"email": name, "tenant": "acme", "roles": []});
+        who.post(&world.server, "/v1/persons/invite", &body)
+    };
+    assert_eq!(invite(&world.kim, "kim@example.com").problem(403), "access/own-roles");
+    let mut key = authenticator(&world.server, 6);
+    sign_in_where_both_are(&world, "lou", &mut key);
+    assert_eq!(invite(&world.kim, "lou@example.com").problem(409), "conflict/person");
+}
+
+#[test]
+fn attack_ci21_staff_have_no_password_and_there_is_no_route_for_one() {
+    let provider = Provider::start();
+    let (server, _) = server_by(&provider, EnvironmentClass::Development, "");
+    for (method, path) in [("POST", "/sign-in/local"), ("GET", "/sign-in/invited?code=x"), ("POST", "/sign-in/invited")]
+    {
+        assert_eq!(server.send(method, path, None, None).problem(404), "not-found/path", "{path}");
+    }
+    let world = World::new();
+    // Nor does the local administrator get in beside somebody who is administrator by name.
+    let local = world.server.ask_token(&world.server.admin.client_id, &world.server.admin.client_secret);
+    assert_eq!(local.problem(401), "auth/bad-credentials");
+    let without = json!({"email": "staff@acme.example"});
+    assert_eq!(world.kim.post(&world.server, "/v1/persons/invite", &without).problem(400), "request/malformed");
+    world.registered("ana");
+    let staff = json!({"roles": ["operator"]});
+    let moved = world.kim.post(&world.server, "/v1/persons/ana@acme.example/assign", &staff);
+    assert_eq!(moved.problem(409), "conflict/password", "nobody with a password becomes staff");
+    assert_eq!(world.try_password("kim@example.com", PASSWORD).status, 401);
+}
+
+#[test]
+fn tenants_own_people_who_sign_in_at_the_provider_register_a_second_factor_as_well() {
+    let mut world = World::new();
+    let mut key = authenticator(&world.server, 4);
+    sign_in_with(&world.server, &world.provider, "ben", Some(&mut key));
+    world
+        .kim
+        .post(&world.server, "/v1/persons/ben@example.com/assign", &json!({"roles": ["viewer"], "tenant": "acme"}))
+        .ok();
+    world.kim.send(&world.server, "POST", "/v1/persons/ben@example.com/reset-authenticators", None).ok();
+    let (prover, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));
+    let callback = |world: &World| {
+        let (location, cookie) = begin(&world.server, prover.thumbprint().as_str(), &verifier);
+        let asked = world.provider.asked(&location);
+        let code = world.provider.signs_in("ben", &asked.nonce);
+        let back = world.page(&format!("/sign-in/callback?code={code}&state={}", asked.state), &cookie);
+        assert_eq!(header(&back, "location"), "/sign-in/second-factor", "{}", back.text());
+        cookie
+    };
+    // He does not get on without one.
+    let cookie = callback(&world);
+    let page = world.page("/sign-in/second-factor", &cookie);
+    let codes = Codes::on(&page.text());
+    assert_eq!(world.form("/sign-in/second-factor", Some(&cookie), &[("code", "000000")]).status, 403);
+    let back = world.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&world.clock))]);
+    let body = json!({"code": code_in(&back), "code_verifier": verifier});
+    let ben = Someone { opened: open_session(&world.server, &prover, &body).ok(), prover: crate::people::prover() };
+    assert_eq!(ben.opened["person"], "ben@example.com");
+    // From now on it is asked for each time, and works once.
+    let cookie = callback(&world);
+    let page = world.page("/sign-in/second-factor", &cookie);
+    assert!(page.text().contains("Enter your code") && !page.text().contains("otpauth"), "{}", page.text());
+    let used = world.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&world.clock))]);
+    assert!(used.status == 403 && used.text().contains("was used before"), "{}", used.text());
+    // Or a security key instead, after a reset.
+    world.kim.send(&world.server, "POST", "/v1/persons/ben@example.com/reset-authenticators", None).ok();
+    let cookie = callback(&world);
+    let sent = world.form("/sign-in/second-factor", Some(&cookie), &[("key", "yes")]);
+    let prompt = header(&sent, "location").split("prompt=").nth(1).expect("a prompt").to_owned();
+    let said = answer_prompt(&world.server, &mut world.key_of_ben(), &prompt, Some(&cookie));
+    code_in(&said);
+}
+
+impl World {
+    fn key_of_ben(&self) -> SoftAuthenticator {
+        authenticator(&self.server, 5)
+    }
+}
+
+#[test]
+fn attack_ci22_prompts_do_not_pile_up_until_somebody_gives_in() {
+    let mut world = World::new();
+    let prompt = |world: &mut World| {
+        let (location, cookie) = begin(&world.server, prover().thumbprint().as_str(), "v");
+        let asked = world.provider.asked(&location);
+        let code = world.provider.signs_in("kim", &asked.nonce);
+        world.page(&format!("/sign-in/callback?code={code}&state={}", asked.state), &cookie)
+    };
+    for _ in 0..3 {
+        assert_eq!(prompt(&mut world).status, 303);
+    }
+    let refused = prompt(&mut world);
+    assert!(refused.status == 403 && refused.text().contains("Too many prompts"), "{}", refused.text());
+    assert!(world.log().contains("authenticator.refused"));
+    world.clock.advance(Span::seconds(300));
+    assert_eq!(prompt(&mut world).status, 303, "after a while");
+}

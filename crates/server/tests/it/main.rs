@@ -4,6 +4,7 @@ mod access;
 mod analysis;
 mod artefacts;
 mod bad_input;
+mod components;
 mod coverage;
 mod devices;
 mod disclosure;

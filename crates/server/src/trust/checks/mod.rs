@@ -17,6 +17,7 @@ mod public;
 mod sealed;
 mod staff;
 mod standing;
+mod surroundings;
 mod text;
 mod tls;
 mod witness;
@@ -68,6 +69,8 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &keys::KeyHierarchy,
     &people::OrphanAccounts,
     &apart::EnvironmentIdentity,
+    &surroundings::EnvironmentNetworks,
+    &surroundings::EnvironmentAccount,
     &apart::TenantStores,
     &apart::MetadataValues,
     &files::FileRefusals,

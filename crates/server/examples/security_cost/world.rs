@@ -31,9 +31,16 @@ pub(crate) struct World {
 
 enum Spine {
     /// Each question is decided on and admitted.
-    Asked { policies: Box<Policies>, decisions: DecisionCache, principal: Principal, log: Log },
+    Asked(Box<Asked>),
     /// One permit for all, given beforehand.
     Held(Permit),
+}
+
+struct Asked {
+    policies: Policies,
+    decisions: DecisionCache,
+    principal: Principal,
+    log: Log,
 }
 
 struct NoHosts;
@@ -82,12 +89,12 @@ impl World {
         let log = Log::open(&platform, key, scope.environment.clone())?;
         let world = Self {
             engine: ScopeEngine::open(scope.clone(), stores, Arc::new(NoHosts))?,
-            spine: Spine::Asked {
-                policies: Box::new(Policies::load()?),
+            spine: Spine::Asked(Box::new(Asked {
+                policies: Policies::load()?,
                 decisions: DecisionCache::new(4096),
                 principal: Principal::service_account(PrincipalId::parse("scoring")?, scope, Role::Developer),
                 log,
-            },
+            })),
         };
         let deploy = world.permit_for(Action::Deploy, FeatureSet::none())?;
         world.engine.deploy(serde_json::from_value(bundle())?, &deploy).map_err(|problems| format!("{problems:?}"))?;
@@ -111,9 +118,8 @@ impl World {
     }
 
     fn permit_for(&self, action: Action, features: FeatureSet) -> Outcome<Permit> {
-        let Spine::Asked { policies, decisions, principal, log } = &self.spine else {
-            return Err("this world asks nobody".into());
-        };
+        let Spine::Asked(asked) = &self.spine else { return Err("this world asks nobody".into()) };
+        let Asked { policies, decisions, principal, log } = asked.as_ref();
         let resource = Resource::features(scope(), features);
         let decision = match action {
             Action::Query => decisions.decide(policies, principal, action, &resource),

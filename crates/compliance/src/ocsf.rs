@@ -58,6 +58,8 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("break-glass.unsealed", class::AUTHENTICATION, 99),
     ("catalogue.read", class::API_ACTIVITY, 2),
     ("certificate.broken", class::APPLICATION_LIFECYCLE, 99),
+    ("certificate.failed", class::APPLICATION_LIFECYCLE, 99),
+    ("certificate.issued", class::APPLICATION_LIFECYCLE, 99),
     ("certificate.replaced", class::APPLICATION_LIFECYCLE, 99),
     ("check", class::API_ACTIVITY, 2),
     ("check.fail", class::COMPLIANCE_FINDING, 1),

@@ -14,6 +14,7 @@
 //! | [`device`] | that a computer is ours and set up right | CH-16, CH-18, CI-26 |
 //! | [`scim`] | who is here and who has left | CH-33 |
 //! | [`key`] | the keys of both, and of devices | |
+//! | [`signed`] | that nothing signed counts twice: every kind, and the attacks on it | CH-17, CH-18, CI-07 |
 //!
 //! ```
 //! use creta_identity::dpop::{Expected, Proof, Prover, ReplayCache};
@@ -40,5 +41,6 @@ pub mod key;
 pub mod oidc;
 pub mod password;
 pub mod scim;
+pub mod signed;
 pub mod totp;
 pub mod webauthn;

@@ -206,6 +206,13 @@ mod tests {
     }
 
     #[test]
+    fn attack_ci22_a_code_is_none_of_another_authenticator() {
+        let mut other = Authenticator { secret: encode(*b"another secret of 20"), last_step: Some(0) };
+        assert_eq!(other.check(&code(100), at(3_000)), Err(CodeError::Wrong));
+        assert_eq!(confirmed().check(&code(100), at(3_000)), Ok(()), "it is right where it belongs");
+    }
+
+    #[test]
     fn attack_ci22_a_secret_is_not_shown() {
         assert_eq!(format!("{:?}", confirmed()), "Authenticator { last_step: Some(0), .. }");
     }

@@ -133,16 +133,17 @@ impl ScopeKey {
     ///
     /// It stays the same when the scope key is rotated, since stores look values up by it.
     pub fn mac(&self, domain: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let cached = self.inner.mac_keys.read().expect("no code panics while it holds the keys").get(domain).cloned();
-        let key = cached.unwrap_or_else(|| {
-            let key = mac_key(&self.derive_for("mac", domain));
-            let mut keys = self.inner.mac_keys.write().expect("no code panics while it holds the keys");
-            if keys.len() < CACHED_DOMAINS_MAX {
-                keys.insert(domain.to_owned(), key.clone());
-            }
-            key
-        });
-        mac(&key, parts)
+        // Under the lock, since copying a key takes as long as using it.
+        if let Some(key) = self.inner.mac_keys.read().expect("no code panics while it holds the keys").get(domain) {
+            return mac(key, parts);
+        }
+        let key = mac_key(&self.derive_for("mac", domain));
+        let hash = mac(&key, parts);
+        let mut keys = self.inner.mac_keys.write().expect("no code panics while it holds the keys");
+        if keys.len() < CACHED_DOMAINS_MAX {
+            keys.insert(domain.to_owned(), key);
+        }
+        hash
     }
 
     /// As [`ScopeKey::mac`], under the newest version of the scope key, with the number of that version: for hashes that

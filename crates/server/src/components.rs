@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use creta_audit::{Details, Event};
 use creta_iam::Place;
-use creta_model::Instant;
+use creta_model::{Environment, Instant};
 use creta_store::{MetadataStore, SqliteStore};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -18,7 +18,9 @@ use crate::control_plane::setting;
 use crate::data_folder::AUTHORITY_FILE;
 use crate::problem::{from_audit, from_store, internal};
 use crate::recovery::Offline;
-use crate::tls::{Authority, Component, ComponentName, ComponentRole, ComponentUri, Components, KnownCertificate};
+use crate::tls::{
+    Authority, Component, ComponentName, ComponentRole, ComponentUri, Components, Issued, KnownCertificate,
+};
 
 /// A component as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +107,20 @@ pub fn add_component(
     Ok(ComponentReport { component: (&component).into(), uri: uri.to_string(), certificate, key, ca })
 }
 
+/// With what the server shows other processes of its organisation who it is: a fresh certificate, whose key never touches a
+/// disk.
+pub(crate) fn own_certificate(
+    documents: &dyn MetadataStore,
+    environment_id: &str,
+    environment: &Environment,
+    now: Instant,
+) -> Result<Issued, ServerError> {
+    let key = documents.read(setting::KIND, setting::AUTHORITY_KEY).map_err(|error| from_store(&error))?;
+    let authority = Authority::new(environment_id, Zeroizing::new(key.ok_or_else(internal)?.body));
+    let uri = ComponentUri::new(environment_id, environment.clone(), ComponentName::server());
+    authority.component_certificate(&uri, now)
+}
+
 /// The components of a data folder by name, revoked ones included. No server may run on the folder.
 pub fn components(folder: &Path) -> Result<Vec<ComponentView>, ServerError> {
     let offline = Offline::open(folder)?;
@@ -123,7 +139,7 @@ pub fn revoke_component(folder: &Path, name: &str) -> Result<ComponentView, Serv
     Ok((&component).into())
 }
 
-fn documents(folder: &Path, offline: &Offline) -> Result<SqliteStore, ServerError> {
+pub(crate) fn documents(folder: &Path, offline: &Offline) -> Result<SqliteStore, ServerError> {
     let opened = SqliteStore::open(folder.join("metadata.sqlite"), offline.key.clone());
     opened.map_err(|error| ServerError::from(from_store(&error)))
 }

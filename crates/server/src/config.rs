@@ -14,6 +14,7 @@ use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
+use crate::acme::AcmeConfig;
 use crate::disclosure::{SinkConfig, StatisticsConfig};
 use crate::environments::check_account;
 use crate::intake::OnCall;
@@ -47,6 +48,9 @@ pub struct Config {
     pub known_environments: Vec<PathBuf>,
     /// Address and port.
     pub listen: SocketAddr,
+    /// A second listener, for components of this environment alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub components: Option<ComponentsConfig>,
     /// Names and addresses that clients use for this server besides `localhost`, `127.0.0.1` and `::1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -54,6 +58,9 @@ pub struct Config {
     /// local authority's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateFiles>,
+    /// An authority that issues certificates by itself (ACME), instead of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeConfig>,
     /// The file that holds the root key. Without it nothing in the data folder can be read.
     pub root_key: PathBuf,
     /// Worker processes.
@@ -93,6 +100,14 @@ pub struct Config {
 
 fn is_default(config: &StatisticsConfig) -> bool {
     *config == StatisticsConfig::default()
+}
+
+/// A listener that demands a certificate of this environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentsConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
 }
 
 /// An intake of security reports beside this server.
@@ -288,6 +303,10 @@ impl Config {
             return Err("`workers.processes` must be 1 to 64".to_owned());
         }
         config.account.as_deref().map_or(Ok(()), check_account)?;
+        config.acme.as_ref().map_or(Ok(()), AcmeConfig::check)?;
+        if config.acme.is_some() && config.certificate.is_some() {
+            return Err("a certificate comes from `certificate` or from `acme`; take one of the two out".to_owned());
+        }
         config.witness.iter().try_for_each(WitnessConfig::check)?;
         config.intake.iter().try_for_each(IntakeConfig::check)?;
         let names: BTreeSet<&str> = config.intake.iter().map(|intake| intake.name.as_str()).collect();
@@ -331,8 +350,10 @@ mod tests {
             account: None,
             known_environments: Vec::new(),
             listen: LISTEN_DEFAULT.parse().expect("valid"),
+            components: None,
             names: Vec::new(),
             certificate: None,
+            acme: None,
             root_key: "root.key".into(),
             workers: WorkerConfig::default(),
             organisation: unnamed(),
@@ -354,6 +375,7 @@ mod tests {
         assert_eq!(Config::parse(&config.to_toml()), Ok(config.clone()));
         config.account = Some("123456789012".to_owned());
         config.known_environments = vec!["known/staging.json".into()];
+        config.components = Some(ComponentsConfig { listen: "10.0.0.1:7445".parse().expect("valid") });
         config.names = vec!["creta.internal".to_owned()];
         config.certificate = Some(CertificateFiles { chain: "tls/chain.pem".into(), key: "tls/server.key".into() });
         config.workers.python = Some("/usr/bin/python3".into());
@@ -383,6 +405,11 @@ mod tests {
             ("environment =", "plaintext = true\nenvironment =", "plaintext"),
             ("processes = 2", "processes = 0", "1 to 64"),
             ("environment_id =", "account = \"\"\nenvironment_id =", "`account` has 1 to"),
+            (
+                "environment =",
+                "acme = { directory = \"http://ca/dir\", names = [\"a.b\"], terms_of_service_agreed = true }\nenvironment =",
+                "not an https address",
+            ),
             ("class = \"production\"", "class = \"prod\"", "`development`, `staging`, `production`"),
         ] {
             let bad = good.replacen(from, to, 1);

@@ -20,14 +20,16 @@ use creta_store::{MetadataStore, SqliteStore};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
+use crate::components::own_certificate;
 use crate::config::Config;
 use crate::context::{Caller, Credential};
 use crate::epochs::{Epochs, OLDER_COPY, Store};
 use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
-use crate::tls::{Authority, Reason, Turned, TurnedAway, certificate_thumbprint};
+use crate::tls::{Authority, Issued, Reason, Turned, TurnedAway, certificate_thumbprint};
 use crate::tokens::{Bearer, Claims, TokenError, Tokens};
 use crate::trust::refusals::{self, Refusals};
 use crate::witness::Witnesses;
@@ -41,6 +43,10 @@ pub(crate) mod setting {
     pub(crate) const AUTHORITY_KEY: &str = "authority-key";
     /// Which environment and account the documents belong to.
     pub(crate) const BINDING: &str = "binding";
+    /// The newest certificate of an ACME authority, with its key.
+    pub(crate) const ACME_CERTIFICATE: &str = "acme-certificate";
+    /// Begins the names of accounts at ACME authorities.
+    pub(crate) const ACME_ACCOUNT: &str = "acme-account";
     /// The policy epoch, as a decimal number.
     pub(crate) const EPOCH: &str = "policy-epoch";
 }
@@ -107,11 +113,13 @@ impl ControlPlane {
         let key = ring.scope(&control_plane(&environment)).map_err(|e| from_keys(&e))?;
         let log = Log::open(&platform, key.clone(), environment.clone()).map_err(|e| from_audit(&e))?;
         require_begun(&log)?;
-        // Before anything is appended: what a witness has seen of this log must be the beginning of it.
-        let witnesses = Witnesses::new(&config.witness, folder, &platform)?;
-        witnesses.check_at_start(&log)?;
         let documents = SqliteStore::open(folder.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
         let documents = Arc::new(documents);
+        // Before anything is appended: what a witness has seen of this log must be the beginning of it.
+        let own = own_certificate(&*documents, &config.environment_id, &environment, platform.clock.now())
+            .map_err(|error| error.to_problem())?;
+        let witnesses = Witnesses::new(&config.witness, folder, &platform, &own)?;
+        witnesses.check_at_start(&log)?;
         let epochs = Epochs::read(&log)?;
         let place = Place::Environment(environment.clone());
         epochs.check(None, Store::Metadata, |kept| documents.check_epoch(&kept.metadata())).inspect_err(|_| {
@@ -188,6 +196,11 @@ impl ControlPlane {
     pub(crate) fn authority(&self) -> Result<Authority, Problem> {
         let key = Zeroizing::new(require_setting(&*self.metadata, setting::AUTHORITY_KEY)?);
         Ok(Authority::new(&self.environment_id, key))
+    }
+
+    /// A fresh certificate of the server itself, for processes of its organisation.
+    pub(crate) fn own_certificate(&self, now: Instant) -> Result<Issued, ServerError> {
+        own_certificate(&*self.metadata, &self.environment_id, &self.environment, now)
     }
 
     /// What came from other environments and waits to be recorded.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::ServerError;
 use crate::config::Config;
 use crate::control_plane::{ControlPlane, setting};
+use crate::hosting::{self, Named};
 use crate::problem::{from_audit, from_store, internal};
 
 /// The form of exported fingerprints that this build writes and reads.
@@ -41,6 +42,9 @@ pub struct EnvironmentFingerprint {
     /// The account or project at a provider that it has to itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// Where its server listens, `host:port`, as others could reach it. None of them may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 /// Something that two environments share and must not.
@@ -96,7 +100,23 @@ pub(crate) fn fingerprint_of(config: &Config, root: &RootKey) -> EnvironmentFing
         environment_id: config.environment_id.clone(),
         root_key: root.fingerprint(),
         account: config.account.clone(),
+        addresses: addresses(config),
     }
+}
+
+/// Where others could reach the server: its address if it is not this machine's alone, and its names.
+fn addresses(config: &Config) -> Vec<String> {
+    let ip = config.listen.ip();
+    if ip.is_loopback() {
+        return Vec::new();
+    }
+    let address = (!ip.is_unspecified()).then(|| config.listen.to_string());
+    let port = config.listen.port();
+    let names = config
+        .names
+        .iter()
+        .map(|name| if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") });
+    address.into_iter().chain(names).collect()
 }
 
 /// Reads exported fingerprints: any number in each file, one after another.
@@ -126,10 +146,18 @@ pub(crate) fn load_known(files: &[PathBuf]) -> Result<Vec<EnvironmentFingerprint
     Ok(known)
 }
 
+impl EnvironmentFingerprint {
+    /// Whether both are of one environment, wherever it may have listened when each was made.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let identity = |of: &Self| Self { addresses: Vec::new(), ..of.clone() };
+        identity(self) == identity(other)
+    }
+}
+
 /// What `own` shares with any of `known`. An entry that is `own` itself is no other environment.
 pub(crate) fn shared(own: &EnvironmentFingerprint, known: &[EnvironmentFingerprint]) -> Vec<Shared> {
     let mut found = Vec::new();
-    for other in known.iter().filter(|other| *other != own) {
+    for other in known.iter().filter(|other| !other.is(own)) {
         if other.environment_id == own.environment_id {
             found.push(Shared::Id);
             continue;
@@ -138,7 +166,9 @@ pub(crate) fn shared(own: &EnvironmentFingerprint, known: &[EnvironmentFingerpri
         if other.root_key == own.root_key {
             found.push(Shared::RootKey { other: name() });
         }
-        if own.account.is_some() && other.account == own.account {
+        let account =
+            |of: &'_ EnvironmentFingerprint| of.account.as_deref().map(|text| Named::parse(text).account.to_owned());
+        if own.account.is_some() && account(other) == account(own) {
             found.push(Shared::Account { other: name() });
         }
     }
@@ -154,6 +184,7 @@ pub(crate) fn require_nothing_shared(config: &Config, known: &[EnvironmentFinger
         environment_id: config.environment_id.clone(),
         root_key: String::new(),
         account: config.account.clone(),
+        addresses: Vec::new(),
     };
     shared(&own, known).first().map_or(Ok(()), |shared| Err(shared.to_problem()))
 }
@@ -187,7 +218,10 @@ pub(crate) fn require_own(
     let known: Vec<PathBuf> = config.known_environments.iter().map(|file| folder.join(file)).collect();
     let refusal = match bind(control.metadata(), config)? {
         Err(refusal) => Some(refusal),
-        Ok(()) => shared(own, &load_known(&known)?).first().map(Shared::to_problem),
+        Ok(()) => {
+            let shared = shared(own, &load_known(&known)?).first().map(Shared::to_problem);
+            shared.or_else(|| hosting::require(config.account.as_deref()).err())
+        }
     };
     let Some(refusal) = refusal else { return Ok(()) };
     let details = Details::none().name("reason", refusal.code.clone()).map_err(|error| from_audit(&error))?;
@@ -216,13 +250,20 @@ fn bind(documents: &dyn MetadataStore, config: &Config) -> Result<Result<(), Pro
     };
     match bound {
         Some(bound) if bound.environment_id != wanted.environment_id => return refuse("environment id"),
-        Some(bound) if bound.account.is_some() && bound.account != wanted.account => return refuse("account"),
+        Some(bound) if bound.account.is_some() && !same_account(&bound, &wanted) => return refuse("account"),
         Some(bound) if bound == wanted => return Ok(Ok(())),
         _ => {}
     }
     let body = serde_json::to_vec(&wanted).expect("a binding has a JSON form");
     documents.write(setting::KIND, setting::BINDING, version, &body).map_err(|error| from_store(&error))?;
     Ok(Ok(()))
+}
+
+/// Whether both name one account. That its provider is named now, who then has to confirm it, moves nothing.
+fn same_account(bound: &Binding, wanted: &Binding) -> bool {
+    let (Some(bound), Some(wanted)) = (&bound.account, &wanted.account) else { return bound.account == wanted.account };
+    let (before, now) = (Named::parse(bound), Named::parse(wanted));
+    before.account == now.account && (before.provider.is_none() || before.provider == now.provider)
 }
 
 #[cfg(test)]
@@ -237,6 +278,7 @@ mod tests {
             environment_id: id.to_owned(),
             root_key: root_key.to_owned(),
             account: account.map(str::to_owned),
+            addresses: Vec::new(),
         }
     }
 
@@ -257,6 +299,10 @@ mod tests {
         ] {
             assert_eq!(shared(&own, &[other]), [Shared::Id]);
         }
+        let named = of("staging", "staging-00", "bb", Some("aws:acc-1"));
+        assert_eq!(shared(&own, &[named]), [Shared::Account { other: "staging".to_owned() }], "however it is named");
+        let moved = EnvironmentFingerprint { addresses: vec!["10.0.0.1:7443".to_owned()], ..own.clone() };
+        assert_eq!(shared(&own, &[moved]), [], "an environment that listens elsewhere is itself");
         let without = of("prod", "prod-00", "aa", None);
         assert_eq!(shared(&without, &[of("dev", "dev-00", "cc", None)]), [], "no account is not a shared one");
     }

@@ -20,6 +20,7 @@
 //! ```
 
 mod accounts;
+mod acme;
 mod arrow_body;
 mod components;
 mod config;
@@ -33,6 +34,7 @@ mod environments;
 mod epochs;
 mod error;
 mod failures;
+mod hosting;
 mod http;
 pub mod intake;
 pub mod limits;
@@ -54,8 +56,9 @@ mod watched;
 pub mod witness;
 mod workers;
 
+pub use acme::AcmeConfig;
 pub use components::{ComponentReport, ComponentView, add_component, components, revoke_component};
-pub use config::{CONFIG_FORMAT, Config, IntakeConfig, LISTEN_DEFAULT, WitnessConfig, WorkerConfig};
+pub use config::{CONFIG_FORMAT, ComponentsConfig, Config, IntakeConfig, LISTEN_DEFAULT, WitnessConfig, WorkerConfig};
 pub use data_folder::{Credential, InitOptions, InitReport, init};
 pub use disclosure::{SinkConfig, StatisticsConfig};
 pub use environments::{EnvironmentFingerprint, FINGERPRINT_FORMAT, fingerprint};

@@ -59,7 +59,11 @@ pub fn add_witness(folder: &Path, url: &str, key: &str, ca: &Path) -> Result<Wit
 pub fn declare_fork(folder: &Path, reason: &str, out: &Path) -> Result<Vec<ForkNotice>, ServerError> {
     check_reason(reason)?;
     let offline = Offline::open(folder)?;
-    let witnesses = Witnesses::new(&offline.config.witness, folder, &offline.platform)?;
+    let documents = crate::components::documents(folder, &offline)?;
+    let (config, now) = (&offline.config, offline.platform.clock.now());
+    let own = crate::components::own_certificate(&documents, &config.environment_id, &config.environment, now)?;
+    drop(documents);
+    let witnesses = Witnesses::new(&config.witness, folder, &offline.platform, &own)?;
     let notices = witnesses.declare_forks(&offline.log, reason)?;
     if notices.is_empty() {
         return Err(Problem::new(

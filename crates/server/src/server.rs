@@ -15,6 +15,7 @@ use creta_platform::{Clock, Platform, SystemClock};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::acme::Acme;
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::data_folder::{file_failed, lock, url_of};
@@ -24,7 +25,7 @@ use crate::http::{App, GRACE, router};
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::people::People;
 use crate::problem::from_audit;
-use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
+use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, Clients, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
 use crate::trust::{Trust, refusals};
 use crate::witness::Asked;
 use crate::{ServerError, cores, logging};
@@ -53,6 +54,7 @@ pub struct ServeOptions {
 /// A server at work. Dropping it stops it without grace; see [`RunningServer::stop`].
 pub struct RunningServer {
     address: SocketAddr,
+    components_address: Option<SocketAddr>,
     environment_id: String,
     app: Arc<App>,
     handle: Handle<SocketAddr>,
@@ -107,34 +109,34 @@ pub fn start_by(options: &ServeOptions, clock: Arc<dyn Clock>) -> Result<Running
     let disclosures = Disclosures::open(&config, &control)?;
     let app = Arc::new(App::new(control, trust, people, disclosures, certificates, verifier));
 
-    let listen = options.listen.unwrap_or(config.listen);
-    let not_free = |source| ServerError::Listen { address: listen.to_string(), source };
-    let listener = TcpListener::bind(listen).map_err(not_free)?;
-    listener.set_nonblocking(true).map_err(not_free)?;
-    let address = listener.local_addr().map_err(not_free)?;
+    let acme = match config.acme.clone() {
+        None => None,
+        Some(acme) => {
+            let (acme, now) = (Acme::new(acme, &folder), app.control.platform().clock.now());
+            let due = acme.load(app.control.metadata(), &app.certificates, now)?;
+            Some((acme, due))
+        }
+    };
+    let api = bind(options.listen.unwrap_or(config.listen))?;
+    let address = api.1;
     app.trust.serves_at(address);
+    let mut listeners = vec![(api.0, Clients::Invited(Arc::clone(&app.verifier)))];
+    let mut components_address = None;
+    if let Some(components) = &config.components {
+        let (listener, address) = bind(components.listen)?;
+        app.trust.serves_components_at(address);
+        components_address = Some(address);
+        listeners.push((listener, Clients::Components(Arc::clone(&app.verifier))));
+    }
 
-    let clients = Some(Arc::clone(&app.verifier));
-    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&app.certificates), clients)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("creta").build();
     let runtime =
         runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder.clone(), source })?;
     let handle = Handle::new();
     let guard = runtime.enter();
-    let counting = Arc::clone(&app);
-    let refused = move |address: &SocketAddr| {
-        // Checks knock in the clear to see that nobody opens; those are no attempts of anybody.
-        if !(address.ip().is_loopback() && counting.trust.is_checking()) {
-            counting.control.refusals().count(refusals::Kind::Handshake);
-        }
-    };
-    let server = listener_of(listener, tls, handle.clone(), refused).map_err(not_free)?;
-    let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
-    runtime.spawn(async move {
-        if let Err(error) = server.serve(service).await {
-            tracing::error!(%error, "the listener failed");
-        }
-    });
+    for (listener, clients) in listeners {
+        listen(&app, listener, clients, &handle, &runtime)?;
+    }
     runtime.spawn(every_second(Arc::clone(&app)));
     for witness in 0..app.control.witnesses().len() {
         runtime.spawn(crate::witness::follow(Arc::clone(&app), witness));
@@ -146,17 +148,56 @@ pub fn start_by(options: &ServeOptions, clock: Arc<dyn Clock>) -> Result<Running
     if config.certificate.is_some() {
         runtime.spawn(look_at_files(Arc::clone(&app)));
     }
+    if let Some((acme, due)) = acme {
+        runtime.spawn(crate::acme::follow(Arc::clone(&app), acme, due));
+    }
     drop(guard);
 
     tracing::info!(%address, environment = %config.environment, "serving");
     Ok(RunningServer {
         address,
+        components_address,
         environment_id: config.environment_id,
         app,
         handle,
         runtime: Some(runtime),
         _lock: lock,
     })
+}
+
+fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let not_free = |source| ServerError::Listen { address: listen.to_string(), source };
+    let listener = TcpListener::bind(listen).map_err(not_free)?;
+    listener.set_nonblocking(true).map_err(not_free)?;
+    let address = listener.local_addr().map_err(not_free)?;
+    Ok((listener, address))
+}
+
+/// Answers at a listener from now on. Every listener has the same routes; they differ in whom they let in.
+fn listen(
+    app: &Arc<App>,
+    listener: TcpListener,
+    clients: Clients,
+    handle: &Handle<SocketAddr>,
+    runtime: &Runtime,
+) -> Result<(), ServerError> {
+    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&app.certificates), clients)?);
+    let counting = Arc::clone(app);
+    let refused = move |address: &SocketAddr| {
+        // Checks knock in the clear to see that nobody opens; those are no attempts of anybody.
+        if !(address.ip().is_loopback() && counting.trust.is_checking()) {
+            counting.control.refusals().count(refusals::Kind::Handshake);
+        }
+    };
+    let server = listener_of(listener, tls, handle.clone(), refused)
+        .map_err(|source| ServerError::Listen { address: "a bound socket".to_owned(), source })?;
+    let service = router(Arc::clone(app)).into_make_service_with_connect_info::<SocketAddr>();
+    runtime.spawn(async move {
+        if let Err(error) = server.serve(service).await {
+            tracing::error!(%error, "the listener failed");
+        }
+    });
+    Ok(())
 }
 
 fn open_control_plane(folder: &Path, config: &Config, clock: Arc<dyn Clock>) -> Result<ControlPlane, ServerError> {
@@ -343,6 +384,10 @@ async fn renew_certificate(app: Arc<App>) {
         if let Err(error) = authority.and_then(|authority| app.certificates.renew(&authority, now)) {
             tracing::error!(%error, "the server's certificate could not be renewed");
         }
+        let shown = app.control.own_certificate(now).and_then(|own| Ok(app.control.witnesses().show(&own)?));
+        if let Err(error) = shown {
+            tracing::error!(%error, "the certificate that witnesses are shown could not be renewed");
+        }
     }
 }
 
@@ -385,6 +430,11 @@ impl RunningServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for components alone, if it does.
+    pub fn components_address(&self) -> Option<SocketAddr> {
+        self.components_address
     }
 
     /// Where clients on this machine find it.

@@ -3,14 +3,15 @@
 //! A token says who asks and for how long; what its bearer may do is looked up at each request. The algorithm is fixed
 //! here: the one that a token names is compared with it and never chosen by it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use creta_model::{Environment, TenantId};
 use creta_platform::{Clock, Random};
+use creta_proof::Hash;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -100,7 +101,13 @@ pub(crate) struct Tokens {
     validation: Validation,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// What tokens say whose signatures were found right, by SHA-256 of the token. Whether a signature is right never changes;
+    /// whether a token is still good is asked each time.
+    signed: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
+
+/// Tokens whose signatures are remembered; one more, and all are checked anew.
+const SIGNED_MAX: usize = 4_096;
 
 impl Tokens {
     /// A new signing key (PKCS #8), to be sealed and kept.
@@ -134,6 +141,7 @@ impl Tokens {
             validation,
             clock,
             random,
+            signed: Mutex::default(),
         })
     }
 
@@ -164,9 +172,7 @@ impl Tokens {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.validation)
-            .map_err(|_| TokenError::Invalid)?
-            .claims;
+        let claims = self.signed(token)?;
         let now = self.seconds();
         if claims.environment != self.environment
             || claims.iat > now
@@ -174,7 +180,24 @@ impl Tokens {
         {
             return Err(TokenError::Invalid);
         }
-        if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
+        if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims.as_ref().clone()) }
+    }
+
+    /// What a token says that was signed here. Checking a signature takes longer than answering a small query, so each is
+    /// checked once.
+    fn signed(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
+        let digest = *Hash::of(&[token.as_bytes()]).as_bytes();
+        if let Some(claims) = self.signed.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
+            return Ok(Arc::clone(claims));
+        }
+        let decoded = jsonwebtoken::decode::<Claims>(token, &self.checking, &self.validation);
+        let claims = Arc::new(decoded.map_err(|_| TokenError::Invalid)?.claims);
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if signed.len() >= SIGNED_MAX {
+            signed.clear();
+        }
+        signed.insert(digest, Arc::clone(&claims));
+        Ok(claims)
     }
 
     /// Whether a token that was refused says itself that it is of another environment: one of staging at production's
@@ -244,6 +267,26 @@ mod tests {
         assert!(tokens.check(&token).is_ok());
         clock.advance(Span::seconds(1));
         assert_eq!(tokens.check(&token), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn attack_a_remembered_signature_makes_no_other_token_good() {
+        let Fixture { tokens, clock, .. } = fixture(1, "prod-1");
+        let first = tokens.issue(bearer(0));
+        assert!(tokens.check(&first).is_ok());
+        let payload = URL_SAFE_NO_PAD.decode(first.split('.').nth(1).expect("three parts")).expect("base64");
+        let other = String::from_utf8(payload).expect("text").replacen("etl@acme", "ops@acme", 1);
+        assert_eq!(tokens.check(&with(&first, 1, other.as_bytes())), Err(TokenError::Invalid));
+        let mut shorter = first.clone();
+        shorter.pop();
+        assert_eq!(tokens.check(&shorter), Err(TokenError::Invalid));
+        for _ in 0..SIGNED_MAX + 5 {
+            assert!(tokens.check(&tokens.issue(bearer(0))).is_ok());
+            assert!(tokens.signed.lock().expect("not poisoned").len() <= SIGNED_MAX);
+        }
+        assert!(tokens.check(&first).is_ok(), "what was forgotten is checked anew");
+        clock.advance(Span::seconds(900));
+        assert_eq!(tokens.check(&first), Err(TokenError::Expired), "what is remembered ends in its time");
     }
 
     #[test]

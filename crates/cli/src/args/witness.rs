@@ -34,6 +34,24 @@ pub(crate) enum WitnessCommand {
         #[arg(long, value_name = "KEY")]
         key: String,
     },
+    /// Let in components of an environment of your own organisation, and nobody who is not named so.
+    Admit {
+        /// The witness's data folder.
+        #[arg(long, env = "CRETA_WITNESS_DATA", value_name = "FOLDER")]
+        data: PathBuf,
+        /// The environment's name.
+        #[arg(long, value_name = "NAME")]
+        environment: String,
+        /// Its id, as `creta server init` showed it.
+        #[arg(long, value_name = "ID")]
+        environment_id: String,
+        /// Its authority: the file `tls/ca.pem` of its data folder.
+        #[arg(long, value_name = "FILE")]
+        ca: PathBuf,
+        /// A component that is let in; again for several.
+        #[arg(long, value_name = "NAME", default_value = "server")]
+        component: Vec<String>,
+    },
     /// Serve in the foreground until interrupted.
     Start {
         /// The witness's data folder.
@@ -79,6 +97,12 @@ pub(crate) struct Monitor {
     /// The witness's certificate authority, in PEM.
     #[arg(long, value_name = "FILE", requires = "witness_url")]
     pub(crate) witness_ca: Option<PathBuf>,
+    /// Certificate of a component, in PEM, for a witness that lets in nobody else.
+    #[arg(long, value_name = "FILE", requires_all = ["witness_url", "witness_certificate_key"])]
+    pub(crate) witness_certificate: Option<PathBuf>,
+    /// Its key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "witness_certificate")]
+    pub(crate) witness_certificate_key: Option<PathBuf>,
     /// How old the newest cosignature may be.
     #[arg(long, default_value = "3m", value_name = "SPAN", value_parser = Span::parse)]
     pub(crate) cosignature_age_max: Span,

@@ -156,6 +156,7 @@ fn start(data: &Path, listen: Option<SocketAddr>, terminal: &mut Terminal<'_>) -
         let authority = data.join(AUTHORITY_FILE);
         let shown = serde_json::json!({
             "url": server.url(), "ca": authority, "environment_id": server.environment_id(), "pid": std::process::id(),
+            "components": server.components_address(),
         });
         terminal.show(&shown, || {
             format!("serving at {} (authority {}); ctrl-c stops it", server.url(), authority.display())

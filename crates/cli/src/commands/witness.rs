@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use creta_audit::Entry;
-use creta_model::{Instant, Problem, TenantId};
+use creta_model::{Environment, Instant, Problem, TenantId};
 use creta_platform::{Clock as _, SystemClock};
 use creta_proof::verify::verify_consistency;
 use creta_proof::{Hash, SignedCheckpoint, VerifierKey};
@@ -48,6 +48,17 @@ pub(crate) fn run(command: WitnessCommand, terminal: &mut Terminal<'_>) -> Resul
         WitnessCommand::AddLog { data, key } => {
             let log = witness::add_log(&data, &key).map_err(|error| failed(&error))?;
             terminal.show(&log, || format!("watching {}", log.key));
+            Ok(())
+        }
+        WitnessCommand::Admit { data, environment, environment_id, ca, component } => {
+            let named = Environment::parse(environment.as_str())
+                .map_err(|error| Failure::usage("witness/environment", error.to_string(), "name the environment"))?;
+            witness::admit(&data, &named, &environment_id, &ca, &component).map_err(|error| failed(&error))?;
+            let shown = serde_json::json!({ "environment": environment, "components": component });
+            terminal.show(&shown, || {
+                let names = component.join(", ");
+                format!("from the next start on `{environment}` is let in as {names}, and nobody who is not named so")
+            });
             Ok(())
         }
         WitnessCommand::Start { data, listen } => {
@@ -169,7 +180,7 @@ fn run_monitor(monitor: &Monitor, terminal: &mut Terminal<'_>) -> Result<(), Fai
         VerifierKey::parse(text).map_err(|error| Failure::usage("monitor/key", error.to_string(), help))
     };
     let witness = match (&monitor.witness_url, &monitor.witness_key, &monitor.witness_ca) {
-        (Some(url), Some(witness), Some(ca)) => Some((WitnessClient::new(url, ca)?, key(witness)?)),
+        (Some(url), Some(witness), Some(ca)) => Some((witness_client(url, ca, monitor)?, key(witness)?)),
         _ => None,
     };
     let (server, _) = connect(&monitor.connection)?;
@@ -189,6 +200,15 @@ fn run_monitor(monitor: &Monitor, terminal: &mut Terminal<'_>) -> Result<(), Fai
         }
         std::thread::sleep(Duration::from_micros(monitor.every.micros().unsigned_abs()));
     }
+}
+
+/// A client of the witness, which may let in only whoever shows a component's certificate.
+fn witness_client(url: &str, ca: &Path, monitor: &Monitor) -> Result<WitnessClient, Failure> {
+    let (Some(certificate), Some(key)) = (&monitor.witness_certificate, &monitor.witness_certificate_key) else {
+        return Ok(WitnessClient::new(url, ca)?);
+    };
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error));
+    Ok(WitnessClient::showing(url, ca, Some((&read(certificate)?, &read(key)?)))?)
 }
 
 impl Round {

@@ -80,4 +80,27 @@ mod tests {
         device.revoke(now);
         assert_eq!(device.takes_on(&good, "s1", &mut nonces, now), Err(DeviceError::Revoked));
     }
+
+    #[test]
+    fn attack_ch18_a_session_is_not_taken_on_late_or_in_another_form() {
+        let now = Instant::parse("2026-01-01T12:00:00Z").expect("valid");
+        let mut nonces = Nonces::default();
+        let key = SigningKey::from_random(KeyKind::P256, &[7; 32]);
+        let nonce = nonces.give("ana", &[1; 32], now);
+        let enrolment = Enrolment::new("laptop", Platform::Linux, None, key.public(), &nonce, None);
+        let device = Device::enrol(&enrolment.sign(&key), "ana", &[], &mut nonces, now).expect("enrols");
+        let nonce = nonces.give(device.id.as_str(), &[2; 32], now);
+        let binding = Binding::new(device.id.clone(), "s1", &nonce);
+        let late = now.plus(creta_model::Span::seconds(600));
+        assert_eq!(device.takes_on(&Signed::make(&binding, &key), "s1", &mut nonces, late), Err(DeviceError::Nonce));
+        let nonce = nonces.give(device.id.as_str(), &[3; 32], now);
+        let binding = serde_json::to_value(Binding::new(device.id.clone(), "s1", &nonce)).expect("JSON");
+        for (name, value) in [("format", "creta.session-device/0"), ("format", "creta.posture/1"), ("trusted", "yes")] {
+            let mut other = binding.clone();
+            other[name] = value.into();
+            let taken = device.takes_on(&Signed::make(&other, &key), "s1", &mut nonces, now);
+            assert_eq!(taken, Err(DeviceError::Malformed), "{name} {value}");
+        }
+        assert_eq!(device.takes_on(&Signed::make(&binding, &key), "s1", &mut nonces, now), Ok(()));
+    }
 }

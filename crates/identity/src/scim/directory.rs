@@ -290,6 +290,30 @@ impl Directory {
         users
     }
 
+    /// The groups through which a user is in the group that is called exactly so: ids and names, from that group inwards, the
+    /// shortest way. `None` for who is not in it.
+    pub fn path_to(&self, name: &str, user: &str) -> Option<Vec<(String, String)>> {
+        let called = |entry: &Entry| entry.attributes.get("displayName").and_then(Value::as_str) == Some(name);
+        let (first, _) = self.by_id.iter().find(|(_, entry)| entry.kind == Kind::Group && called(entry))?;
+        let mut ways = std::collections::VecDeque::from([vec![first.as_str()]]);
+        let mut seen = BTreeSet::new();
+        while let Some(way) = ways.pop_front() {
+            let id = *way.last().expect("a way has a beginning");
+            let Some(entry) = self.by_id.get(id).filter(|entry| entry.kind == Kind::Group && seen.insert(id)) else {
+                continue;
+            };
+            if entry.members().any(|member| member == user) {
+                let named = |id: &&str| {
+                    let name = self.by_id.get(*id).and_then(|entry| entry.attributes.get("displayName")?.as_str());
+                    ((*id).to_owned(), name.unwrap_or_default().to_owned())
+                };
+                return Some(way.iter().map(named).collect());
+            }
+            ways.extend(entry.members().map(|member| [way.clone(), vec![member]].concat()));
+        }
+        None
+    }
+
     /// One user or group as a document of its own, so that a change need not write all of them.
     pub fn document(&self, id: &str) -> Option<Value> {
         let entry = self.by_id.get(id)?;

@@ -34,7 +34,7 @@ use crate::http::{GRACE, finish, request_id};
 use crate::limits::{REPORT_BYTES_MAX, REQUESTS_MAX};
 use crate::problem::Refusal;
 use crate::server::{listener_of, until_told_to_stop};
-use crate::tls::{self, Authority, CERTIFICATE_RENEWAL, Certificates, FILES_LOOKED_AT, Looked};
+use crate::tls::{self, Authority, CERTIFICATE_RENEWAL, Certificates, Clients, FILES_LOOKED_AT, Looked};
 use crate::{ServerError, logging};
 
 /// Longest time for a report to arrive.
@@ -112,7 +112,7 @@ pub fn start(options: &IntakeServeOptions) -> Result<RunningIntake, ServerError>
     let (authority, now) = (serving.intake.authority()?, serving.intake.platform.clock.now());
     let files = serving.intake.config.certificate.as_ref().map(|files| files.within(&serving.intake.folder));
     let certificates = Arc::new(Certificates::new(&authority, &serving.intake.config.names, files, now)?);
-    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&certificates), None)?);
+    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&certificates), Clients::Anybody)?);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("creta-intake").build();
     let runtime = runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder, source })?;

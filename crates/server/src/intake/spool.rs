@@ -229,6 +229,33 @@ mod tests {
     }
 
     #[test]
+    fn attack_ch64_a_report_in_another_form_or_for_another_server_is_not_taken() {
+        let (server, intake) = (server_key(), Ed25519KeyPair::from_seed_unchecked(&[1; 32]).expect("a key"));
+        let from = intake.public_key().as_ref();
+        let bytes = seal(&report(), server.public(), &intake).expect("sealed");
+        // Signed anew by the intake itself, in a form that this build does not write.
+        let mut file: Sealed = serde_json::from_slice(&bytes).expect("own form");
+        for format in ["creta.intake-spool/0", "creta.intake-spool/2", ""] {
+            file.format = format.to_owned();
+            file.signature = BASE64.encode(intake.sign(file.signed().as_bytes()).as_ref());
+            let older = serde_json::to_vec(&file).expect("JSON");
+            assert_eq!(
+                open(&older, from, &server),
+                Err("its format is not known to this build".to_owned()),
+                "{format}"
+            );
+        }
+        // Without the seal: what stands in it in the clear, under a good signature.
+        file.format = FORMAT.to_owned();
+        file.sealed = BASE64.encode(serde_json::to_vec(&report()).expect("JSON"));
+        file.signature = BASE64.encode(intake.sign(file.signed().as_bytes()).as_ref());
+        let clear = serde_json::to_vec(&file).expect("JSON");
+        assert_eq!(open(&clear, from, &server), Err("it was not sealed for this server".to_owned()));
+        let elsewhere = seal(&report(), server_key().public(), &intake).expect("sealed");
+        assert!(open(&elsewhere, from, &server).is_err(), "sealed for another server");
+    }
+
+    #[test]
     fn a_spool_holds_reports_and_nothing_else() {
         let spool = Spool::new(Platform::in_memory().files);
         spool.add("0123456789abcdef01234567", b"x").expect("added");

@@ -13,6 +13,7 @@ use creta_iam::Role;
 use creta_identity::oidc::Identity;
 use creta_identity::scim::{Answer, Directory, ScimError};
 use creta_model::{Instant, Problem, TenantId};
+use creta_programme::duties::DutyConflict;
 use creta_store::MetadataStore;
 use serde_json::{Value, json};
 
@@ -278,8 +279,10 @@ impl People {
             (after.since, after.tenant, after.roles) = (person.since_with(&roles, tenant.as_ref(), now), tenant, roles);
             // Groups that put two duties into one hand which must be apart give nothing.
             if let Err(conflict) = self.apart(control, &Given::Accounts(std::slice::from_ref(&after)), now)? {
+                let groups: Vec<(&String, &GroupRole)> = self.provisioning.groups.iter().collect();
+                let paths = paths_of(&person, &user, &conflict, directory, &groups)?;
                 let event = Event::new("duties.refused", control.place()).for_commitment(conflict.commitment());
-                record(control, &person, event)?;
+                control.log().record(event.with(paths)).map_err(|e| from_audit(&e))?;
                 (after.tenant, after.roles, after.since) = (person.tenant.clone(), BTreeSet::new(), BTreeMap::new());
                 if person.roles.is_empty() {
                     continue;
@@ -324,6 +327,40 @@ fn changed_by(answer: &Answer, about: Option<&str>) -> BTreeSet<String> {
 
 fn details_of(person: &PersonRecord) -> Result<Details, Problem> {
     Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))
+}
+
+/// Which duties would have come into one hand, and through which groups: the log gets the ids of the outermost and the
+/// innermost of each way, the server's output all their names.
+fn paths_of(
+    person: &PersonRecord,
+    user: &str,
+    conflict: &DutyConflict,
+    directory: &Directory,
+    given: &[(&String, &GroupRole)],
+) -> Result<Details, Problem> {
+    let named = |details: Details, key: &'static str, name: &str| details.name(key, name).map_err(|e| from_audit(&e));
+    let mut details = details_of(person)?;
+    for (duty, groups, path) in [("left", "left-groups", &conflict.left), ("right", "right-groups", &conflict.right)] {
+        details = named(details, duty, path.duty.as_str())?;
+        let is_of = |role: Role| {
+            let node = format!("role:{role}");
+            path.through.iter().any(|through| through.as_str().split('@').next() == Some(node.as_str()))
+        };
+        let way =
+            given.iter().filter(|(_, given)| is_of(given.role)).find_map(|(name, _)| directory.path_to(name, user));
+        let Some(way) = way else { continue };
+        let names: Vec<&str> = way.iter().map(|(_, name)| name.as_str()).collect();
+        tracing::warn!(
+            person = person.id.as_str(),
+            duty = path.duty.as_str(),
+            groups = names.join(" > "),
+            "duties that must be apart"
+        );
+        let (outer, inner) = (way.first().expect("a way has groups"), way.last().expect("a way has groups"));
+        let ids = if way.len() == 1 { outer.0.clone() } else { format!("{}/{}", outer.0, inner.0) };
+        details = named(details, groups, &ids)?;
+    }
+    Ok(details)
 }
 
 fn record(control: &ControlPlane, person: &PersonRecord, event: Event) -> Result<(), Problem> {

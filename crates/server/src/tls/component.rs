@@ -14,6 +14,9 @@ pub(crate) const COMPONENT_KIND: &str = "component";
 /// Certificates of one component that are good at a time: the present one, and the one before until it ends.
 const CERTIFICATES_MAX: usize = 2;
 
+/// Name of the server itself among the components of its environment.
+const SERVER: &str = "server";
+
 /// What a component is called: one label, as tenants' names are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -27,6 +30,11 @@ impl ComponentName {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(error) => Err(InvalidName { what: "component name", ..error }),
         }
+    }
+
+    /// What the server itself is called where it shows a certificate. No component has this name.
+    pub(crate) fn server() -> Self {
+        Self(SERVER.to_owned())
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -190,6 +198,13 @@ impl Components<'_> {
         certificate: KnownCertificate,
         now: Instant,
     ) -> Result<Component, Problem> {
+        if name.as_str() == SERVER {
+            return Err(Problem::new(
+                "conflict/component",
+                "`server` is the server itself, which makes its own certificate",
+            )
+            .with_help("choose another name"));
+        }
         let present = self.0.read(COMPONENT_KIND, name.as_str()).map_err(|error| from_store(&error))?;
         let version = present.as_ref().map(|document| document.version);
         let mut component = match &present {
@@ -287,6 +302,8 @@ mod tests {
         add("dd", 300, now.plus(Span::days(130))).expect("renewed");
         assert_eq!(components.known().expect("read").into_keys().collect::<Vec<_>>(), ["cc", "dd"]);
 
+        let server = components.add(&ComponentName::server(), ComponentRole::Worker, certificate("ee", 90), now);
+        assert_eq!(server.expect_err("refused").code, "conflict/component", "nobody is made the server");
         let other_role = components.add(&name("w1"), ComponentRole::Intake, certificate("ee", 90), now);
         assert_eq!(other_role.expect_err("refused").code, "conflict/component");
         components.revoke(&name("w1"), now).expect("revoked");

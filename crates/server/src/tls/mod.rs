@@ -7,12 +7,14 @@
 //! | `served` | what a listener shows, replaced while it runs; a broken replacement changes nothing |
 //! | `component` | who a component is: the name in its certificate, bound to one environment |
 //! | `peer` | what happens to a certificate that a client shows |
+//! | `demanded` | listeners that take components only |
 //! | `outbound` | the one place that makes clients for other servers |
 //!
 //! The constants here are all there is: no setting adds a version or a suite, in either direction.
 
 mod authority;
 mod component;
+mod demanded;
 mod files;
 mod outbound;
 mod peer;
@@ -26,11 +28,14 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
+use self::demanded::Demanded;
+use self::served::PROOF_PROTOCOL;
 use crate::ServerError;
 
 pub(crate) use self::authority::{Authority, Issued, make_authority};
 pub use self::component::ComponentRole;
 pub(crate) use self::component::{Component, ComponentName, ComponentUri, Components, KnownCertificate};
+pub(crate) use self::demanded::{Neighbour, Neighbours};
 pub use self::files::CertificateFiles;
 pub(crate) use self::outbound::{Client, Handshake, Outbound, handshake, is_https};
 pub(crate) use self::peer::{EnvironmentVerifier, Peer, Reason, Turned, TurnedAway};
@@ -73,20 +78,34 @@ pub(crate) fn certificate_thumbprint(der: &[u8]) -> [u8; 32] {
     *creta_proof::Hash::of(&[der]).as_bytes()
 }
 
-/// A listener's configuration: what it shows follows `certificates`; with `clients`, a client may show a certificate, and
-/// one that is shown has to be right.
+/// Whose certificates a listener takes.
+#[derive(Debug)]
+pub(crate) enum Clients {
+    /// Nobody is asked for one.
+    Anybody,
+    /// Whoever shows one has to show the right one.
+    Invited(Arc<EnvironmentVerifier>),
+    /// Components of the environment, and nobody else.
+    Components(Arc<EnvironmentVerifier>),
+    /// Components of environments beside this process, and nobody else.
+    Neighbours(Neighbours),
+}
+
+/// A listener's configuration: what it shows follows `certificates`.
 pub(crate) fn server_config(
     certificates: Arc<Certificates>,
-    clients: Option<Arc<EnvironmentVerifier>>,
+    clients: Clients,
 ) -> Result<Arc<ServerConfig>, ServerError> {
     let builder =
         ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(VERSIONS).map_err(refused)?;
     let builder = match clients {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-        None => builder.with_no_client_auth(),
+        Clients::Anybody => builder.with_no_client_auth(),
+        Clients::Invited(verifier) => builder.with_client_cert_verifier(verifier),
+        Clients::Components(verifier) => builder.with_client_cert_verifier(Arc::new(Demanded(verifier))),
+        Clients::Neighbours(neighbours) => builder.with_client_cert_verifier(Arc::new(neighbours)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Showing(certificates)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), PROOF_PROTOCOL.to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -96,6 +115,10 @@ struct Showing(Arc<Certificates>);
 
 impl ResolvesServerCert for Showing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // Whoever speaks this protocol asks for a proof and for nothing else.
+        if hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == PROOF_PROTOCOL)) {
+            return self.0.proof_for(hello.server_name());
+        }
         Some(self.0.shown_to(hello.server_name()))
     }
 }

@@ -133,9 +133,10 @@ pub(crate) fn handshake(url: &str, ca: &[u8], limit: Duration) -> Handshake {
         Err(error) => return unreachable(&error),
     };
     let mut roots = RootCertStore::empty();
-    let trusted = CertificateDer::from_pem_slice(ca).map_err(|error| error.to_string());
-    if let Err(error) = trusted.and_then(|ca| roots.add(ca).map_err(|error| error.to_string())) {
-        return Handshake::NotTrusted(error);
+    // Of a system's many authorities some may be of forms that are not read here.
+    let (taken, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca).filter_map(Result::ok));
+    if taken == 0 {
+        return Handshake::NotTrusted("its authority's certificate cannot be read".to_owned());
     }
     let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(VERSIONS)

@@ -12,11 +12,11 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::authority::Authority;
-use super::component::{Component, ComponentUri};
+use super::component::{Component, ComponentName, ComponentUri};
 use super::{certificate_thumbprint, provider, refused};
 use crate::ServerError;
 
@@ -107,18 +107,91 @@ impl TurnedAway {
     }
 }
 
-/// Judges certificates of clients for one environment.
-pub(crate) struct EnvironmentVerifier {
-    chain: Arc<dyn ClientCertVerifier>,
+/// Tells the components of one environment from everybody else.
+pub(super) struct Judge {
+    pub(super) chain: Arc<dyn ClientCertVerifier>,
     environment_id: String,
     environment: Environment,
+}
+
+impl Judge {
+    /// `roots` are the environment's authority.
+    pub(super) fn new(
+        roots: RootCertStore,
+        environment_id: &str,
+        environment: &Environment,
+    ) -> Result<Self, ServerError> {
+        let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()))
+            .allow_unauthenticated()
+            .build()
+            .map_err(refused)?;
+        Ok(Self { chain, environment_id: environment_id.to_owned(), environment: environment.clone() })
+    }
+
+    /// Whether a certificate says itself that it is of this environment, whoever signed it.
+    pub(super) fn is_named_by(&self, certificate: &CertificateDer<'_>) -> bool {
+        let named = uris(certificate).unwrap_or_default();
+        named.iter().filter_map(|uri| ComponentUri::parse(uri)).any(|uri| self.is_own(&uri))
+    }
+
+    fn is_own(&self, uri: &ComponentUri) -> bool {
+        uri.is_of(&self.environment_id, &self.environment)
+    }
+
+    /// Which component of the environment shows a certificate. Whether it is still one is for the caller.
+    pub(super) fn judge(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(ClientCertVerified, ComponentName), (Reason, Error)> {
+        let named = uris(certificate);
+        let parsed = |uri: &String| ComponentUri::parse(uri).filter(|uri| self.is_own(uri));
+        let foreign = named.iter().flatten().any(|uri| uri.starts_with("creta://") && parsed(uri).is_none());
+        let verified = self.chain.verify_client_cert(certificate, intermediates, now).map_err(|error| {
+            let reason = match &error {
+                _ if foreign => Reason::OtherEnvironment,
+                Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+                    Reason::OtherAuthority
+                }
+                Error::InvalidCertificate(
+                    CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. },
+                ) => Reason::OutOfDate,
+                _ => Reason::Malformed,
+            };
+            (reason, error)
+        })?;
+        match named.as_deref() {
+            _ if foreign => Err(not_let_in(Reason::OtherEnvironment)),
+            Some([uri]) => match parsed(uri) {
+                Some(uri) => Ok((verified, uri.name().clone())),
+                None => Err(not_let_in(Reason::Malformed)),
+            },
+            _ => Err(not_let_in(Reason::Malformed)),
+        }
+    }
+}
+
+/// What a client is told of a certificate that is in order and lets nobody in.
+pub(super) fn not_let_in(reason: Reason) -> (Reason, Error) {
+    (reason, Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+}
+
+/// Judges certificates of clients for one environment.
+pub(crate) struct EnvironmentVerifier {
+    judge: Judge,
     known: RwLock<BTreeMap<String, Component>>,
     turned_away: Arc<TurnedAway>,
 }
 
 impl fmt::Debug for EnvironmentVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EnvironmentVerifier").field("environment_id", &self.environment_id).finish_non_exhaustive()
+        f.debug_struct("EnvironmentVerifier")
+            .field("environment_id", &self.judge.environment_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,18 +205,8 @@ impl EnvironmentVerifier {
         turned_away: Arc<TurnedAway>,
         now: Instant,
     ) -> Result<Self, ServerError> {
-        let roots = Arc::new(authority.roots(now)?);
-        let chain = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(provider()))
-            .allow_unauthenticated()
-            .build()
-            .map_err(refused)?;
-        Ok(Self {
-            chain,
-            environment_id: environment_id.to_owned(),
-            environment: environment.clone(),
-            known: RwLock::new(known),
-            turned_away,
-        })
+        let judge = Judge::new(authority.roots(now)?, environment_id, environment)?;
+        Ok(Self { judge, known: RwLock::new(known), turned_away })
     }
 
     /// Who showed a certificate that was let in before. `None` for one that is not known now.
@@ -169,35 +232,9 @@ impl EnvironmentVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, (Reason, Error)> {
-        let named = uris(certificate);
-        let foreign = named.iter().flatten().any(|uri| {
-            uri.starts_with("creta://")
-                && !ComponentUri::parse(uri).is_some_and(|uri| uri.is_of(&self.environment_id, &self.environment))
-        });
-        let verified = self.chain.verify_client_cert(certificate, intermediates, now).map_err(|error| {
-            let reason = match &error {
-                _ if foreign => Reason::OtherEnvironment,
-                Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-                    Reason::OtherAuthority
-                }
-                Error::InvalidCertificate(
-                    CertificateError::Expired
-                    | CertificateError::ExpiredContext { .. }
-                    | CertificateError::NotValidYet
-                    | CertificateError::NotValidYetContext { .. },
-                ) => Reason::OutOfDate,
-                _ => Reason::Malformed,
-            };
-            (reason, error)
-        })?;
-        let refused = |reason| (reason, Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
-        match named.as_deref() {
-            Some([uri]) if !foreign && ComponentUri::parse(uri).is_some() => {}
-            Some(_) if foreign => return Err(refused(Reason::OtherEnvironment)),
-            _ => return Err(refused(Reason::Malformed)),
-        }
+        let (verified, _) = self.judge.judge(certificate, intermediates, now)?;
         if self.peer(certificate).is_none() {
-            return Err(refused(Reason::Revoked));
+            return Err(not_let_in(Reason::Revoked));
         }
         Ok(verified)
     }
@@ -223,7 +260,7 @@ impl ClientCertVerifier for EnvironmentVerifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        self.judge.chain.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -245,7 +282,7 @@ impl ClientCertVerifier for EnvironmentVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
+        self.judge.chain.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -254,11 +291,11 @@ impl ClientCertVerifier for EnvironmentVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
+        self.judge.chain.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.judge.chain.supported_verify_schemes()
     }
 }
 
@@ -267,7 +304,7 @@ mod tests {
     use rustls::pki_types::pem::PemObject as _;
 
     use super::super::authority::{Issued, make_authority};
-    use super::super::component::{ComponentName, ComponentRole};
+    use super::super::component::ComponentRole;
     use super::*;
 
     struct World {

@@ -4,15 +4,20 @@
 //! the one in files where there is one. Files are looked at every few seconds; a broken replacement changes nothing and is
 //! said aloud.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use creta_model::Instant;
 use creta_proof::Hash;
+use rcgen::{CertificateParams, CustomExtension, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 use super::authority::{Authority, LOCAL_NAMES};
 use super::files::{self, CertificateFiles, Loaded};
+use super::provider;
 use crate::ServerError;
 
 /// How often a new certificate of the local authority is made.
@@ -28,7 +33,14 @@ pub(crate) struct Certificates {
     loaded: RwLock<Option<Arc<Loaded>>>,
     files: Option<CertificateFiles>,
     seen: Mutex<Seen>,
+    /// Certificates that prove names to an ACME authority, by name, while it asks.
+    proofs: RwLock<BTreeMap<String, Arc<CertifiedKey>>>,
+    /// Why none was issued when one was due.
+    failed: Mutex<Option<String>>,
 }
+
+/// The protocol in which an ACME authority asks for a proof (RFC 8737 section 6.2).
+pub(super) const PROOF_PROTOCOL: &[u8] = b"acme-tls/1";
 
 /// What the files were when they were last looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +80,8 @@ impl Certificates {
             loaded: RwLock::default(),
             files,
             seen: Mutex::new(Seen::Never),
+            proofs: RwLock::default(),
+            failed: Mutex::default(),
         };
         match certificates.look(now) {
             Looked::Broken(reason) => Err(ServerError::Certificate { reason }),
@@ -123,6 +137,65 @@ impl Certificates {
             Seen::Broken(_, reason) => Some(reason.clone()),
             Seen::Never | Seen::Good(_) => None,
         }
+    }
+
+    /// Serves what an ACME authority issued for `names`, if it is in order; gives when it ends.
+    pub(crate) fn take_issued(
+        &self,
+        chain: &[u8],
+        key: &str,
+        names: &[String],
+        now: Instant,
+    ) -> Result<Instant, String> {
+        let bytes = files::Bytes { chain: chain.to_vec(), key: Zeroizing::new(key.as_bytes().to_vec()) };
+        let loaded = files::check(&bytes, names, now)?;
+        let not_after = loaded.not_after;
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(loaded));
+        Ok(not_after)
+    }
+
+    /// Proves to an ACME authority that this listener answers for `name`: a certificate of no other use, with the digest of
+    /// the key authorization in it (RFC 8737 section 3).
+    pub(crate) fn show_proof(&self, name: &str, digest: &[u8]) -> Result<(), String> {
+        let made = || {
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+            let mut params = CertificateParams::new([name.to_owned()])?;
+            params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
+            let certificate = params.self_signed(&key)?;
+            Ok::<_, rcgen::Error>((certificate.der().clone(), key.serialize_der()))
+        };
+        let (certificate, key) = made().map_err(|error| error.to_string())?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+        // Put together by hand: the extension is critical, so whoever does not know it, as our own library, reads no further.
+        let key = provider().key_provider.load_private_key(key).map_err(|error| error.to_string())?;
+        let proof = CertifiedKey::new(vec![certificate], key);
+        self.proofs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::new(proof));
+        Ok(())
+    }
+
+    /// Ends a proof.
+    pub(crate) fn forget_proof(&self, name: &str) {
+        self.proofs.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// What an ACME authority is shown that asks for `name`; nothing unless a proof is due.
+    pub(super) fn proof_for(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        self.proofs.read().unwrap_or_else(PoisonError::into_inner).get(name?).cloned()
+    }
+
+    /// Notes how the last attempt to have a certificate issued ended.
+    pub(crate) fn acme_failed(&self, reason: Option<String>) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Why no certificate was issued when one was due; none when the last attempt went well.
+    pub(crate) fn acme_failure(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether what others issued comes from files.
+    pub(crate) fn is_from_files(&self) -> bool {
+        self.files.is_some()
     }
 
     /// When what others issued ends; `None` without files.

@@ -63,6 +63,7 @@ pub(crate) struct Trust {
     ledger: Mutex<Ledger>,
     at_work: Mutex<()>,
     address: OnceLock<SocketAddr>,
+    components: OnceLock<SocketAddr>,
     started: (Instant, Duration),
     site: site::Cache,
     pub(crate) gate: Gate,
@@ -106,6 +107,7 @@ impl Trust {
             ledger: Mutex::default(),
             at_work: Mutex::default(),
             address: OnceLock::new(),
+            components: OnceLock::new(),
             started: (clock.now(), clock.monotonic()),
             site: site::Cache::default(),
             gate: Gate::default(),
@@ -127,6 +129,16 @@ impl Trust {
     /// Says where the server can be reached; checks cannot look before.
     pub(crate) fn serves_at(&self, address: SocketAddr) {
         let _ = self.address.set(address); // The same server says it once.
+    }
+
+    /// Says where it takes components alone.
+    pub(crate) fn serves_components_at(&self, address: SocketAddr) {
+        let _ = self.components.set(address); // The same server says it once.
+    }
+
+    /// Where it takes components alone, if it does.
+    pub(crate) fn components_address(&self) -> Option<SocketAddr> {
+        self.components.get().copied()
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -170,7 +182,7 @@ impl Trust {
         let failed =
             || Problem::new("busy/starting", "the server does not listen yet").with_help("try again in a second");
         let address = *self.address.get().ok_or_else(failed)?;
-        observed::observe(&self.folder, control, &self.intakes, address).map_err(|error| {
+        observed::observe(&self.folder, control, &self.intakes, address, self.components_address()).map_err(|error| {
             tracing::error!(%error, "the running system could not be looked at");
             crate::problem::internal()
         })

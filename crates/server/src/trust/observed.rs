@@ -9,6 +9,7 @@ use std::path::Path;
 use creta_compliance::{DataClass, Inventory, Item, ItemKind};
 
 use super::pickup::Intakes;
+use crate::config::Config;
 use crate::control_plane::ControlPlane;
 
 /// What each entry of a data folder is. An entry that is not here is undeclared by nature.
@@ -32,12 +33,14 @@ const MADE_WHEN_NEEDED: &[&str] = &["paging", "tenants", "trust"];
 /// Beside a SQLite file while it is open.
 const SQLITE_COMPANIONS: &[&str] = &["metadata.sqlite-wal", "metadata.sqlite-shm", "metadata.sqlite-journal"];
 
-/// The inventory of a running server. `own` is where it listens; other listeners of the process are items of their own.
+/// The inventory of a running server. `own` is where it listens, `components` where it takes those alone; other listeners of
+/// the process are items of their own.
 pub(crate) fn observe(
     folder: &Path,
     control: &ControlPlane,
     intakes: &Intakes,
     own: SocketAddr,
+    components: Option<SocketAddr>,
 ) -> io::Result<Inventory> {
     let environment = control.environment();
     let item = |kind, name: &str, class, place: &str, purpose: &str| Item::observed(kind, name, class, place, purpose);
@@ -71,8 +74,16 @@ pub(crate) fn observe(
         let seen = flow(&format!("intake-{name}"), &intake, "system:server", DataClass::Confidential, purpose);
         items.push(Item { place, ..seen });
     }
+    if let Some(acme) = Config::load(folder).ok().and_then(|config| config.acme) {
+        let seen = flow("acme", "system:server", "system:acme", DataClass::Internal, "certificates, over TLS");
+        items.push(Item { place: acme.directory, ..seen });
+    }
     for listener in listeners_of_this_process()? {
-        let name = if listener.port() == own.port() { "api".to_owned() } else { listener.to_string() };
+        let name = match listener.port() {
+            port if port == own.port() => "api".to_owned(),
+            port if components.is_some_and(|components| components.port() == port) => "components".to_owned(),
+            _ => listener.to_string(),
+        };
         items.push(item(ItemKind::Listener, &name, DataClass::Restricted, &listener.to_string(), "takes connections"));
     }
     let mut present: BTreeSet<String> = MADE_WHEN_NEEDED.iter().map(|name| (*name).to_owned()).collect();

@@ -6,7 +6,7 @@
 //! declares a fork. A claim without such a checkpoint stops nothing, so that no witness can stop a log by lying.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use creta_audit::{AuditError, Log};
@@ -21,6 +21,7 @@ use super::fork::{ForkNotice, declare, is_declared};
 use crate::config::WitnessConfig;
 use crate::http::App;
 use crate::problem::from_audit;
+use crate::tls::Issued;
 
 /// Longest wait before a witness that failed is asked again.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
@@ -37,7 +38,8 @@ pub(crate) struct Witnesses {
 struct Witness {
     url: String,
     key: VerifierKey,
-    client: WitnessClient,
+    client: RwLock<Arc<WitnessClient>>,
+    ca: PathBuf,
     /// Where its newest cosigned checkpoint is kept.
     path: String,
     standing: Mutex<Standing>,
@@ -83,9 +85,24 @@ impl Asked {
 
 impl Witnesses {
     /// Those of the configuration. Does not talk to them yet.
-    pub(crate) fn new(configs: &[WitnessConfig], folder: &Path, platform: &Platform) -> Result<Self, Problem> {
-        let each = configs.iter().map(|config| Witness::new(config, folder)).collect::<Result<Vec<_>, _>>()?;
+    /// `own` says who this server is, for those of its own organisation that let nobody else in.
+    pub(crate) fn new(
+        configs: &[WitnessConfig],
+        folder: &Path,
+        platform: &Platform,
+        own: &Issued,
+    ) -> Result<Self, Problem> {
+        let each = configs.iter().map(|config| Witness::new(config, folder, own)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { each, files: Arc::clone(&platform.files), newest: watch::Sender::new(None) })
+    }
+
+    /// Shows them a newer certificate from now on.
+    pub(crate) fn show(&self, own: &Issued) -> Result<(), Problem> {
+        self.each.iter().try_for_each(|witness| {
+            let client = client(&witness.url, &witness.ca, own)?;
+            *witness.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(client);
+            Ok(())
+        })
     }
 
     /// How many there are.
@@ -169,7 +186,7 @@ impl Witnesses {
     /// What each of them cosigned last, asked at the same time.
     fn shown(&self, log: &Log) -> Vec<Result<Option<SignedCheckpoint>, String>> {
         let origin = log_origin(log);
-        let ask = |witness: &Witness| witness.client.newest(&origin);
+        let ask = |witness: &Witness| witness.client().newest(&origin);
         let ask = &ask;
         std::thread::scope(|threads| {
             let asking: Vec<_> = self.each.iter().map(|witness| threads.spawn(move || ask(witness))).collect();
@@ -238,7 +255,7 @@ impl Witnesses {
         for _ in 0..ATTEMPTS_MAX {
             let proof = if old == 0 { Vec::new() } else { log.prove_consistency(old, size)? };
             let request = AddCheckpoint { old, proof, checkpoint: newest.clone() };
-            let reply = match witness.client.add_checkpoint(&request) {
+            let reply = match witness.client().add_checkpoint(&request) {
                 Ok(reply) => reply,
                 Err(reason) => return Ok(Asked::Failed(reason)),
             };
@@ -286,17 +303,26 @@ impl Witnesses {
     }
 }
 
+fn client(url: &str, ca: &Path, own: &Issued) -> Result<WitnessClient, Problem> {
+    WitnessClient::showing(url, ca, Some((&own.certificate, &own.key)))
+}
+
 impl Witness {
-    fn new(config: &WitnessConfig, folder: &Path) -> Result<Self, Problem> {
+    fn new(config: &WitnessConfig, folder: &Path, own: &Issued) -> Result<Self, Problem> {
         let key = config.verifier_key().map_err(|reason| Problem::new("server/config", reason))?;
         let ca: PathBuf = folder.join(&config.ca);
         Ok(Self {
             url: config.url.clone(),
-            client: WitnessClient::new(&config.url, &ca)?,
+            client: RwLock::new(Arc::new(client(&config.url, &ca, own)?)),
+            ca,
             path: format!("witnesses/{}", hex::encode(&Hash::of(&[config.key.as_bytes()]).as_bytes()[..8])),
             key,
             standing: Mutex::default(),
         })
+    }
+
+    fn client(&self) -> Arc<WitnessClient> {
+        Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -317,7 +343,7 @@ impl Witness {
 
     /// Why it does not cosign: it has to show what it saw.
     fn explain(&self, log: &Log) -> Result<Asked, AuditError> {
-        let shown = match self.client.newest(&log_origin(log)) {
+        let shown = match self.client().newest(&log_origin(log)) {
             Ok(Some(shown)) => shown,
             Ok(None) => return Ok(Asked::Failed("it stands elsewhere and shows no checkpoint".to_owned())),
             Err(reason) => return Ok(Asked::Failed(reason)),

@@ -37,13 +37,18 @@ pub(crate) enum Reply {
 impl WitnessClient {
     /// `url` is the witness's submission prefix (`https://...`), `ca` its certificate authority in PEM.
     pub fn new(url: &str, ca: &Path) -> Result<Self, Problem> {
+        Self::showing(url, ca, None)
+    }
+
+    /// As [`new`](Self::new), with a component's certificate and its key, both in PEM, for a witness that asks for one.
+    pub fn showing(url: &str, ca: &Path, shows: Option<(&str, &str)>) -> Result<Self, Problem> {
         let unusable = |reason: String| {
             Problem::new("witness/ca", format!("the certificate authority of witness `{url}` cannot be used: {reason}"))
                 .with_note("file", ca.display().to_string(), None)
                 .with_help("name the `tls/ca.pem` of the witness's data folder, or a copy of it")
         };
         let pem = std::fs::read(ca).map_err(|error| unusable(error.to_string()))?;
-        let outbound = Outbound { ca: &pem, connect: Some(CONNECT_TIME_MAX), whole: TIME_MAX, shows: None, at: None };
+        let outbound = Outbound { ca: &pem, connect: Some(CONNECT_TIME_MAX), whole: TIME_MAX, shows, at: None };
         let client = outbound.client().map_err(unusable)?;
         Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
     }

@@ -9,6 +9,7 @@
 //! `<hash>` is the SHA-256 of the log's origin. Whoever changes a log's file holds the lock on the file beside it, so that
 //! requests for one log, and commands of the operator meanwhile, take turns.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use creta_model::{Instant, Problem};
+use creta_model::{Environment, Instant, Problem};
 use creta_platform::{Clock, FileError, Files, Platform};
 use creta_proof::witness::{AddCheckpoint, Refusal, consider};
 use creta_proof::{Checkpoint, Hash, KeyKind, SignedCheckpoint, Time, VerifierKey};
@@ -27,7 +28,7 @@ use zeroize::Zeroizing;
 use super::fork::ForkNotice;
 use crate::ServerError;
 use crate::data_folder::{file_failed, require_empty, url_of};
-use crate::tls::make_authority;
+use crate::tls::{ComponentName, Neighbour, Neighbours, make_authority};
 
 /// Version of `witness.toml`.
 pub const WITNESS_FORMAT: &str = "creta.witness/1";
@@ -128,6 +129,9 @@ pub(super) struct WitnessConfig {
     pub(super) listen: SocketAddr,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) names: Vec<String>,
+    /// Environments of this organisation. Where any stands here, their components are let in and nobody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) environment: Vec<Neighbour>,
 }
 
 /// Makes the data folder of a witness: its key, its certificate authority, no logs yet. A folder that holds anything is
@@ -145,6 +149,7 @@ pub fn init(folder: &Path, options: &WitnessOptions) -> Result<WitnessInit, Serv
         name: options.name.clone(),
         listen: options.listen,
         names: options.names.clone(),
+        environment: Vec::new(),
     };
     let body = toml::to_string(&config).expect("a configuration has a TOML form");
     let body = format!("# Configuration of a Creta witness.\n{body}");
@@ -159,6 +164,36 @@ pub fn init(folder: &Path, options: &WitnessOptions) -> Result<WitnessInit, Serv
         platform.files.create(path, bytes).map_err(|error| file_failed(&folder.join(path), error))?;
     }
     Ok(WitnessInit { url: url_of(options.listen), ca: folder.join(AUTHORITY), key: verifier.to_string(), folder })
+}
+
+/// Lets in the components of an environment of the same organisation that `components` names, and from the next start on
+/// nobody who is not named so. `ca` is the environment's `tls/ca.pem`. Naming an environment again replaces what was said.
+pub fn admit(
+    folder: &Path,
+    environment: &Environment,
+    environment_id: &str,
+    ca: &Path,
+    components: &[String],
+) -> Result<(), ServerError> {
+    let witness = Witness::open(folder)?;
+    let names = components.iter().map(|name| ComponentName::parse(name)).collect::<Result<BTreeSet<_>, _>>()?;
+    let pem = fs::read(ca).map_err(|source| failed("read", ca, source))?;
+    let file = format!("tls/environment-{}.pem", hex::encode(&Hash::of(&[environment_id.as_bytes()]).as_bytes()[..4]));
+    witness.files.replace(&file, &pem).map_err(|error| witness.failed(&file, error))?;
+    let mut config = witness.config.clone();
+    config.environment.retain(|neighbour| neighbour.environment_id != environment_id);
+    config.environment.push(Neighbour {
+        environment: environment.clone(),
+        environment_id: environment_id.to_owned(),
+        ca: file.into(),
+        components: names,
+    });
+    // Whatever cannot be used is found out now rather than at the next start.
+    Neighbours::new(&config.environment, &witness.folder)?;
+    let body = toml::to_string(&config).expect("a configuration has a TOML form");
+    let body = format!("# Configuration of a Creta witness.\n{body}");
+    witness.files.replace(CONFIG, body.as_bytes()).map_err(|error| witness.failed(CONFIG, error))?;
+    Ok(())
 }
 
 /// Watches a log from its next checkpoint on. `vkey` is the log's verifier key, which its operator gives, by another way

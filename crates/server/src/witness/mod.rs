@@ -26,7 +26,7 @@ pub(crate) use fork::entries_of;
 pub use client::WitnessClient;
 pub use folder::{
     AcceptedFork, Evidence, WATCHED_LOG_FORMAT, WITNESS_FORMAT, WatchedLog, WitnessInit, WitnessOptions, accept_fork,
-    add_log, init, watched_logs,
+    add_log, admit, init, watched_logs,
 };
 pub use fork::{FORK_FORMAT, ForkNotice};
 pub use service::{RunningWitness, WitnessServeOptions, serve, start};

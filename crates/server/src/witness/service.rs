@@ -2,7 +2,8 @@
 //!
 //! `POST /add-checkpoint` cosigns. For monitors, `GET /checkpoint/<hash>` gives the newest checkpoint that was cosigned and
 //! `GET /log/<hash>` all the witness keeps of a log, forks and evidence included; `<hash>` is the SHA-256 of the log's
-//! origin in hexadecimal. All of it is public by nature, so nobody is asked who they are.
+//! origin in hexadecimal. All of it is public by nature, so nobody is asked who they are; a witness whose operator names
+//! environments of the same organisation lets their components in and nobody else.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +28,7 @@ use crate::data_folder::{lock, url_of};
 use crate::http::GRACE;
 use crate::limits::REQUESTS_MAX;
 use crate::server::{listener_of, until_told_to_stop};
-use crate::tls::{self, Authority, CERTIFICATE_RENEWAL, Certificates};
+use crate::tls::{self, Authority, CERTIFICATE_RENEWAL, Certificates, Clients, Neighbours};
 use crate::{ServerError, logging};
 
 /// Largest request: 63 hashes and a checkpoint with 32 signatures take less than a fourth of it.
@@ -83,7 +84,11 @@ pub fn start(options: &WitnessServeOptions) -> Result<RunningWitness, ServerErro
     let authority = Authority::new(&witness.config.name, witness.authority_key()?);
     let certificates = Certificates::new(&authority, &witness.config.names, None, witness.clock.now())?;
     let certificates = Arc::new(certificates);
-    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&certificates), None)?);
+    let clients = match witness.config.environment.as_slice() {
+        [] => Clients::Anybody,
+        named => Clients::Neighbours(Neighbours::new(named, &witness.folder)?),
+    };
+    let tls = RustlsConfig::from_config(tls::server_config(Arc::clone(&certificates), clients)?);
     let (key, folder) = (witness.verifier.to_string(), witness.folder.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("creta-witness").build();
     let runtime = runtime.map_err(|source| ServerError::Io { action: "start threads for", path: folder, source })?;

@@ -5,6 +5,7 @@ mod analysis;
 mod artefacts;
 mod bad_input;
 mod break_glass;
+mod components;
 mod coverage;
 mod devices;
 mod disclosure;

@@ -104,6 +104,29 @@ fn attack_ci20_a_wider_policy_needs_another_person_who_saw_it() {
     }
 }
 
+/// T8: what was approved once is not approved again, after something else took its place neither.
+#[test]
+fn attack_ci20_an_approval_of_a_policy_counts_once() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let [ana, ben, eve] = ["ana", "ben", "eve"].map(|who| sign_in(&server, &provider, who));
+    assign(&server, "ana", &json!({"roles": ["administrator"]}));
+    assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+    assign(&server, "eve", &json!({"roles": ["auditor"]}));
+    let run = || eve.post(&server, RUN, &json!({"checks": ["no-such-check"]})).status;
+    let proposed = ana.post(&server, "/v1/access/policies", &text(AUDITORS_RUN_CHECKS)).ok();
+    let path = format!("/v1/access/policies/{}/approve", proposed["policy"].as_str().expect("an id"));
+    let approval = json!({"digest": proposed["digest"]});
+    assert_eq!(ben.post(&server, &path, &approval).ok()["in_force"], true);
+    assert_ne!(run(), 403);
+    assert_eq!(ben.post(&server, &path, &approval).status, 409, "the same again");
+    // Taken back: the approval that was given does not bring it back.
+    let narrower = server.post("/v1/access/policies", &server.admin_token(), &text(OPERATORS_RUN_NO_CHECKS)).ok();
+    assert_eq!((&narrower["in_force"], run()), (&json!(true), 403), "{narrower}");
+    assert_eq!(ben.post(&server, &path, &approval).status, 409, "later");
+    assert_eq!(run(), 403);
+}
+
 #[test]
 fn attack_ci20_wildcards_names_and_duties_in_one_hand_are_no_policies() {
     let provider = Provider::start();

@@ -129,6 +129,41 @@ fn who_was_provisioned_has_the_roles_of_their_groups_from_the_first_sign_in() {
 }
 
 #[test]
+fn attack_ch35_groups_in_groups_do_not_put_two_duties_into_one_hand() {
+    let provider = Provider::start();
+    let groups = "[sign_in.groups]\n\
+        \"creta administrators\" = { role = \"administrator\" }\n\
+        \"creta security\" = { role = \"security-lead\" }\n";
+    let server = configured(&provider, groups);
+    let directory = provisioner(&server);
+    let token = directory.token.as_str();
+    let id = make(&server, token, "/Users", &user("ana"));
+    let roles = || person_in(&server, "ana@example.com")["roles"].clone();
+    // Each by itself is fine, two groups deep.
+    let squad = make(&server, token, "/Groups", &group("squad", &[&id]));
+    let team = make(&server, token, "/Groups", &group("team", &[&squad]));
+    let administrators = make(&server, token, "/Groups", &group("creta administrators", &[&team]));
+    assert_eq!(roles(), json!(["administrator"]));
+    // The other side, by another way.
+    let on_call = make(&server, token, "/Groups", &group("on call", &[&squad]));
+    let security = make(&server, token, "/Groups", &group("creta security", &[&on_call]));
+    assert_eq!(roles(), json!([]), "neither of the two");
+    server.running().keep_log().expect("kept");
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).ok();
+    let refused = log["entries"].as_array().expect("a list").iter().rev().map(|row| row.get("entry").unwrap_or(row));
+    let refused = refused.clone().find(|entry| entry["action"] == "duties.refused").expect("recorded");
+    assert_eq!((&refused["commitment"], &refused["details"]["person"]), (&json!("CH-35"), &json!("ana@example.com")));
+    let ways: Vec<&str> =
+        ["left-groups", "right-groups"].map(|way| refused["details"][way].as_str().expect("a way")).into();
+    for way in [format!("{administrators}/{squad}"), format!("{security}/{squad}")] {
+        assert!(ways.contains(&way.as_str()), "{way}: {refused}");
+    }
+    // Put right in the directory, the other one is left.
+    assert_eq!(scim(&server, token, "DELETE", &format!("/Groups/{on_call}"), None).status, 204);
+    assert_eq!(roles(), json!(["administrator"]));
+}
+
+#[test]
 fn attack_ch33_whoever_leaves_the_directory_is_out_whatever_they_still_hold() {
     let provider = Provider::start();
     let mut server = configured(&provider, GROUPS);

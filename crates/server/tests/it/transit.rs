@@ -17,7 +17,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use crate::support::{Server, bundle};
 
 /// A client that trusts `ca` and shows a certificate.
-fn showing(ca: &Path, certificate: &str, key: &str) -> Agent {
+pub(crate) fn showing(ca: &Path, certificate: &str, key: &str) -> Agent {
     let pem = std::fs::read(ca).expect("written");
     let client = ClientCert::new_with_certs(
         &[Certificate::from_pem(certificate.as_bytes()).expect("a certificate")],
@@ -31,14 +31,14 @@ fn showing(ca: &Path, certificate: &str, key: &str) -> Agent {
     Agent::config_builder().tls_config(tls).https_only(true).http_status_as_error(false).build().new_agent()
 }
 
-fn component(server: &mut Server, name: &str, out: &Path) -> ComponentReport {
+pub(crate) fn component(server: &mut Server, name: &str, out: &Path) -> ComponentReport {
     server.stop();
     let made = add_component(&server.data(), name, ComponentRole::Worker, out).expect("made");
     server.start();
     made
 }
 
-fn of(report: &ComponentReport) -> (String, String) {
+pub(crate) fn of(report: &ComponentReport) -> (String, String) {
     let read = |path: &PathBuf| std::fs::read_to_string(path).expect("written");
     (read(&report.certificate), read(&report.key))
 }
@@ -56,7 +56,7 @@ fn lets_in(server: &Server, (certificate, key): &(String, String)) -> bool {
 }
 
 /// Entries of the log about what was turned away: what, why, and for which commitment.
-fn turned_away(server: &Server) -> Vec<(String, String)> {
+pub(crate) fn turned_away(server: &Server) -> Vec<(String, String)> {
     server.running().keep_log().expect("kept");
     entries(server)
         .into_iter()
@@ -74,12 +74,12 @@ fn entries(server: &Server) -> Vec<Value> {
     answer["entries"].as_array().expect("a list").iter().map(|row| row.get("entry").unwrap_or(row).clone()).collect()
 }
 
-fn environment(name: &str) -> Environment {
+pub(crate) fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("valid")
 }
 
 /// Another environment that really runs.
-fn staging() -> Server {
+pub(crate) fn staging() -> Server {
     Server::of(&environment("staging"))
 }
 

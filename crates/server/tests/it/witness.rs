@@ -52,7 +52,7 @@ impl Witness {
         self.running = Some(serve(&self.made.folder, self.address));
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 

@@ -36,7 +36,7 @@ impl Check for EnvironmentIdentity {
 
     fn observe(&self, world: &World<'_>) -> Result<Observation, String> {
         let (own, known) = known(world)?;
-        let others = known.iter().filter(|other| **other != own).count();
+        let others = known.iter().filter(|other| !other.is(&own)).count();
         if others == 0 {
             return Err(
                 "no other environment is known; hand this one their fingerprints (`creta keys fingerprint`) and \

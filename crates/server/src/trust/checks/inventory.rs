@@ -33,6 +33,12 @@ impl Check for Inventory {
 }
 
 fn observe(world: &World<'_>) -> Result<Items, String> {
-    observed::observe(world.folder, &world.app.control, &world.app.trust.intakes, world.address)
-        .map_err(|error| error.to_string())
+    observed::observe(
+        world.folder,
+        &world.app.control,
+        &world.app.trust.intakes,
+        world.address,
+        world.app.trust.components_address(),
+    )
+    .map_err(|error| error.to_string())
 }

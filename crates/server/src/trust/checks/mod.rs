@@ -23,6 +23,7 @@ mod serving;
 mod sign_on;
 mod staff;
 mod standing;
+mod surroundings;
 mod text;
 mod tls;
 mod witness;
@@ -82,6 +83,8 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &factors::Passwords,
     &break_glass::EmergencyAccount,
     &apart::EnvironmentIdentity,
+    &surroundings::EnvironmentNetworks,
+    &surroundings::EnvironmentAccount,
     &apart::TenantStores,
     &apart::MetadataValues,
     &files::FileRefusals,

@@ -1,7 +1,7 @@
 //! Every server that this one asks speaks modern TLS (CH-32), and nothing of another environment gets in (CH-25).
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::tls::{
     Authority, Component, ComponentName, ComponentRole, ComponentUri, Handshake, Issued, handshake, make_authority,
 };
 use crate::tokens::{Bearer, Tokens};
-use crate::trust::client::Client;
+use crate::trust::client::{Client, Reply};
 
 /// How long a peer may take to shake hands.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -56,6 +56,14 @@ impl Check for TlsPeers {
         for witness in &config.witness {
             let name = witness.verifier_key().map(|key| format!("witness-{}", key.name()))?;
             peers.push((name, witness.url.clone(), read(&world.folder.join(&witness.ca))?));
+        }
+        if let Some(acme) = &config.acme {
+            let ca = acme.ca.as_ref().map(|file| world.folder.join(file));
+            peers.push((
+                "acme".to_owned(),
+                acme.directory.clone(),
+                crate::intake::trusted(ca.as_deref(), ca.is_none())?,
+            ));
         }
         look(&peers)
     }
@@ -206,6 +214,17 @@ fn probe_name() -> ComponentName {
 fn issue(authority: &Authority, world: &World<'_>, id: &str, environment: &Environment) -> Result<Issued, String> {
     let uri = ComponentUri::new(id, environment.clone(), probe_name());
     authority.component_certificate(&uri, now(world)).map_err(|error| error.to_string())
+}
+
+/// What the listener at `address` answers a component of this environment.
+pub(super) fn ask_as_component(world: &World<'_>, address: SocketAddr) -> Result<Reply, String> {
+    let control = &world.app.control;
+    let own = issue(&authority(world)?, world, control.environment_id(), control.environment())?;
+    let admitted = Admitted::new(world, &own);
+    let client = Client::showing(&own_authority(world)?, address, Some((&own.certificate, &own.key)));
+    let answered = client.and_then(|client| client.get("/health", None));
+    drop(admitted);
+    answered
 }
 
 /// A client that shows a certificate.

@@ -59,7 +59,10 @@ impl Check for TlsListeners {
             finding("tls/certificate-broken", "the certificate's files cannot be used; the one before is still shown");
         }
         let soon = world.app.control.platform().clock.now().plus(RENEWED_BEFORE);
-        if certificates.not_after().is_some_and(|end| end <= soon) {
+        if certificates.acme_failure().is_some() {
+            finding("tls/certificate-not-issued", "the ACME authority issued no certificate when one was due");
+        }
+        if certificates.is_from_files() && certificates.not_after().is_some_and(|end| end <= soon) {
             finding("tls/certificate-ends", "the certificate in files ends within a week, and was not renewed");
         }
         Ok(seen)
@@ -122,7 +125,13 @@ fn look(world: &World<'_>, listeners: &BTreeSet<SocketAddr>) -> Result<Observati
         if clear.starts_with(b"HTTP/") {
             seen.finding(&subject, "tls/in-the-clear", format!("`{subject}` answers without TLS; stop it"));
         }
-        let secure = Client::new(&authority, reachable).and_then(|client| client.get("/health", None));
+        let anybody = Client::new(&authority, reachable).and_then(|client| client.get("/health", None));
+        let for_components = world.app.trust.components_address().is_some_and(|own| own.port() == listener.port());
+        if for_components && anybody.is_ok() {
+            let says = format!("`{subject}` is for components alone, and answers whoever shows no certificate");
+            seen.finding(&subject, "tls/components-open", says);
+        }
+        let secure = if for_components { super::peers::ask_as_component(world, reachable) } else { anybody };
         if secure.is_err() {
             seen.finding(&subject, "tls/not-trusted", format!("`{subject}` has no TLS that clients here can trust"));
         }

@@ -2,6 +2,7 @@
 //! that prints a bundle, so that nothing but the command and its server is tested.
 
 mod intake;
+mod rows;
 mod trust;
 mod witness;
 

@@ -5,6 +5,7 @@ mod analysis;
 mod artefacts;
 mod bad_input;
 mod coverage;
+mod data_policy;
 mod devices;
 mod disclosure;
 mod duties;
@@ -21,6 +22,7 @@ mod provider;
 mod provisioning;
 mod resolvers;
 mod reviews;
+mod secrets;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]
 mod soft_authenticator;
 mod support;

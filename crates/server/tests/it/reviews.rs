@@ -227,7 +227,7 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
             _ => sign_in_with(&world.server, &world.provider, "ana", Some(&mut authenticator)),
         };
         assign(&world.server, "ana", &json!({"roles": ["operator"]}));
-        let account = world.server.account("acme", "scoring", "reader");
+        let account = world.server.account("acme", "scoring", "ingester");
         world.quarter();
         world.clock.advance(Span::days(13));
         world.tick();

@@ -9,6 +9,7 @@ mod grants;
 mod inventory;
 mod isolation;
 mod keys;
+mod least;
 mod log;
 mod peers;
 mod people;
@@ -67,6 +68,8 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &isolation::Isolation,
     &keys::KeyHierarchy,
     &people::OrphanAccounts,
+    &least::RoleNeeds,
+    &least::UnusedRights,
     &apart::EnvironmentIdentity,
     &apart::TenantStores,
     &apart::MetadataValues,

@@ -14,6 +14,7 @@ from typing import Any
 
 from sign_in_world import World
 
+NEED = "Approves access and policies for the platform"
 REASON = "Look into why last night's load of payments was refused"
 
 
@@ -34,7 +35,7 @@ def self_approval(world: World) -> dict[str, Any]:
     """A person approves their own request with another account of theirs."""
     own, other = world.sign_in("ana", "ana"), world.sign_in("ana-lead", "ana-lead")
     human = ("--same-human-as", own, "--profile", "admin")
-    world.creta("person", "assign", other, "--role", "security-lead", *human)
+    world.creta("person", "assign", other, "--role", "security-lead", "--need", NEED, *human)
     asked = ("access", "request", "--role", "operator", "--ticket", "OPS-1234", "--reason", REASON)
     request = world.ask(*asked, "--profile", "ana")["request"]
     start = size(world)
@@ -44,7 +45,7 @@ def self_approval(world: World) -> dict[str, Any]:
         raise SystemExit(f"the request is {state}")
     # Somebody else can: it is not that nobody may.
     lead = world.sign_in("ben", "ben")
-    world.creta("person", "assign", lead, "--role", "security-lead", "--profile", "admin")
+    world.creta("person", "assign", lead, "--role", "security-lead", "--profile", "admin", "--need", NEED)
     entry, commitment = refusal(world, start, "access.refused")
     world.creta("access", "approve", request, "--profile", "ben")
     return {"says": problem(says), "commitment": commitment, "entry": entry}

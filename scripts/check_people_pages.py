@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, Route
 from sign_in_browser import Somebody, must
 from sign_in_world import World
 
+NEED = "Looks after the platform and its people"
 REASON = "Watch how the tenants' loads go while the new disks are filled"
 POLICY = """@id("auditors-run-checks")
 permit (
@@ -158,7 +159,7 @@ def policies(world: World, browser: Browser, ben: Somebody) -> None:
     looker.look(opened(ben, "/my/reviews", "Reviews of access"), "reviews-none", "Reviews of access")
     zoe = Somebody(world, browser, looker, "zoe")
     person = zoe.sign_in("zoe", lambda: None)
-    world.creta("person", "assign", person, "--role", "administrator", "--profile", "admin")
+    world.creta("person", "assign", person, "--role", "administrator", "--profile", "admin", "--need", NEED)
     file = world.folder / "wider.cedar"
     file.write_text(POLICY)
     world.creta("access", "policy", "propose", str(file), "--profile", "zoe")
@@ -185,7 +186,8 @@ def tenant(world: World, browser: Browser, ana: Somebody) -> None:
     sign_in_for_pages(world, tia)
     page = opened(tia, "/my/accesses", "Not permitted")
     tia.looker.look(page, "accesses-not-permitted", "Not permitted")
-    world.creta("person", "assign", person, "--role", "developer", "--tenant", "acme", "--profile", "admin")
+    role = ("--role", "developer", "--tenant", "acme", "--need", NEED)
+    world.creta("person", "assign", person, *role, "--profile", "admin")
     page = opened(tia, "/my/accesses", "Who saw our data")
     tia.looker.look(page, "accesses", "Who saw our data")
     page = opened(tia, "/my/accesses?before=0", "Who saw our data")

@@ -17,6 +17,7 @@ from playwright.sync_api import sync_playwright
 from sign_in_browser import Looker, Somebody, must
 from sign_in_world import World, finish, said
 
+NEED = "Approves access and policies for the platform"
 REASON = "Look into why last night's load of payments was refused"
 
 
@@ -107,7 +108,7 @@ def main() -> int:
         try:
             ben, ana = (Somebody(world, browser, looker, name) for name in ("ben", "ana"))
             lead = sign_in_twice(ben)
-            world.creta("person", "assign", lead, "--role", "security-lead", "--profile", "admin")
+            world.creta("person", "assign", lead, "--role", "security-lead", "--profile", "admin", "--need", NEED)
             ana.sign_in("ana", lambda: None)
             approve(world, ben, ana)
             device(world, ben)

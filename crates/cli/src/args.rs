@@ -18,7 +18,10 @@ use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, Name, Spa
 use creta_proof::Time;
 use creta_server::ComponentRole;
 
-pub(crate) use self::access::{AccessCommand, AccessItem, AccessRequest, PersonCommand, PolicyCommand, SessionCommand};
+pub(crate) use self::access::{
+    AccessCommand, AccessItem, AccessRequest, DeclassifyCommand, OfTenant, PersonCommand, PolicyCommand, RowsCommand,
+    SessionCommand,
+};
 pub(crate) use self::break_glass::{BreakGlassCommand, FindingArg, HalfShown};
 pub(crate) use self::device::{DeviceAgent, DeviceCommand, DeviceImport};
 pub(crate) use self::disclosure::{Statistics, Synth, TableFormat};
@@ -229,6 +232,9 @@ pub(crate) enum ServerCommand {
         /// A role of people; again for several.
         #[arg(long = "role", value_name = "ROLE", required = true, value_parser = Role::parse_of_person)]
         roles: Vec<Role>,
+        /// Which work of theirs needs the roles, in a sentence; asked for outside class development.
+        #[arg(long, value_name = "TEXT")]
+        need: Option<String>,
     },
 }
 
@@ -357,6 +363,34 @@ pub(crate) enum ServiceAccountCommand {
         /// How many hours the present secret stays good; 0 ends it at once.
         #[arg(long, default_value_t = 24)]
         overlap_hours: u32,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Ask to be shown the secret of an account that gets more of features than you do. Somebody else has to approve it.
+    Request {
+        /// Lowercase letters, digits and hyphens.
+        name: String,
+        /// Tenant it belongs to.
+        #[arg(long)]
+        tenant: String,
+        /// What a new account may do.
+        #[arg(long, required_unless_present = "rotate")]
+        role: Option<String>,
+        /// A new secret of an account that is there.
+        #[arg(long)]
+        rotate: bool,
+        /// Why, in a sentence that says what it is for.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show your requests, and those that you can approve.
+    Requests(Connection),
+    /// Agree that somebody else is shown a secret.
+    Approve {
+        /// Id, as `requests` shows it.
+        id: String,
         #[command(flatten)]
         connection: Connection,
     },

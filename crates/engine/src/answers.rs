@@ -10,6 +10,7 @@ use creta_registry::{FeatureRef, Registry};
 use crate::answer::Answer;
 use crate::request::{Instants, KnownAsOf, QueryAnswer, QueryColumn, QueryRequest};
 use crate::run::Rows;
+use crate::scope_engine::ReadyPolicy;
 use crate::value::{build_array, read_value};
 
 /// The features asked for: listed, or those of the named query.
@@ -170,25 +171,30 @@ fn source_text(origin: &Origin) -> String {
 }
 
 /// An entity as the catalogue shows it.
-pub(crate) fn catalogue_entry(registry: &Registry, entity: &Entity) -> serde_json::Value {
+pub(crate) fn catalogue_entry(registry: &Registry, entity: &Entity, policy: &ReadyPolicy) -> serde_json::Value {
     let features: Vec<_> = entity
         .features
         .iter()
         .map(|feature| {
             let name = FeatureRef::new(&entity.name, &feature.name);
-            serde_json::json!({
+            let stopped = policy.stopped_at(registry, &name);
+            let mut view = serde_json::json!({
                 "name": feature.name,
                 "type": creta_registry::render_type(&feature.ty, feature.optional),
                 "role": feature.role,
                 "doc": feature.doc,
                 "owner": registry.owner(&name),
-                "tags": registry.effective_tags(&name),
+                "tags": policy.tags(registry, &name),
                 "unit": feature.unit,
                 "windows": feature.window.as_ref().map(|window| window.last.clone()),
                 "stored": registry.is_stored(&entity.name, &feature.name),
                 "inputs": registry.inputs_of(&name).iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "deprecated": feature.deprecated,
-            })
+            });
+            if !stopped.is_empty() {
+                view["declassified"] = serde_json::json!(stopped); // Tags of its inputs that two people agreed to stop here.
+            }
+            view
         })
         .collect();
     serde_json::json!({

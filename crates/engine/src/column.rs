@@ -115,6 +115,20 @@ impl CellColumn {
         self.values.is_valid(row).then(|| crate::value::read_value(&self.values, ty, row))
     }
 
+    /// The same cells, `denied` and without a time in the rows that `denies` names.
+    pub(crate) fn deny(self, denies: impl Fn(usize) -> bool) -> Result<Self, EngineError> {
+        let denied: Vec<bool> = (0..self.len()).map(denies).collect();
+        if !denied.contains(&true) {
+            return Ok(self);
+        }
+        let states = (0..self.len()).map(|row| if denied[row] { CellState::Denied } else { self.state(row) }).collect();
+        let errors = self.errors.into_iter().filter(|(row, _)| !denied[*row]).collect();
+        let event_times = self.event_times.map(|times| {
+            times.iter().zip(&denied).map(|(time, denied)| time.filter(|_| !denied)).collect::<Int64Array>()
+        });
+        Ok(Self { event_times, ..Self::new(self.values, states, errors)? })
+    }
+
     /// The cells of `rows`, in that order.
     pub fn take(&self, rows: &[u32]) -> Result<Self, EngineError> {
         let indices = arrow::array::UInt32Array::from(rows.to_vec());

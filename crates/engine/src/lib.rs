@@ -80,6 +80,7 @@ mod request;
 mod resolve;
 #[cfg(test)]
 mod resolve_tests;
+mod rows;
 mod run;
 mod scan;
 mod scope_engine;
@@ -109,7 +110,9 @@ pub use request::{
 pub use resolve::violations;
 pub use run::{Rows, RunOptions, run};
 pub use scan::SnapshotReader;
-pub use scope_engine::{Checked, Deployed, FeatureAccess, ResolverHosts, ScopeEngine, ScopeStores};
+pub use scope_engine::{
+    BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, ResolverHosts, ScopeEngine, ScopeStores,
+};
 pub use sources::{load_request, read_arrow, read_parquet, read_source};
 pub use synth::synthesise;
 pub use value::{build_array, is_of_type, null_array, read_value};

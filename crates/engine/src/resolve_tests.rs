@@ -252,13 +252,13 @@ fn s32_what_is_denied_stays_denied_in_everything_made_from_it() {
     let given: ArrayRef = Arc::new(Int64Array::from(vec![7]));
     let rows = Rows::at(vec![given], 1, Instant::MAX);
     let options = RunOptions { denied: vec![SlotId(0)], ..RunOptions::default() };
-    let answer = execute(&chained(), &rows, &no_facts(), &NoResolvers, &options).expect("runs");
+    let answer = execute(&chained(), &rows, &no_facts(), &NoResolvers, &options, None).expect("runs");
     assert_eq!(cells(&answer), [[Cell::Denied, Cell::Denied]]);
 }
 
 #[test]
 fn s21_s20_rows_that_do_not_fit_the_plan_are_refused() {
-    let run = |rows: Rows| execute(&chained(), &rows, &no_facts(), &NoResolvers, &RunOptions::default());
+    let run = |rows: Rows| execute(&chained(), &rows, &no_facts(), &NoResolvers, &RunOptions::default(), None);
     let ints = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
     let refused = |rows: Rows| run(rows).expect_err("must be refused").to_string();
     assert_eq!(
@@ -303,6 +303,6 @@ fn facts_with_event_ids_must_say_what_supersedes_them() {
         }
     }
     let rows = Rows::at(vec![Arc::new(Int64Array::from(vec![7]))], 1, Instant::MAX);
-    let refused = execute(&chained(), &rows, &Bare, &NoResolvers, &RunOptions::default());
+    let refused = execute(&chained(), &rows, &Bare, &NoResolvers, &RunOptions::default(), None);
     assert!(matches!(refused, Err(EngineError::Facts { .. })));
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, TimestampMicrosecondArray};
 use creta_audit::Permit;
 use creta_iam::Action;
-use creta_model::{CellState, Instant};
+use creta_model::{CellState, FeaturePath, Instant, Name};
 use creta_planner::{Plan, Slot, SlotId, Step};
+use creta_registry::Registry;
 
 use crate::answer::{Answer, AnswerColumn};
 use crate::column::CellColumn;
@@ -16,6 +17,7 @@ use crate::facts::FactReader;
 use crate::host::ResolverHost;
 use crate::point_in_time::{Instants, KeyedRows, lookup};
 use crate::resolve::{Input, resolve};
+use crate::rows::{Evidence, Judged, RowGuard};
 use crate::value::is_of_type;
 use crate::windows::windows;
 
@@ -71,12 +73,32 @@ pub fn run(
     host: &dyn ResolverHost,
     options: &RunOptions,
 ) -> Result<Answer, EngineError> {
+    run_guarded(plan, rows, permit, facts, host, options, None)
+}
+
+/// As [`run`], by the row rules that bind whoever asks.
+pub(crate) fn run_guarded(
+    plan: &Plan,
+    rows: &Rows,
+    permit: &Permit,
+    facts: &dyn FactReader,
+    host: &dyn ResolverHost,
+    options: &RunOptions,
+    guard: Option<Guarding<'_>>,
+) -> Result<Answer, EngineError> {
     match permit.action() {
         Action::Query | Action::Train | Action::Verify | Action::StatisticsRead => {
-            execute(plan, rows, facts, host, options)
+            execute(plan, rows, facts, host, options, guard)
         }
         action => Err(EngineError::NotPermitted { action: action.as_str() }),
     }
+}
+
+/// Row rules, and where numbers of entities are known.
+#[derive(Clone, Copy)]
+pub(crate) struct Guarding<'a> {
+    pub(crate) guard: &'a RowGuard,
+    pub(crate) registry: &'a Registry,
 }
 
 pub(crate) fn execute(
@@ -85,31 +107,50 @@ pub(crate) fn execute(
     facts: &dyn FactReader,
     host: &dyn ResolverHost,
     options: &RunOptions,
+    guarding: Option<Guarding<'_>>,
 ) -> Result<Answer, EngineError> {
     let at = instants(rows)?;
     let mut slots = Slots::new(plan, options);
     slots.give(rows, at.as_of.len())?;
+    let mut guarded = Guarded { guarding, judged: Judged::default(), evidence: Evidence { rows, facts, host } };
     for step in &plan.steps {
-        run_step(step, &mut slots, rows, at, facts, host, options.threads)?;
+        run_step(step, &mut slots, at, &mut guarded, options.threads)?;
+        slots.deny_reached(step, &mut guarded)?;
     }
-    let columns = plan.outputs.iter().map(|slot| slots.answer(*slot, at)).collect::<Result<_, _>>()?;
+    let mut columns = plan.outputs.iter().map(|slot| slots.answer(*slot, at)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(Guarding { guard, registry }) = guarding {
+        let given = plan.given.iter().map(|id| Ok((slots.slot(*id)?.path.clone(), *id, slots.get(*id)?)));
+        let given = given.collect::<Result<Vec<_>, EngineError>>()?;
+        let number = |name: &Name| registry.entity_id(name);
+        guard.deny_rows(number, &mut columns, &given, &mut guarded.judged, guarded.evidence)?;
+    }
     Ok(Answer { columns, rows: at.as_of.len() })
+}
+
+/// What a step runs on, and the rules that bind whoever asks.
+struct Guarded<'a> {
+    guarding: Option<Guarding<'a>>,
+    judged: Judged,
+    evidence: Evidence<'a>,
 }
 
 fn run_step(
     step: &Step,
     slots: &mut Slots<'_>,
-    rows: &Rows,
     at: Instants<'_>,
-    facts: &dyn FactReader,
-    host: &dyn ResolverHost,
+    guarded: &mut Guarded<'_>,
     threads: usize,
 ) -> Result<(), EngineError> {
+    let Evidence { rows, facts, host } = guarded.evidence;
     match step {
         Step::Lookup { entity, entity_name, key, key_slots, columns } => {
             let cells = slots.all(key_slots)?;
             let keyed = KeyedRows { entity: *entity, entity_name, key, cells: &cells };
-            let answers = lookup(&keyed, columns, at, facts)?;
+            let mut answers = lookup(&keyed, columns, at, facts)?;
+            if let Some(Guarding { guard, .. }) = guarded.guarding {
+                let keyed = (key.as_slice(), key_slots.as_slice(), cells.as_slice());
+                answers = guard.deny_looked_up(*entity, keyed, answers, &mut guarded.judged, guarded.evidence)?;
+            }
             slots.fill(columns.iter().map(|column| column.slot), answers)
         }
         Step::Windows { entity, entity_name, key, key_slots, columns, aggregations } => {
@@ -119,7 +160,11 @@ fn run_step(
                 .iter()
                 .map(|aggregation| slots.slot(aggregation.slot).map(|slot| slot.ty.clone()))
                 .collect::<Result<_, _>>()?;
-            let answers = windows(&keyed, columns, aggregations, &types, at, facts, threads)?;
+            let mut answers = windows(&keyed, columns, aggregations, &types, at, facts, threads)?;
+            if let Some(Guarding { guard, .. }) = guarded.guarding {
+                let keyed = (key.as_slice(), key_slots.as_slice(), cells.as_slice());
+                answers = guard.deny_aggregated(*entity, keyed, answers, &mut guarded.judged, guarded.evidence)?;
+            }
             slots.fill(aggregations.iter().map(|aggregation| aggregation.slot), answers)
         }
         Step::Expression { expr, slot, default } => {
@@ -211,6 +256,26 @@ impl<'a> Slots<'a> {
         Ok(())
     }
 
+    /// Applies row rules to what a step computed of entities that are reached along relations.
+    fn deny_reached(&mut self, step: &Step, guarded: &mut Guarded<'_>) -> Result<(), EngineError> {
+        let Some(Guarding { guard, registry }) = guarded.guarding else { return Ok(()) };
+        for id in computed(step) {
+            let path = &self.slot(id)?.path;
+            if path.via.is_empty() {
+                continue;
+            }
+            let slot_of = |path: &FeaturePath| {
+                let index = self.plan.slots.iter().position(|slot| slot.path == *path)?;
+                Some((SlotId(index), self.get(SlotId(index)).ok()?))
+            };
+            let column = CellColumn::clone(&*self.get(id)?);
+            let (judged, evidence) = (&mut guarded.judged, guarded.evidence);
+            let column = guard.deny_reached(registry, path, &slot_of, column, judged, evidence)?;
+            self.columns[id.0] = Some(Arc::new(column));
+        }
+        Ok(())
+    }
+
     fn answer(&self, slot_id: SlotId, at: Instants<'_>) -> Result<AnswerColumn, EngineError> {
         let slot = self.slot(slot_id)?;
         let cells = CellColumn::clone(&*self.get(slot_id)?);
@@ -219,6 +284,16 @@ impl<'a> Slots<'a> {
             ages.collect::<Int64Array>()
         });
         Ok(AnswerColumn { path: slot.path.clone(), ty: slot.ty.clone(), origin: slot.origin.clone(), cells, ages })
+    }
+}
+
+/// The slots that a step fills.
+fn computed(step: &Step) -> Vec<SlotId> {
+    match step {
+        Step::Lookup { columns, .. } => columns.iter().map(|column| column.slot).collect(),
+        Step::Windows { aggregations, .. } => aggregations.iter().map(|aggregation| aggregation.slot).collect(),
+        Step::Expression { slot, .. } => vec![*slot],
+        Step::Resolve { outputs, .. } => outputs.iter().map(|output| output.slot).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use creta_audit::Permit;
-use creta_iam::Action;
+use creta_iam::{Action, Declassification, Place, Principal, RowRules, Tokeniser, WrittenRowRule, declassified};
 use creta_keys::ScopeKey;
 use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Span, Type};
 use creta_planner::{Explanation, Plan, Shape};
@@ -19,13 +19,17 @@ use crate::host::ResolverHost;
 use crate::ingest::{self, Stamp};
 use crate::masking::mask;
 use crate::request::{IngestReport, IngestRequest, QueryAnswer, QueryRequest, TrainingSetRequest};
-use crate::run::{RunOptions, run};
+use crate::rows::{ReadyRules, RowGuard};
+use crate::run::{Guarding, RunOptions, run_guarded};
 use crate::scan::SnapshotReader;
 use crate::{answers, spine};
 
 /// Document kind and id of the active definitions in the metadata store.
 const REGISTRY_KIND: &str = "registry";
 const REGISTRY_ID: &str = "active";
+
+/// Separates the key of tokens from all others of a scope.
+const TOKENS: &str = "feature tokens";
 
 /// Plans kept per deployment; a request of a further shape is planned anew each time.
 const PLANS_MAX: usize = 1024;
@@ -109,6 +113,39 @@ pub struct ScopeEngine {
     hosts: Arc<dyn ResolverHosts>,
     deployment: RwLock<Option<Arc<Deployment>>>,
     writer: Mutex<Writer>,
+    tokeniser: Tokeniser,
+    policy: RwLock<DataPolicy>,
+    /// What was made of the policy for the definitions in force.
+    ready: Mutex<Option<Arc<ReadyPolicy>>>,
+}
+
+/// What was agreed on about the data of a scope, beside the definitions. Nothing, until it is set.
+#[derive(Debug, Clone, Default)]
+pub struct DataPolicy {
+    /// Of which rows somebody sees nothing.
+    pub rows: Arc<RowRules>,
+    /// Tags that no longer flow into computed features. Those that no longer hold for the definitions in force count for
+    /// nothing.
+    pub declassifications: Arc<Vec<Declassification>>,
+}
+
+/// A row rule that binds somebody.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct BindingRule {
+    /// Its name.
+    pub rule: String,
+    /// The feature that it looks at.
+    pub feature: String,
+    /// The entity that it is about.
+    pub entity: String,
+}
+
+/// The policy beside the definitions it was made ready for.
+pub(crate) struct ReadyPolicy {
+    policy: DataPolicy,
+    registry: Arc<Registry>,
+    rows: ReadyRules,
+    declassified: Declassified,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -174,6 +211,20 @@ fn engine_problem(error: &crate::error::EngineError) -> Problem {
     }
 }
 
+impl ReadyPolicy {
+    /// The tags of a feature that are stopped there, although it is computed from what has them.
+    pub(crate) fn stopped_at(&self, registry: &Registry, feature: &FeatureRef) -> BTreeSet<String> {
+        let all = registry.effective_tags(feature);
+        let left: BTreeSet<String> = registry.tag_paths(feature, &self.declassified).into_keys().collect();
+        all.difference(&left).cloned().collect()
+    }
+
+    /// The tags that a feature carries.
+    pub(crate) fn tags(&self, registry: &Registry, feature: &FeatureRef) -> BTreeSet<String> {
+        registry.tag_paths(feature, &self.declassified).into_keys().collect()
+    }
+}
+
 impl ScopeEngine {
     /// Opens the stores and makes the active deployment ready; facts that the online store lacks are applied to it.
     pub fn open(scope: Scope, stores: ScopeStores, hosts: Arc<dyn ResolverHosts>) -> Result<Self, Problem> {
@@ -189,6 +240,7 @@ impl ScopeEngine {
         check: impl FnOnce(&FactStore, &FactStore) -> Result<(), Problem>,
     ) -> Result<Self, Problem> {
         let ScopeStores { platform, key, online, metadata, prefix } = stores;
+        let (version, of_tokens) = key.mac_newest(TOKENS, &[]);
         let problem = |error: StoreError| store_problem(&error);
         // Values are derived only from what is durable, so the truth cannot end before them.
         let derived = online.position().map_err(problem)?;
@@ -208,6 +260,9 @@ impl ScopeEngine {
             hosts,
             deployment: RwLock::new(None),
             writer: Mutex::new(writer),
+            tokeniser: Tokeniser::new(version, of_tokens),
+            policy: RwLock::default(),
+            ready: Mutex::default(),
         };
         if let Some(document) = engine.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(problem)? {
             let registry = Registry::load(&document.body).map_err(|error| {
@@ -217,6 +272,94 @@ impl ScopeEngine {
             engine.set_deployment(deployment);
         }
         Ok(engine)
+    }
+
+    /// Puts a policy about data in force instead of the one before: for every request that begins after this.
+    pub fn set_policy(&self, policy: DataPolicy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// What holds.
+    pub fn policy(&self) -> DataPolicy {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The policy as it applies to these definitions, made once for each pair of them.
+    pub(crate) fn ready_policy(&self, registry: &Arc<Registry>) -> Arc<ReadyPolicy> {
+        let policy = self.policy();
+        let mut ready = lock(&self.ready);
+        let is_of = |ready: &Arc<ReadyPolicy>| {
+            Arc::ptr_eq(&ready.registry, registry)
+                && Arc::ptr_eq(&ready.policy.rows, &policy.rows)
+                && Arc::ptr_eq(&ready.policy.declassifications, &policy.declassifications)
+        };
+        if let Some(ready) = ready.as_ref().filter(|ready| is_of(ready)) {
+            return Arc::clone(ready);
+        }
+        let environment = &self.scope.environment;
+        let made = Arc::new(ReadyPolicy {
+            rows: ReadyRules::new(&policy.rows, registry, environment),
+            declassified: holding(registry, &self.scope, &policy.declassifications),
+            registry: Arc::clone(registry),
+            policy,
+        });
+        *ready = Some(Arc::clone(&made));
+        made
+    }
+
+    fn guard(&self, deployment: &Deployment, principal: &Principal, place: &Place) -> Option<RowGuard> {
+        self.ready_policy(&deployment.registry).rows.guard(principal, place)
+    }
+
+    /// The row rules that bind somebody here, in order.
+    pub fn binding_rules(&self, principal: &Principal) -> Vec<BindingRule> {
+        let Ok(deployment) = self.deployment() else { return Vec::new() };
+        let place = Place::Scope(self.scope.clone());
+        let names = self.guard(&deployment, principal, &place).map(|guard| guard.names()).unwrap_or_default();
+        names.into_iter().map(|(rule, feature, entity)| BindingRule { rule, feature, entity }).collect()
+    }
+
+    /// What a declassification of a tag of a feature would rest on: its fingerprint and where the tag comes from, as things
+    /// are now. `None` for what there is not.
+    pub fn declassification_of(&self, feature: &str, tag: &str) -> Option<(String, BTreeSet<String>)> {
+        rests_on(self.registry()?.as_ref(), &self.scope, feature, tag)
+    }
+
+    /// The tags that are declassified as things are now, by feature.
+    pub fn declassified(&self) -> BTreeSet<(String, String)> {
+        let Some(registry) = self.registry() else { return BTreeSet::new() };
+        let policy = self.policy();
+        declassified(policy.declassifications.iter(), |feature, tag| rests_on(&registry, &self.scope, feature, tag))
+    }
+
+    /// What was agreed on about data and no longer holds once `next` is in force: tags flow again, rows are no longer seen.
+    fn ended_by(&self, next: &Registry) -> Vec<Problem> {
+        let (policy, before) = (self.policy(), self.declassified());
+        let after =
+            declassified(policy.declassifications.iter(), |feature, tag| rests_on(next, &self.scope, feature, tag));
+        let tags = before.difference(&after).map(|(feature, tag)| {
+            let message = format!("`{feature}` carries `{tag}` again: what was declassified has changed");
+            Problem::new("declassify/ended", message).with_help("propose it again: `creta access declassify propose`")
+        });
+        let now = self.registry();
+        let rules = policy.rows.rules.iter().filter(|rule| {
+            let fits = |registry: &Registry| crate::rows::fits(rule, registry, &self.scope.environment);
+            now.as_deref().is_some_and(fits) && !fits(next)
+        });
+        let rules = rules.map(|rule| {
+            let message = format!(
+                "rows of `{}` are no longer seen by rule `{}`: what it looks at has changed",
+                rule.entity, rule.id
+            );
+            Problem::new("rows/ended", message).with_help("propose the row rules again: `creta access rows propose`")
+        });
+        tags.chain(rules).collect()
+    }
+
+    /// Binds a row rule to the definitions in force: the entity that it is about and what its feature is.
+    pub fn bind_row_rule(&self, rule: &WrittenRowRule) -> Result<WrittenRowRule, Problem> {
+        let registry = Arc::clone(&self.deployment()?.registry);
+        crate::rows::bind(rule, &registry, &self.scope.environment)
     }
 
     /// Whose it is.
@@ -245,7 +388,9 @@ impl ScopeEngine {
         let previous = self.registry();
         let applied = Registry::apply(previous.as_deref(), bundle)?;
         self.plan_queries(&applied.registry)?;
-        Ok(Checked { diff: diff(previous.as_deref(), &applied.registry), warnings: applied.warnings })
+        let mut warnings = applied.warnings;
+        warnings.extend(self.ended_by(&applied.registry));
+        Ok(Checked { diff: diff(previous.as_deref(), &applied.registry), warnings })
     }
 
     /// Plans every named query; their problems are the project's.
@@ -278,6 +423,8 @@ impl ScopeEngine {
         let previous = self.registry();
         let applied = Registry::apply(previous.as_deref(), bundle)?;
         let queries = self.plan_queries(&applied.registry)?;
+        let mut warnings = applied.warnings;
+        warnings.extend(self.ended_by(&applied.registry));
         let registry = Arc::new(applied.registry);
         let host = self.hosts.host(&self.scope, registry.bundle()).map_err(one)?;
         self.metadata
@@ -287,7 +434,7 @@ impl ScopeEngine {
             revision: registry.revision(),
             digest: registry.bundle_digest().to_owned(),
             diff: diff(previous.as_deref(), &registry),
-            warnings: applied.warnings,
+            warnings,
             queries,
         };
         // The index may be rebuilt; until it is ready, queries wait rather than miss facts.
@@ -390,7 +537,7 @@ impl ScopeEngine {
     pub fn features_of(&self, request: &QueryRequest) -> Result<Vec<FeatureAccess>, Problem> {
         let deployment = self.deployment()?;
         let plan = self.plan_query(&deployment, request)?;
-        Ok(accesses(&deployment.registry, &plan))
+        Ok(self.accesses(&deployment, &plan))
     }
 
     /// The tags that a feature carries, each with the features from it to the one that has the tag by itself; `None` if
@@ -399,7 +546,7 @@ impl ScopeEngine {
         let registry = Arc::clone(&self.deployment()?.registry);
         let Ok(target) = registry.catalog().follow(path) else { return Ok(None) };
         let feature = FeatureRef::new(&target.entity.name, &target.feature.name);
-        let paths = registry.tag_paths(&feature, &Declassified::nothing());
+        let paths = registry.tag_paths(&feature, &self.ready_policy(&registry).declassified);
         Ok(Some(paths.into_iter().map(|(tag, path)| (tag, path.iter().map(ToString::to_string).collect())).collect()))
     }
 
@@ -413,7 +560,7 @@ impl ScopeEngine {
         let given = spine::given_columns(&deployment.registry, request, spine)?;
         let paths = given.into_iter().map(|(path, _)| path).collect();
         let plan = self.plan_for(&deployment, paths, request.features.clone(), &request.max_age)?;
-        Ok(accesses(&deployment.registry, &plan))
+        Ok(self.accesses(&deployment, &plan))
     }
 
     /// Whether the processes that run this scope's resolvers are well; `None` where there are none. The error says what
@@ -426,11 +573,10 @@ impl ScopeEngine {
     pub fn query(&self, request: &QueryRequest, permit: &Permit) -> Result<QueryAnswer, Problem> {
         let deployment = self.deployment()?;
         let plan = self.plan_query(&deployment, request)?;
-        self.permitted(permit, Action::Query, &accesses(&deployment.registry, &plan))?;
+        self.permitted(permit, Action::Query, &self.accesses(&deployment, &plan))?;
         let rows = answers::rows(&plan, request, self.now())?;
-        let mut answer = run(&plan, &rows, permit, &deployment.index, deployment.host.as_ref(), &RunOptions::default())
-            .map_err(|error| engine_problem(&error))?;
-        mask(&deployment.registry, permit, &mut answer).map_err(|error| engine_problem(&error))?;
+        let mut answer = self.run(&deployment, &plan, &rows, permit, &deployment.index, &RunOptions::default())?;
+        self.mask(&deployment, permit, &mut answer)?;
         Ok(answers::to_json(&plan, &rows, &answer))
     }
 
@@ -477,13 +623,12 @@ impl ScopeEngine {
         let given = spine::given_columns(&deployment.registry, request, spine)?;
         let paths = given.iter().map(|(path, _)| path.clone()).collect();
         let plan = self.plan_for(&deployment, paths, request.features.clone(), &request.max_age)?;
-        self.permitted(permit, action, &accesses(&deployment.registry, &plan))?;
+        self.permitted(permit, action, &self.accesses(&deployment, &plan))?;
         let rows = spine::rows(&plan, request, &table, &given)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = RunOptions { threads, ..RunOptions::default() };
-        let mut answer = run(&plan, &rows, permit, reader, deployment.host.as_ref(), &options)
-            .map_err(|error| engine_problem(&error))?;
-        mask(&deployment.registry, permit, &mut answer).map_err(|error| engine_problem(&error))?;
+        let mut answer = self.run(&deployment, &plan, &rows, permit, reader, &options)?;
+        self.mask(&deployment, permit, &mut answer)?;
         spine::beside(&table, request, &answer).map(|batch| vec![batch])
     }
 
@@ -496,8 +641,36 @@ impl ScopeEngine {
         permit: &Permit,
         reader: &dyn FactReader,
     ) -> Result<crate::answer::Answer, Problem> {
-        run(plan, rows, permit, reader, deployment.host.as_ref(), &RunOptions::default())
+        self.run(deployment, plan, rows, permit, reader, &RunOptions::default())
+    }
+
+    /// Runs a plan by the row rules that bind whoever has the permit.
+    fn run(
+        &self,
+        deployment: &Deployment,
+        plan: &Plan,
+        rows: &crate::run::Rows,
+        permit: &Permit,
+        reader: &dyn FactReader,
+        options: &RunOptions,
+    ) -> Result<crate::answer::Answer, Problem> {
+        let guard = self.guard(deployment, permit.principal(), permit.place());
+        let guarding = guard.as_ref().map(|guard| Guarding { guard, registry: &deployment.registry });
+        run_guarded(plan, rows, permit, reader, deployment.host.as_ref(), options, guarding)
             .map_err(|error| engine_problem(&error))
+    }
+
+    fn mask(
+        &self,
+        deployment: &Deployment,
+        permit: &Permit,
+        answer: &mut crate::answer::Answer,
+    ) -> Result<(), Problem> {
+        mask(&deployment.registry, permit, &self.tokeniser, answer).map_err(|error| engine_problem(&error))
+    }
+
+    fn accesses(&self, deployment: &Deployment, plan: &Plan) -> Vec<FeatureAccess> {
+        accesses(&deployment.registry, plan, &self.ready_policy(&deployment.registry).declassified)
     }
 
     /// Moves acknowledged facts from the write-ahead log into segments.
@@ -513,8 +686,13 @@ impl ScopeEngine {
     /// Definitions for people and tools: entities, features with owners, tags, docs and where they come from.
     pub fn catalogue(&self) -> serde_json::Value {
         let Some(registry) = self.registry() else { return serde_json::json!({ "entities": [], "queries": [] }) };
-        let entities: Vec<_> =
-            registry.graph().entities.iter().map(|entity| answers::catalogue_entry(&registry, entity)).collect();
+        let ready = self.ready_policy(&registry);
+        let entities: Vec<_> = registry
+            .graph()
+            .entities
+            .iter()
+            .map(|entity| answers::catalogue_entry(&registry, entity, &ready))
+            .collect();
         serde_json::json!({
             "revision": registry.revision(),
             "digest": registry.bundle_digest(),
@@ -543,6 +721,24 @@ impl ScopeEngine {
             "online_position": self.online.position().map(|position| position.0).ok(),
         })
     }
+}
+
+/// The fingerprint of a feature, and the features from which a tag comes to it.
+fn rests_on(registry: &Registry, scope: &Scope, feature: &str, tag: &str) -> Option<(String, BTreeSet<String>)> {
+    let path = FeaturePath::parse(feature).ok().filter(|path| path.via.is_empty() && path.window.is_none())?;
+    let feature = FeatureRef::new(&path.root, &path.feature);
+    let fingerprint = registry.feature_fingerprint(&feature, &scope.environment)?;
+    let sources = registry.tag_sources(&feature, tag);
+    Some((fingerprint, sources.iter().map(ToString::to_string).collect()))
+}
+
+/// The declassifications that hold for these definitions.
+fn holding(registry: &Registry, scope: &Scope, all: &[Declassification]) -> Declassified {
+    let pairs = declassified(all, |feature, tag| rests_on(registry, scope, feature, tag));
+    Declassified::new(pairs.into_iter().filter_map(|(feature, tag)| {
+        let path = FeaturePath::parse(&feature).ok()?;
+        Some((FeatureRef::new(&path.root, &path.feature), tag))
+    }))
 }
 
 fn tick() -> Span {
@@ -591,14 +787,15 @@ pub(crate) fn stored_types(registry: &Registry) -> HashMap<creta_model::FeatureI
 }
 
 /// The features that a plan's outputs show, by the entity they belong to.
-fn accesses(registry: &Registry, plan: &Plan) -> Vec<FeatureAccess> {
+fn accesses(registry: &Registry, plan: &Plan, declassified: &Declassified) -> Vec<FeatureAccess> {
     let catalog = registry.catalog();
     let outputs = plan.outputs.iter().map(|slot| &plan.slots[slot.0].path);
     let features: BTreeSet<FeatureAccess> = outputs
         .filter_map(|path| {
             let target = catalog.follow(path).ok()?;
             let feature = FeatureRef::new(&target.entity.name, &target.feature.name);
-            Some(FeatureAccess { name: feature.to_string(), tags: registry.effective_tags(&feature) })
+            let tags = registry.tag_paths(&feature, declassified).into_keys().collect();
+            Some(FeatureAccess { name: feature.to_string(), tags })
         })
         .collect();
     features.into_iter().collect()

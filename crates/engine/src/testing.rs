@@ -168,7 +168,7 @@ pub(crate) fn run_plan(
     threads: usize,
 ) -> Answer {
     let options = RunOptions { threads, ..RunOptions::default() };
-    execute(plan, rows, facts, host, &options).expect("the plan runs")
+    execute(plan, rows, facts, host, &options, None).expect("the plan runs")
 }
 
 /// The cells of each output, row by row.

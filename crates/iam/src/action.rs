@@ -127,6 +127,12 @@ actions! {
     DeclassifyPropose = "declassify.propose", Change;
     /// Approve a declassification that somebody else proposed.
     DeclassifyApprove = "declassify.approve", Change;
+    /// Read the rules by which people and programs see only some rows.
+    RowsRead = "rows.read", Read;
+    /// Propose other row rules.
+    RowsPropose = "rows.propose", Change;
+    /// Approve row rules that somebody else proposed and that show more.
+    RowsApprove = "rows.approve", Change;
     /// Read campaigns that review access.
     ReviewRead = "review.read", Read;
     /// Decide in a campaign whether access stays.
@@ -214,6 +220,7 @@ mod tests {
                 "session.read",
                 "device.read",
                 "policy.read",
+                "rows.read",
                 "review.read"
             ]
         );

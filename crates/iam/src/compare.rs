@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// More words than these in conditions of added policies are combined in pairs only, not in every way.
-const WORDS_MAX: usize = 4;
+const WORDS_MAX: usize = 5;
 
 /// Something that one set of policies allows and another does not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Allowance {
     /// Who, in words: `person as developer by grant, of the environment, user verified, trusted device`.
     pub who: String,
-    /// What: an action, or `feature.return`, `feature.return-masked`, `feature.use`.
+    /// What: an action, or `feature.return`, `feature.return-tokenised`, `feature.return-masked`, `feature.use`.
     pub action: String,
     /// Where: `own scope`, `scope of a tenant` or `environment`.
     pub place: &'static str,
@@ -259,7 +259,7 @@ fn assurances() -> Vec<(String, Assurance)> {
     all
 }
 
-fn subsets(words: &BTreeSet<String>) -> Vec<Vec<String>> {
+pub(crate) fn subsets(words: &BTreeSet<String>) -> Vec<Vec<String>> {
     let words: Vec<&String> = words.iter().collect();
     let known: Vec<Vec<String>> = if words.len() <= WORDS_MAX {
         (0..1usize << words.len())
@@ -280,7 +280,7 @@ fn subsets(words: &BTreeSet<String>) -> Vec<Vec<String>> {
 
 /// None, one that nobody speaks of, and each word that could be one. Built-in policies speak of no purpose.
 fn purposes(words: &BTreeSet<String>) -> Vec<Option<Purpose>> {
-    let built_in = ["credential", "internal", "pii", "secret"];
+    let built_in = ["credential", "internal", "pii", "pseudonymous", "secret"];
     let own = words.iter().filter(|word| !built_in.contains(&word.as_str()));
     let another = Some(Purpose::parse("another purpose").expect("a valid purpose"));
     [None, another].into_iter().chain(own.filter_map(|word| Purpose::parse(word).ok()).map(Some)).collect()

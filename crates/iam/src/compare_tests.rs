@@ -34,7 +34,8 @@ fn what_a_permit_adds_is_found_and_nothing_else() {
 fn attack_ci20_a_widening_that_hides_behind_tags_is_found() {
     let hidden = r#"
         @id("people-get-features")
-        permit (principal is Creta::Person, action in Creta::Action::"feature", resource is Creta::Scope)
+        permit (principal is Creta::Person, action in [Creta::Action::"feature.return",
+            Creta::Action::"feature.return-masked", Creta::Action::"feature.use"], resource is Creta::Scope)
         when { principal.home == resource.path };
         @id("more-tags-more-rights")
         permit (principal is Creta::Person in Creta::Role::"auditor", action == Creta::Action::"query", resource is Creta::Scope)

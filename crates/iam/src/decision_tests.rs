@@ -24,8 +24,8 @@ const HEADER: &str = "\
 ";
 
 const LEVELS_HEADER: &str = "\
-# What principals of tenant `acme` get of features, by tag and by class: allow, masked, internal (may feed other features, is
-# not returned) or deny. `-` where they may not ask at all, which is so everywhere for all who are not listed. Tags flow along
+# What principals of tenant `acme` get of features, by tag and by class: allow, tokenised, masked, internal (may feed other
+# features, is not returned) or deny. `-` where they may not ask at all, which is so everywhere for all who are not listed. Tags flow along
 # lineage, `internal` apart.
 ----
 ";
@@ -188,15 +188,17 @@ fn attack_ch20_whatever_lies_elsewhere_is_refused_for_that_reason() {
 
 #[test]
 fn every_role_and_tag_is_as_the_golden_table_says() {
-    let tag_sets: [&[&str]; 8] = [
+    let tag_sets: [&[&str]; 10] = [
         &[],
         &["finance"],
         &["pii"],
+        &["pseudonymous"],
         &["internal"],
         &["secret"],
         &["credential"],
         &["internal", "pii"],
         &["pii", "secret"],
+        &["pii", "pseudonymous"],
     ];
     let mut table = format!("{LEVELS_HEADER}{:<24}{:<24}", "who", "class");
     for tags in tag_sets {
@@ -214,7 +216,7 @@ fn every_role_and_tag_is_as_the_golden_table_says() {
                 let decision = decide(policies_by_class(class), &principal(class, by_grant), Action::Query, &resource);
                 let level = decision.level_of("User.f").map_or("-", Level::as_str);
                 write!(table, "{level:<16}").expect("a string takes all");
-                assert_eq!(decision.is_allowed(), matches!(level, "allow" | "masked"), "{who} {tags:?}");
+                assert_eq!(decision.is_allowed(), matches!(level, "allow" | "tokenised" | "masked"), "{who} {tags:?}");
             }
         }
     }
@@ -452,8 +454,8 @@ proptest! {
     #[test]
     fn more_tags_never_give_a_higher_level(
         principal in any_principal(),
-        tags in prop::collection::btree_set(prop::sample::select(vec!["pii", "internal", "secret", "credential", "x"]), 0..4),
-        more in prop::sample::select(vec!["pii", "internal", "secret", "credential", "x"]),
+        tags in prop::collection::btree_set(prop::sample::select(vec!["pii", "pseudonymous", "internal", "secret", "credential", "x"]), 0..4),
+        more in prop::sample::select(vec!["pii", "pseudonymous", "internal", "secret", "credential", "x"]),
         class in any_class(),
     ) {
         let policies = policies_by_class(class);

@@ -92,6 +92,14 @@ pub enum IamError {
         /// Id of the policy.
         policy: String,
     },
+    /// A row rule that makes no sense. Its values are not repeated.
+    #[error("row rule `{id}` cannot be: {says}")]
+    RowRule {
+        /// Which.
+        id: String,
+        /// What is wrong with it.
+        says: &'static str,
+    },
     /// Policies that allow more than those that hold.
     #[error("these policies allow {count} things more, for example {first}; another person has to approve them")]
     Widening {

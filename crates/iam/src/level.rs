@@ -19,20 +19,23 @@ pub enum Level {
     Internal,
     /// Its values are returned masked.
     Masked,
+    /// Tokens are returned in the place of its values: equal ones for equal values.
+    Tokenised,
     /// Its values are returned as they are.
     Allow,
 }
 
 impl Level {
     /// All levels, the least first.
-    pub const ALL: &'static [Level] = &[Level::Deny, Level::Internal, Level::Masked, Level::Allow];
+    pub const ALL: &'static [Level] = &[Level::Deny, Level::Internal, Level::Masked, Level::Tokenised, Level::Allow];
 
-    /// `deny`, `internal`, `masked` or `allow`.
+    /// `deny`, `internal`, `masked`, `tokenised` or `allow`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Level::Deny => "deny",
             Level::Internal => "internal",
             Level::Masked => "masked",
+            Level::Tokenised => "tokenised",
             Level::Allow => "allow",
         }
     }
@@ -74,7 +77,7 @@ pub(crate) struct Decided {
     pub(crate) policies: Vec<String>,
 }
 
-/// Asks the policies for the level of features with these tags: at most three questions.
+/// Asks the policies for the level of features with these tags: at most four questions.
 pub(crate) fn level(question: &Question<'_>, tags: &BTreeSet<&str>) -> Decided {
     let mut policies = BTreeSet::new();
     for (asked, level) in FEATURE_QUESTIONS {

@@ -38,7 +38,10 @@ fn masked_char(c: char) -> char {
 /// Gives equal values of one feature equal tokens, so that they can be counted and joined without being known. Without the
 /// key nobody can tell which value a token stands for, nor make the token of a value that they guess.
 #[derive(ZeroizeOnDrop)]
-pub struct Tokeniser([u8; 32]);
+pub struct Tokeniser {
+    version: u32,
+    key: [u8; 32],
+}
 
 impl std::fmt::Debug for Tokeniser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -47,18 +50,18 @@ impl std::fmt::Debug for Tokeniser {
 }
 
 impl Tokeniser {
-    /// With a key of the scope whose values these are. Another key gives other tokens.
-    pub fn new(key: [u8; 32]) -> Self {
-        Self(key)
+    /// With a key of the scope whose values these are, and its version. Another key gives other tokens.
+    pub fn new(version: u32, key: [u8; 32]) -> Self {
+        Self { version, key }
     }
 
-    /// The token of a value of `feature`: `tok_` and 22 characters of base64url (128 bits of HMAC-SHA256 over the feature's
-    /// name, the type and the value, each with its length). `None` for null, which stays null.
+    /// The token of a value of `feature`: `tok`, the version of the key, `_` and 22 characters of base64url (128 bits of
+    /// HMAC-SHA256 over the feature's name, the type and the value, each with its length). `None` for null, which stays null.
     pub fn token(&self, feature: &str, ty: &Type, value: &Value) -> Option<String> {
         if *value == Value::Null {
             return None;
         }
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key);
         let mut context = hmac::Context::with_key(&key);
         let json = value.to_json(ty).to_string();
         for part in ["creta.token/1", feature, &ty.python_name(), &json] {
@@ -66,7 +69,7 @@ impl Tokeniser {
             context.update(part.as_bytes());
         }
         let tag = context.sign();
-        Some(format!("tok_{}", URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16])))
+        Some(format!("tok{}_{}", self.version, URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16])))
     }
 }
 
@@ -118,10 +121,11 @@ mod tests {
     #[test]
     fn the_form_of_tokens_is_fixed() {
         // Computed apart, with the HMAC and base64 of Python's standard library.
-        let token = Tokeniser::new([7; 32]).token("User.email", &Type::Str, &Value::Str("ana@example.com".to_owned()));
-        assert_eq!(token.as_deref(), Some("tok_eRAzntbCgm4m68yiV2tULA"));
-        assert_eq!(Tokeniser::new([7; 32]).token("User.email", &Type::Str, &Value::Null), None);
-        assert_eq!(format!("{:?}", Tokeniser::new([7; 32])), "Tokeniser(...)");
+        let token =
+            Tokeniser::new(3, [7; 32]).token("User.email", &Type::Str, &Value::Str("ana@example.com".to_owned()));
+        assert_eq!(token.as_deref(), Some("tok3_eRAzntbCgm4m68yiV2tULA"));
+        assert_eq!(Tokeniser::new(3, [7; 32]).token("User.email", &Type::Str, &Value::Null), None);
+        assert_eq!(format!("{:?}", Tokeniser::new(3, [7; 32])), "Tokeniser(...)");
     }
 
     proptest! {
@@ -138,7 +142,7 @@ mod tests {
             other_key in 0..2u8, other_feature in "[ab]{1,2}", other_value in "[ab\"]{0,2}",
         ) {
             let token = |key: u8, feature: &str, value: &str| {
-                Tokeniser::new([key; 32]).token(feature, &Type::Str, &Value::Str(value.to_owned()))
+                Tokeniser::new(1, [key; 32]).token(feature, &Type::Str, &Value::Str(value.to_owned()))
             };
             prop_assert_eq!(
                 token(key, &feature, &value) == token(other_key, &other_feature, &other_value),

@@ -53,8 +53,12 @@ pub(crate) enum PrincipalKind {
 }
 
 /// What the policies are asked about one feature, and what a yes gives of it.
-pub(crate) const FEATURE_QUESTIONS: [(&str, Level); 3] =
-    [("feature.return", Level::Allow), ("feature.return-masked", Level::Masked), ("feature.use", Level::Internal)];
+pub(crate) const FEATURE_QUESTIONS: [(&str, Level); 4] = [
+    ("feature.return", Level::Allow),
+    ("feature.return-tokenised", Level::Tokenised),
+    ("feature.return-masked", Level::Masked),
+    ("feature.use", Level::Internal),
+];
 
 /// Everything that the policies can be asked: each action, and the questions about a feature.
 pub(crate) fn questions() -> impl Iterator<Item = &'static str> {

@@ -9,6 +9,10 @@
 //!   next, as a script does that walks through everything;
 //! - a human's uses of one right at even intervals: [`REGULAR_USES`] or more, none of the intervals further than a fiftieth
 //!   from their mean. Programs are regular by nature, so theirs count when they have an effect.
+//!
+//! A grant of hours is too short for that. [`judge_grants`] looks at all grants of one role that somebody had on one place
+//! together: how often it was granted, and what of it was used in any of them. After [`GRANTS_JUDGED`] that are over it says
+//! what was not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +53,9 @@ impl Serialize for Permission {
         serializer.collect_str(self)
     }
 }
+
+/// So many grants of one role, all over, say something about what it is asked for.
+pub const GRANTS_JUDGED: usize = 3;
 
 /// What kind of subject it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -222,6 +229,82 @@ pub fn analyse(subjects: &[Subject], granted: &[Granted], uses: &[Use], now: Ins
     let roles = roles.into_iter().map(|(role, actions)| RoleFinding { role, unused: actions.into_iter().collect() });
     let proposal = granted.iter().filter(|right| !unused.contains(right)).cloned().collect();
     Analysis { findings, roles: roles.collect(), young, proposal }
+}
+
+/// A grant of hours, as it was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantUsed {
+    /// Who held it.
+    pub holder: SubjectId,
+    /// Which role.
+    pub role: Role,
+    /// Where.
+    pub place: Place,
+    /// When it began.
+    pub begun: Instant,
+    /// When it was over; none while it holds.
+    pub over: Option<Instant>,
+    /// What the role amounts to there, beyond what everybody may do.
+    pub may: BTreeSet<Action>,
+    /// The actions that rested on it and had an effect.
+    pub used: BTreeSet<Action>,
+}
+
+/// What all grants of one role to one holder on one place come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantsFinding {
+    /// Who.
+    pub holder: SubjectId,
+    /// Which role.
+    pub role: Role,
+    /// Where.
+    pub place: Place,
+    /// How often it was granted and is over.
+    pub grants: usize,
+    /// In how many of these nothing was used.
+    pub idle: usize,
+    /// Whether they are enough to be judged.
+    pub judged: bool,
+    /// When the first of them began.
+    pub since: Instant,
+    /// What was used in any of them, in order.
+    pub used: Vec<Action>,
+    /// What was used in none, in order; empty while they are too few to be judged.
+    pub unused: Vec<Action>,
+}
+
+impl GrantsFinding {
+    /// Whether the role was granted again and again, and for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.judged && self.used.is_empty()
+    }
+}
+
+/// Judges grants of hours, those begun within the window before `now`, in the order of holder, role and place. One that
+/// still holds is not judged. Time O(grants log grants).
+pub fn judge_grants(grants: &[GrantUsed], now: Instant) -> Vec<GrantsFinding> {
+    let begin = now.minus(WINDOW);
+    let mut together = BTreeMap::<(&SubjectId, Role, &Place), Vec<&GrantUsed>>::new();
+    for grant in grants.iter().filter(|grant| begin <= grant.begun && grant.over.is_some_and(|over| over <= now)) {
+        together.entry((&grant.holder, grant.role, &grant.place)).or_default().push(grant);
+    }
+    let finding = |((holder, role, place), grants): ((&SubjectId, Role, &Place), Vec<&GrantUsed>)| {
+        let used: BTreeSet<Action> = grants.iter().flat_map(|grant| grant.used.iter().copied()).collect();
+        let may: BTreeSet<Action> = grants.iter().flat_map(|grant| grant.may.iter().copied()).collect();
+        let judged = grants.len() >= GRANTS_JUDGED;
+        GrantsFinding {
+            holder: holder.clone(),
+            role,
+            place: place.clone(),
+            grants: grants.len(),
+            idle: grants.iter().filter(|grant| grant.used.is_empty()).count(),
+            judged,
+            since: grants.iter().map(|grant| grant.begun).min().unwrap_or(now),
+            unused: if judged { may.difference(&used).copied().collect() } else { Vec::new() },
+            used: used.into_iter().collect(),
+        }
+    };
+    together.into_iter().map(finding).collect()
 }
 
 fn people<'a>(subjects: &'a [Subject], granted: &'a [Granted]) -> BTreeMap<&'a SubjectId, (Nature, Instant)> {

@@ -77,7 +77,7 @@ impl Duty {
     pub fn of_action(action: Action) -> Option<Self> {
         match action {
             Action::Deploy => Some(Self::Deploy),
-            Action::PolicyApprove | Action::DeclassifyApprove => Some(Self::ApprovePolicy),
+            Action::PolicyApprove | Action::DeclassifyApprove | Action::RowsApprove => Some(Self::ApprovePolicy),
             Action::PersonAssign => Some(Self::AssignRoles),
             Action::ScimWrite => Some(Self::Provision),
             Action::Query | Action::Train => Some(Self::ReadData),

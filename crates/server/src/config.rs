@@ -197,6 +197,9 @@ pub struct GroupRole {
     /// The tenant whose users they are; without it they are staff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
+    /// Which need of its members the role serves. Outside class development it has to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub need: Option<String>,
 }
 
 /// What devices have to be like, and whose word is taken that a key is in a TPM.

@@ -25,6 +25,7 @@ use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::components::own_certificate;
 use crate::config::Config;
 use crate::context::{Caller, Credential};
+use crate::data_policy::{Agreed, ScopePolicy};
 use crate::epochs::{Epochs, OLDER_COPY, Store};
 use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
@@ -135,7 +136,7 @@ impl ControlPlane {
         let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
         let state = RwLock::new(State::load(&*metadata)?);
         Ok(Self {
-            scopes: Scopes::new(folder, platform.clone(), config.workers.clone()),
+            scopes: Scopes::new(folder, platform.clone(), config.workers.clone(), Agreed::read(&log)?),
             tokens: tokens.ok_or_else(internal)?,
             environment,
             environment_id: config.environment_id.clone(),
@@ -348,6 +349,15 @@ impl ControlPlane {
 
     /// The engine of a scope that a permit is for.
     pub(crate) fn engine(&self, scope: &Scope) -> Result<Arc<ScopeEngine>, Problem> {
+        self.opened(scope).map(|(engine, _)| engine)
+    }
+
+    /// What was agreed on about the data of a scope that a permit is for.
+    pub(crate) fn data_policy(&self, scope: &Scope) -> Result<Arc<ScopePolicy>, Problem> {
+        self.opened(scope).map(|(_, policy)| policy)
+    }
+
+    fn opened(&self, scope: &Scope) -> Result<(Arc<ScopeEngine>, Arc<ScopePolicy>), Problem> {
         let scope = self.require_tenant(&scope.tenant).map(|_| scope)?;
         let key = || self.ring.scope(scope).map_err(|e| from_keys(&e));
         self.scopes.open(scope, &self.epochs, &self.log, key).inspect_err(|problem| {
@@ -390,8 +400,7 @@ impl ControlPlane {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let id = client_id(name.as_str(), &scope.tenant);
         if state.accounts.contains_key(&id) {
-            return Err(Problem::new("conflict/service-account", format!("there is or was a service account `{id}`"))
-                .with_help("choose another name: names are not used twice, so that the log stays unambiguous"));
+            return Err(name_taken(&id));
         }
         let tenant = scope.tenant.clone();
         let principal = Principal::service_account(name.clone(), scope, role);
@@ -406,16 +415,16 @@ impl ControlPlane {
         Ok((account, secret))
     }
 
+    /// Refuses a name that an account of the tenant has or had.
+    pub(crate) fn require_free(&self, name: &PrincipalId, tenant: &TenantId) -> Result<(), Problem> {
+        let id = client_id(name.as_str(), tenant);
+        if self.account(&id).is_some() { Err(name_taken(&id)) } else { Ok(()) }
+    }
+
     /// The service accounts of a tenant, or of the environment, by client id, revoked ones included.
     pub(crate) fn service_accounts(&self, home: &Place) -> Vec<Account> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state.accounts.values().map(|stored| &stored.account).filter(|account| is_of(account, home)).cloned().collect()
-    }
-
-    /// The scope of a service account; `None` for an unknown id and for administrators.
-    pub(crate) fn scope_of_account(&self, client_id: &str) -> Option<Scope> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.accounts.get(client_id)?.account.principal.scope().cloned()
     }
 
     /// An account by its client id, revoked or not.
@@ -631,6 +640,11 @@ pub(crate) fn help_of(remedy: &Remedy) -> String {
         ));
     }
     steps.join("; ")
+}
+
+fn name_taken(client_id: &str) -> Problem {
+    Problem::new("conflict/service-account", format!("there is or was a service account `{client_id}`"))
+        .with_help("choose another name: names are not used twice, so that the log stays unambiguous")
 }
 
 pub(crate) fn no_account(client_id: &str) -> Problem {

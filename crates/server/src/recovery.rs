@@ -13,7 +13,7 @@ use creta_audit::{Details, Event, Log};
 use creta_iam::{Place, PrincipalId, Role, control_plane};
 use creta_identity::oidc::Identity;
 use creta_keys::{KeyRing, RootKey, ScopeKey};
-use creta_model::{Problem, Scope, TenantId};
+use creta_model::{EnvironmentClass, Problem, Scope, TenantId};
 use creta_platform::Platform;
 use creta_programme::duties::{Duty, Holder, Roster};
 use creta_programme::{PersonId, SubjectId};
@@ -24,7 +24,7 @@ use crate::ServerError;
 use crate::config::{Config, WitnessConfig};
 use crate::data_folder::{file_failed, lock};
 use crate::epochs::{Epochs, Store};
-use crate::people::{PersonRecord, id_for};
+use crate::people::{PersonRecord, checked_need, id_for, no_need};
 use crate::problem::{from_audit, from_keys, from_store};
 use crate::register::Register;
 use crate::witness::{ForkNotice, Witnesses};
@@ -133,6 +133,8 @@ pub struct Appointment {
     pub email: Option<String>,
     /// Roles of people.
     pub roles: BTreeSet<Role>,
+    /// Which need they serve. Outside class development it has to be said.
+    pub need: Option<String>,
 }
 
 /// Gives a member of staff their first roles; the log first. Gives the id that they are known by. No server may run on the
@@ -166,7 +168,14 @@ pub fn appoint(folder: &Path, appointment: &Appointment) -> Result<String, Serve
             person
         }
     };
+    let need = appointment.need.as_deref().map(checked_need).transpose()?;
+    if let (None, Some(role), false) =
+        (&need, appointment.roles.first(), offline.config.class == EnvironmentClass::Development)
+    {
+        return Err(no_need(*role).into());
+    }
     person.since = person.since_with(&appointment.roles, None, now);
+    person.needs = person.needs_with(&appointment.roles, None, |_| need.clone());
     (person.roles, person.tenant) = (appointment.roles.clone(), None);
     let roles: Vec<&str> = person.roles.iter().map(|role| role.as_str()).collect();
     let details = Details::none()

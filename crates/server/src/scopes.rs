@@ -13,6 +13,7 @@ use creta_platform::Platform;
 use creta_store::{LmdbStore, MetadataStore, SqliteStore};
 
 use crate::config::WorkerConfig;
+use crate::data_policy::{Agreed, ScopePolicy};
 use crate::epochs::{Epochs, Store};
 use crate::problem::{from_audit, from_store};
 use crate::workers::WorkerHosts;
@@ -26,6 +27,7 @@ type Slot = Arc<Mutex<Option<OpenScope>>>;
 #[derive(Clone)]
 struct OpenScope {
     engine: Arc<ScopeEngine>,
+    policy: Arc<ScopePolicy>,
     metadata: Arc<SqliteStore>,
 }
 
@@ -47,12 +49,15 @@ pub(crate) struct Scopes {
     folder: PathBuf,
     platform: Platform,
     workers: WorkerConfig,
+    /// What the log said was agreed on about each scope's data when the server started. From then on it changes with an open
+    /// scope only.
+    agreed: Agreed,
     open: Mutex<HashMap<Scope, Slot>>,
 }
 
 impl Scopes {
-    pub(crate) fn new(folder: &Path, platform: Platform, workers: WorkerConfig) -> Self {
-        Self { folder: folder.to_owned(), platform, workers, open: Mutex::default() }
+    pub(crate) fn new(folder: &Path, platform: Platform, workers: WorkerConfig, agreed: Agreed) -> Self {
+        Self { folder: folder.to_owned(), platform, workers, agreed, open: Mutex::default() }
     }
 
     /// The engine of `scope`. The first call opens its stores, which others wait for; other scopes do not. Stores that are
@@ -63,15 +68,16 @@ impl Scopes {
         epochs: &Epochs,
         log: &Log,
         key: impl FnOnce() -> Result<ScopeKey, Problem>,
-    ) -> Result<Arc<ScopeEngine>, Problem> {
+    ) -> Result<(Arc<ScopeEngine>, Arc<ScopePolicy>), Problem> {
         let slot = Arc::clone(lock(&self.open).entry(scope.clone()).or_default());
         let mut open = lock(&slot);
         if let Some(open) = open.as_ref() {
-            return Ok(Arc::clone(&open.engine));
+            return Ok((Arc::clone(&open.engine), Arc::clone(&open.policy)));
         }
         let opened = self.open_stores(scope, epochs, key()?)?;
         opened.anchor(epochs, log)?;
-        Ok(Arc::clone(&open.insert(opened).engine))
+        let opened = open.insert(opened);
+        Ok((Arc::clone(&opened.engine), Arc::clone(&opened.policy)))
     }
 
     fn open_stores(&self, scope: &Scope, epochs: &Epochs, key: ScopeKey) -> Result<OpenScope, Problem> {
@@ -100,7 +106,9 @@ impl Scopes {
             epochs.check(tenant, Store::Quarantine, |kept| quarantine.check_epoch(&kept.facts()))
         })?;
         hosts.refuse_what_does_not_start();
-        Ok(OpenScope { engine: Arc::new(engine), metadata })
+        let policy = ScopePolicy::open(scope, Arc::clone(&metadata) as Arc<dyn MetadataStore>, &self.agreed)?;
+        engine.set_policy(policy.for_engine()?);
+        Ok(OpenScope { engine: Arc::new(engine), policy: Arc::new(policy), metadata })
     }
 
     /// The engines at work, by scope. One that is being opened just now is not among them.

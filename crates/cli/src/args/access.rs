@@ -30,6 +30,12 @@ pub(crate) enum AccessCommand {
     /// Access policies of your own, beside the built-in ones.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Rules by which people and programs see only some rows of a tenant.
+    #[command(subcommand)]
+    Rows(RowsCommand),
+    /// Tags that no longer flow into a computed feature, because two people agreed.
+    #[command(subcommand)]
+    Declassify(DeclassifyCommand),
     /// Show rights that nobody used for 90 days, uses that only keep a right, and duties in one hand.
     Analyze {
         /// Write a policy that takes away what no holder of a role uses into this file.
@@ -79,6 +85,68 @@ pub(crate) enum PolicyCommand {
     },
     /// Put somebody else's proposal in force, after showing what it changes now.
     Approve(AccessItem),
+}
+
+/// Row rules of a tenant.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RowsCommand {
+    /// Show what holds and what is proposed; with ID, one proposal beside what it would change now.
+    Show {
+        /// A proposal.
+        id: Option<String>,
+        #[command(flatten)]
+        tenant: OfTenant,
+    },
+    /// Propose a file instead of the rules that hold. What shows nothing more takes effect at once.
+    Propose {
+        /// Rules in TOML, all that are to hold.
+        file: PathBuf,
+        /// Why, in a sentence.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        tenant: OfTenant,
+    },
+    /// Put somebody else's proposal in force, after showing what it changes now.
+    Approve {
+        /// Id, as `show` shows it.
+        id: String,
+        #[command(flatten)]
+        tenant: OfTenant,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OfTenant {
+    /// Whose rows.
+    #[arg(long)]
+    pub(crate) tenant: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Declassifications of where one belongs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeclassifyCommand {
+    /// Show all, and whether each holds now.
+    List(Connection),
+    /// Propose that a computed feature no longer carries a tag of what it is computed from.
+    Propose {
+        /// The feature, `Entity.feature`.
+        feature: String,
+        /// The tag.
+        #[arg(long)]
+        tag: String,
+        /// Why its values no longer tell what the tag protects, in a sentence.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Approve what somebody else proposed, after showing it.
+    Approve(AccessItem),
+    /// End one, before or after it was approved.
+    Withdraw(AccessItem),
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +202,9 @@ pub(crate) enum PersonCommand {
         /// Another account of the same human, so that neither approves the other's requests.
         #[arg(long, value_name = "PERSON")]
         same_human_as: Option<String>,
+        /// Which work of theirs needs the roles that are new to them, in a sentence; asked for outside class development.
+        #[arg(long, value_name = "TEXT")]
+        need: Option<String>,
         #[command(flatten)]
         connection: Connection,
     },

@@ -1,5 +1,7 @@
 //! `creta access`, `creta person`, `creta session`, `creta whoami` and `creta logout`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -71,6 +73,8 @@ struct Person {
     email: Option<String>,
     tenant: Option<String>,
     roles: Vec<String>,
+    #[serde(default)]
+    needs: BTreeMap<String, String>,
     created: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left: Option<String>,
@@ -107,6 +111,10 @@ struct Explanation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     commitment: Option<String>,
     features: Vec<ExplainedFeature>,
+    #[serde(default)]
+    declassified: Vec<Value>,
+    #[serde(default)]
+    rows: Vec<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remedy: Option<Value>,
 }
@@ -157,6 +165,8 @@ pub(crate) fn access(command: AccessCommand, terminal: &mut Terminal<'_>) -> Res
         AccessCommand::Return(item) => end_grant(&item, "return", terminal),
         AccessCommand::Revoke(item) => end_grant(&item, "revoke", terminal),
         AccessCommand::Policy(command) => super::policies::run(command, terminal),
+        AccessCommand::Rows(command) => super::rows::run(command, terminal),
+        AccessCommand::Declassify(command) => super::declassify::run(command, terminal),
         AccessCommand::Analyze { policy, connection } => {
             super::analysis::run(&connect(&connection)?.0, policy.as_deref(), terminal)
         }
@@ -277,6 +287,19 @@ fn explanation_text(action: &str, explained: &Explanation) -> String {
         for tag in &feature.tags {
             lines.push(format!("    `{}` through {}", tag.tag, tag.path.join(" <- ")));
         }
+        let lifted = explained.declassified.iter().filter(|one| one["feature"] == feature.feature.as_str());
+        lines.extend(lifted.map(|one| {
+            format!("    not `{}`, by agreement: creta access declassify list", one["tag"].as_str().unwrap_or_default())
+        }));
+    }
+    for rule in &explained.rows {
+        let text = |name: &str| rule[name].as_str().unwrap_or_default();
+        lines.push(format!(
+            "  row rule     {}: rows of `{}` are denied unless `{}` satisfies it",
+            text("rule"),
+            text("entity"),
+            text("feature")
+        ));
     }
     if let Some(wanted) = explained.remedy.as_ref().and_then(|remedy| remedy["grant"]["role"].as_str()) {
         lines.push(format!("  ask for      creta access request --role {wanted} --ticket OPS-1234 --reason \"...\""));
@@ -309,14 +332,20 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
                 let row = |person: &Person| {
                     let state = person.left.as_ref().map_or("active".to_owned(), |at| format!("left {at}"));
                     let home = person.tenant.clone().unwrap_or_else(|| "staff".to_owned());
-                    vec![person.person.clone(), home, person.roles.join(", "), person.human.clone(), state]
+                    let need = |role: &String| match person.needs.get(role) {
+                        Some(need) => format!("{role} ({need})"),
+                        None => role.clone(),
+                    };
+                    let roles: Vec<String> = person.roles.iter().map(need).collect();
+                    vec![person.person.clone(), home, person.human.clone(), state, roles.join(", ")]
                 };
-                let headings = [("person", LEFT), ("of", LEFT), ("roles", LEFT), ("human", LEFT), ("state", LEFT)];
+                let headings =
+                    [("person", LEFT), ("of", LEFT), ("human", LEFT), ("state", LEFT), ("roles and their needs", LEFT)];
                 table(&headings, &listed.persons.iter().map(row).collect::<Vec<_>>())
             });
         }
-        PersonCommand::Assign { id, roles, tenant, same_human_as, connection } => {
-            let body = json!({ "roles": roles, "tenant": tenant, "same_human_as": same_human_as });
+        PersonCommand::Assign { id, roles, tenant, same_human_as, need, connection } => {
+            let body = json!({ "roles": roles, "tenant": tenant, "same_human_as": same_human_as, "need": need });
             let path = format!("/v1/persons/{}/assign", encoded(&id));
             let person: Person = connect(&connection)?.0.post(&path, &body)?;
             terminal.show(&person, || {

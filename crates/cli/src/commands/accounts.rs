@@ -120,6 +120,42 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
                 )
             });
         }
+        ServiceAccountCommand::Request { name, tenant, role, rotate, reason, connection } => {
+            let what = if rotate { "rotate" } else { "create" };
+            let body =
+                serde_json::json!({"what": what, "tenant": tenant, "name": name, "role": role, "reason": reason});
+            let asked: SecretRequest = connect(&connection)?.0.post(REQUESTS, &body)?;
+            terminal.show(&asked, || {
+                let SecretRequest { request, says, void_at, .. } = &asked;
+                format!(
+                    "asked to {says}; void at {void_at}\n\
+                     somebody else approves it with: creta service-account approve {request}\n\
+                     then: creta service-account {what} ..."
+                )
+            });
+        }
+        ServiceAccountCommand::Requests(connection) => {
+            let SecretRequests { requests } = connect(&connection)?.0.get(REQUESTS)?;
+            terminal.show(&serde_json::json!({ "requests": requests }), || requests_table(&requests));
+        }
+        ServiceAccountCommand::Approve { id, connection } => {
+            let (server, _) = connect(&connection)?;
+            let SecretRequests { requests } = server.get(REQUESTS)?;
+            let shown = requests.into_iter().find(|request| request.request == id).ok_or_else(|| {
+                Failure::usage(
+                    "not-found/proposal",
+                    format!("there is no request `{id}` that you can see"),
+                    "`creta service-account requests` shows those that you can",
+                )
+            })?;
+            let SecretRequest { says, requested_by, reason, .. } = &shown;
+            terminal.complain(&format!("{requested_by} asks to {says}\nreason: {reason}"));
+            let path = format!("{REQUESTS}/{}/approve", encoded(&id));
+            let approved: SecretRequest = server.post(&path, &serde_json::json!({ "digest": shown.digest }))?;
+            terminal.show(&approved, || {
+                format!("approved; {} can do it until {}", approved.requested_by, approved.void_at)
+            });
+        }
         ServiceAccountCommand::Revoke { client_id, connection } => {
             let (server, _) = connect(&connection)?;
             let revoked: Account =
@@ -136,6 +172,40 @@ const PROVISIONERS: &str = "/v1/provisioners";
 fn kept_at(client_id: &str) -> &'static str {
     let tenant = client_id.split_once('@').and_then(|(_, tenant)| creta_model::TenantId::parse(tenant).ok());
     if tenant.is_some_and(|tenant| creta_iam::is_reserved(&tenant)) { PROVISIONERS } else { "/v1/service-accounts" }
+}
+
+const REQUESTS: &str = "/v1/service-account-requests";
+
+/// That somebody asks to be shown a secret.
+#[derive(Debug, Serialize, Deserialize)]
+struct SecretRequest {
+    request: String,
+    state: String,
+    what: String,
+    client_id: String,
+    role: String,
+    reason: String,
+    requested_by: String,
+    requested: String,
+    void_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approved_by: Option<String>,
+    says: String,
+    digest: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct SecretRequests {
+    requests: Vec<SecretRequest>,
+}
+
+fn requests_table(requests: &[SecretRequest]) -> String {
+    if requests.is_empty() {
+        return "no requests".to_owned();
+    }
+    let row = |r: &SecretRequest| vec![r.request.clone(), r.state.clone(), r.requested_by.clone(), r.says.clone()];
+    let headings = [("request", Align::Left), ("state", Align::Left), ("by", Align::Left), ("what", Align::Left)];
+    table(&headings, &requests.iter().map(row).collect::<Vec<_>>())
 }
 
 /// A service account that was just made.

@@ -15,6 +15,8 @@ struct Analysis {
     roles: Vec<RoleFinding>,
     young: Vec<String>,
     proposal: Vec<Value>,
+    grants: Vec<Grants>,
+    standing: Vec<Standing>,
     paths: Vec<Toxic>,
     policy: Option<String>,
     entries: u64,
@@ -38,6 +40,26 @@ struct Suspicious {
 struct RoleFinding {
     role: String,
     unused: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Grants {
+    holder: String,
+    role: String,
+    place: Value,
+    grants: u64,
+    idle: u64,
+    judged: bool,
+    since: String,
+    used: Vec<String>,
+    unused: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Standing {
+    subject: String,
+    role: String,
+    need: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,6 +113,31 @@ fn text(analysis: &Analysis, policy: Option<&Path>) -> String {
     });
     for role in &analysis.roles {
         parts.push(format!("no {} uses {}", role.role, role.unused.join(", ")));
+    }
+    let of_grants = |one: &Grants| {
+        let of = match one.place["tenant"].as_str() {
+            Some(tenant) => format!("{} of {tenant}", one.role),
+            None => one.role.clone(),
+        };
+        let used = match (one.used.is_empty(), one.judged) {
+            (false, _) => one.used.join(", "),
+            (true, true) => "nothing".to_owned(),
+            (true, false) => "nothing yet".to_owned(),
+        };
+        vec![one.holder.clone(), of, one.grants.to_string(), one.idle.to_string(), used, one.unused.join(", ")]
+    };
+    if !analysis.grants.is_empty() {
+        let headings =
+            [("holder", LEFT), ("granted", LEFT), ("times", LEFT), ("idle", LEFT), ("used", LEFT), ("not used", LEFT)];
+        parts.push(table(&headings, &analysis.grants.iter().map(of_grants).collect::<Vec<_>>()).trim_end().to_owned());
+    }
+    let of_standing = |one: &Standing| {
+        let need = one.need.clone().unwrap_or_else(|| "no need is written down".to_owned());
+        vec![one.subject.clone(), one.role.clone(), need]
+    };
+    if !analysis.standing.is_empty() {
+        let rows: Vec<_> = analysis.standing.iter().map(of_standing).collect();
+        parts.push(table(&[("for good", LEFT), ("role", LEFT), ("need", LEFT)], &rows).trim_end().to_owned());
     }
     for path in &analysis.paths {
         let way = |duty: &Duty| format!("{} > {}@{}", duty.through.join(" > "), duty.duty, duty.place);

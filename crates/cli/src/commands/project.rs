@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use creta_engine::QueryRequest;
+use creta_engine::{BindingRule, QueryRequest};
 use creta_model::{Bundle, Environment, FeaturePath, NamedQuery, Problem};
 use creta_planner::{Explanation, Shape};
 use creta_registry::{Diff, Happened, Registry};
@@ -106,8 +106,8 @@ pub(crate) fn plan(plan: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failu
         // What would be given, without saying what it is.
         let inputs = inputs.into_iter().map(|path| (path, Vec::new())).collect();
         let request = QueryRequest { inputs, outputs, ..QueryRequest::default() };
-        let explanation: Explanation = server.post("/v1/explain", &request)?;
-        terminal.show(&explanation, || explanation.to_string());
+        let explained: Explained = server.post("/v1/explain", &request)?;
+        terminal.show(&explained, || explained.text());
         return Ok(());
     }
     let bundle = export(&plan.project, plan.python.as_deref(), terminal)?;
@@ -124,6 +124,25 @@ pub(crate) fn plan(plan: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failu
     let explanation = creta_planner::explain(&made, &registry);
     terminal.show(&explanation, || explanation.to_string());
     Ok(())
+}
+
+/// How a server would answer, and the row rules that bind whoever asks.
+#[derive(Serialize, Deserialize)]
+struct Explained {
+    #[serde(flatten)]
+    plan: Explanation,
+    #[serde(default)]
+    rows: Vec<BindingRule>,
+}
+
+impl Explained {
+    fn text(&self) -> String {
+        let line = |one: &BindingRule| {
+            let BindingRule { rule, feature, entity } = one;
+            format!("\nrows of `{entity}` are denied unless `{feature}` satisfies rule `{rule}`, which binds you")
+        };
+        self.plan.to_string() + &self.rows.iter().map(line).collect::<String>()
+    }
 }
 
 /// What is needed of a server's definitions.

@@ -1,6 +1,6 @@
 //! `creta review`: reviews of access.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use creta_programme::campaign::ReviewResult;
@@ -55,6 +55,8 @@ struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     probe: Option<Value>,
     flags: BTreeSet<String>,
+    #[serde(default)]
+    needs: BTreeMap<String, String>,
     digest: String,
     pending: Option<String>,
     conflict: Option<String>,
@@ -219,7 +221,8 @@ fn path(id: &str, what: &str) -> String {
 
 fn rights(line: &Line) -> String {
     let rights: Vec<&str> = line.identity.rights.iter().map(String::as_str).collect();
-    if rights.is_empty() { "nothing".to_owned() } else { rights.join(", ") }
+    let needs: Vec<String> = line.needs.iter().map(|(role, need)| format!("; {role}: {need}")).collect();
+    if rights.is_empty() { "nothing".to_owned() } else { rights.join(", ") + &needs.concat() }
 }
 
 fn listed_text(reviews: &[Summary]) -> String {

@@ -54,11 +54,11 @@ pub(crate) fn run(command: ServerCommand, terminal: &mut Terminal<'_>) -> Result
         ServerCommand::Start { data, listen } => start(&data, listen, terminal),
         ServerCommand::Component(command) => component(command, terminal),
         ServerCommand::Status(connection) => status(&connection, terminal),
-        ServerCommand::Appoint { data, issuer, subject, email, roles } => {
+        ServerCommand::Appoint { data, issuer, subject, email, roles, need } => {
             let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
             let names = names.join(", ");
             let roles = roles.into_iter().collect();
-            let person = creta_server::appoint(&data, &Appointment { issuer, subject, email, roles });
+            let person = creta_server::appoint(&data, &Appointment { issuer, subject, email, roles, need });
             let person = person.map_err(|error| failed(&error))?;
             terminal.show(&serde_json::json!({ "person": person }), || format!("{person}, staff: {names}"));
             Ok(())

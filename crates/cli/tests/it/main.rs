@@ -7,6 +7,7 @@ mod intake;
 #[path = "../../../server/tests/it/provider.rs"]
 mod provider;
 mod software_tpm;
+mod rows;
 mod trust;
 mod witness;
 

@@ -6,6 +6,7 @@ mod agreement;
 mod bad_input;
 mod ingest;
 mod queries;
+mod rows;
 mod statistics;
 mod support;
 mod synth;

@@ -7,10 +7,10 @@ use arrow::array::{
 };
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    IngestReport, IngestRequest, NoResolvers, QueryAnswer, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine,
-    ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
+    DataPolicy, IngestReport, IngestRequest, NoResolvers, QueryAnswer, QueryRequest, ResolverHost, ResolverHosts,
+    ScopeEngine, ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
 };
-use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, decide};
+use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, RowRules, decide};
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Bundle, Environment, Instant, Problem, Scope};
 use creta_platform::{FaultyFiles, ManualClock, Platform, SeededRandom};
@@ -140,10 +140,32 @@ impl Airline {
     }
 
     pub(crate) fn permit(&self, action: Action, features: &[&str]) -> Permit {
+        self.permit_of(&self.principal, action, features)
+    }
+
+    fn permit_of(&self, principal: &Principal, action: Action, features: &[&str]) -> Permit {
         let set = FeatureSet::untagged(features.iter().copied());
         let resource = Resource::features(scope(), set);
-        let decision = decide(&self.policies, &self.principal, action, &resource);
-        self.log.admit(decision, Details::none()).expect("a developer may")
+        let decision = decide(&self.policies, principal, action, &resource);
+        self.log.admit(decision, Details::none()).expect("they may")
+    }
+
+    /// As [`Airline::query`], by a program of another role.
+    pub(crate) fn query_as(&self, role: Role, request: serde_json::Value) -> Result<QueryAnswer, Problem> {
+        let request: QueryRequest = serde_json::from_value(request).expect("a request");
+        let features = self.engine.features_of(&request)?;
+        let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+        let principal = Principal::service_account(PrincipalId::parse("other").expect("valid"), scope(), role);
+        self.engine.query(&request, &self.permit_of(&principal, Action::Query, &names))
+    }
+
+    /// Puts row rules in force, bound to the definitions as they are.
+    pub(crate) fn set_rows(&self, rules: serde_json::Value) {
+        let rules: RowRules = serde_json::from_value(json!({ "rules": rules })).expect("rules");
+        rules.check().expect("they make sense");
+        let bound = rules.rules.iter().map(|rule| self.engine.bind_row_rule(rule).expect("it fits")).collect();
+        let rows = Arc::new(RowRules { rules: bound });
+        self.engine.set_policy(DataPolicy { rows, ..self.engine.policy() });
     }
 
     pub(crate) fn ingest(&self, request: serde_json::Value, table: RecordBatch) -> Result<IngestReport, Problem> {

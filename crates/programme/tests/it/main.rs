@@ -10,6 +10,7 @@ mod cadence;
 mod campaign;
 mod duties;
 mod exception;
+mod grants;
 mod reasons;
 mod replay;
 mod testing;

@@ -103,6 +103,19 @@ impl People {
         asking.actions(&asking.person(role, home, None), home, Action::ALL)
     }
 
+    /// Every action that a role amounts to for a person of `home` who is granted it on `place`.
+    pub(super) fn actions_of_grant(
+        &self,
+        control: &ControlPlane,
+        role: Role,
+        home: &Place,
+        place: &Place,
+    ) -> Vec<Action> {
+        let allows = by_ruling(control);
+        let asking = Asking::new(&allows, self.class);
+        asking.actions(&asking.person(role, home, Some(place)), place, Action::ALL)
+    }
+
     /// Every action that a service account may do.
     pub(super) fn actions_of_program(&self, control: &ControlPlane, principal: &Principal) -> Vec<Action> {
         let allows = by_ruling(control);

@@ -4,7 +4,7 @@
 //! `creta_iam` decides on that.
 
 pub(crate) mod access;
-mod analysis;
+pub(crate) mod analysis;
 pub(crate) mod authenticators;
 pub(crate) mod break_glass;
 pub(crate) mod devices;
@@ -13,6 +13,7 @@ pub(crate) mod duties;
 pub(crate) mod local;
 pub(crate) mod pages;
 mod person;
+pub(crate) mod programs;
 mod provider;
 pub(crate) mod provisioning;
 pub(crate) mod reviews;
@@ -29,7 +30,7 @@ use creta_iam::{Assurance, Person, Principal, PrincipalId, Role, Seal, Standing}
 use creta_identity::dpop::{DpopError, Proof, Proven, ReplayCache};
 use creta_model::{Environment, EnvironmentClass, Instant, Problem, TenantId};
 use creta_programme::PersonId;
-use creta_programme::access::End;
+use creta_programme::access::{End, Reason};
 
 use self::access::Access;
 use self::break_glass::BreakGlass;
@@ -53,6 +54,7 @@ use crate::control_plane::ControlPlane;
 use crate::problem::from_audit;
 use crate::register::Register;
 use crate::tokens::{Bearer, Claims, TokenError};
+use crate::two_people::TwoPeople;
 
 /// Everybody, and what they are allowed for hours.
 pub(crate) struct People {
@@ -65,6 +67,7 @@ pub(crate) struct People {
     pub(crate) devices: Devices,
     provisioning: Provisioning,
     pub(crate) reviews: Reviews,
+    pub(crate) shown_secrets: TwoPeople<programs::SecretShown>,
     /// Who vouches for people; none where only local accounts exist.
     provider: Option<Provider>,
     public_url: Option<String>,
@@ -75,6 +78,16 @@ pub(crate) struct People {
     proofs: Mutex<ReplayCache>,
     /// Held while something is given to somebody; see [`duties`].
     giving: Mutex<()>,
+}
+
+/// What an administrator makes of somebody.
+pub(crate) struct Assigned {
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) roles: BTreeSet<Role>,
+    /// Whose account it is, where that is known.
+    pub(crate) human: Option<PrincipalId>,
+    /// Which need the roles serve that are new to them.
+    pub(crate) need: Option<String>,
 }
 
 /// A session that was just opened.
@@ -97,8 +110,9 @@ impl People {
             access: Access::open(metadata())?,
             break_glass: BreakGlass::open(metadata())?,
             devices: Devices::open(metadata(), config.devices.clone())?,
-            provisioning: Provisioning::open(metadata(), config.sign_in.as_ref())?,
+            provisioning: Provisioning::open(metadata(), config.sign_in.as_ref(), config.class)?,
             reviews: Reviews::open(metadata(), control)?,
+            shown_secrets: TwoPeople::open(metadata())?,
             provider: config.sign_in.as_ref().map(|sign_in| Provider::open(sign_in, folder)).transpose()?,
             public_url: config.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.clone()),
             sign_ins: SignIns::default(),
@@ -248,10 +262,9 @@ impl People {
         &self,
         (control, by): (&ControlPlane, &Principal),
         id: &str,
-        tenant: Option<TenantId>,
-        roles: BTreeSet<Role>,
-        human: Option<PrincipalId>,
+        Assigned { tenant, roles, human, need }: Assigned,
     ) -> Result<PersonRecord, Problem> {
+        let need = need.map(|need| checked_need(&need)).transpose()?;
         let _one_at_a_time = self.one_at_a_time();
         let mut person = self.persons.find(id).filter(PersonRecord::is_active).ok_or_else(|| no_person(id))?;
         if self.provisioning.gives_roles_to(&person) && (&tenant, &roles) != (&person.tenant, &person.roles) {
@@ -271,7 +284,9 @@ impl People {
         let before = person.human.clone();
         person.human = human.map_or_else(|| before.clone(), PersonId::new);
         person.since = person.since_with(&roles, tenant.as_ref(), control.platform().clock.now());
+        person.needs = person.needs_with(&roles, tenant.as_ref(), |_| need.clone());
         (person.tenant, person.roles) = (tenant, roles);
+        self.require_needs(&person)?;
         person.given_by = by.person().map(|giver| giver.id().clone());
         // Whoever was known to be the same human as this one is so still.
         let mut accounts = self.persons.list(|other| other.human == before && other.id != person.id);
@@ -289,6 +304,14 @@ impl People {
         Ok(person)
     }
 
+    /// Outside class development every role that is given for good serves a need that is written down (CI-20).
+    fn require_needs(&self, person: &PersonRecord) -> Result<(), Problem> {
+        match person.without_need().next() {
+            Some(role) if self.class != EnvironmentClass::Development => Err(no_need(role)),
+            _ => Ok(()),
+        }
+    }
+
     /// Somebody left: sessions, devices, grants and the secrets of programs that they were shown end now, and nobody signs in
     /// to the account any more. Harmless when repeated.
     pub(crate) fn leave(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<PersonRecord, Problem> {
@@ -296,6 +319,7 @@ impl People {
             let mut person = person.clone();
             person.left = person.left.or(Some(now));
             person.roles.clear();
+            person.needs.clear();
             Ok::<_, Problem>(person)
         })?;
         let left = left.ok_or_else(|| no_person(id))?;
@@ -423,6 +447,20 @@ impl People {
 /// What the device of a session is worth.
 fn device_word(person: &Person) -> &'static str {
     person.standing().assurance.device.as_str()
+}
+
+/// A need says something, by the rules of reasons.
+pub(crate) fn checked_need(text: &str) -> Result<String, Problem> {
+    let need = Reason::without_ticket(text);
+    need.map(|need| need.as_str().to_owned()).map_err(|fault| {
+        Problem::new("access/need", format!("this is no need that a role serves: {fault}"))
+            .with_help("say in a sentence which work of theirs needs the role")
+    })
+}
+
+pub(crate) fn no_need(role: Role) -> Problem {
+    Problem::new("access/need", format!("nothing says which need the role `{role}` serves"))
+        .with_help("say it with `--need`, in a sentence: which work of theirs needs the role")
 }
 
 /// Whoever the provider vouches for and the directory does not know.

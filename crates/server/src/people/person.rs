@@ -42,6 +42,9 @@ pub(crate) struct PersonRecord {
     /// Since when each role was held without interruption.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) since: BTreeMap<Role, Instant>,
+    /// Which need each role serves, in the words of whoever gave it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) needs: BTreeMap<Role, String>,
     pub(crate) created: Instant,
     /// When this person left. Nobody comes back under the same account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,9 +68,9 @@ impl PersonRecord {
     pub(crate) fn new(id: PrincipalId, tenant: Option<TenantId>, created: Instant) -> Self {
         let human = PersonId::new(id.clone());
         let (identity, email, user, given_by, left, roles) = (None, None, None, None, None, BTreeSet::new());
-        let since = BTreeMap::new();
+        let (since, needs) = (BTreeMap::new(), BTreeMap::new());
         let format = FORMAT.to_owned();
-        Self { format, id, human, identity, email, user, tenant, roles, given_by, since, created, left }
+        Self { format, id, human, identity, email, user, tenant, roles, given_by, since, needs, created, left }
     }
 
     /// Since when each of `roles` is held if they are given now: a role at another home is another right.
@@ -82,6 +85,23 @@ impl PersonRecord {
             same.then(|| self.since.get(role).copied().unwrap_or(self.created))
         };
         roles.iter().map(|role| (*role, held(role).unwrap_or(now))).collect()
+    }
+
+    /// The need of each of `roles` if they are given now: a role that is held keeps its own, the others get `need`.
+    pub(crate) fn needs_with(
+        &self,
+        roles: &BTreeSet<Role>,
+        tenant: Option<&TenantId>,
+        need: impl Fn(Role) -> Option<String>,
+    ) -> BTreeMap<Role, String> {
+        let same_home = self.tenant.as_ref() == tenant;
+        let kept = |role: &Role| self.needs.get(role).filter(|_| same_home && self.roles.contains(role)).cloned();
+        roles.iter().filter_map(|role| Some((*role, kept(role).or_else(|| need(*role))?))).collect()
+    }
+
+    /// Roles for which no need is recorded.
+    pub(crate) fn without_need(&self) -> impl Iterator<Item = Role> + '_ {
+        self.roles.iter().copied().filter(|role| !self.needs.contains_key(role))
     }
 
     /// Whether this person may sign in.

@@ -12,14 +12,14 @@ use creta_audit::{Details, Event};
 use creta_iam::Role;
 use creta_identity::oidc::Identity;
 use creta_identity::scim::{Answer, Directory, ScimError};
-use creta_model::{Instant, Problem, TenantId};
+use creta_model::{EnvironmentClass, Instant, Problem, TenantId};
 use creta_programme::duties::DutyConflict;
 use creta_store::MetadataStore;
 use serde_json::{Value, json};
 
 use super::duties::Given;
 use super::person::id_for;
-use super::{People, PersonRecord};
+use super::{People, PersonRecord, checked_need, no_need};
 use crate::config::{GroupRole, SignInConfig};
 use crate::control_plane::ControlPlane;
 use crate::problem::{from_audit, from_store, internal};
@@ -99,7 +99,14 @@ impl Told {
 }
 
 impl Provisioning {
-    pub(super) fn open(metadata: Arc<dyn MetadataStore>, config: Option<&SignInConfig>) -> Result<Self, Problem> {
+    pub(super) fn open(
+        metadata: Arc<dyn MetadataStore>,
+        config: Option<&SignInConfig>,
+        class: EnvironmentClass,
+    ) -> Result<Self, Problem> {
+        for (name, given) in config.iter().flat_map(|config| &config.groups) {
+            require_need(name, given, class)?;
+        }
         Ok(Self {
             told: Mutex::new(Told::load(&*metadata)?),
             metadata,
@@ -276,6 +283,11 @@ impl People {
             }
             let mut after = person.clone();
             after.given_by = None;
+            let need = |role: Role| {
+                let mut groups = given.iter().filter(|(_, members)| members.contains(&user));
+                groups.find(|(group, _)| group.role == role).and_then(|(group, _)| group.need.clone())
+            };
+            after.needs = person.needs_with(&roles, tenant.as_ref(), need);
             (after.since, after.tenant, after.roles) = (person.since_with(&roles, tenant.as_ref(), now), tenant, roles);
             // Groups that put two duties into one hand which must be apart give nothing.
             if let Err(conflict) = self.apart(control, &Given::Accounts(std::slice::from_ref(&after)), now)? {
@@ -284,6 +296,7 @@ impl People {
                 let event = Event::new("duties.refused", control.place()).for_commitment(conflict.commitment());
                 control.log().record(event.with(paths)).map_err(|e| from_audit(&e))?;
                 (after.tenant, after.roles, after.since) = (person.tenant.clone(), BTreeSet::new(), BTreeMap::new());
+                after.needs.clear();
                 if person.roles.is_empty() {
                     continue;
                 }
@@ -297,6 +310,18 @@ impl People {
         }
         Ok(())
     }
+}
+
+/// What a group gives serves a need that is written down, outside class development.
+fn require_need(name: &str, given: &GroupRole, class: EnvironmentClass) -> Result<(), Problem> {
+    let checked = given.need.as_deref().map(checked_need).transpose();
+    let problem = match checked {
+        Err(problem) => problem,
+        Ok(None) if class != EnvironmentClass::Development => no_need(given.role),
+        Ok(_) => return Ok(()),
+    };
+    let line = format!("`[sign_in.groups]`, `{name}`");
+    Err(problem.with_note("place", line, None).with_help("add `need = \"...\"` to the group in `config.toml`"))
 }
 
 /// What the groups of one person make of them: home and roles. Nobody has two homes: groups of two tenants, or of a tenant
@@ -375,7 +400,7 @@ mod tests {
     fn attack_ch35_groups_of_two_homes_give_nothing() {
         let acme = TenantId::parse("acme").expect("valid");
         let globex = TenantId::parse("globex").expect("valid");
-        let of = |role, tenant: Option<&TenantId>| GroupRole { role, tenant: tenant.cloned() };
+        let of = |role, tenant: Option<&TenantId>| GroupRole { role, tenant: tenant.cloned(), need: None };
         let given = |groups: &[GroupRole]| standing_of(groups.iter(), Some(&globex), |tenant| *tenant == acme);
         let both = [of(Role::Viewer, Some(&acme)), of(Role::Developer, Some(&acme))];
         assert_eq!(given(&both), (Some(acme.clone()), BTreeSet::from([Role::Viewer, Role::Developer])));
@@ -385,5 +410,19 @@ mod tests {
         assert_eq!(given(&[of(Role::Viewer, Some(&acme)), of(Role::Administrator, None)]), nothing);
         assert_eq!(given(&[of(Role::Viewer, Some(&acme)), of(Role::Viewer, Some(&globex))]), nothing);
         assert_eq!(given(&[of(Role::Viewer, Some(&globex))]), nothing, "a tenant that is not there");
+    }
+
+    #[test]
+    fn attack_ci20_outside_development_a_group_without_a_need_stops_the_start() {
+        let of = |need: Option<&str>| GroupRole { role: Role::Viewer, tenant: None, need: need.map(str::to_owned) };
+        let asked = |need, class| require_need("all", &of(need), class).map_err(|problem| problem.code);
+        let says = Some("Builds and runs the features of the shop");
+        for class in [EnvironmentClass::Staging, EnvironmentClass::Production] {
+            assert_eq!(asked(None, class), Err("access/need".into()));
+            assert_eq!(asked(Some("needed for work"), class), Err("access/need".into()));
+            assert_eq!(asked(says, class), Ok(()));
+        }
+        assert_eq!(asked(None, EnvironmentClass::Development), Ok(()));
+        assert_eq!(asked(Some("needed for work"), EnvironmentClass::Development), Err("access/need".into()));
     }
 }

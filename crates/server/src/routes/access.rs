@@ -458,7 +458,15 @@ pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, 
             let features = FeatureSet::new(tags.iter().map(|(name, paths)| (name.clone(), paths.keys().cloned())));
             let decision = admitted.control.decide(admitted.permit.principal(), action, &resource(&place, features));
             let path = |feature: &str, tag: &str| tags.get(feature)?.get(tag).cloned();
-            Ok(admitted.control.explain(&decision, path))
+            let explanation = admitted.control.explain(&decision, path);
+            let mut view = serde_json::to_value(explanation).expect("an explanation has a JSON form");
+            // Where nothing of definitions was looked into, nothing is said of them.
+            let lifted = engine.as_ref().map(|engine| engine.declassified()).unwrap_or_default();
+            let lifted = lifted.iter().filter(|(feature, _)| names.contains(&feature.as_str()));
+            view["declassified"] = lifted.map(|(feature, tag)| json!({"feature": feature, "tag": tag})).collect();
+            let rules = engine.as_ref().map(|engine| engine.binding_rules(admitted.permit.principal()));
+            view["rows"] = json!(rules.unwrap_or_default());
+            Ok(view)
         })
         .await?;
     answer(&explanation)

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::{Details, Event};
-use creta_iam::{Action, ClientSecret, FeatureSet, Place, Principal, PrincipalId, Role};
+use creta_iam::{Action, ClientSecret, FeatureSet, Place, Principal, PrincipalId, Role, is_reserved};
 use creta_identity::dpop::Expected;
-use creta_model::{Problem, Span, TenantId};
+use creta_model::{Problem, Scope, Span, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -19,6 +19,7 @@ use crate::control_plane::{Narrowed, no_account};
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
 use crate::people::duties::Given;
+use crate::people::programs::{SecretShown, Shown};
 use crate::problem::{Refusal, from_audit, internal};
 use crate::routes::json as answer;
 
@@ -185,8 +186,16 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
             move |admitted| {
                 let (control, by) = (admitted.control, admitted.permit.principal());
                 let made = Principal::service_account(name.clone(), admitted.scope()?.clone(), role);
-                let make = || control.create_service_account(&name, role, &admitted.permit);
-                Ok(admitted.app.people.give(control, by, &Given::Program(&made), admitted.now(), make)?)
+                let people = &admitted.app.people;
+                let scope = admitted.scope()?.clone();
+                let shown = SecretShown { what: Shown::Create, scope, name: name.clone(), role };
+                let make = || {
+                    control.require_free(&name, &shown.scope.tenant)?;
+                    people.show_secret(control, &admitted.permit, &shown, || {
+                        control.create_service_account(&name, role, &admitted.permit)
+                    })
+                };
+                Ok(people.give(control, by, &Given::Program(&made), admitted.now(), make)?)
             },
         )
         .await?;
@@ -195,7 +204,7 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
 
 /// Names of service accounts are stricter than ids of principals: an `@` stands between name and tenant, and dots are
 /// left for later.
-fn account_name(name: &str) -> Result<PrincipalId, Problem> {
+pub(super) fn account_name(name: &str) -> Result<PrincipalId, Problem> {
     let refused = || {
         Problem::new("request/name", "this is not a name for a service account")
             .with_help("use 1 to 40 lowercase letters, digits, `-` and `_`, starting with a letter or digit")
@@ -212,14 +221,19 @@ struct TenantQuery {
     tenant: TenantId,
 }
 
-fn home_of(app: &App, tenant: &TenantId) -> Result<Place, Problem> {
-    app.control.require_tenant(tenant).map(Place::Scope)
+/// The scope of a tenant by its name alone: whether there is such a tenant is asked once it is known who may know.
+pub(super) fn home_of(app: &App, tenant: &TenantId) -> Result<Place, Problem> {
+    if is_reserved(tenant) {
+        return app.control.require_tenant(tenant).map(Place::Scope); // There is none of that name.
+    }
+    Ok(Place::Scope(Scope::new(tenant.clone(), app.control.environment().clone())))
 }
 
-/// Where an account of a tenant belongs. The environment's own are not found here.
+/// Where an account of a tenant would belong, by its name alone: whoever may not look after that tenant is told the same of
+/// accounts and tenants that are there and of those that are not. The environment's own are not found here.
 fn home_of_account(app: &App, client_id: &str) -> Result<Place, Problem> {
-    let scope = app.control.scope_of_account(client_id).ok_or_else(|| no_account(client_id))?;
-    app.control.require_tenant(&scope.tenant).map(Place::Scope).map_err(|_| no_account(client_id))
+    let tenant = client_id.rsplit_once('@').and_then(|(_, tenant)| TenantId::parse(tenant).ok());
+    home_of(app, &tenant.filter(|tenant| !is_reserved(tenant)).ok_or_else(|| no_account(client_id))?)
 }
 
 /// Lists the service accounts of a tenant.
@@ -230,6 +244,7 @@ pub(super) async fn list_service_accounts(guarded: Guarded, input: Input) -> Res
             move |app| home_of(app, &tenant),
             Details::none(),
             |admitted| {
+                admitted.control.require_tenant(&admitted.scope()?.tenant)?;
                 let accounts = admitted.control.service_accounts(admitted.permit.place());
                 Ok(accounts.iter().map(ServiceAccountView::from).collect::<Vec<_>>())
             },
@@ -309,7 +324,12 @@ pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Re
         .act_at(
             move |app| home_of_account(app, &known),
             details,
-            move |admitted| Ok(admitted.control.rotate_service_account(&id, Span::hours(hours), &admitted.permit)?),
+            move |admitted| {
+                let (control, people) = (admitted.control, &admitted.app.people);
+                let shown = people.secret_of(control, &id)?;
+                let rotate = || control.rotate_service_account(&id, Span::hours(hours), &admitted.permit);
+                Ok(people.show_secret(control, &admitted.permit, &shown, rotate)?)
+            },
         )
         .await?;
     with_secret(&rotated)

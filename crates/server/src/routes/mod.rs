@@ -10,9 +10,11 @@ mod facts;
 mod local;
 mod people;
 mod policies;
+mod programs;
 mod project;
 mod queries;
 mod reviews;
+mod rows;
 mod scim;
 mod sign_in;
 mod statistics;
@@ -232,6 +234,14 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/access/policies/check", PolicyRead on Environment, Bulk, POLICY_BYTES_MAX, policies::check),
     guarded!(GET, "/v1/access/policies/{id}", PolicyRead on Environment, Bulk, NO_BODY, policies::show),
     guarded!(POST, "/v1/access/policies/{id}/approve", PolicyApprove on Environment, Bulk, NO_BODY, policies::approve),
+    guarded!(GET, "/v1/access/rows", RowsRead on NamedTenant, Light, NO_BODY, rows::list),
+    guarded!(POST, "/v1/access/rows", RowsPropose on NamedTenant, Light, JSON_BYTES_MAX, rows::propose),
+    guarded!(GET, "/v1/access/rows/{id}", RowsRead on NamedTenant, Light, NO_BODY, rows::show),
+    guarded!(POST, "/v1/access/rows/{id}/approve", RowsApprove on Own, Light, JSON_BYTES_MAX, rows::approve),
+    guarded!(GET, "/v1/access/declassifications", PolicyRead on Own, Light, NO_BODY, rows::lifted),
+    guarded!(POST, "/v1/access/declassifications", DeclassifyPropose on Own, Light, JSON_BYTES_MAX, rows::propose_lift),
+    guarded!(POST, "/v1/access/declassifications/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, rows::approve_lift),
+    guarded!(POST, "/v1/access/declassifications/{id}/withdraw", DeclassifyPropose on Own, Light, NO_BODY, rows::withdraw_lift),
     guarded!(GET, "/v1/reviews", ReviewRead on Environment, Light, NO_BODY, reviews::list),
     guarded!(GET, "/v1/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, reviews::show),
     guarded!(POST, "/v1/reviews/{id}/decide", ReviewDecide on Environment, Light, JSON_BYTES_MAX, reviews::decide),
@@ -254,6 +264,9 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/service-accounts", ServiceAccountList on NamedTenant, Light, NO_BODY, control::list_service_accounts),
     guarded!(POST, "/v1/service-accounts/{id}/rotate", ServiceAccountRotate on NamedTenant, Light, JSON_BYTES_MAX, control::rotate_service_account),
     guarded!(POST, "/v1/service-accounts/{id}/revoke", ServiceAccountRevoke on NamedTenant, Light, NO_BODY, control::revoke_service_account),
+    guarded!(POST, "/v1/service-account-requests", ServiceAccountCreate on NamedTenant, Light, JSON_BYTES_MAX, programs::request_secret),
+    guarded!(GET, "/v1/service-account-requests", AccessRead on Own, Light, NO_BODY, programs::secret_requests),
+    guarded!(POST, "/v1/service-account-requests/{id}/approve", AccessApprove on Named, Light, JSON_BYTES_MAX, programs::approve_secret),
     guarded!(POST, "/v1/check", Check on Own, Bulk, BUNDLE_BYTES_MAX, project::check),
     guarded!(POST, "/v1/deploy", Deploy on Own, Bulk, BUNDLE_BYTES_MAX, project::deploy),
     guarded!(GET, "/v1/catalogue", CatalogueRead on Own, Light, NO_BODY, project::catalogue),

@@ -1,6 +1,6 @@
 //! People and their sessions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::response::Response;
 use creta_audit::{Details, Event};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
-use crate::people::{Client, PersonRecord, Session};
+use crate::people::{Assigned, Client, PersonRecord, Session};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
 
@@ -24,6 +24,8 @@ struct PersonView {
     /// None for staff.
     tenant: Option<TenantId>,
     roles: BTreeSet<Role>,
+    /// Which need each role serves.
+    needs: BTreeMap<Role, String>,
     created: Instant,
     #[serde(skip_serializing_if = "Option::is_none")]
     left: Option<Instant>,
@@ -37,6 +39,7 @@ impl From<&PersonRecord> for PersonView {
             email: person.email.clone(),
             tenant: person.tenant.clone(),
             roles: person.roles.clone(),
+            needs: person.needs.clone(),
             created: person.created,
             left: person.left,
         }
@@ -121,11 +124,14 @@ struct Assignment {
     /// Another account of the same human.
     #[serde(default)]
     same_human_as: Option<PrincipalId>,
+    /// Which need the roles serve that are new to them.
+    #[serde(default)]
+    need: Option<String>,
 }
 
 /// Gives somebody a home and roles.
 pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let Assignment { roles, tenant, same_human_as } = input.json()?;
+    let Assignment { roles, tenant, same_human_as, need } = input.json()?;
     let id = input.path("id").to_owned();
     let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     let mut details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
@@ -143,7 +149,7 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
             let human = human.map(|other| PrincipalId::parse(other.human.as_str())).transpose();
             let human = human.map_err(|_| crate::problem::internal())?;
             let by = (admitted.control, admitted.permit.principal());
-            let person = people.assign(by, &id, tenant, roles, human)?;
+            let person = people.assign(by, &id, Assigned { tenant, roles, human, need })?;
             admitted.control.record_done(&admitted.permit, "person.assigned");
             Ok(PersonView::from(&person))
         })

@@ -36,7 +36,10 @@ pub(super) async fn deploy(guarded: Guarded, input: Input) -> Result<Response, R
                 admitted.control.record(refused);
                 return Err(refusal);
             }
-            let deployed = admitted.engine()?.deploy(bundle, &admitted.permit)?;
+            let engine = admitted.engine()?;
+            let deployed = engine.deploy(bundle, &admitted.permit)?;
+            let policy = admitted.control.data_policy(admitted.scope()?)?;
+            policy.settle((admitted.control, &engine, &admitted.permit))?;
             admitted.control.record_done(&admitted.permit, "deploy.done");
             Ok(deployed)
         })

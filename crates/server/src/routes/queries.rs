@@ -7,7 +7,9 @@ use arrow::datatypes::SchemaRef;
 use axum::response::Response;
 use creta_audit::{Details, Event};
 use creta_disclosure::Label;
-use creta_engine::{FeatureAccess, Instants, KnownAsOf, KnownAsOfColumn, QueryRequest, TrainingSetRequest};
+use creta_engine::{
+    BindingRule, FeatureAccess, Instants, KnownAsOf, KnownAsOfColumn, QueryRequest, TrainingSetRequest,
+};
 use creta_iam::FeatureSet;
 use creta_model::{FeaturePath, Problem, Span};
 use serde::Deserialize;
@@ -47,11 +49,20 @@ pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Re
 /// Shows how a query would be answered. Reads no data.
 pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let request = query_request(&input)?;
-    let explanation = guarded
-        .act(Details::none(), move |admitted| Ok(admitted.engine()?.explain(&request, &admitted.permit)?))
+    let (explanation, rules) = guarded
+        .act(Details::none(), move |admitted| {
+            let engine = admitted.engine()?;
+            Ok((engine.explain(&request, &admitted.permit)?, engine.binding_rules(admitted.permit.principal())))
+        })
         .await?;
     let mut body = serde_json::to_value(&explanation).expect("an explanation has a JSON form");
-    body["text"] = explanation.to_string().into(); // For people, so that no client has to lay it out again.
+    let mut text = explanation.to_string(); // For people, so that no client has to lay it out again.
+    for BindingRule { rule, feature, entity } in &rules {
+        text += "\n";
+        text += &format!("rows of `{entity}` are denied unless `{feature}` satisfies rule `{rule}`, which binds you");
+    }
+    body["text"] = text.into();
+    body["rows"] = serde_json::to_value(&rules).expect("rules have a JSON form");
     answer(&body)
 }
 

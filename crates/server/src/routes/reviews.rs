@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::context::{Admitted, Guarded, Input};
+use crate::people::PersonRecord;
 use crate::people::authenticators::{About, Agreed};
 use crate::people::reviews::{Tried, subject_of};
 use crate::problem::{Refusal, from_audit};
@@ -51,8 +52,12 @@ impl From<&Campaign> for ReviewView {
 }
 
 /// One line, with what a decision on it has to name.
-fn line_view(line: &Line, asking: Option<&PersonRef>) -> Value {
+fn line_view(line: &Line, asking: Option<&PersonRef>, people: &[PersonRecord]) -> Value {
     let mut view = json!(line);
+    // What the roles are for is no right, so it is shown as it is now.
+    let id = line.identity.subject.as_str().strip_prefix("person:");
+    let person = people.iter().find(|person| Some(person.id.as_str()) == id);
+    view["needs"] = json!(person.map(|person| &person.needs).cloned().unwrap_or_default());
     view["digest"] = json!(line.digest());
     view["pending"] = json!(line.pending());
     view["conflict"] = json!(asking.and_then(|person| line.conflict(&person.person)));
@@ -61,7 +66,8 @@ fn line_view(line: &Line, asking: Option<&PersonRef>) -> Value {
 
 fn view(admitted: &Admitted<'_>, campaign: &Campaign) -> Value {
     let asking = admitted.person().ok().map(|person| person.reference());
-    let lines: Vec<Value> = campaign.lines.iter().map(|line| line_view(line, asking.as_ref())).collect();
+    let people = admitted.app.people.persons();
+    let lines: Vec<Value> = campaign.lines.iter().map(|line| line_view(line, asking.as_ref(), &people)).collect();
     let reviewers = reviewers(admitted);
     let nobody: Vec<SubjectId> = campaign.escalations(&reviewers).into_iter().map(|line| line.subject).collect();
     let mut view = json!(ReviewView::from(campaign));
@@ -135,9 +141,9 @@ pub(super) struct Decision {
 pub(super) async fn decide(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let decision = input.json()?;
     let view = match decide_on(guarded, input.url.clone(), input.path("id").to_owned(), decision).await? {
-        Signed::Done(line) => line_view(&line, None),
+        Signed::Done(line) => line_view(&line, None, &[]),
         Signed::Asked { about, verify } => {
-            let mut view = line_view(&about, None);
+            let mut view = line_view(&about, None, &[]);
             view["verify"] = verify.into();
             view
         }

@@ -6,6 +6,7 @@
 use creta_audit::Details;
 use creta_iam::{Action, FeatureSet, Place, Principal, PrincipalId, Role};
 use creta_model::{Problem, Scope, TenantId};
+use creta_programme::SubjectId;
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -51,6 +52,12 @@ impl Probes {
     pub(crate) fn pairs(&self) -> [(&Probe, &Probe); 2] {
         [(&self.0[0], &self.0[1]), (&self.0[1], &self.0[0])]
     }
+}
+
+/// Whether it is an account that only checks use.
+pub(crate) fn is_of_checks(subject: &SubjectId) -> bool {
+    let tenant = subject.as_str().strip_prefix("service-account:").and_then(|id| id.rsplit_once('@'));
+    tenant.is_some_and(|(_, tenant)| TENANTS.contains(&tenant))
 }
 
 /// Who makes probes and runs checks: nobody can log in as this.

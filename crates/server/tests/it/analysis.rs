@@ -116,3 +116,88 @@ fn attack_ci23_touching_rights_to_keep_them_is_no_use_of_them() {
     let text = found["findings"].to_string();
     assert!(text.contains("regular") || text.contains("sweep"), "{text}");
 }
+
+fn grants(analysis: &Value) -> Value {
+    let grants = analysis["grants"].as_array().expect("a list");
+    grants.iter().find(|one| one["holder"] == "person:ana@example.com").cloned().unwrap_or_default()
+}
+
+#[test]
+fn grants_of_hours_are_judged_together() {
+    let provider = Provider::start();
+    let (server, clock) = server_by(&provider, EnvironmentClass::Development, "");
+    server.tenant("acme");
+    sign_in(&server, &provider, "ana");
+    sign_in(&server, &provider, "ben");
+    assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+    let listed = |server: &Server, who: &Someone| drop(who.get(server, "/v1/tenants").ok());
+    let nothing = |_: &Server, _: &Someone| {};
+    // The same reason again would be refused.
+    granted_hour(&server, &provider, &clock, "Look into why last night's load of payments was refused", listed);
+    let once = grants(&analysis(&server));
+    assert_eq!((&once["grants"], &once["idle"], &once["judged"]), (&json!(1), &json!(0), &json!(false)), "{once}");
+    assert_eq!((&once["used"], &once["unused"]), (&json!(["tenant.list"]), &json!([])), "too few to be judged");
+    clock.advance(Span::days(1));
+    granted_hour(&server, &provider, &clock, "Count the tenants of the shop for the quarterly bill", nothing);
+    granted_hour(&server, &provider, &clock, "Rotate the credentials of the nightly ingestion program", nothing);
+    let thrice = grants(&analysis(&server));
+    assert_eq!(
+        (&thrice["grants"], &thrice["idle"], &thrice["judged"]),
+        (&json!(3), &json!(2), &json!(true)),
+        "{thrice}"
+    );
+    assert_eq!(thrice["used"], json!(["tenant.list"]), "what was used in any of them counts");
+    let unused = thrice["unused"].to_string();
+    assert!(unused.contains("service-account.create") && !unused.contains("tenant.list"), "{unused}");
+}
+
+/// Somebody is granted a role for an hour, does what they came for, and the hour passes.
+fn granted_hour(
+    server: &Server,
+    provider: &Provider,
+    clock: &creta_platform::ManualClock,
+    reason: &str,
+    work: fn(&Server, &Someone),
+) {
+    let [ana, ben] = ["ana", "ben"].map(|who| sign_in(server, provider, who));
+    let body = json!({"role": "operator", "ticket": "OPS-1234", "hours": 1, "reason": reason});
+    let request = ana.post(server, "/v1/access/requests", &body).ok();
+    let path = |what: &str| format!("/v1/access/requests/{}/{what}", request["request"].as_str().expect("an id"));
+    ben.post(server, &path("decide"), &json!({"verdict": "approve", "digest": request["digest"]})).ok();
+    ana.post(server, &path("activate"), &json!({})).ok();
+    work(server, &ana);
+    server.running().keep_log().expect("kept");
+    clock.advance(Span::hours(2));
+}
+
+#[test]
+fn attack_ci23_what_stays_unused_turns_the_check_red() {
+    let provider = Provider::start();
+    let (server, clock) = server_by(&provider, EnvironmentClass::Development, "");
+    sign_in(&server, &provider, "ana");
+    assign(&server, "ana", &json!({"roles": ["operator"]}));
+    let codes = |server: &Server| -> Vec<String> {
+        clock.advance(Span::seconds(60)); // The same look at the same instant is no second observation.
+        let body = json!({"checks": ["unused-rights"]});
+        let ran = server.post("/v1/trust/run", &server.admin_token(), &body).ok()["ran"].clone();
+        let ran = ran.as_array().expect("a list").clone();
+        let findings = ran.iter().flat_map(|run| run["findings"].as_array().cloned().unwrap_or_default());
+        findings.map(|finding| finding["code"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    clock.advance(Span::days(91));
+    assert_eq!(codes(&server), [""; 0], "found, and there is time to take it away");
+    clock.advance(Span::days(30));
+    let found = codes(&server);
+    assert!(found.contains(&"access/unused-role".to_owned()), "{found:?}");
+    // One use of one right keeps the role, and what nobody uses of it is still found.
+    sign_in(&server, &provider, "ana").get(&server, "/v1/tenants").ok();
+    server.running().keep_log().expect("kept");
+    let found = codes(&server);
+    assert!(!found.contains(&"access/unused-role".to_owned()), "{found:?}");
+    assert!(found.contains(&"access/unused-actions".to_owned()), "{found:?}");
+    // Adopted, the policy that the analyser writes makes the check green, and what was used still works.
+    let policy = server.get("/v1/access/analysis", &server.admin_token()).ok()["policy"].clone();
+    server.post("/v1/access/policies", &server.admin_token(), &json!({"text": policy})).ok();
+    assert_eq!(codes(&server), [""; 0]);
+    sign_in(&server, &provider, "ana").get(&server, "/v1/tenants").ok();
+}

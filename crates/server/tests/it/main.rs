@@ -7,6 +7,7 @@ mod bad_input;
 mod break_glass;
 mod components;
 mod coverage;
+mod data_policy;
 mod devices;
 mod disclosure;
 mod duties;
@@ -25,6 +26,7 @@ mod provider;
 mod provisioning;
 mod resolvers;
 mod reviews;
+mod secrets;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]
 mod soft_authenticator;
 mod support;

@@ -304,6 +304,17 @@ impl Someone {
         server.send_with("POST", "/v1/sessions/renew", None, &headers, Some(body.to_string().as_bytes()))
     }
 
+    pub(crate) fn send_arrow(&self, server: &Server, path: &str, batch: &arrow::array::RecordBatch) -> Reply {
+        let proof = prove(server, &self.prover, "POST", path, Some(self.token()));
+        let authorization = format!("DPoP {}", self.token());
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("dpop", proof.as_str()),
+            ("content-type", crate::support::ARROW),
+        ];
+        server.send_with("POST", path, None, &headers, Some(&crate::support::stream(batch)))
+    }
+
     pub(crate) fn request(&self, server: &Server, role: &str, hours: u8) -> Reply {
         let body = json!({"role": role, "ticket": "OPS-1234", "hours": hours,
             "reason": "Look into why last night's load of payments was refused"});
@@ -331,8 +342,11 @@ pub(crate) fn server(provider: &Provider, class: EnvironmentClass) -> Server {
     Server::configured(class, &provider.config())
 }
 
+/// Says a need, where the test does not.
 pub(crate) fn assign(server: &Server, who: &str, body: &Value) -> Value {
-    server.post(&format!("/v1/persons/{who}@example.com/assign"), &server.admin_token(), body).ok()
+    let mut body = body.clone();
+    body.as_object_mut().expect("an object").entry("need").or_insert("Looks after the shop while others sleep".into());
+    server.post(&format!("/v1/persons/{who}@example.com/assign"), &server.admin_token(), &body).ok()
 }
 
 #[test]

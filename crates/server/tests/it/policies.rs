@@ -190,6 +190,7 @@ fn an_environment_is_begun_by_appointing_two_people() {
         subject: format!("sub-{who}"),
         email: Some(format!("{who}@example.com")),
         roles: roles.iter().copied().collect::<BTreeSet<_>>(),
+        need: None,
     };
     let data = server.data();
     let refused =

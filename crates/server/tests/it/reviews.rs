@@ -223,7 +223,7 @@ fn attack_ci24_nobody_reviews_their_own_in_a_hurry_or_what_has_changed() {
 fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development() {
     for class in [EnvironmentClass::Staging, EnvironmentClass::Development] {
         let mut world = World::new(class);
-        let job = json!({"tenant": "acme", "name": "scoring", "role": "reader"});
+        let job = json!({"tenant": "acme", "name": "scoring", "role": "ingester"});
         // Where there is no local administrator, people by name.
         if class != EnvironmentClass::Development {
             let roles = [("ana", "operator"), ("ben", "security-lead"), ("kim", "administrator")];

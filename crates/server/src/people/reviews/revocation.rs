@@ -1,6 +1,6 @@
 //! Taking rights away for a review, and trying afterwards whether they are gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use creta_audit::{Details, Event};
 use creta_iam::{Action, Assurance, DeviceTrust, FOR_THEMSELVES, FeatureSet, Person, Place, Principal, Seal, Standing};
@@ -58,7 +58,12 @@ impl People {
                     let event = event.with(details.map_err(|e| from_audit(&e))?);
                     control.log().record(event).map_err(|e| from_audit(&e))?;
                     let without = |person: &PersonRecord| {
-                        Ok::<_, Problem>(PersonRecord { roles: BTreeSet::new(), given_by: None, ..person.clone() })
+                        Ok::<_, Problem>(PersonRecord {
+                            roles: BTreeSet::new(),
+                            needs: BTreeMap::new(),
+                            given_by: None,
+                            ..person.clone()
+                        })
                     };
                     self.persons.change(id, without)?;
                 }

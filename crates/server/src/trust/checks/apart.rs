@@ -156,17 +156,24 @@ fn stores(
 
 /// Kinds of documents that the control plane keeps. A kind that is not here was not thought about.
 const CONTROL_KINDS: &[&str] = &[
+    "access-campaign",
     "access-grant",
     "access-request",
+    "access-review",
     "account",
     "artefact",
     "artefact-file",
+    "authenticators",
     "component",
+    "device",
     "evidence",
     "exception",
     "person",
+    "policy",
+    "scim",
     "security-contact",
     "security-report",
+    "service-account-request",
     "session",
     "setting",
     "statistics-spent",
@@ -175,7 +182,7 @@ const CONTROL_KINDS: &[&str] = &[
     "trust-text",
 ];
 /// Kinds that a tenant's metadata holds.
-const TENANT_KINDS: &[&str] = &["registry"];
+const TENANT_KINDS: &[&str] = &["declassification", "registry", "row-rules"];
 /// Keys of the environment, sealed like everything else; what strangers wrote, which is theirs; and files of others.
 const NOT_WORDS: &[&str] = &["artefact-file", "security-report", "setting"];
 pub(super) struct MetadataValues;

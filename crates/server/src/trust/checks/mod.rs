@@ -12,6 +12,7 @@ mod grants;
 mod inventory;
 mod isolation;
 mod keys;
+mod least;
 mod log;
 mod peers;
 mod people;
@@ -82,6 +83,8 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &factors::SecondFactors,
     &factors::Passwords,
     &break_glass::EmergencyAccount,
+    &least::RoleNeeds,
+    &least::UnusedRights,
     &apart::EnvironmentIdentity,
     &surroundings::EnvironmentNetworks,
     &surroundings::EnvironmentAccount,

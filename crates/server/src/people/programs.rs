@@ -1,0 +1,181 @@
+//! Service accounts and those who see their secrets: an account that gets more of features than its maker takes a second
+//! human, since a secret in somebody's hands is access for them (CI-20).
+
+use creta_audit::{Event, Permit};
+use creta_iam::{Place, Principal, PrincipalId, Role, excess, row_excess};
+use creta_model::{EnvironmentClass, Problem, Scope, Span};
+use creta_programme::PersonRef;
+use serde::{Deserialize, Serialize};
+
+use super::People;
+use crate::accounts::client_id;
+use crate::control_plane::{ControlPlane, no_account};
+use crate::problem::{internal, logged};
+use crate::two_people::{Matter, Proposal};
+
+/// How a secret comes into somebody's hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Shown {
+    /// With a new account.
+    Create,
+    /// As the new secret of one that is there.
+    Rotate,
+}
+
+impl Shown {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Rotate => "rotate",
+        }
+    }
+}
+
+/// That somebody is to see a secret by which features can be had that they do not get themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecretShown {
+    pub(crate) what: Shown,
+    pub(crate) scope: Scope,
+    pub(crate) name: PrincipalId,
+    pub(crate) role: Role,
+}
+
+impl Matter for SecretShown {
+    const KIND: &'static str = "service-account-request";
+    const FORMAT: &'static str = "creta.service-account-request/1";
+    const EVENTS: [&'static str; 3] =
+        ["service-account.requested", "service-account.approved", "service-account.request-used"];
+    const COMMITMENT: &'static str = "CI-20";
+    const VOID_AFTER: Span = Span::hours(24);
+}
+
+impl SecretShown {
+    /// Where it is about.
+    pub(crate) fn place(&self) -> Place {
+        Place::Scope(self.scope.clone())
+    }
+
+    fn principal(&self) -> Principal {
+        Principal::service_account(self.name.clone(), self.scope.clone(), self.role)
+    }
+}
+
+impl People {
+    /// Shows a secret to whoever makes or rotates an account, if they get as much of features themselves, or another human
+    /// approved it within the day. An approval is used up first: a crash in between costs a new one.
+    pub(crate) fn show_secret<T>(
+        &self,
+        control: &ControlPlane,
+        permit: &Permit,
+        shown: &SecretShown,
+        show: impl FnOnce() -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let maker = permit.principal();
+        let Some(excess) = self.exceeds(control, maker, shown)? else { return show() };
+        let approved = match maker.person() {
+            Some(person) => {
+                let own = self.require_person(person.id().as_str())?.reference();
+                self.approval_of(control, shown, &own)
+            }
+            None => None,
+        };
+        if let Some(approval) = approved {
+            self.shown_secrets.end(control, permit, &approval.id.to_string())?;
+            return show();
+        }
+        control.record(Event::of(permit, "service-account.refused").for_commitment(SecretShown::COMMITMENT));
+        let message = format!("`{}` would get more than you do: {excess}", client_id_of(shown));
+        if maker.person().is_none() {
+            return Err(Problem::new("access/people-only", message).with_help(
+                "a person has to ask for it, so that another can approve it: `creta login`, then `creta service-account request`",
+            ));
+        }
+        let SecretShown { what, scope, name, role } = shown;
+        let rotate = if *what == Shown::Rotate { " --rotate" } else { "" };
+        Err(Problem::new("access/second-person", message).with_help(format!(
+            "ask for it: `creta service-account request {name} --tenant {} --role {role}{rotate} --reason \"...\"`; when \
+             another person has approved it, repeat this within a day",
+            scope.tenant
+        )))
+    }
+
+    /// What of features an account gets beyond its maker, where that matters: on a developer's own machine nothing of worth
+    /// is within its reach.
+    fn exceeds(
+        &self,
+        control: &ControlPlane,
+        maker: &Principal,
+        shown: &SecretShown,
+    ) -> Result<Option<String>, Problem> {
+        if self.class == EnvironmentClass::Development {
+            return Ok(None);
+        }
+        let (ruling, account) = (control.policies().ruling(), shown.principal());
+        let found = excess(&ruling.policies, maker, &account, &shown.scope);
+        if let Some(excess) = found.map_err(|e| logged("the policies could not be asked", &e))? {
+            return Ok(Some(excess.to_string()));
+        }
+        let rules = control.data_policy(&shown.scope)?.rules();
+        let rule = row_excess(&rules, maker, &account);
+        Ok(rule.map(|rule| format!("rows of `{}`: rule `{}` binds you and not it", rule.entity, rule.id)))
+    }
+
+    fn approval_of(
+        &self,
+        control: &ControlPlane,
+        shown: &SecretShown,
+        own: &PersonRef,
+    ) -> Option<Proposal<SecretShown>> {
+        let now = control.platform().clock.now();
+        let fits = |proposal: &Proposal<SecretShown>| {
+            proposal.matter == *shown
+                && proposal.proposed_by.account == own.account
+                && proposal.approved_by().is_some_and(|by| self.is_other_human(by, own))
+                && now < proposal.void_at()
+        };
+        self.shown_secrets.list(fits).pop()
+    }
+
+    /// Whether an account is another human's, by what is known of both now.
+    pub(crate) fn is_other_human(&self, account: &PersonRef, own: &PersonRef) -> bool {
+        let human = self.persons.with(account.account.as_str(), |person| person.human.clone());
+        !account.is_same_human(own) && human.is_none_or(|human| human != own.person)
+    }
+
+    /// What somebody asks to be shown, of an account that is there where it is to be rotated.
+    pub(crate) fn secret_asked_for(
+        &self,
+        control: &ControlPlane,
+        what: Shown,
+        scope: Scope,
+        (name, role): (PrincipalId, Role),
+    ) -> Result<SecretShown, Problem> {
+        let asked = SecretShown { what, scope, name, role };
+        match what {
+            Shown::Create => control.require_free(&asked.name, &asked.scope.tenant).map(|()| asked),
+            Shown::Rotate => self.secret_of(control, &client_id_of(&asked)),
+        }
+    }
+
+    /// What rotating shows of an account.
+    pub(crate) fn secret_of(&self, control: &ControlPlane, id: &str) -> Result<SecretShown, Problem> {
+        let account = control.account(id).filter(|account| account.revoked.is_none());
+        let Some(Principal::ServiceAccount { id: name, scope, role }) = account.map(|account| account.principal) else {
+            return Err(no_account(id));
+        };
+        Ok(SecretShown { what: Shown::Rotate, scope, name, role })
+    }
+}
+
+/// The client id of the account that a secret is of.
+pub(crate) fn client_id_of(shown: &SecretShown) -> String {
+    client_id(shown.name.as_str(), &shown.scope.tenant)
+}
+
+/// The words of a request, for whoever decides on it.
+pub(crate) fn described(shown: &SecretShown) -> Result<String, Problem> {
+    let whose = shown.place().scope().map(|scope| scope.tenant.clone()).ok_or_else(internal)?;
+    Ok(format!("{} `{}`, which is {} of `{whose}`", shown.what.as_str(), client_id_of(shown), shown.role))
+}

@@ -1,5 +1,5 @@
 //! Statistics for those who do not see values: one question per feature and day, in groups, within a budget, and never two
-//! answers that differ by fewer entities than a group ([why](../../../../docs/decisions/0007-statistics-for-staff.md)).
+//! answers that differ by fewer entities than a group ([why](../../../../docs/decisions/0010-statistics-for-staff.md)).
 
 use std::sync::{Arc, Mutex, PoisonError};
 

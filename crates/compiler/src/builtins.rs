@@ -565,6 +565,36 @@ impl Method {
         matches!(self, Self::Items | Self::Keys | Self::Values | Self::Isocalendar)
     }
 
+    /// Whether a value has a method of this name.
+    pub(crate) fn is_of(self, value: &Value) -> bool {
+        use Method as M;
+        let of_dict = matches!(self, M::Get | M::Items | M::Keys | M::Values);
+        let of_datetime = matches!(self, M::Date | M::Timestamp);
+        let of_date = matches!(
+            self,
+            M::Isocalendar
+                | M::Isoformat
+                | M::Isoweekday
+                | M::Replace
+                | M::ReplaceTime
+                | M::Strftime
+                | M::Toordinal
+                | M::Weekday
+        );
+        match value {
+            Value::Str(_) => {
+                let only_of_others = of_date && !matches!(self, M::Replace | M::ReplaceTime);
+                !(of_dict || of_datetime || only_of_others || self == M::TotalSeconds)
+            }
+            Value::Dict(_) => of_dict,
+            Value::Date(_) => of_date,
+            Value::Datetime(_) => of_date || of_datetime,
+            Value::Timedelta(_) => self == M::TotalSeconds,
+            Value::List(_) | Value::Tuple(_) => matches!(self, M::Count | M::Index),
+            _ => false,
+        }
+    }
+
     /// Calls it on the first argument.
     pub(crate) fn call(self, args: &[Value]) -> Outcome<Value> {
         match &args[0] {

@@ -338,7 +338,12 @@ impl Inner<'_, '_> {
                 self.each(&lanes, rows, |args| builtin.call(args))
             }
             Op::Method(method, args) => {
-                let lanes = self.nodes(args, reach);
+                let of = self.node(&args[0], reach);
+                let of = self.each(&[of], rows, |args| {
+                    if method.is_of(&args[0]) { Ok(args[0].clone()) } else { Err(Raised::ATTRIBUTE) }
+                });
+                let mut lanes = vec![of];
+                lanes.extend(self.nodes(&args[1..], reach));
                 self.each(&lanes, rows, |args| method.call(args))
             }
             Op::Attribute(name, of) => {
@@ -379,7 +384,7 @@ impl Inner<'_, '_> {
                 let value = self.node(value, reach);
                 self.each(&[value], rows, |args| crate::builtins::member(class, &args[0]))
             }
-            Op::Walrus(..) | Op::Bind(..) | Op::Set(_) | Op::Dict(_) | Op::Comprehension(_) => {
+            Op::Free(_) | Op::Walrus(..) | Op::Bind(..) | Op::Set(_) | Op::Dict(_) | Op::Comprehension(_) => {
                 unreachable!("a program with these goes row by row")
             }
         }
@@ -537,7 +542,7 @@ fn is_straight(statement: &Stmt) -> bool {
 fn is_plain(node: &Node) -> bool {
     match &node.op {
         Op::Const(_) | Op::Local(_) => true,
-        Op::Walrus(..) | Op::Bind(..) | Op::Set(_) | Op::Dict(_) | Op::Comprehension(_) => false,
+        Op::Free(_) | Op::Walrus(..) | Op::Bind(..) | Op::Set(_) | Op::Dict(_) | Op::Comprehension(_) => false,
         Op::Unary(_, node) | Op::Attribute(_, node) | Op::Member(_, node) => is_plain(node),
         Op::Binary(_, nodes) | Op::Augmented(_, nodes) | Op::Compare(_, nodes) | Op::Index(nodes) => {
             nodes.iter().all(is_plain)

@@ -109,6 +109,10 @@ impl Program {
                 Value::Unbound => Err(Raised::Exception("UnboundLocalError")),
                 value => Ok(value.clone()),
             },
+            Op::Free(slot) => match &frame[*slot] {
+                Value::Unbound => Err(Raised::Beyond("a name without a value in a comprehension")),
+                value => Ok(value.clone()),
+            },
             Op::Binary(op, sides) => {
                 let left = self.eval(&sides[0], frame)?;
                 if let Op::Const(right) = &sides[1].op {
@@ -134,7 +138,18 @@ impl Program {
             Op::Or(nodes) => self.first(nodes, true, frame),
             Op::Unary(op, operand) => unary(*op, &self.eval(operand, frame)?),
             Op::Call(builtin, args) => self.with_all(args, frame, |args| builtin.call(args)),
-            Op::Method(method, args) => self.with_all(args, frame, |args| method.call(args)),
+            Op::Method(method, args) => {
+                // The method is looked up before its arguments are evaluated.
+                let of = self.eval(&args[0], frame)?;
+                if !method.is_of(&of) {
+                    return Err(Raised::ATTRIBUTE);
+                }
+                let mut values = vec![of];
+                for arg in &args[1..] {
+                    values.push(self.eval(arg, frame)?);
+                }
+                method.call(&values)
+            }
             Op::Attribute(name, of) => attribute(&self.eval(of, frame)?, name),
             Op::Function(number, args) => self.with_all(args, frame, |args| self.run(&self.functions[*number], args)),
             Op::Index(sides) => {

@@ -323,7 +323,7 @@ impl Infer<'_> {
         let place = node.place;
         Ok(match &node.op {
             Op::Const(value) => Known::Exactly(value.clone()),
-            Op::Local(slot) => Known::Of(locals[*slot].clone()),
+            Op::Local(slot) | Op::Free(slot) => Known::Of(locals[*slot].clone()),
             Op::Walrus(slot, value) => {
                 let known = self.node(value, locals)?;
                 // It may not have been reached, so what was before may still be.

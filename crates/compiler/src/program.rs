@@ -65,6 +65,8 @@ pub(crate) struct Node {
 pub(crate) enum Op {
     Const(Value),
     Local(usize),
+    /// A local of the function, read within a comprehension. Without a value it is one exception or another, by version.
+    Free(usize),
     /// `name := value`.
     Walrus(usize, Box<Node>),
     /// Gives the slot the value and is true: a capture in a pattern.

@@ -57,6 +57,7 @@ impl<'p> Lower<'p> {
                 None => return self.refuse(at, "this text", "texts with half of a surrogate pair stay in Python"),
             },
             Expr::Name(name) => match scope.find(name.id.as_str()) {
+                Some(slot) if scope.is_free(name.id.as_str()) => Op::Free(slot),
                 Some(slot) => Op::Local(slot),
                 None => return self.global(scope.file, name.id.as_str(), at),
             },

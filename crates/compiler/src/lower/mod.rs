@@ -69,6 +69,11 @@ impl Scope {
         self.slots - 1
     }
 
+    /// Whether a comprehension reads it from the function around it.
+    fn is_free(&self, name: &str) -> bool {
+        !self.inner.is_empty() && !self.inner.iter().any(|names| names.contains_key(name))
+    }
+
     fn find(&self, name: &str) -> Option<usize> {
         let inner = self.inner.iter().rev().find_map(|names| names.get(name));
         inner.or_else(|| self.locals.get(name)).copied()

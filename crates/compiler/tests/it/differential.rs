@@ -14,7 +14,7 @@ const ROWS: usize = 12;
 
 /// How many programs: a few seconds' worth, or what the long tests ask for.
 pub(crate) fn programs() -> u64 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok()).map_or(500, |cases| cases * 50)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok()).map_or(2_000, |cases| cases * 50)
 }
 
 struct CPython {

@@ -108,7 +108,9 @@ def main() -> int:
         try:
             ben, ana = (Somebody(world, browser, looker, name) for name in ("ben", "ana"))
             lead = sign_in_twice(ben)
-            world.creta("person", "assign", lead, "--role", "security-lead", "--profile", "admin", "--need", NEED)
+            world.creta(
+                "person", "assign", lead, "--role", "security-lead", "--profile", "admin", "--need", NEED
+            )
             ana.sign_in("ana", lambda: None)
             approve(world, ben, ana)
             device(world, ben)

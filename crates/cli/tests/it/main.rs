@@ -6,8 +6,8 @@ mod intake;
 #[allow(dead_code, reason = "the server's tests forge more than these")]
 #[path = "../../../server/tests/it/provider.rs"]
 mod provider;
-mod software_tpm;
 mod rows;
+mod software_tpm;
 mod trust;
 mod witness;
 

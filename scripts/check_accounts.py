@@ -80,6 +80,7 @@ def invited(world: World, eve: Somebody) -> None:
     page, looker = eve.page, eve.looker
     world.creta("tenant", "create", "acme", "--profile", "kim")
     asked = ("person", "invite", "eve@acme.example", "--tenant", "acme", "--role", "viewer")
+    asked += ("--need", "Eve answers what customers of Acme ask")
     link = world.ask(*asked, "--profile", "kim")["link"]
     page.goto(link)
     looker.look(page, "choose-password", "Choose a password")

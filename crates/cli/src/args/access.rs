@@ -219,6 +219,9 @@ pub(crate) enum PersonCommand {
         /// A role; can be repeated.
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
+        /// Which work of theirs needs the roles, in a sentence; asked for outside class development.
+        #[arg(long)]
+        need: Option<String>,
         #[command(flatten)]
         connection: Connection,
     },

@@ -354,8 +354,8 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
                 format!("{}, {home}: {roles}", person.person)
             });
         }
-        PersonCommand::Invite { email, tenant, roles, connection } => {
-            let body = json!({ "email": email, "tenant": tenant, "roles": roles });
+        PersonCommand::Invite { email, tenant, roles, need, connection } => {
+            let body = json!({ "email": email, "tenant": tenant, "roles": roles, "need": need });
             let invited: Invited = connect(&connection)?.0.post("/v1/persons/invite", &body)?;
             terminal.show(&invited, || {
                 let Invited { person, link, expires, .. } = &invited;

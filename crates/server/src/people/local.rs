@@ -21,7 +21,7 @@ use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{People, PersonRecord};
+use super::{Assigned, People, PersonRecord};
 use crate::control_plane::ControlPlane;
 use crate::problem::{from_audit, internal};
 use crate::register::{Record, Register};
@@ -144,7 +144,7 @@ impl People {
         &self,
         (control, by): (&ControlPlane, &Principal),
         (email, tenant): (&str, &TenantId),
-        roles: std::collections::BTreeSet<Role>,
+        (roles, need): (std::collections::BTreeSet<Role>, Option<String>),
         now: Instant,
     ) -> Result<Invited, Problem> {
         let id = PrincipalId::parse(&email.to_ascii_lowercase()).map_err(|error| {
@@ -167,7 +167,8 @@ impl People {
             self.persons.add(person)?.ok_or_else(|| taken("the name is taken"))?;
         }
         if fresh || !roles.is_empty() {
-            let assigned = self.assign((control, by), id.as_str(), Some(tenant.clone()), roles, None);
+            let given = Assigned { tenant: Some(tenant.clone()), roles, human: None, need };
+            let assigned = self.assign((control, by), id.as_str(), given);
             if let Err(problem) = assigned {
                 if fresh {
                     self.persons.remove(id.as_str())?;

@@ -31,11 +31,14 @@ struct Invitation {
     tenant: TenantId,
     #[serde(default)]
     roles: BTreeSet<Role>,
+    /// Which need the roles serve that are new to them.
+    #[serde(default)]
+    need: Option<String>,
 }
 
 /// Invites somebody to a tenant, or anew. The answer holds the link, which nobody can see again.
 pub(super) async fn invite(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let Invitation { email, tenant, roles } = input.json()?;
+    let Invitation { email, tenant, roles, need } = input.json()?;
     let details = Details::none().keyed("person", email.as_bytes()).map_err(|e| from_audit(&e))?;
     let place = tenant.clone();
     let url = input.url.clone();
@@ -50,7 +53,7 @@ pub(super) async fn invite(guarded: Guarded, input: Input) -> Result<Response, R
                     super::people::require_somebody_else(admitted, &known)?;
                 }
                 let by = (admitted.control, admitted.permit.principal());
-                let invited = people.invite(by, (&email, &tenant), roles, admitted.now())?;
+                let invited = people.invite(by, (&email, &tenant), (roles, need), admitted.now())?;
                 Ok(json!({
                     "person": invited.person.id,
                     "tenant": tenant,

@@ -59,6 +59,8 @@ impl Codes {
     }
 }
 
+const NEED: &str = "Answers what customers of the shop ask";
+
 impl World {
     fn new() -> Self {
         Self::with("")
@@ -75,7 +77,7 @@ impl World {
     }
 
     fn invite(&self, who: &str) -> Reply {
-        let body = json!({"email": format!("{who}@acme.example"), "tenant": "acme", "roles": ["viewer"]});
+        let body = json!({"email": format!("{who}@acme.example"), "tenant": "acme", "roles": ["viewer"], "need": NEED});
         self.kim.post(&self.server, "/v1/persons/invite", &body)
     }
 
@@ -369,7 +371,7 @@ fn attack_ci21_staff_have_no_password_and_there_is_no_route_for_one() {
     let without = json!({"email": "staff@acme.example"});
     assert_eq!(world.kim.post(&world.server, "/v1/persons/invite", &without).problem(400), "request/malformed");
     world.registered("ana");
-    let staff = json!({"roles": ["operator"]});
+    let staff = json!({"roles": ["operator"], "need": NEED});
     let moved = world.kim.post(&world.server, "/v1/persons/ana@acme.example/assign", &staff);
     assert_eq!(moved.problem(409), "conflict/password", "nobody with a password becomes staff");
     assert_eq!(world.try_password("kim@example.com", PASSWORD).status, 401);
@@ -382,7 +384,7 @@ fn tenants_own_people_who_sign_in_at_the_provider_register_a_second_factor_as_we
     sign_in_with(&world.server, &world.provider, "ben", Some(&mut key));
     world
         .kim
-        .post(&world.server, "/v1/persons/ben@example.com/assign", &json!({"roles": ["viewer"], "tenant": "acme"}))
+        .post(&world.server, "/v1/persons/ben@example.com/assign", &json!({"roles": ["viewer"], "tenant": "acme", "need": NEED}))
         .ok();
     world.kim.send(&world.server, "POST", "/v1/persons/ben@example.com/reset-authenticators", None).ok();
     let (prover, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));

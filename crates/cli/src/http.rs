@@ -82,18 +82,12 @@ impl Server {
         read_json(self.send(Method::GET, path, None, None)?)
     }
 
-    /// Sends JSON, asks for JSON, without telling who asks.
-    pub(crate) fn post_open<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body).expect("requests have string keys and finite numbers");
-        read_json(self.send(Method::POST, path, Some((JSON, &body)), None)?)
-    }
-
     /// Asks for JSON.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         read_json(self.send_authenticated(Method::GET, path, None)?)
     }
 
-    /// Sends JSON without telling who asks: what is signed in it says so.
+    /// Sends JSON without telling who asks: what is signed in it says so, or nobody has to.
     pub(crate) fn post_open<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).expect("requests have string keys and finite numbers");
         read_json(self.send(Method::POST, path, Some((JSON, &body)), None)?)

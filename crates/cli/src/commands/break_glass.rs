@@ -2,11 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use creta_identity::dpop::Prover;
-use creta_identity::key::{KeyKind, SigningKey};
-use creta_platform::{Random as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,6 +9,7 @@ use super::connect;
 use super::login::browser;
 use crate::args::{BreakGlassCommand, Connection, FindingArg, HalfShown};
 use crate::failure::Failure;
+use crate::held_key::{HeldKey, new_key, to_pkcs8};
 use crate::http::{Server, encoded};
 use crate::profile::{self, Profile, SESSION_FILE_FORMAT, SessionFile, Whom};
 use crate::terminal::{Align, Terminal, table};
@@ -161,14 +157,12 @@ fn open(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
     let (server, known) = connect(connection)?;
-    let mut seed = [0; 32];
-    SystemRandom.fill(&mut seed);
-    let key = SigningKey::from_random(KeyKind::P256, &seed);
-    let pkcs8 = key.to_pkcs8();
-    let prover = Prover::new(key);
+    let key = new_key();
+    let kept = to_pkcs8(&key);
+    let key = HeldKey::Software(key);
     let secret = read_half(half, terminal)?;
     let body = json!({ "person": half.person, "half": secret, "reason": reason, "minutes": minutes });
-    let began: Began = server.post_proven("/v1/break-glass/openings", &body, &prover)?;
+    let began: Began = server.post_proven("/v1/break-glass/openings", &body, &key)?;
     send_to(&began.verify, terminal);
     terminal.complain(&format!(
         "then call the other holder; within 15 minutes they run\n  creta break-glass join {} --as PERSON\n",
@@ -181,9 +175,9 @@ fn open(
         person: began.person.clone(),
         session: began.session,
         renewal: began.renewal,
-        key: BASE64.encode(pkcs8.as_slice()),
+        key: kept,
     };
-    wait(&server, &session, &prover)?;
+    wait(&server, &session, &key)?;
     session.write(&session_file)?;
     let profile = Profile { url: known.url, ca_file: known.ca_file, whom: Whom::Person { session_file } };
     profile::store(&file, name, profile)?;
@@ -199,11 +193,11 @@ fn open(
     Ok(())
 }
 
-fn wait(server: &Server, session: &SessionFile, prover: &Prover) -> Result<(), Failure> {
+fn wait(server: &Server, session: &SessionFile, key: &HeldKey) -> Result<(), Failure> {
     let deadline = Instant::now() + WAITS;
     let request = json!({ "session": session.session, "renewal": session.renewal });
     while Instant::now() < deadline {
-        match server.post_proven::<Value>("/v1/sessions/renew", &request, prover) {
+        match server.post_proven::<Value>("/v1/sessions/renew", &request, key) {
             Ok(_) => return Ok(()),
             Err(failure) if failure.problems[0].code == "conflict/break-glass-pending" => {}
             Err(failure) => return Err(failure),

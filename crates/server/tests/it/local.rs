@@ -384,7 +384,11 @@ fn tenants_own_people_who_sign_in_at_the_provider_register_a_second_factor_as_we
     sign_in_with(&world.server, &world.provider, "ben", Some(&mut key));
     world
         .kim
-        .post(&world.server, "/v1/persons/ben@example.com/assign", &json!({"roles": ["viewer"], "tenant": "acme", "need": NEED}))
+        .post(
+            &world.server,
+            "/v1/persons/ben@example.com/assign",
+            &json!({"roles": ["viewer"], "tenant": "acme", "need": NEED}),
+        )
         .ok();
     world.kim.send(&world.server, "POST", "/v1/persons/ben@example.com/reset-authenticators", None).ok();
     let (prover, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));

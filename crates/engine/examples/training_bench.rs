@@ -20,17 +20,15 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    FeatureAccess, NoResolvers, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
-    load_request, read_parquet, read_source,
+    FeatureAccess, NoResolvers, ParquetForm, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
+    load_request, read_parquet, read_source, write_parquet,
 };
 use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, decide};
 use creta_keys::{KeyRing, RootKey};
 use creta_model::{Bundle, Environment, Problem, Scope};
 use creta_platform::Platform;
 use creta_store::{LmdbStore, SqliteStore};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::errors::ParquetError;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -192,14 +190,9 @@ fn sorted(rows: &RecordBatch, by: &[usize]) -> Outcome<RecordBatch> {
 }
 
 fn write(out: &Path, batches: &[RecordBatch]) -> Outcome<()> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build();
-    let mut writer = ArrowWriter::try_new(File::create(out)?, batches[0].schema(), Some(properties))?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    writer.close()?;
+    let form = ParquetForm { level: LEVEL, row_group_rows: ROW_GROUP_ROWS };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let given = batches.iter().cloned().map(Ok::<_, ParquetError>);
+    write_parquet(File::create(out)?, &batches[0].schema(), given, form, threads)?;
     Ok(())
 }

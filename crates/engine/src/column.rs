@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute;
 use creta_model::{CellError, CellState, Type, Value};
 
@@ -37,14 +38,13 @@ impl CellColumn {
     ) -> Result<Self, EngineError> {
         debug_assert_eq!(values.len(), states.len());
         debug_assert!((0..states.len()).all(|row| (states[row] == CellState::Error) == errors.contains_key(&row)));
-        let agree = |row: usize| values.is_valid(row) == (states[row] == CellState::Value);
-        let values = if (0..states.len()).all(agree) {
-            values
-        } else {
-            let absent: arrow::array::BooleanArray =
-                states.iter().map(|state| Some(*state != CellState::Value)).collect();
-            compute::nullif(&values, &absent)?
+        let absent = BooleanBuffer::collect_bool(states.len(), |row| states[row] != CellState::Value);
+        let absents = absent.count_set_bits();
+        let agree = match values.nulls() {
+            None => absents == 0,
+            Some(nulls) => absents == nulls.null_count() && absent == !nulls.inner(),
         };
+        let values = if agree { values } else { compute::nullif(&values, &BooleanArray::new(absent, None))? };
         let plain = states.iter().all(|state| matches!(state, CellState::Value | CellState::Null));
         Ok(Self { values, states: (!plain).then(|| states.into()), errors, event_times: None })
     }
@@ -178,20 +178,30 @@ impl CellColumn {
 /// Collects the states of a column row by row; rows not mentioned are values or observed nulls by their validity.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Absences {
-    states: BTreeMap<usize, CellState>,
+    /// By row, up to the last one mentioned.
+    states: Vec<Option<CellState>>,
     errors: BTreeMap<usize, Arc<CellError>>,
 }
 
 impl Absences {
     pub(crate) fn fail(&mut self, row: usize, error: Arc<CellError>) {
-        self.states.insert(row, CellState::Error);
+        self.put(row, CellState::Error);
         self.errors.insert(row, error);
     }
 
     pub(crate) fn set(&mut self, row: usize, state: CellState) {
         debug_assert!(state != CellState::Error);
-        self.states.insert(row, state);
-        self.errors.remove(&row);
+        self.put(row, state);
+        if !self.errors.is_empty() {
+            self.errors.remove(&row);
+        }
+    }
+
+    fn put(&mut self, row: usize, state: CellState) {
+        if row >= self.states.len() {
+            self.states.resize(row + 1, None);
+        }
+        self.states[row] = Some(state);
     }
 
     /// Takes over the state of another column's cell, which is not a value.
@@ -202,16 +212,17 @@ impl Absences {
         }
     }
 
-    pub(crate) fn finish(self, values: ArrayRef) -> Result<CellColumn, EngineError> {
+    pub(crate) fn finish(mut self, values: ArrayRef) -> Result<CellColumn, EngineError> {
         if self.states.is_empty() {
             return Ok(CellColumn::from_values(values));
         }
-        let by_validity = |row| if values.is_valid(row) { CellState::Value } else { CellState::Null };
-        let mut states: Vec<CellState> = (0..values.len()).map(by_validity).collect();
-        for (row, state) in self.states {
-            states[row] = state;
-        }
-        CellColumn::new(values, states, self.errors)
+        self.states.resize(values.len(), None);
+        let nulls = values.nulls();
+        let by_validity = |row| {
+            if nulls.is_none_or(|nulls| nulls.is_valid(row)) { CellState::Value } else { CellState::Null }
+        };
+        let states = self.states.iter().enumerate().map(|(row, state)| state.unwrap_or_else(|| by_validity(row)));
+        CellColumn::new(Arc::clone(&values), states.collect(), self.errors)
     }
 }
 

@@ -71,6 +71,10 @@ mod host;
 mod ingest;
 mod key_set;
 mod masking;
+#[cfg(test)]
+mod metamorphic;
+mod parallel;
+mod parquet_file;
 mod point_in_time;
 mod population;
 #[cfg(test)]
@@ -103,6 +107,7 @@ pub use facts::{FactPoint, FactRange, FactReader, FactRequest, SUPERSEDED_AT, su
 pub use host::{Argument, NoResolvers, ResolverAnswer, ResolverHost};
 pub use ingest::CLOCK_SKEW;
 pub use key_set::{Encoded, KeyEncoder, KeySet, RowKey};
+pub use parquet_file::{ParquetForm, write_parquet};
 pub use request::{
     IngestReport, IngestRequest, Instants, KnownAsOf, KnownAsOfColumn, QueryAnswer, QueryColumn, QueryRequest,
     TrainingSetRequest, VerifyOptions, VerifyReport,

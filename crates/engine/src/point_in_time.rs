@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute;
-use creta_model::{CellState, EntityId, FeatureId, Name, Type};
+use creta_model::{CellState, EntityId, FeatureId, Name, Span, Type};
 use creta_planner::{KeyColumn, LookupColumn};
 
 use creta_store::layout::feature_column;
@@ -57,6 +57,25 @@ impl Spine {
         Ok(Self { keys, points, rows, row_keys })
     }
 
+    /// Points sorted by key, and by time within a key.
+    pub(crate) fn by_key_and_time(&self) -> Vec<u32> {
+        let by_time = points_by_time(&self.points);
+        let mut next = vec![0; self.keys.len() + 1];
+        for point in &self.points {
+            next[point.key as usize + 1] += 1;
+        }
+        for key in 1..next.len() {
+            next[key] += next[key - 1];
+        }
+        let mut order = vec![0; self.points.len()];
+        for point in by_time {
+            let position = &mut next[self.points[point as usize].key as usize];
+            order[*position] = point;
+            *position += 1;
+        }
+        order
+    }
+
     /// Rows without a key answer without facts: `missing`, or what their key's cells pass on (rule S32).
     pub(crate) fn mark_rows_without_key(&self, keyed: &KeyedRows<'_>, absences: &mut Absences) {
         for (row, row_key) in self.row_keys.iter().enumerate() {
@@ -73,6 +92,27 @@ impl Spine {
             }
         }
     }
+}
+
+/// Points by time, equal times in their order.
+fn points_by_time(points: &[FactPoint]) -> Vec<u32> {
+    let all = 0..points.len() as u32;
+    if points.is_sorted_by_key(|point| point.as_of) {
+        return all.collect();
+    }
+    let times = || points.iter().map(|point| point.as_of);
+    let (min, max) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
+    let index_bits = u32::BITS - (points.len() as u32).leading_zeros();
+    // Where a time and a number fit into 64 bits together, as they do for years and millions, plain integers are sorted.
+    if max.abs_diff(min) <= u64::MAX >> index_bits {
+        let mut packed: Vec<u64> =
+            times().zip(0u64..).map(|(time, index)| time.abs_diff(min) << index_bits | index).collect();
+        packed.sort_unstable();
+        return packed.into_iter().map(|packed| (packed & ((1 << index_bits) - 1)) as u32).collect();
+    }
+    let mut order: Vec<u32> = all.collect();
+    order.sort_by_key(|point| points[*point as usize].as_of);
+    order
 }
 
 /// States that are passed on whatever else a row holds: denied before error.
@@ -117,12 +157,12 @@ pub(crate) fn lookup(
         let carriers: Vec<usize> =
             (0..batches.len()).filter(|index| batches[*index].column_by_name(&name).is_some()).collect();
         let pass = match passes.iter().position(|(of, _)| *of == carriers) {
-            Some(index) => &passes[index].1,
+            Some(index) => &mut passes[index].1,
             None => {
                 let members: Vec<&RecordBatch> = carriers.iter().map(|index| &batches[*index]).collect();
                 let pass = Pass::new(&members, &request, &spine, keyed.entity_name.as_str())?;
                 passes.push((carriers.clone(), pass));
-                &passes[passes.len() - 1].1
+                &mut passes.last_mut().expect("just pushed").1
             }
         };
         let carriers: Vec<&ArrayRef> =
@@ -136,6 +176,22 @@ pub(crate) fn lookup(
 struct Pass {
     /// Batch and row of the winner of each point, and its event time.
     winners: Vec<Option<((usize, usize), i64)>>,
+    /// What was picked under each limit of age so far.
+    picks: Vec<Picks>,
+}
+
+/// Which fact each row shows, and what it is where it shows none.
+struct Picks {
+    max_age: Option<Span>,
+    places: Places,
+    absences: Absences,
+    event_times: Int64Array,
+}
+
+/// Rows of the only batch, or batches and rows; the one after the last batch is a batch of one null.
+enum Places {
+    OfOne(UInt32Array),
+    OfMany(Vec<(usize, usize)>),
 }
 
 impl Pass {
@@ -152,11 +208,11 @@ impl Pass {
             let position = timeline.last_visible(timeline.first_after(point.as_of), point.known_as_of)?;
             Some((timelines.places[position], timelines.event_time(position)))
         };
-        Ok(Self { winners: spine.points.iter().map(winner).collect() })
+        Ok(Self { winners: spine.points.iter().map(winner).collect(), picks: Vec::new() })
     }
 
     fn column(
-        &self,
+        &mut self,
         keyed: &KeyedRows<'_>,
         asked: &LookupColumn,
         carriers: &[&ArrayRef],
@@ -168,10 +224,37 @@ impl Pass {
             let detail = format!("`{}` is {}, its feature {}", asked.column.name, wrong.data_type(), ty.python_name());
             return Err(contract(keyed.entity_name.as_str(), detail));
         }
-        let nothing = null_array(ty, 1);
-        let mut sources: Vec<&dyn Array> = carriers.iter().map(|array| array.as_ref()).collect();
-        sources.push(&nothing);
-        let none = (carriers.len(), 0);
+        let index = match self.picks.iter().position(|picks| picks.max_age == asked.max_age) {
+            Some(index) => index,
+            None => {
+                let picks = self.pick(keyed, asked.max_age, carriers.len(), spine, at);
+                self.picks.push(picks);
+                self.picks.len() - 1
+            }
+        };
+        let picks = &self.picks[index];
+        let values = match &picks.places {
+            Places::OfOne(rows) => compute::take(carriers[0], rows, None)?,
+            Places::OfMany(places) => {
+                let nothing = null_array(ty, 1);
+                let mut sources: Vec<&dyn Array> = carriers.iter().map(|array| array.as_ref()).collect();
+                sources.push(&nothing);
+                compute::interleave(&sources, places)?
+            }
+        };
+        let cells = picks.absences.clone().finish(values)?;
+        cells.with_event_times(picks.event_times.clone()).with_default(ty, asked.default.as_ref())
+    }
+
+    fn pick(
+        &self,
+        keyed: &KeyedRows<'_>,
+        max_age: Option<Span>,
+        batches: usize,
+        spine: &Spine,
+        at: Instants<'_>,
+    ) -> Picks {
+        let none = (batches, 0);
         let mut picked = vec![none; at.as_of.len()];
         let mut event_times = vec![None; at.as_of.len()];
         let mut absences = Absences::default();
@@ -182,14 +265,18 @@ impl Pass {
             };
             event_times[*row] = Some(*event_time);
             let age = at.as_of[*row] - event_time;
-            if asked.max_age.is_some_and(|max_age| age > max_age.micros()) {
+            if max_age.is_some_and(|max_age| age > max_age.micros()) {
                 absences.set(*row, CellState::Expired);
             } else {
                 picked[*row] = *place;
             }
         }
         spine.mark_rows_without_key(keyed, &mut absences);
-        let cells = absences.finish(compute::interleave(&sources, &picked)?)?;
-        cells.with_event_times(Int64Array::from(event_times)).with_default(ty, asked.default.as_ref())
+        let places = if batches == 1 {
+            Places::OfOne(picked.iter().map(|place| (*place != none).then_some(place.1 as u32)).collect())
+        } else {
+            Places::OfMany(picked)
+        };
+        Picks { max_age, places, absences, event_times: Int64Array::from(event_times) }
     }
 }

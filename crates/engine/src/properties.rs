@@ -12,23 +12,23 @@ use crate::run::Rows;
 use crate::testing::{MemoryFacts, PlanOf, at, call, cells, column, input, instants, literal, name, run_plan};
 use crate::{NoResolvers, build_array};
 
-const FLOAT: u32 = 10;
-const INT: u32 = 11;
-const TEXT: u32 = 12;
+pub(crate) const FLOAT: u32 = 10;
+pub(crate) const INT: u32 = 11;
+pub(crate) const TEXT: u32 = 12;
 
-fn types() -> BTreeMap<FeatureId, Type> {
+pub(crate) fn types() -> BTreeMap<FeatureId, Type> {
     [(1, Type::Str), (2, Type::Str), (FLOAT, Type::Float), (INT, Type::Int), (TEXT, Type::Str)]
         .into_iter()
         .map(|(id, ty)| (FeatureId(id), ty))
         .collect()
 }
 
-fn key() -> Vec<KeyColumn> {
+pub(crate) fn key() -> Vec<KeyColumn> {
     vec![column(1, Type::Str), column(2, Type::Str)]
 }
 
 /// Keys that are equal when glued together, and nearly equal ones.
-fn key_values() -> impl Strategy<Value = (&'static str, &'static str)> {
+pub(crate) fn key_values() -> impl Strategy<Value = (&'static str, &'static str)> {
     select(vec![
         ("1", "23"),
         ("12", "3"),
@@ -42,7 +42,7 @@ fn key_values() -> impl Strategy<Value = (&'static str, &'static str)> {
 }
 
 /// Few different times, one microsecond apart around multiples of ten, so that equal times and window ends are met often.
-fn times() -> impl Strategy<Value = i64> {
+pub(crate) fn times() -> impl Strategy<Value = i64> {
     (0i64..6, -1i64..=1).prop_map(|(tens, near)| tens * 10 + near)
 }
 
@@ -92,7 +92,7 @@ fn facts(floats: BoxedStrategy<f64>) -> impl Strategy<Value = Fact> {
     )
 }
 
-fn history(max: usize, floats: BoxedStrategy<f64>) -> impl Strategy<Value = Vec<Fact>> {
+pub(crate) fn history(max: usize, floats: BoxedStrategy<f64>) -> impl Strategy<Value = Vec<Fact>> {
     prop::collection::vec(facts(floats), 0..max).prop_map(|mut history| {
         for (sequence, fact) in history.iter_mut().enumerate() {
             fact.sequence = sequence as u64;
@@ -102,13 +102,13 @@ fn history(max: usize, floats: BoxedStrategy<f64>) -> impl Strategy<Value = Vec<
 }
 
 #[derive(Debug, Clone)]
-struct Row {
-    key: (&'static str, &'static str),
-    as_of: i64,
-    known_as_of: i64,
+pub(crate) struct Row {
+    pub(crate) key: (&'static str, &'static str),
+    pub(crate) as_of: i64,
+    pub(crate) known_as_of: i64,
 }
 
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+pub(crate) fn rows() -> impl Strategy<Value = Vec<Row>> {
     let row = (key_values(), times(), prop_oneof![Just(0i64), -20i64..60]).prop_map(|(key, as_of, later)| Row {
         key,
         as_of,
@@ -137,7 +137,7 @@ fn at_of(row: &Row) -> At {
     At { as_of: at(row.as_of), known_as_of: at(row.known_as_of) }
 }
 
-fn lookup_plan(asked: &[(u32, Option<i64>)]) -> Plan {
+pub(crate) fn lookup_plan(asked: &[(u32, Option<i64>)]) -> Plan {
     let mut plan = PlanOf::given(&[Type::Str, Type::Str]);
     let columns = asked
         .iter()
@@ -152,10 +152,10 @@ fn lookup_plan(asked: &[(u32, Option<i64>)]) -> Plan {
     plan.step(Step::Lookup { entity: EntityId(1), entity_name: name("Thing"), key: key(), key_slots, columns })
 }
 
-const ASKED: [(u32, Option<i64>); 6] =
+pub(crate) const ASKED: [(u32, Option<i64>); 6] =
     [(FLOAT, None), (INT, Some(10)), (TEXT, Some(0)), (TEXT, None), (INT, None), (1, Some(9))];
 
-fn expected_lookups(history: &[Fact], rows: &[Row]) -> Vec<Vec<Cell>> {
+pub(crate) fn expected_lookups(history: &[Fact], rows: &[Row]) -> Vec<Vec<Cell>> {
     let cell = |row: &Row, (id, max_age): (u32, Option<i64>)| {
         let max_age = max_age.map(|micros| Span::from_micros(micros).expect("not negative"));
         reference::point_in_time(history, &key_of(row), FeatureId(id), max_age, at_of(row))
@@ -163,7 +163,7 @@ fn expected_lookups(history: &[Fact], rows: &[Row]) -> Vec<Vec<Cell>> {
     rows.iter().map(|row| ASKED.iter().map(|asked| cell(row, *asked)).collect()).collect()
 }
 
-fn answers(plan: &Plan, rows: &[Row], history: &[Fact], cuts: &[usize], threads: usize) -> Vec<Vec<Cell>> {
+pub(crate) fn answers(plan: &Plan, rows: &[Row], history: &[Fact], cuts: &[usize], threads: usize) -> Vec<Vec<Cell>> {
     let facts = MemoryFacts::new(history, &types(), cuts);
     cells(&run_plan(plan, &spine(rows), &facts, &NoResolvers, threads))
 }
@@ -209,11 +209,11 @@ fn aggregations(plan: &mut PlanOf) -> Vec<Aggregation> {
     all
 }
 
-fn window_columns() -> Vec<KeyColumn> {
+pub(crate) fn window_columns() -> Vec<KeyColumn> {
     vec![column(FLOAT, Type::Float), column(INT, Type::Int), column(TEXT, Type::Str)]
 }
 
-fn window_plan() -> (Plan, Vec<Aggregation>) {
+pub(crate) fn window_plan() -> (Plan, Vec<Aggregation>) {
     let mut plan = PlanOf::given(&[Type::Str, Type::Str]);
     let all = aggregations(&mut plan);
     let key_slots = plan.0.given.clone();
@@ -228,13 +228,13 @@ fn window_plan() -> (Plan, Vec<Aggregation>) {
     (plan.step(step), all)
 }
 
-fn expected_windows(history: &[Fact], rows: &[Row], all: &[Aggregation]) -> Vec<Vec<Cell>> {
+pub(crate) fn expected_windows(history: &[Fact], rows: &[Row], all: &[Aggregation]) -> Vec<Vec<Cell>> {
     let columns = window_columns();
     let cell = |row: &Row, aggregation| reference::window(history, &key_of(row), &columns, aggregation, at_of(row));
     rows.iter().map(|row| all.iter().map(|aggregation| cell(row, aggregation)).collect()).collect()
 }
 
-fn assert_same(got: &[Vec<Cell>], expected: &[Vec<Cell>], names: &[String]) -> Result<(), TestCaseError> {
+pub(crate) fn assert_same(got: &[Vec<Cell>], expected: &[Vec<Cell>], names: &[String]) -> Result<(), TestCaseError> {
     prop_assert_eq!(got.len(), expected.len());
     for (row, (got, expected)) in got.iter().zip(expected).enumerate() {
         for (index, name) in names.iter().enumerate() {
@@ -244,7 +244,7 @@ fn assert_same(got: &[Vec<Cell>], expected: &[Vec<Cell>], names: &[String]) -> R
     Ok(())
 }
 
-fn names(all: &[Aggregation]) -> Vec<String> {
+pub(crate) fn names(all: &[Aggregation]) -> Vec<String> {
     all.iter()
         .map(|one| format!("{:?} of {:?} where {:?} last {}", one.aggregate, one.value, one.filter, one.span))
         .collect()

@@ -40,13 +40,18 @@ struct Fact {
 }
 
 impl Fact {
-    fn order(&self) -> (u32, i64, i64, u32, u64) {
-        (self.key, self.event, self.arrival, self.source, self.sequence)
+    /// Rule S7.
+    fn order(&self) -> (i64, i64, u32, u64) {
+        (self.event, self.arrival, self.source, self.sequence)
     }
 }
 
+/// Marks facts that were returned twice; none has that many keys.
+const REPEATED: u32 = u32::MAX;
+
 impl Timelines {
-    /// Groups and sorts the facts of `batches`. O(n log n) in matching facts.
+    /// Groups and sorts the facts of `batches`. O(n) in matching facts that come in the order of rule S7, as segments hold
+    /// them, O(n log n) in others.
     pub(crate) fn new(batches: &[&RecordBatch], request: &FactRequest<'_>, entity: &str) -> Result<Self, EngineError> {
         let total: usize = batches.iter().map(|batch| batch.num_rows()).sum();
         if total >= u32::MAX as usize {
@@ -58,7 +63,7 @@ impl Timelines {
         let known_from = request.points.iter().map(|point| point.known_as_of).min().unwrap_or(i64::MAX);
         let known_to = request.known_to();
         let types: Vec<Type> = request.key.iter().map(|part| part.ty.clone()).collect();
-        let mut facts = Vec::new();
+        let mut facts = Vec::with_capacity(total);
         let mut encoded = Vec::new();
         for (batch_index, (batch, stamps)) in batches.iter().zip(&stamps).enumerate() {
             let Some(columns) = key_columns(batch, request) else { continue };
@@ -100,22 +105,37 @@ impl Timelines {
                 });
             }
         }
-        facts.sort_unstable_by_key(|fact| (fact.order(), fact.batch, fact.row));
-        facts.dedup_by_key(|fact| fact.order());
-        let mut starts = vec![0; request.keys.len() + 1];
-        for fact in &facts {
+        if !facts.is_sorted_by_key(Fact::order) {
+            // Stable, so that of a fact returned twice the first one stays; quick where batches are sorted in themselves.
+            facts.sort_by_key(Fact::order);
+        }
+        mark_repeats(&mut facts, request.keys.len());
+        Ok(Self::grouped(&facts, request.keys.len()))
+    }
+
+    /// Puts facts that are in the order of rule S7 beside those of the same key, and keeps that order within a key.
+    fn grouped(facts: &[Fact], keys: usize) -> Self {
+        let kept = || facts.iter().filter(|fact| fact.key != REPEATED);
+        let mut starts = vec![0; keys + 1];
+        for fact in kept() {
             starts[fact.key as usize + 1] += 1;
         }
         for key in 1..starts.len() {
             starts[key] += starts[key - 1];
         }
-        Ok(Self {
-            starts,
-            event: facts.iter().map(|fact| fact.event).collect(),
-            arrival: facts.iter().map(|fact| fact.arrival).collect(),
-            superseded: facts.iter().map(|fact| fact.superseded).collect(),
-            places: facts.iter().map(|fact| (fact.batch as usize, fact.row as usize)).collect(),
-        })
+        let count = starts[keys];
+        let mut next = starts.clone();
+        let (mut event, mut arrival, mut superseded) = (vec![0; count], vec![0; count], vec![0; count]);
+        let mut places = vec![(0, 0); count];
+        for fact in kept() {
+            let position = next[fact.key as usize];
+            next[fact.key as usize] += 1;
+            event[position] = fact.event;
+            arrival[position] = fact.arrival;
+            superseded[position] = fact.superseded;
+            places[position] = (fact.batch as usize, fact.row as usize);
+        }
+        Self { starts, event, arrival, superseded, places }
     }
 
     /// Number of facts over all keys.
@@ -130,7 +150,23 @@ impl Timelines {
     /// The facts of one key.
     pub(crate) fn of_key(&self, key: u32) -> Timeline<'_> {
         let range = self.starts[key as usize]..self.starts[key as usize + 1];
-        Timeline { all: self, range, arrivals: OnceCell::new(), doubts: OnceCell::new() }
+        Timeline { all: self, range, delay_max: OnceCell::new(), arrivals: OnceCell::new(), doubts: OnceCell::new() }
+    }
+}
+
+/// The four parts of rule S7 name one fact: of several under one key the first counts.
+fn mark_repeats(facts: &mut [Fact], keys: usize) {
+    if facts.windows(2).all(|pair| pair[0].order() != pair[1].order()) {
+        return;
+    }
+    let mut last = vec![usize::MAX; keys];
+    for index in 0..facts.len() {
+        let key = facts[index].key as usize;
+        if facts.get(last[key]).is_some_and(|other| other.order() == facts[index].order()) {
+            facts[index].key = REPEATED;
+        } else {
+            last[key] = index;
+        }
     }
 }
 
@@ -177,6 +213,8 @@ fn superseded_at<'a>(batch: &'a RecordBatch, entity: &str) -> Result<Option<Supe
 pub(crate) struct Timeline<'a> {
     all: &'a Timelines,
     range: Range<usize>,
+    /// The longest time from event to arrival; `i64::MAX` where a fact may be superseded.
+    delay_max: OnceCell<i64>,
     /// Negated arrivals from last to first.
     arrivals: OnceCell<MaxTree>,
     /// From when on a fact is visible for certain; never for one that may be superseded.
@@ -192,7 +230,42 @@ impl Timeline<'_> {
         self.range.clone()
     }
 
-    /// The first position with `event_time >= at`.
+    /// Whether the facts at these positions, at least one, are all visible for certain. O(1) after O(n) once; `false` says
+    /// nothing.
+    pub(crate) fn all_certain(&self, positions: &Range<usize>, known_as_of: i64) -> bool {
+        let delay_max = *self.delay_max.get_or_init(|| {
+            let delay = |position: usize| match self.all.superseded[position] {
+                i64::MAX => self.all.arrival[position].saturating_sub(self.all.event[position]),
+                _ => i64::MAX,
+            };
+            self.range().map(delay).max().unwrap_or(0)
+        });
+        delay_max < i64::MAX && self.all.event[positions.end - 1].saturating_add(delay_max) <= known_as_of
+    }
+
+    /// The first position not before `from` with `event_time >= at`, where none before `from` has. O(log distance).
+    pub(crate) fn advance_to(&self, from: usize, at: i64) -> usize {
+        self.gallop(from, |event| event < at)
+    }
+
+    /// The first position not before `from` with `event_time > at`, where none before `from` has. O(log distance).
+    pub(crate) fn advance_past(&self, from: usize, at: i64) -> usize {
+        self.gallop(from, |event| event <= at)
+    }
+
+    fn gallop(&self, from: usize, before: impl Fn(i64) -> bool) -> usize {
+        let events = &self.all.event[from..self.range.end];
+        let (mut passed, mut step) = (0, 1);
+        while passed + step <= events.len() && before(events[passed + step - 1]) {
+            passed += step;
+            step *= 2;
+        }
+        let end = (passed + step - 1).min(events.len());
+        from + passed + events[passed..end].partition_point(|event| before(*event))
+    }
+
+    /// The first position with `event_time >= at`; what advancing is compared with.
+    #[cfg(test)]
     pub(crate) fn first_at(&self, at: i64) -> usize {
         self.range.start + self.all.event[self.range.clone()].partition_point(|event| *event < at)
     }
@@ -369,6 +442,45 @@ mod tests {
             prop_assert_eq!(seen, (from..to).filter(visible).collect::<Vec<_>>());
             prop_assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start), "runs are maximal");
             prop_assert_eq!(timeline.last_visible(to, known), (0..to).rev().find(visible));
+            if from < to && timeline.all_certain(&(from..to), known) {
+                prop_assert!((from..to).all(|position| visible(&position)), "certain facts are visible");
+            }
+        }
+
+        #[test]
+        fn advancing_finds_what_a_search_finds(facts in stamps(), start in -1i64..160, ats in prop::collection::vec(-1i64..160, 0..9)) {
+            let all = timelines(&facts);
+            let timeline = all.of_key(1);
+            let (mut to, mut past) = (timeline.first_at(start), timeline.first_after(start));
+            let mut ats = ats;
+            ats.sort_unstable();
+            for at in ats.into_iter().filter(|at| *at >= start) {
+                to = timeline.advance_to(to, at);
+                past = timeline.advance_past(past, at);
+                prop_assert_eq!((to, past), (timeline.first_at(at), timeline.first_after(at)));
+            }
+        }
+
+        #[test]
+        fn s7_grouping_keeps_the_order_and_drops_repeats(keys in prop::collection::vec((0u32..4, 0i64..6, 0u64..3), 0..60)) {
+            let fact = |(row, (key, event, sequence)): (usize, (u32, i64, u64))| Fact {
+                key, source: 0, event, arrival: event, sequence, superseded: i64::MAX, batch: 0, row: row as u32,
+            };
+            let mut facts: Vec<Fact> = keys.into_iter().enumerate().map(fact).collect();
+            facts.sort_by_key(Fact::order);
+            let mut expected = Vec::new();
+            for key in 0..4 {
+                let mut of_key: Vec<_> = facts.iter().filter(|fact| fact.key == key).collect();
+                of_key.dedup_by_key(|fact| fact.order());
+                expected.push(of_key.iter().map(|fact| (fact.event, fact.row as usize)).collect::<Vec<_>>());
+            }
+            mark_repeats(&mut facts, 4);
+            let all = Timelines::grouped(&facts, 4);
+            for key in 0..4 {
+                let range = all.of_key(key).range();
+                let got: Vec<_> = range.map(|position| (all.event[position], all.places[position].1)).collect();
+                prop_assert_eq!(&got, &expected[key as usize]);
+            }
         }
     }
 }

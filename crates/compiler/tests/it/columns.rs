@@ -52,3 +52,38 @@ fn columns_equal_rows() {
     println!("{compiled} programs, {failed} rows that failed");
     assert!(compiled > 0 && failed > 0);
 }
+
+/// The loops over plain numbers, each with the values that are special to it.
+#[test]
+fn loops_over_numbers_equal_rows() {
+    let edges = [0.0, -0.0, 1.0, -2.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, 9_007_199_254_740_992.0];
+    let pairs: Vec<(f64, f64)> = edges.iter().flat_map(|a| edges.iter().map(|b| (*a, *b))).collect();
+    let lanes =
+        [Lane::Floats(pairs.iter().map(|(a, _)| *a).collect()), Lane::Floats(pairs.iter().map(|(_, b)| *b).collect())];
+    for body in [
+        "min(a, b)",
+        "max(a, b)",
+        "abs(a)",
+        "a + b",
+        "a - b",
+        "a * b",
+        "a / b",
+        "a // b",
+        "a % b",
+        "a < b",
+        "a >= b",
+        "a == b",
+        "a / 2",
+        "2 - b",
+    ] {
+        let inputs = [(creta_model::Type::Float, false), (creta_model::Type::Float, false)];
+        let (program, _) = compile(&format!("def f(a, b):\n    return {body}\n"), &inputs).expect("it compiles");
+        let answers = program.call_rows(&lanes, pairs.len());
+        for (row, (a, b)) in pairs.iter().enumerate() {
+            let raised = answers.raised.iter().find(|(at, _)| *at == row);
+            let columnar = raised.map_or_else(|| Ok(exact(&answers.values.value(row))), |(_, error)| Err(*error));
+            let single = program.call(&[Value::Float(*a), Value::Float(*b)]).map(|value| exact(&value));
+            assert_eq!(columnar, single, "{body} of {a} and {b}");
+        }
+    }
+}

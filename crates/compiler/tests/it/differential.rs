@@ -122,6 +122,8 @@ fn compiled_programs_agree_with_cpython() {
                     let expected = match *why {
                         // Within a sum the partial sums are not seen.
                         "an int beyond 64 bits" if generated.source.contains("sum(") => continue,
+                        // A complex power that overflows never comes to be.
+                        "a complex number" if *theirs == json!(["raises", "OverflowError"]) => continue,
                         "an int beyond 64 bits" | "a complex number" => "number",
                         "letters outside ASCII" | "a text or list of more than 16 MiB" => "text",
                         "whether two NaNs are the same object" | "the order of NaN in `sorted`" => "nan",

@@ -93,11 +93,14 @@ pub(crate) fn program(dice: &mut Dice) -> Generated {
     let arguments = names.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(", ");
     let mut writer = Writer { dice, names, fresh: 0 };
     let mut body = String::new();
-    for _ in 0..writer.dice.roll(5) {
+    // Half of the programs are one expression, in which a rare operation is not hidden behind what failed before it.
+    let statements = [0, 0, 0, 1, 2, 4][writer.dice.roll(6)];
+    for _ in 0..statements {
         writer.statement(1, &mut body);
     }
     let ty = TYPES[writer.dice.roll(TYPES.len())];
-    let last = writer.expr(ty, 3);
+    let depth = [1, 1, 2, 3][writer.dice.roll(4)];
+    let last = writer.expr(ty, depth);
     Generated { source: format!("{HEAD}def f({arguments}):\n{body}    return {last}\n"), parameters }
 }
 
@@ -362,6 +365,10 @@ impl Writer<'_> {
                 let function = ["atan2", "fmod", "copysign", "pow", "log"][self.dice.roll(5)];
                 format!("math.{function}({}, {})", self.number(d), self.number(d))
             }
+            12 if self.dice.roll(2) == 0 => {
+                let best = ["min", "max"][self.dice.roll(2)];
+                format!("{best}({}, {})", self.expr("float", d), self.expr("float", d))
+            }
             12 => format!(
                 "{}({}, {}, {})",
                 ["min", "max"][self.dice.roll(2)],
@@ -459,6 +466,11 @@ impl Writer<'_> {
             0..=3 => {
                 let op = self.dice.pick(&["<", "<=", ">", ">=", "==", "!="]);
                 format!("({} {op} {})", self.number(d), self.number(d))
+            }
+            // Ints and floats beyond 2**53 are compared without rounding.
+            4 if self.dice.roll(2) == 0 => {
+                let op = self.dice.pick(&["<", "==", ">="]);
+                format!("({} {op} float({}))", self.expr("int", d), self.expr("int", d))
             }
             4 => format!("({} < {} <= {})", self.number(d), self.number(d), self.number(d)),
             5 => format!("(not {})", self.expr("bool", d)),
@@ -564,6 +576,8 @@ impl Writer<'_> {
                         "rsplit(' ', 1)",
                         "splitlines()",
                         "split(maxsplit=1)",
+                        "split(',', 1)",
+                        "rsplit(',', 2)",
                         "split('')"
                     ])
                 )

@@ -1,4 +1,4 @@
-//! The smallest of any range of positions.
+//! The smallest of any range of positions, and of ranges that only move forward.
 
 use std::ops::Range;
 
@@ -55,6 +55,70 @@ fn better(a: u32, b: u32, key: &impl Fn(usize) -> i64) -> u32 {
         (a, b) => {
             let (left, right) = ((key(a as usize), a), (key(b as usize), b));
             if left <= right { a } else { b }
+        }
+    }
+}
+
+/// The smallest of ranges whose two ends never go back, each position looked at once: those that a later, smaller one makes
+/// irrelevant leave the queue.
+#[derive(Default)]
+pub(super) struct ExtremeQueue {
+    waiting: Vec<u32>,
+    head: usize,
+    end: usize,
+}
+
+impl ExtremeQueue {
+    /// The counting position with the smallest key, the first of equals; `key` is `None` for positions that do not count.
+    /// Neither end of `positions` lies before its last one. O(1) per position over all calls.
+    pub(super) fn best(&mut self, positions: Range<usize>, key: impl Fn(usize) -> Option<i64>) -> Option<usize> {
+        if positions.start >= self.end {
+            self.waiting.clear();
+            self.head = 0;
+            self.end = positions.start;
+        }
+        for position in self.end..positions.end {
+            let Some(new) = key(position) else { continue };
+            while self.waiting.len() > self.head {
+                let last = self.waiting[self.waiting.len() - 1] as usize;
+                if key(last).is_some_and(|last| last <= new) {
+                    break;
+                }
+                self.waiting.pop();
+            }
+            self.waiting.push(position as u32);
+        }
+        self.end = self.end.max(positions.end);
+        while self.waiting.get(self.head).is_some_and(|first| (*first as usize) < positions.start) {
+            self.head += 1;
+        }
+        self.waiting.get(self.head).map(|first| *first as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_queue_and_the_tree_find_what_a_scan_finds(
+            keys in prop::collection::vec(prop::option::weighted(0.8, -3i64..4), 0..80),
+            moves in prop::collection::vec((0usize..6, 0usize..6), 0..60),
+        ) {
+            let tree = ExtremeTree::new(0..keys.len(), |position| keys[position]);
+            let mut queue = ExtremeQueue::default();
+            let (mut from, mut to) = (0, 0);
+            for (first, last) in moves {
+                (from, to) = ((from + first).min(keys.len()), (to + last).min(keys.len()));
+                let range = from..to.max(from);
+                to = range.end;
+                let expected = range.clone().filter(|position| keys[*position].is_some()).min_by_key(|p| keys[*p]);
+                prop_assert_eq!(queue.best(range.clone(), |position| keys[position]), expected);
+                prop_assert_eq!(tree.best(range, &|position| keys[position].expect("counting")), expected);
+            }
         }
     }
 }

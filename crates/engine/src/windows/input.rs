@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute;
@@ -15,9 +15,10 @@ use creta_planner::{Aggregation, BoundExpr, KeyColumn};
 use creta_store::layout::feature_column;
 
 use super::distinct::Identities;
+use super::prefix::Prefix;
 use crate::column::CellColumn;
 use crate::error::EngineError;
-use crate::exact::Parts;
+use crate::exact::{Parts, Power};
 use crate::expression::evaluate;
 use crate::facts::contract;
 use crate::point_in_time::{KeyedRows, severity};
@@ -33,6 +34,9 @@ pub(super) struct Input {
     /// Positions whose value or filter failed.
     failures: BTreeMap<usize, Arc<CellError>>,
     pub(super) numbers: Option<Numbers>,
+    /// Sums of the numbers and of their squares before each position, where so many rows ask that they pay.
+    ones: OnceLock<Option<Prefix>>,
+    squares: OnceLock<Option<Prefix>>,
     /// Sorts as the values do.
     pub(super) order: Option<Vec<i64>>,
     pub(super) identities: Option<Identities>,
@@ -85,11 +89,22 @@ impl Input {
             (Some(ty), Some(values)) => Some(in_order(ty, &values, timelines)?),
             _ => None,
         };
-        Ok(Self { ty, values, counted, failures, numbers: None, order: None, identities: None })
+        Ok(Self {
+            ty,
+            values,
+            counted,
+            failures,
+            numbers: None,
+            ones: OnceLock::new(),
+            squares: OnceLock::new(),
+            order: None,
+            identities: None,
+        })
     }
 
-    /// Computes what an aggregate over this input needs; refuses types that it is not defined for.
-    pub(super) fn prepare(&mut self, aggregation: &Aggregation, slot: &Type) -> Result<(), EngineError> {
+    /// Computes what an aggregate over this input needs, for `many` rows more than for few; refuses types that it is not
+    /// defined for.
+    pub(super) fn prepare(&mut self, aggregation: &Aggregation, slot: &Type, many: bool) -> Result<(), EngineError> {
         let aggregate = aggregation.aggregate;
         if aggregate == Aggregate::Count {
             return expect_type(aggregate, *slot == Type::Int);
@@ -103,7 +118,14 @@ impl Input {
                     self.numbers = Numbers::of(&ty, &values, &self.counted);
                 }
                 let numbers = self.numbers.as_ref().ok_or_else(|| undefined(aggregate, &ty))?;
-                expect_type(aggregate, numbers.gives(aggregate, &ty, slot))
+                expect_type(aggregate, numbers.gives(aggregate, &ty, slot))?;
+                if many {
+                    self.ones.get_or_init(|| Prefix::new(numbers, &self.counted, Power::One));
+                    if matches!(aggregate, Aggregate::Var | Aggregate::Std) {
+                        self.squares.get_or_init(|| Prefix::new(numbers, &self.counted, Power::Two));
+                    }
+                }
+                Ok(())
             }
             Aggregate::Min | Aggregate::Max => {
                 if self.order.is_none() {
@@ -121,6 +143,12 @@ impl Input {
             }
             Aggregate::Count => Ok(()),
         }
+    }
+
+    /// Sums before each position, if they are kept.
+    pub(super) fn prefix(&self, power: Power) -> Option<&Prefix> {
+        let kept = if power == Power::One { &self.ones } else { &self.squares };
+        kept.get().and_then(Option::as_ref)
     }
 
     /// Whether the fact at `position` passes the filter and has a value.

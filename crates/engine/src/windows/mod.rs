@@ -1,13 +1,15 @@
 //! Windows: aggregations over the facts of a key between two instants (rules S3, S4, S7, S8, S13, S26).
 //!
-//! Facts are sorted once by key and rule S7. A row's window is then a range of positions, cut into runs of visible facts; what
-//! is aggregated over a run comes from prefix sums and trees, built per key only where several rows ask. All of it is
-//! exact, so the answer is the same whatever was precomputed and however rows were split between threads.
+//! Facts are sorted once by key and rule S7, rows by key and instant. A row's window is then a range of positions that only moves
+//! forward from row to row, cut into runs of visible facts where some arrived late or were superseded. What is aggregated over a
+//! run comes from prefix sums, queues and trees, built only where several rows ask. All of it is exact, so the answer is the same
+//! whatever was precomputed and however rows were split between threads.
 
 mod distinct;
 mod extreme;
 mod input;
 mod outcome;
+mod prefix;
 mod sums;
 
 use std::ops::Range;
@@ -17,20 +19,22 @@ use creta_model::{Aggregate, CellError, Type};
 use creta_planner::{Aggregation, KeyColumn};
 
 use self::distinct::{Identities, Seen};
+use self::extreme::ExtremeQueue;
 use self::input::Input;
 use self::outcome::{Outcome, Outcomes};
-use self::sums::KeySums;
+use self::sums::{KeySums, Scratch};
 use crate::column::CellColumn;
 use crate::error::EngineError;
 use crate::facts::{FactPoint, FactRange, FactReader, FactRequest};
+use crate::parallel::in_parallel;
 use crate::point_in_time::{Instants, KeyedRows, Spine};
 use crate::timeline::{Timeline, Timelines};
 
 /// One column of cells per aggregation, in order; `types` are the types of their slots.
 ///
-/// With `f` facts and `r` rows: O(f log f + r log r) to sort; then per row and aggregation O(log f) for count, sum, mean,
-/// var, std, min, max, first and last, O(n) for the last n, O(window) for distinct, and O(log f) more per fact of the window that
-/// arrived late or was superseded.
+/// With `f` facts and `r` rows: O(f log f + r log r) to sort, less where they come sorted; then per row and aggregation about O(1)
+/// for count, sum, mean, var, std, min, max, first and last, O(n) for the last n, O(window) for distinct, and O(log f) more for a
+/// window and each of its facts that arrived late or was superseded.
 pub(crate) fn windows(
     keyed: &KeyedRows<'_>,
     columns: &[KeyColumn],
@@ -66,26 +70,24 @@ pub(crate) fn windows(
     let batches = if spine.points.is_empty() { Vec::new() } else { facts.read(&request)? };
     let members: Vec<_> = batches.iter().collect();
     let timelines = Timelines::new(&members, &request, keyed.entity_name.as_str())?;
-    let plan = WindowPlan::new(keyed, columns, aggregations, types, &batches, &timelines)?;
+    let many = spine.points.len() * FACTS_PER_ROW_MAX >= timelines.len();
+    let plan = WindowPlan::new(keyed, columns, aggregations, types, &batches, &timelines, many)?;
 
-    let mut order: Vec<u32> = (0..spine.points.len() as u32).collect();
-    order.sort_by_key(|point| spine.points[*point as usize].key);
+    let order = spine.by_key_and_time();
     let workers = threads.clamp(1, order.len().div_ceil(ROWS_PER_THREAD_MIN).max(1));
     let chunk_rows = order.len().div_ceil(workers).max(1);
-    let chunks: Vec<Vec<Outcome>> = if workers == 1 {
-        vec![plan.answer(&order, &spine.points)]
-    } else {
-        std::thread::scope(|scope| {
-            let running: Vec<_> =
-                order.chunks(chunk_rows).map(|chunk| scope.spawn(|| plan.answer(chunk, &spine.points))).collect();
-            running
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        })
+    let chunk = |number: usize| {
+        let start = (number * chunk_rows).min(order.len());
+        plan.answer(&order[start..(start + chunk_rows).min(order.len())], &spine.points)
     };
-    Outcomes { keyed, spine: &spine, order: &order, chunk_rows, rows: at.as_of.len() }.columns(chunks, &plan)
+    let chunks = in_parallel(workers, workers, chunk);
+    let order: Vec<u32> = order.iter().map(|point| spine.rows[*point as usize] as u32).collect();
+    let outcomes = Outcomes { keyed, spine: &spine, order: &order, chunk_rows, rows: at.as_of.len() };
+    outcomes.columns(chunks, &plan, workers)
 }
+
+/// With more facts than this for each row, sums before every fact do not pay.
+const FACTS_PER_ROW_MAX: usize = 8;
 
 /// Fewer rows are not worth a thread.
 const ROWS_PER_THREAD_MIN: usize = 512;
@@ -121,6 +123,7 @@ impl<'a> WindowPlan<'a> {
         types: &'a [Type],
         batches: &[arrow::array::RecordBatch],
         timelines: &'a Timelines,
+        many: bool,
     ) -> Result<Self, EngineError> {
         let mut frames: Vec<Frame> = Vec::new();
         let mut inputs: Vec<Input> = Vec::new();
@@ -141,7 +144,7 @@ impl<'a> WindowPlan<'a> {
                     inputs.len() - 1
                 }
             };
-            inputs[input].prepare(aggregation, &types[index])?;
+            inputs[input].prepare(aggregation, &types[index], many)?;
             input_of.push(input);
         }
         let overflow = crate::column::cell_error(
@@ -151,7 +154,7 @@ impl<'a> WindowPlan<'a> {
         Ok(Self { timelines, frames, inputs, aggregations, types, input_of, overflow })
     }
 
-    /// The outcomes of each aggregation for some points, which are sorted by key.
+    /// The outcomes of each aggregation for some points, which are sorted by key and time.
     fn answer(&self, points: &[u32], all: &[FactPoint]) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = self
             .aggregations
@@ -161,21 +164,25 @@ impl<'a> WindowPlan<'a> {
             .collect();
         let mut seen: Vec<Option<Seen>> =
             self.inputs.iter().map(|input| input.identities.as_ref().map(Identities::seen)).collect();
+        let mut scratch = Scratch::new();
         let mut runs = Vec::new();
         for of_key in points.chunk_by(|a, b| all[*a as usize].key == all[*b as usize].key) {
             let timeline = self.timelines.of_key(all[of_key[0] as usize].key);
             let precompute = of_key.len() >= PRECOMPUTE_ROWS_MIN && timeline.range().len() >= PRECOMPUTE_FACTS_MIN;
             let keys: Vec<KeySums<'_>> =
                 self.inputs.iter().map(|input| KeySums::new(input, timeline.range(), precompute)).collect();
-            for point in of_key {
-                let point = &all[*point as usize];
-                for frame in &self.frames {
-                    runs.clear();
-                    visible_runs(&timeline, frame, point, &mut runs);
-                    for index in &frame.aggregations {
+            for frame in &self.frames {
+                let mut sweep = Sweep::new(&timeline, frame);
+                let mut queues: Vec<ExtremeQueue> =
+                    frame.aggregations.iter().map(|_| ExtremeQueue::default()).collect();
+                for point in of_key {
+                    let window = sweep.window(&all[*point as usize], &mut runs);
+                    for (index, queue) in frame.aggregations.iter().zip(&mut queues) {
                         let input = self.input_of[*index];
+                        let queue = (precompute && runs.first() == Some(&window)).then_some(queue);
                         let one = One { plan: self, sums: &keys[input], runs: &runs };
-                        one.answer(&self.aggregations[*index].aggregate, &mut seen[input], &mut outcomes[*index]);
+                        let aggregate = &self.aggregations[*index].aggregate;
+                        one.answer(aggregate, &mut seen[input], &mut scratch, queue, &mut outcomes[*index]);
                     }
                 }
             }
@@ -184,12 +191,41 @@ impl<'a> WindowPlan<'a> {
     }
 }
 
-/// The visible facts with `as_of - span <= event_time < as_of`, as runs of positions; `<= as_of` when now is included.
-fn visible_runs(timeline: &Timeline<'_>, frame: &Frame, point: &FactPoint, runs: &mut Vec<Range<usize>>) {
-    let from = timeline.first_at(point.as_of.saturating_sub(frame.span));
-    let to = if frame.include_now { timeline.first_after(point.as_of) } else { timeline.first_at(point.as_of) };
-    if from < to {
-        timeline.for_each_run(from..to, point.known_as_of, &mut |run| runs.push(run));
+/// The windows of one key and length, for instants that do not go back.
+struct Sweep<'a> {
+    timeline: &'a Timeline<'a>,
+    frame: &'a Frame,
+    from: usize,
+    to: usize,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(timeline: &'a Timeline<'a>, frame: &'a Frame) -> Self {
+        let start = timeline.range().start;
+        Self { timeline, frame, from: start, to: start }
+    }
+
+    /// The positions with `as_of - span <= event_time < as_of`, `<= as_of` when now is included, and in `runs` those of them
+    /// that are visible, as maximal runs.
+    fn window(&mut self, point: &FactPoint, runs: &mut Vec<Range<usize>>) -> Range<usize> {
+        let Self { timeline, frame, .. } = self;
+        self.from = timeline.advance_to(self.from, point.as_of.saturating_sub(frame.span));
+        self.to = if frame.include_now {
+            timeline.advance_past(self.to, point.as_of)
+        } else {
+            timeline.advance_to(self.to, point.as_of)
+        };
+        let window = self.from..self.to.max(self.from);
+        runs.clear();
+        if window.is_empty() {
+            return window;
+        }
+        if timeline.all_certain(&window, point.known_as_of) {
+            runs.push(window.clone());
+        } else {
+            timeline.for_each_run(window.clone(), point.known_as_of, &mut |run| runs.push(run));
+        }
+        window
     }
 }
 
@@ -201,7 +237,15 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn answer(&self, aggregate: &Aggregate, seen: &mut Option<Seen>, outcome: &mut Outcome) {
+    /// `queue` is there when the whole window is visible.
+    fn answer(
+        &self,
+        aggregate: &Aggregate,
+        seen: &mut Option<Seen>,
+        scratch: &mut Scratch,
+        queue: Option<&mut ExtremeQueue>,
+        outcome: &mut Outcome,
+    ) {
         let input = self.sums.input;
         if let Some(error) = self.runs.iter().find_map(|run| input.first_failure(run.clone())) {
             return outcome.fail(error);
@@ -216,20 +260,20 @@ impl One<'_> {
                 outcome.push_int(identities.count(seen, self.positions()));
             }
             _ if count == 0 => outcome.push_missing(),
-            Aggregate::Sum => match self.sums.sum(self.runs, outcome) {
+            Aggregate::Sum => match self.sums.sum(self.runs, scratch, outcome) {
                 Some(()) => {}
                 None => outcome.fail(&self.plan.overflow),
             },
-            Aggregate::Mean => match self.sums.mean(self.runs, count, outcome) {
+            Aggregate::Mean => match self.sums.mean(self.runs, count, scratch, outcome) {
                 Some(()) => {}
                 None => outcome.fail(&self.plan.overflow),
             },
             Aggregate::Var | Aggregate::Std if count < 2 => outcome.push_missing(),
-            Aggregate::Var => outcome.push_float(self.sums.variance(self.runs, count)),
+            Aggregate::Var => outcome.push_float(self.sums.variance(self.runs, count, scratch)),
             // The square root is correctly rounded too, so the result is fixed by the variance.
-            Aggregate::Std => outcome.push_float(self.sums.variance(self.runs, count).sqrt()),
-            Aggregate::Min => outcome.push_position(self.sums.smallest(self.runs)),
-            Aggregate::Max => outcome.push_position(self.sums.largest(self.runs)),
+            Aggregate::Std => outcome.push_float(self.sums.variance(self.runs, count, scratch).sqrt()),
+            Aggregate::Min => outcome.push_position(self.sums.smallest(self.runs, queue)),
+            Aggregate::Max => outcome.push_position(self.sums.largest(self.runs, queue)),
             Aggregate::First => outcome.push_position(self.positions().next()),
             Aggregate::Last => outcome.push_position(self.positions().next_back()),
             Aggregate::LastN { n } => outcome.push_list(self.positions().rev().take(*n as usize)),

@@ -15,13 +15,14 @@ use creta_planner::Aggregation;
 use super::WindowPlan;
 use crate::column::{Absences, CellColumn};
 use crate::error::EngineError;
+use crate::parallel::in_parallel;
 use crate::point_in_time::{KeyedRows, Spine};
 use crate::value::null_array;
 
 /// Results of one aggregation for the points of one thread, in their order.
 pub(super) struct Outcome {
     values: Values,
-    missing: Vec<usize>,
+    missing: Vec<u32>,
     errors: BTreeMap<usize, Arc<CellError>>,
 }
 
@@ -72,7 +73,7 @@ impl Outcome {
     }
 
     pub(super) fn push_missing(&mut self) {
-        self.missing.push(self.len());
+        self.missing.push(self.len() as u32);
         self.push_filler();
     }
 
@@ -130,7 +131,7 @@ impl Outcome {
 pub(super) struct Outcomes<'a> {
     pub(super) keyed: &'a KeyedRows<'a>,
     pub(super) spine: &'a Spine,
-    /// Points in the order in which they were answered, `chunk_rows` of them per thread.
+    /// Rows of the request in the order in which they were answered, `chunk_rows` of them per thread.
     pub(super) order: &'a [u32],
     pub(super) chunk_rows: usize,
     pub(super) rows: usize,
@@ -142,6 +143,7 @@ impl Outcomes<'_> {
         &self,
         chunks: Vec<Vec<Outcome>>,
         plan: &WindowPlan<'_>,
+        threads: usize,
     ) -> Result<Vec<CellColumn>, EngineError> {
         let mut by_aggregation: Vec<Vec<Outcome>> = plan.aggregations.iter().map(|_| Vec::new()).collect();
         for chunk in chunks {
@@ -149,12 +151,19 @@ impl Outcomes<'_> {
                 outcomes.push(outcome);
             }
         }
-        by_aggregation.into_iter().enumerate().map(|(index, outcomes)| self.column(index, &outcomes, plan)).collect()
+        let column = |index: usize| self.column(index, &by_aggregation[index], plan);
+        in_parallel(by_aggregation.len(), threads, column).into_iter().collect()
     }
 
     /// Row of the request of the `index`-th result of a chunk.
     fn row(&self, chunk: usize, index: usize) -> usize {
-        self.spine.rows[self.order[chunk * self.chunk_rows + index] as usize]
+        self.order[chunk * self.chunk_rows + index] as usize
+    }
+
+    /// Rows of the request of a chunk's results.
+    fn rows_of(&self, chunk: usize) -> &[u32] {
+        let start = (chunk * self.chunk_rows).min(self.order.len());
+        &self.order[start..(start + self.chunk_rows).min(self.order.len())]
     }
 
     fn column(&self, index: usize, outcomes: &[Outcome], plan: &WindowPlan<'_>) -> Result<CellColumn, EngineError> {
@@ -162,7 +171,7 @@ impl Outcomes<'_> {
         let mut absences = Absences::default();
         for (chunk, outcome) in outcomes.iter().enumerate() {
             for at in &outcome.missing {
-                absences.set(self.row(chunk, *at), CellState::Missing);
+                absences.set(self.row(chunk, *at as usize), CellState::Missing);
             }
             for (at, error) in &outcome.errors {
                 absences.fail(self.row(chunk, *at), Arc::clone(error));
@@ -208,8 +217,8 @@ impl Outcomes<'_> {
     fn scatter<T: Copy + Default>(&self, outcomes: &[Outcome], values: impl Fn(&Values) -> &[T]) -> Vec<T> {
         let mut scattered = vec![T::default(); self.rows];
         for (chunk, outcome) in outcomes.iter().enumerate() {
-            for (index, value) in values(&outcome.values).iter().enumerate() {
-                scattered[self.row(chunk, index)] = *value;
+            for (row, value) in self.rows_of(chunk).iter().zip(values(&outcome.values)) {
+                scattered[*row as usize] = *value;
             }
         }
         scattered

@@ -6,7 +6,7 @@ use std::ops::Range;
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
-use super::extreme::ExtremeTree;
+use super::extreme::{ExtremeQueue, ExtremeTree};
 use super::input::{Input, Numbers};
 use super::outcome::Outcome;
 use crate::exact::{
@@ -23,6 +23,18 @@ pub(super) struct KeySums<'a> {
     squares: OnceCell<Sums>,
     smallest: OnceCell<ExtremeTree>,
     largest: OnceCell<ExtremeTree>,
+}
+
+/// Where sums are put together; kept, since clearing it costs more than most sums do.
+pub(super) struct Scratch {
+    ones: [u64; LIMBS_MAX],
+    squares: [u64; LIMBS_MAX],
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self { ones: [0; LIMBS_MAX], squares: [0; LIMBS_MAX] }
+    }
 }
 
 /// Sums of numbers to one power.
@@ -88,9 +100,23 @@ impl<'a> KeySums<'a> {
 
     /// The exact sum over `runs` in two's complement, in units of the returned power of two.
     fn total<'t>(&self, runs: &[Range<usize>], power: Power, buffer: &'t mut [u64; LIMBS_MAX]) -> (&'t mut [u64], i32) {
+        match self.input.prefix(power) {
+            Some(prefix) => prefix.total(runs, buffer),
+            None => self.total_of_key(runs, power, buffer),
+        }
+    }
+
+    /// The same from sums of the key alone.
+    fn total_of_key<'t>(
+        &self,
+        runs: &[Range<usize>],
+        power: Power,
+        buffer: &'t mut [u64; LIMBS_MAX],
+    ) -> (&'t mut [u64], i32) {
         let sums = self.sums(power);
         let (limbs, stride) = (sums.grid.limbs, sums.stride);
         let total = &mut buffer[..limbs];
+        total.fill(0);
         for run in runs {
             let (from, to) = (run.start - self.range.start, run.end - self.range.start);
             let (first, last) = (from.div_ceil(stride), to / stride);
@@ -115,20 +141,20 @@ impl<'a> KeySums<'a> {
 
     /// Pushes the sum; `None` if its type cannot hold it. A float sum beyond the largest double is infinite, and an exact
     /// zero is 0, never -0.
-    pub(super) fn sum(&self, runs: &[Range<usize>], outcome: &mut Outcome) -> Option<()> {
-        let mut buffer = [0; LIMBS_MAX];
+    pub(super) fn sum(&self, runs: &[Range<usize>], scratch: &mut Scratch, outcome: &mut Outcome) -> Option<()> {
+        let buffer = &mut scratch.ones;
         match self.numbers() {
             Numbers::Floats { .. } => outcome.push_float(self.special(runs).unwrap_or_else(|| {
-                let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+                let (total, exponent) = self.total(runs, Power::One, buffer);
                 let negative = make_magnitude(total);
                 round_quotient(negative, total, exponent, &[])
             })),
             Numbers::Ints(_) => {
-                let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+                let (total, exponent) = self.total(runs, Power::One, buffer);
                 outcome.push_int(whole(total, exponent).to_i64()?);
             }
             Numbers::Decimals(_) => {
-                let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+                let (total, exponent) = self.total(runs, Power::One, buffer);
                 outcome.push_decimal(in_38_digits(&whole(total, exponent))?);
             }
         }
@@ -137,13 +163,19 @@ impl<'a> KeySums<'a> {
 
     /// Pushes the correctly rounded mean: to the nearest double, or half to even to the last digit of a decimal or the
     /// microsecond of a length of time.
-    pub(super) fn mean(&self, runs: &[Range<usize>], count: u64, outcome: &mut Outcome) -> Option<()> {
-        let mut buffer = [0; LIMBS_MAX];
+    pub(super) fn mean(
+        &self,
+        runs: &[Range<usize>],
+        count: u64,
+        scratch: &mut Scratch,
+        outcome: &mut Outcome,
+    ) -> Option<()> {
+        let buffer = &mut scratch.ones;
         if let Some(special) = self.special(runs) {
             outcome.push_float(special);
             return Some(());
         }
-        let (total, exponent) = self.total(runs, Power::One, &mut buffer);
+        let (total, exponent) = self.total(runs, Power::One, buffer);
         if outcome.is_float() {
             let negative = make_magnitude(total);
             outcome.push_float(round_quotient(negative, total, exponent, &[count]));
@@ -160,54 +192,71 @@ impl<'a> KeySums<'a> {
 
     /// The sample variance of at least two numbers: `(n·Σx² - (Σx)²) / (n·(n-1))` as an exact fraction, rounded once. NaN
     /// if any of them is not finite.
-    pub(super) fn variance(&self, runs: &[Range<usize>], count: u64) -> f64 {
+    pub(super) fn variance(&self, runs: &[Range<usize>], count: u64, scratch: &mut Scratch) -> f64 {
         if self.special(runs).is_some() {
             return f64::NAN;
         }
-        let (mut ones, mut squares) = ([0; LIMBS_MAX], [0; LIMBS_MAX]);
-        let (sum, exponent) = self.total(runs, Power::One, &mut ones);
+        let Scratch { ones, squares } = scratch;
+        // Both from one grid, so that the unit of the squares is the square of the unit.
+        let ((sum, exponent), (sum_of_squares, _)) =
+            match (self.input.prefix(Power::One), self.input.prefix(Power::Two)) {
+                (Some(of_ones), Some(of_squares)) => (of_ones.total(runs, ones), of_squares.total(runs, squares)),
+                _ => (self.total_of_key(runs, Power::One, ones), self.total_of_key(runs, Power::Two, squares)),
+            };
         make_magnitude(sum);
-        let (sum_of_squares, _) = self.total(runs, Power::Two, &mut squares);
-        let divisors = [count * (count - 1)];
+        let (sum, sum_of_squares) = (trim(sum), trim(sum_of_squares));
         // Both products fit into 128 bits, and by Cauchy and Schwarz the difference is not negative.
-        if let ([sum], [sum_of_squares]) = (trim(sum), trim(sum_of_squares)) {
+        if let ([sum], [sum_of_squares]) = (sum, sum_of_squares) {
             let numerator = u128::from(*sum_of_squares) * u128::from(count) - u128::from(*sum) * u128::from(*sum);
-            return round_quotient(false, &[numerator as u64, (numerator >> 64) as u64], 2 * exponent, &divisors);
+            let limbs = [numerator as u64, (numerator >> 64) as u64];
+            return round_quotient(false, &limbs, 2 * exponent, &[count * (count - 1)]);
         }
-        let (mut numerator, mut square) = ([0; 2 * LIMBS_MAX], [0; 2 * LIMBS_MAX]);
-        multiply(trim(sum_of_squares), &[count], &mut numerator);
-        multiply(trim(sum), trim(sum), &mut square);
-        sub_assign(&mut numerator, &square);
-        round_quotient(false, &numerator, 2 * exponent, &divisors)
+        if sum.len() <= 4 && sum_of_squares.len() <= 4 {
+            return variance_of::<8>(sum, sum_of_squares, count, exponent);
+        }
+        variance_of::<{ 2 * LIMBS_MAX }>(sum, sum_of_squares, count, exponent)
     }
 
-    pub(super) fn smallest(&self, runs: &[Range<usize>]) -> Option<usize> {
+    /// `queue`, if there is one, has seen no window that lies after this one.
+    pub(super) fn smallest(&self, runs: &[Range<usize>], queue: Option<&mut ExtremeQueue>) -> Option<usize> {
         let order = self.input.order.as_ref().expect("prepared for min");
-        self.extreme(runs, &self.smallest, |position| order[position])
+        self.extreme(runs, queue, &self.smallest, |position| order[position])
     }
 
-    pub(super) fn largest(&self, runs: &[Range<usize>]) -> Option<usize> {
+    pub(super) fn largest(&self, runs: &[Range<usize>], queue: Option<&mut ExtremeQueue>) -> Option<usize> {
         let order = self.input.order.as_ref().expect("prepared for max");
         // The complement of an integer sorts the other way round.
-        self.extreme(runs, &self.largest, |position| !order[position])
+        self.extreme(runs, queue, &self.largest, |position| !order[position])
     }
 
     /// The counting position with the smallest key.
     fn extreme(
         &self,
         runs: &[Range<usize>],
+        queue: Option<&mut ExtremeQueue>,
         tree: &OnceCell<ExtremeTree>,
         key: impl Fn(usize) -> i64,
     ) -> Option<usize> {
+        let counting = |position: usize| self.input.counts(position).then(|| key(position));
+        if let (Some(queue), [run]) = (queue, runs) {
+            return queue.best(run.clone(), counting);
+        }
         if !self.precompute {
             let positions = runs.iter().cloned().flatten().filter(|position| self.input.counts(*position));
             return positions.min_by_key(|position| key(*position));
         }
-        let tree = tree.get_or_init(|| {
-            ExtremeTree::new(self.range.clone(), |position| self.input.counts(position).then(|| key(position)))
-        });
+        let tree = tree.get_or_init(|| ExtremeTree::new(self.range.clone(), counting));
         runs.iter().filter_map(|run| tree.best(run.clone(), &key)).min_by_key(|position| key(*position))
     }
+}
+
+/// `W` limbs hold the square of `sum` and `count` times `sum_of_squares`.
+fn variance_of<const W: usize>(sum: &[u64], sum_of_squares: &[u64], count: u64, exponent: i32) -> f64 {
+    let (mut numerator, mut square) = ([0; W], [0; W]);
+    multiply(sum_of_squares, &[count], &mut numerator);
+    multiply(sum, sum, &mut square);
+    sub_assign(&mut numerator, &square);
+    round_quotient(false, &numerator, 2 * exponent, &[count * (count - 1)])
 }
 
 /// A sum of whole numbers, whose grid is never finer than 1.

@@ -1,0 +1,271 @@
+//! Writes training sets as Parquet, columns side by side on several threads.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::add_encoded_arrow_schema_to_metadata;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
+
+use crate::parallel::in_parallel;
+
+/// How a file is laid out. The bytes depend on this and on the rows, not on the number of threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParquetForm {
+    /// Level of Zstandard, 1 to 22.
+    pub level: i32,
+    /// Rows of a row group, at least 1. So many rows are held in memory, with what they are compressed to.
+    pub row_group_rows: usize,
+}
+
+impl Default for ParquetForm {
+    fn default() -> Self {
+        Self { level: 1, row_group_rows: 1 << 17 }
+    }
+}
+
+/// Writes batches as they come and answers how many rows they had. All have `schema`.
+///
+/// Every column has statistics per row group. The first error of `batches` ends it; what was written until then is no file.
+pub fn write_parquet<E: From<ParquetError>>(
+    out: impl Write + Send,
+    schema: &SchemaRef,
+    batches: impl IntoIterator<Item = Result<RecordBatch, E>>,
+    form: ParquetForm,
+    threads: usize,
+) -> Result<u64, E> {
+    let mut file: Option<FileWriter<_>> = None;
+    let mut out = Some(out);
+    let mut waiting = Vec::new();
+    let (mut rows, mut waiting_rows) = (0, 0);
+    let mut flush = |waiting: &mut Vec<RecordBatch>| -> Result<(), ParquetError> {
+        if file.is_none() {
+            let out = out.take().expect("a file is opened once");
+            file = Some(FileWriter::open(out, schema, waiting, form)?);
+        }
+        let file = file.as_mut().expect("opened above");
+        file.write_group(waiting, threads)?;
+        waiting.clear();
+        Ok(())
+    };
+    for batch in batches {
+        let mut batch = batch?;
+        rows += batch.num_rows() as u64;
+        while waiting_rows + batch.num_rows() >= form.row_group_rows {
+            let taken = form.row_group_rows - waiting_rows;
+            waiting.push(batch.slice(0, taken));
+            batch = batch.slice(taken, batch.num_rows() - taken);
+            flush(&mut waiting)?;
+            waiting_rows = 0;
+        }
+        if batch.num_rows() > 0 {
+            waiting_rows += batch.num_rows();
+            waiting.push(batch);
+        }
+    }
+    if waiting_rows > 0 || rows == 0 {
+        flush(&mut waiting)?;
+    }
+    file.expect("flushed at least once").file.close()?;
+    Ok(rows)
+}
+
+struct FileWriter<W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    columns: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
+    groups: usize,
+}
+
+impl<W: Write + Send> FileWriter<W> {
+    /// `first` are the rows that the file begins with: they show which columns repeat their values.
+    fn open(out: W, schema: &SchemaRef, first: &[RecordBatch], form: ParquetForm) -> Result<Self, ParquetError> {
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(form.level)?))
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        for (index, field) in schema.fields().iter().enumerate() {
+            if first.first().is_some_and(|batch| is_various(batch.column(index))) {
+                let path = ColumnPath::new(vec![field.name().clone()]);
+                properties = properties.set_column_dictionary_enabled(path, false);
+            }
+        }
+        let mut properties = properties.build();
+        add_encoded_arrow_schema_to_metadata(schema, &mut properties);
+        let converter = ArrowSchemaConverter::new().with_coerce_types(properties.coerce_types());
+        let root = converter.convert(schema)?.root_schema_ptr();
+        let file = SerializedFileWriter::new(out, root, Arc::new(properties))?;
+        let columns = ArrowRowGroupWriterFactory::new(&file, Arc::clone(schema));
+        Ok(Self { file, columns, schema: Arc::clone(schema), groups: 0 })
+    }
+
+    fn write_group(&mut self, batches: &[RecordBatch], threads: usize) -> Result<(), ParquetError> {
+        let mut writers = self.columns.create_column_writers(self.groups)?.into_iter();
+        let fields = self.schema.fields();
+        let of_field: Vec<Mutex<Vec<ArrowColumnWriter>>> =
+            fields.iter().map(|field| Mutex::new(writers.by_ref().take(leaves(field.data_type())).collect())).collect();
+        let encoded = in_parallel(fields.len(), threads, |index| {
+            let writers = std::mem::take(&mut *of_field[index].lock().unwrap_or_else(PoisonError::into_inner));
+            encode(&fields[index], writers, batches.iter().map(|batch| batch.column(index)))
+        });
+        let mut group = self.file.next_row_group()?;
+        for chunks in encoded {
+            for chunk in chunks? {
+                chunk.append_to_row_group(&mut group)?;
+            }
+        }
+        group.close()?;
+        self.groups += 1;
+        Ok(())
+    }
+}
+
+fn encode<'a>(
+    field: &Field,
+    mut writers: Vec<ArrowColumnWriter>,
+    parts: impl Iterator<Item = &'a ArrayRef>,
+) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    for part in parts {
+        for (leaf, writer) in compute_leaves(field, part)?.iter().zip(&mut writers) {
+            writer.write(leaf)?;
+        }
+    }
+    writers.into_iter().map(ArrowColumnWriter::close).collect()
+}
+
+/// How many columns Parquet makes of a column of this type.
+fn leaves(ty: &DataType) -> usize {
+    match ty {
+        DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::Map(item, _) => leaves(item.data_type()),
+        _ => 1,
+    }
+}
+
+/// Values looked at to see whether a column repeats them.
+const SAMPLE: usize = 4096;
+
+/// Whether most of the numbers of a column are different, so that a dictionary of them would cost time and gain nothing.
+fn is_various(column: &ArrayRef) -> bool {
+    let step = (column.len() / SAMPLE).max(1);
+    let bits: Vec<u64> = match column.data_type() {
+        DataType::Float64 => {
+            let floats = column.as_primitive::<Float64Type>();
+            (0..column.len())
+                .step_by(step)
+                .filter(|row| floats.is_valid(*row))
+                .map(|row| floats.value(row).to_bits())
+                .collect()
+        }
+        DataType::Int64 => {
+            let ints = column.as_primitive::<Int64Type>();
+            (0..column.len())
+                .step_by(step)
+                .filter(|row| ints.is_valid(*row))
+                .map(|row| ints.value(row) as u64)
+                .collect()
+        }
+        _ => return false,
+    };
+    bits.len() >= SAMPLE / 8 && 4 * bits.iter().collect::<HashSet<_>>().len() > 3 * bits.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, Int64Array, ListArray, StringArray, StructArray};
+    use arrow::compute::concat_batches;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn batch(from: i64, rows: i64) -> RecordBatch {
+        let numbers = || from..from + rows;
+        let pair = StructArray::from(vec![
+            (
+                Arc::new(Field::new("a", DataType::Int64, true)),
+                Arc::new(Int64Array::from_iter(numbers().map(|n| (n % 3 > 0).then_some(n)))) as ArrayRef,
+            ),
+            (
+                Arc::new(Field::new("b", DataType::Utf8, true)),
+                Arc::new(StringArray::from_iter_values(numbers().map(|n| format!("é{}", n % 7)))) as ArrayRef,
+            ),
+        ]);
+        let lists = numbers().map(|n| (n % 5 > 0).then(|| (0..n % 4).map(Some).collect::<Vec<_>>()));
+        let columns: Vec<(String, ArrayRef, bool)> = vec![
+            ("id".into(), Arc::new(Int64Array::from_iter_values(numbers())), false),
+            (
+                "Flight.x[1h]".into(),
+                Arc::new(Float64Array::from_iter(numbers().map(|n| (n % 9 > 0).then_some(n as f64 / 7.0)))),
+                true,
+            ),
+            ("pair".into(), Arc::new(pair), true),
+            ("list".into(), Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)), true),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns).expect("a batch")
+    }
+
+    fn written(batches: &[RecordBatch], form: ParquetForm, threads: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let given = batches.iter().cloned().map(Ok::<_, ParquetError>);
+        let rows = write_parquet(&mut bytes, &batches[0].schema(), given, form, threads).expect("writes");
+        assert_eq!(rows, batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>());
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn s26_what_is_written_is_read_and_threads_change_no_byte(
+            sizes in prop::collection::vec(0i64..60, 1..5), row_group_rows in 1usize..70,
+        ) {
+            let mut from = 0;
+            let batches: Vec<RecordBatch> = sizes.iter().map(|rows| {
+                from += rows;
+                batch(from - rows, *rows)
+            }).collect();
+            let form = ParquetForm { level: 3, row_group_rows };
+            let bytes = written(&batches, form, 1);
+            for threads in [2, 8] {
+                prop_assert!(bytes == written(&batches, form, threads), "{} threads", threads);
+            }
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).expect("a file");
+            let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+            prop_assert!(groups.iter().rev().skip(1).all(|rows| *rows == row_group_rows as i64), "{:?}", groups);
+            let schema = batches[0].schema();
+            let read: Vec<RecordBatch> = reader.build().expect("reads").map(|part| part.expect("a batch")).collect();
+            prop_assert_eq!(
+                concat_batches(&schema, &read).expect("one schema"),
+                concat_batches(&schema, &batches).expect("one schema")
+            );
+        }
+    }
+
+    #[test]
+    fn a_failed_batch_ends_the_file_with_its_error() {
+        let batches = [Ok(batch(0, 3)), Err(ParquetError::General("cut short".into()))];
+        let result = write_parquet(Vec::new(), &batch(0, 1).schema(), batches, ParquetForm::default(), 2);
+        assert!(result.is_err_and(|error| error.to_string().contains("cut short")));
+    }
+
+    #[test]
+    fn only_numbers_that_hardly_repeat_go_without_a_dictionary() {
+        let of = |values: Vec<f64>| -> ArrayRef { Arc::new(Float64Array::from(values)) };
+        assert!(is_various(&of((0..100_000).map(f64::from).collect())));
+        assert!(!is_various(&of((0..100_000).map(|n| f64::from(n % 97)).collect())));
+        assert!(!is_various(&of(vec![1.0, 2.0, 3.0])), "few values show nothing");
+    }
+}

@@ -379,7 +379,7 @@ fn attack_ci21_staff_have_no_password_and_there_is_no_route_for_one() {
 
 #[test]
 fn tenants_own_people_who_sign_in_at_the_provider_register_a_second_factor_as_well() {
-    let mut world = World::new();
+    let world = World::new();
     let mut key = authenticator(&world.server, 4);
     sign_in_with(&world.server, &world.provider, "ben", Some(&mut key));
     world

@@ -331,6 +331,7 @@ pub(crate) fn appoint(server: &mut Server, provider: &Provider, appointments: &[
             subject: format!("sub-{who}"),
             email: Some(format!("{who}@example.com")),
             roles: [serde_json::from_value(json!(role)).expect("a role")].into(),
+            need: Some("Looks after the shop while others sleep".to_owned()),
         };
         creta_server::appoint(&server.data(), &appointment).expect("appointed");
     }

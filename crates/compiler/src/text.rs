@@ -322,7 +322,8 @@ pub(crate) fn parse_float(text: &str) -> Outcome<f64> {
     let is_word = matches!(unsigned, "nan" | "inf" | "infinity");
     let number = unsigned.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'+' | b'-'));
     let first = unsigned.bytes().next().is_some_and(|byte| byte.is_ascii_digit() || byte == b'.');
-    if !is_word && !(number && first && unsigned.bytes().any(|byte| byte.is_ascii_digit())) {
+    let is_number = number && first && unsigned.bytes().any(|byte| byte.is_ascii_digit());
+    if !is_word && !is_number {
         return Err(Raised::VALUE);
     }
     written.parse().map_err(|_| Raised::VALUE)

@@ -27,6 +27,9 @@ use crate::facts::FactReader;
 use crate::host::ResolverHost;
 use crate::run::{Rows, RunOptions, execute};
 
+/// Where the cells of a path are, as far as they are computed.
+type SlotOf<'a> = dyn Fn(&FeaturePath) -> Option<(SlotId, Arc<CellColumn>)> + 'a;
+
 /// The rules of a scope beside the definitions in force: made once for each pair of them.
 #[derive(Debug, Default)]
 pub(crate) struct ReadyRules {
@@ -265,7 +268,7 @@ impl RowGuard {
         &self,
         registry: &Registry,
         path: &FeaturePath,
-        slot_of: &dyn Fn(&FeaturePath) -> Option<(SlotId, Arc<CellColumn>)>,
+        slot_of: &SlotOf<'_>,
         mut column: CellColumn,
         judged: &mut Judged,
         evidence: Evidence<'_>,

@@ -275,6 +275,22 @@ impl Admitted<'_> {
         self.control.engine(scope)
     }
 
+    /// The engine, for what definitions say of row rules and tags: no values come of such a permit, so staff may have it.
+    pub(crate) fn engine_for_policy(&self) -> Result<Arc<ScopeEngine>, Problem> {
+        let about_policy = [
+            Action::RowsRead,
+            Action::RowsPropose,
+            Action::RowsApprove,
+            Action::DeclassifyPropose,
+            Action::DeclassifyApprove,
+            Action::PolicyRead,
+        ];
+        if !about_policy.contains(&self.permit.action()) {
+            return Err(internal());
+        }
+        self.control.engine(self.scope()?)
+    }
+
     /// The engine, for statistics alone: what it tells by such a permit are redacted forms.
     pub(crate) fn engine_for_statistics(&self) -> Result<Arc<ScopeEngine>, Problem> {
         if self.permit.action() != Action::StatisticsRead {

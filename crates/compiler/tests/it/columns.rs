@@ -49,7 +49,7 @@ fn columns_equal_rows() {
             );
         }
     }
-    println!("{compiled} programs, {failed} rows that failed");
+    eprintln!("{compiled} programs, {failed} rows that failed");
     assert!(compiled > 0 && failed > 0);
 }
 

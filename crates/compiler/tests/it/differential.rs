@@ -146,11 +146,11 @@ fn compiled_programs_agree_with_cpython() {
             );
         }
     }
-    println!(
+    eprintln!(
         "{compiled} programs compiled, {refused} refused; {rows_run} rows, {values} with values, {left} left to Python"
     );
     for (reason, count) in &reasons {
-        println!("  {count:6}  {reason}");
+        eprintln!("  {count:6}  {reason}");
     }
     if first.is_none() {
         assert!(compiled > refused * 3, "most programs have to compile: {compiled} did, {refused} did not");

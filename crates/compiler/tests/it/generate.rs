@@ -419,7 +419,7 @@ impl Writer<'_> {
                     ":08.2f", ":,.2f", ":.4", "!r", "!s:>6", ":=+7", ":b", ": d", ":010,.1f",
                 ]);
                 let ty = ["int", "float", "str", "bool", "int", "float"][self.dice.roll(6)];
-                let value = self.expr(ty, d).replace('\\', "").replace('"', "");
+                let value = self.expr(ty, d).replace(['\\', '"'], "");
                 let value = if value.contains(['\'', '{', '!', ':']) { "p0".to_owned() } else { value };
                 format!("f'<{{{value}{spec}}}>'")
             }

@@ -108,7 +108,7 @@ pub(super) async fn propose(guarded: Guarded, input: Input) -> Result<Response, 
             details,
             move |admitted| {
                 let (control, by) = (admitted.control, admitted.human()?);
-                let (policy, engine) = (control.data_policy(admitted.scope()?)?, admitted.engine()?);
+                let (policy, engine) = (control.data_policy(admitted.scope()?)?, admitted.engine_for_policy()?);
                 let compared = policy.propose_rows((control, &engine, &admitted.permit), by, rules, &reason)?;
                 Ok(compared_view(&compared, admitted.now()))
             },
@@ -125,7 +125,7 @@ pub(super) async fn approve(guarded: Guarded, input: Input) -> Result<Response, 
     let view = guarded
         .act(details, move |admitted| {
             let (control, by) = (admitted.control, admitted.person()?.reference());
-            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine()?);
+            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine_for_policy()?);
             let on = (control, &*engine, &admitted.permit);
             let compared = policy.approve_rows(on, by.clone(), (&id, &digest), other_human(admitted, &by))?;
             Ok(compared_view(&compared, admitted.now()))
@@ -165,7 +165,8 @@ fn lifted_view(proposal: &Proposal<TagLifted>, holds: bool, now: Instant) -> Val
 pub(super) async fn lifted(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     let views = guarded
         .act(Details::none(), |admitted| {
-            let (policy, engine) = (admitted.control.data_policy(tenants_own(admitted)?)?, admitted.engine()?);
+            let (policy, engine) =
+                (admitted.control.data_policy(tenants_own(admitted)?)?, admitted.engine_for_policy()?);
             let view = |proposal: &Proposal<TagLifted>| {
                 lifted_view(proposal, policy.holds(&engine, &proposal.matter), admitted.now())
             };
@@ -189,7 +190,7 @@ pub(super) async fn propose_lift(guarded: Guarded, input: Input) -> Result<Respo
     let view = guarded
         .act(Details::none(), move |admitted| {
             let (control, by) = (admitted.control, admitted.person()?.reference());
-            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine()?);
+            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine_for_policy()?);
             let on = (control, &*engine, &admitted.permit);
             let proposal = policy.propose_lift(on, by, (feature, tag), &reason)?;
             Ok(lifted_view(&proposal, true, admitted.now()))
@@ -213,7 +214,7 @@ pub(super) async fn approve_lift(guarded: Guarded, input: Input) -> Result<Respo
     let view = guarded
         .act(details, move |admitted| {
             let (control, by) = (admitted.control, admitted.person()?.reference());
-            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine()?);
+            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine_for_policy()?);
             let on = (control, &*engine, &admitted.permit);
             let approved = policy.approve_lift(on, by.clone(), (&id, &digest), other_human(admitted, &by))?;
             Ok(lifted_view(&approved, true, admitted.now()))
@@ -229,7 +230,7 @@ pub(super) async fn withdraw_lift(guarded: Guarded, input: Input) -> Result<Resp
     let view = guarded
         .act(details, move |admitted| {
             let control = admitted.control;
-            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine()?);
+            let (policy, engine) = (control.data_policy(tenants_own(admitted)?)?, admitted.engine_for_policy()?);
             let ended = policy.withdraw_lift((control, &engine, &admitted.permit), &id)?;
             Ok(lifted_view(&ended, false, admitted.now()))
         })

@@ -8,7 +8,7 @@ use crate::provider::Provider;
 use crate::support::Server;
 
 /// What a person who looks after an environment may do there and in its scopes, beside what everybody does for themselves.
-const OPERATOR: [&str; 12] = [
+const OPERATOR: [&str; 13] = [
     "artefact.record",
     "audit.read",
     "catalogue.read",
@@ -18,6 +18,7 @@ const OPERATOR: [&str; 12] = [
     "service-account.list",
     "service-account.revoke",
     "service-account.rotate",
+    "statistics.read",
     "tenant.list",
     "trust.read",
     "trust.run",

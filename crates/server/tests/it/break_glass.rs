@@ -67,7 +67,9 @@ impl World {
 
     fn assign(&self, who: &str, body: &Value) {
         let path = format!("/v1/persons/{who}@example.com/assign");
-        self.people[0].post(&self.server, &path, body).ok();
+        let mut body = body.clone();
+        body["need"] = json!("Looks after the shop while others sleep");
+        self.people[0].post(&self.server, &path, &body).ok();
     }
 
     fn close(&self, someone: &Someone, opening: &str) -> Reply {

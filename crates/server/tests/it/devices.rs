@@ -191,7 +191,7 @@ fn development(provider: &Provider) -> Server {
 
 /// A server of class production that the directory has told about: `leads` are security leads, `makers` developers of acme.
 fn production(provider: &Provider, members: &[(&str, &str)]) -> Server {
-    let groups = "[sign_in.groups]\nleads = { role = \"security-lead\", need = \"Looks after the shop while others sleep\" }\nmakers = { role = \"developer\", tenant = \"acme\", need = \"Makes the features of the shop\" }\n";
+    let groups = "[sign_in.groups]\nleads = { role = \"security-lead\", need = \"Looks after the shop while others sleep\" }\nmakers = { role = \"developer\", tenant = \"acme\", need = \"Makes features of the shop and mends those that broke\" }\n";
     let tail = format!("{}{groups}{}", provider.config(), standard());
     let mut server = Server::configured(EnvironmentClass::Development, &tail);
     server.shop("acme");

@@ -8,7 +8,7 @@ use creta_programme::campaign::ReviewResult;
 use creta_proof::{Hash, InclusionProof, VerifierKey};
 use serde_json::{Value, json};
 
-use crate::people::{Someone, appoint, assign, authenticator, server_by, sign_in, sign_in_with};
+use crate::people::{Someone, answer_prompt, appoint, assign, authenticator, server_by, sign_in, sign_in_with};
 use crate::provider::Provider;
 use crate::support::{Reply, Server};
 
@@ -230,8 +230,7 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
             appoint(&mut world.server, &world.provider, &roles);
         }
         let mut keys = [7, 8].map(|seed| authenticator(&world.server, seed));
-        let mut sign_in =
-            |who: usize| sign_in_with(&world.server, &world.provider, ["kim", "ben"][who], Some(&mut keys[who]));
+        let [kims, bens] = &mut keys;
         let made = match class {
             EnvironmentClass::Development => {
                 world.sign_in("ana");
@@ -239,7 +238,7 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
                 world.server.post("/v1/service-accounts", &world.server.admin_token(), &job).ok()
             }
             _ => {
-                let kim = sign_in(0);
+                let kim = sign_in_with(&world.server, &world.provider, "kim", Some(kims));
                 kim.post(&world.server, "/v1/tenants", &json!({"tenant": "acme"})).ok();
                 kim.post(&world.server, "/v1/service-accounts", &job).ok()
             }
@@ -248,10 +247,12 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
         world.quarter();
         if class != EnvironmentClass::Development {
             // Somebody answers for kim, who looks at what became of the others.
-            let ben = sign_in(1);
+            let ben = sign_in_with(&world.server, &world.provider, "ben", Some(bens));
             let review = the_review(&world, &ben);
             let line = line_of(&world, &ben, &review, "person:kim@example.com");
-            decide(&world, &ben, &review, &line, "keep").ok();
+            let asked = decide(&world, &ben, &review, &line, "keep").json();
+            let prompt = asked["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("an id");
+            answer_prompt(&world.server, bens, prompt, None).ok();
         }
         world.clock.advance(Span::days(13));
         world.tick();
@@ -263,7 +264,7 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
         let [persons, log] = match class {
             EnvironmentClass::Development => read.map(|path| world.server.get(path, &world.server.admin_token()).ok()),
             _ => {
-                let kim = sign_in(0);
+                let kim = sign_in_with(&world.server, &world.provider, "kim", Some(kims));
                 read.map(|path| kim.get(&world.server, path).ok())
             }
         };

@@ -38,11 +38,11 @@ const STYLE: &str = include_str!("style.css");
 pub(super) async fn shell(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     // Cookie and key belong to one name of this server, the one that authenticators know too.
     let url = app.people.public_url(&input.url)?;
-    if let Some(path) = input.url.strip_prefix("https://").and_then(|rest| rest.find('/').map(|at| &rest[at..])) {
-        if !input.url.starts_with(&format!("{url}/")) {
-            let query = if input.query.is_empty() { String::new() } else { format!("?{}", input.query) };
-            return Ok(redirect(&format!("{url}{path}{query}"), None)?);
-        }
+    if let Some(path) = input.url.strip_prefix("https://").and_then(|rest| rest.find('/').map(|at| &rest[at..]))
+        && !input.url.starts_with(&format!("{url}/"))
+    {
+        let query = if input.query.is_empty() { String::new() } else { format!("?{}", input.query) };
+        return Ok(redirect(&format!("{url}{path}{query}"), None)?);
     }
     Ok(frame::shell(app.control.platform().clock.now().micros().div_euclid(1_000_000)))
 }

@@ -260,7 +260,7 @@ fn attack_ci25_hashes_that_were_weakened_in_storage_are_refused() {
 /// Writes into a document of the control plane as whoever has the root key could.
 fn change_document(server: &Server, kind: &str, id: &str, change: impl FnOnce(&mut Value)) {
     let environment = Environment::parse("prod").expect("valid");
-    let platform = Platform::system(&server.data()).expect("a folder");
+    let platform = Platform::system(server.data()).expect("a folder");
     let root = RootKey::load_file(&server.report.root_key, &environment).expect("the key");
     let ring = KeyRing::open(root, environment.clone(), platform).expect("opens");
     let key = ring.scope(&creta_iam::control_plane(&environment)).expect("there");

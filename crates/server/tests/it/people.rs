@@ -146,6 +146,16 @@ fn browse_from(
         &format!("/sign-in/callback?code={code}&state={}", asked.state),
         Some(&cookie),
     );
+    // A tenant's people choose which second factor they register.
+    let chooses = authenticator.is_some()
+        && back.headers.get("location").is_some_and(|location| location == "/sign-in/second-factor");
+    let back = match chooses {
+        true => {
+            let headers = [("content-type", "application/x-www-form-urlencoded"), ("cookie", cookie.as_str())];
+            server.post_form(&origin(server), "/sign-in/second-factor", &headers, b"key=yes")
+        }
+        false => back,
+    };
     let prompt = back
         .headers
         .get("location")

@@ -176,9 +176,14 @@ def test_this_computer_is_enrolled_reports_and_is_told_what_it_lacks(folder: Pat
     items = {finding["item"] for finding in reported["findings"]}
     assert {"os-version", "password-manager"} <= items
     assert reported["source"] == "agent"
-    assert run(folder, "device", "status") == (0, reported)
+    # The same once more, with what this computer is like now and how to mend it.
+    code, status = run(folder, "device", "status")
+    assert code == 0, status
+    assert all(now["how"] for now in status.pop("now"))
+    assert status == reported
+    counted = json.loads(file.read_text())["sequence"]
     code, again = run(folder, "device", "report")
-    assert (code, json.loads(file.read_text())["sequence"]) == (0, 2), again
+    assert (code, json.loads(file.read_text())["sequence"]) == (0, counted + 1), again
 
     # A copy of the key that counts on from before is noticed by the second report; both are out.
     copied = json.loads(file.read_text()) | {"sequence": 0}

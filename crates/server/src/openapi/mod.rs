@@ -202,6 +202,8 @@ fn responses(operation: &Operation, guarded: bool) -> Value {
     for status in statuses(operation, guarded) {
         let content = match operation.id.contains(" /scim/") {
             true => json!({ SCIM_JSON: reference("ScimError") }),
+            // Where something is shown under another name of this server: an address, and nothing to read.
+            false if status == 303 => json!({}),
             false if operation.id.contains(" /view") => json!({ pages::PAGE: {} }),
             false => with_page(json!({ PROBLEM_JSON: reference("Problem") })),
         };
@@ -227,7 +229,7 @@ fn statuses(operation: &Operation, guarded: bool) -> BTreeSet<u16> {
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        303 => "To the identity provider.",
+        303 => "To where it is shown, or to the identity provider.",
         400 => "The request cannot be read.",
         401 => "Who asks is not known: no token, an expired one, or one of elsewhere.",
         403 => "The policies do not allow this. The denial stands in the log.",

@@ -278,6 +278,11 @@ impl Witnesses {
             Ok(cosigned) => cosigned,
             Err(error) => return Asked::Failed(format!("its answer is not a cosignature: {error}")),
         };
+        // Two may ask at the same time: what was cosigned for an older checkpoint does not take the newer one's place.
+        let size = cosigned.claimed().size;
+        if witness.standing().cosigned.as_ref().is_some_and(|kept| kept.claimed().size > size) {
+            return Asked::Cosigned;
+        }
         if let Err(error) = self.files.replace(&witness.path, cosigned.as_str().as_bytes()) {
             tracing::warn!(witness = witness.key.name(), %error, "a cosignature could not be stored");
         }

@@ -6,7 +6,7 @@
 demo:
 	@scripts/demo
 
-# Seven attacks, live: on the demo, and on people who sign in. What refuses each, which promise that keeps, where it stands in the log.
+# Eight attacks, live: six on the demo, two on people who sign in. What refuses each, which promise that keeps, where it stands in the log.
 attack:
 	@scripts/attack
 

@@ -465,7 +465,7 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "FILE")]
     pub(crate) python: Option<PathBuf>,
     /// Parquet file of facts.
-    #[arg(long, value_name = "FILE", requires = "entity", requires = "event_time", conflicts_with_all = ["source", "all"])]
+    #[arg(long, value_name = "FILE", requires = "entity", conflicts_with_all = ["source", "all"])]
     pub(crate) file: Option<PathBuf>,
     /// Entity that the file's facts are about.
     #[arg(long, value_name = "NAME", value_parser = name)]
@@ -473,6 +473,9 @@ pub(crate) struct Ingest {
     /// Column that says when a fact was true.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) event_time: Option<String>,
+    /// When all facts of the file were true, for a file without such a column: `2026-01-01T00:00:00Z`.
+    #[arg(long, value_name = "INSTANT", value_parser = Instant::parse, conflicts_with = "event_time")]
+    pub(crate) event_time_constant: Option<Instant>,
     /// Column that says when a fact was known.
     #[arg(long, value_name = "COLUMN", conflicts_with = "arrival_delay")]
     pub(crate) arrival: Option<String>,

@@ -3,7 +3,7 @@
 //! ```text
 //! config.toml        creta.server/1                       root.key         unlocks everything else (may live elsewhere)
 //! admin.json         the administrator's credential       keys/            scope keys, wrapped by the root key
-//! tls/ca.pem         what clients trust                   audit/           the environment's log
+//! tls/ca.pem         what clients trust                   <environment>/   control-plane/audit/: the environment's log
 //! metadata.sqlite    tenants and accounts, sealed         tenants/<name>/  facts, online values and definitions
 //! witnesses/         newest cosigned checkpoints, public
 //! ```

@@ -30,7 +30,7 @@ pub(crate) enum WitnessCommand {
         /// The witness's data folder.
         #[arg(long, env = "CRETA_WITNESS_DATA", value_name = "FOLDER")]
         data: PathBuf,
-        /// The log's key, as `creta server init` showed it.
+        /// The log's key, as `creta keys fingerprint` shows it.
         #[arg(long, value_name = "KEY")]
         key: String,
     },

@@ -301,8 +301,15 @@ fn explanation_text(action: &str, explained: &Explanation) -> String {
             text("feature")
         ));
     }
-    if let Some(wanted) = explained.remedy.as_ref().and_then(|remedy| remedy["grant"]["role"].as_str()) {
-        lines.push(format!("  ask for      creta access request --role {wanted} --ticket OPS-1234 --reason \"...\""));
+    let wanted = explained.remedy.as_ref().map(|remedy| &remedy["grant"]);
+    if let Some((wanted, role)) = wanted.and_then(|wanted| Some((wanted, wanted["role"].as_str()?))) {
+        let place = match wanted["place"]["tenant"].as_str() {
+            Some(tenant) => format!("--tenant {tenant}"),
+            None => "--environment".to_owned(),
+        };
+        lines.push(format!(
+            "  ask for      creta access request --role {role} {place} --hours 1 --ticket OPS-1234 --reason \"...\""
+        ));
     }
     lines.join("\n")
 }

@@ -1,6 +1,6 @@
 //! `creta tenant` and `creta service-account`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use creta_server::Credential;
 use serde::{Deserialize, Serialize};
@@ -78,8 +78,9 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
             };
             // Before anything is made on the server: afterwards a secret that has nowhere to go would be lost.
             require_absent(&out)?;
+            let authority = authority_of(&profile)?;
             let made: Made = server.post(path, &request)?;
-            let credential = credential(&profile, &made)?;
+            let credential = credential(&profile, authority, &made);
             let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
             profile::write_private(&out, &json)?;
             let shown = serde_json::json!({ "client_id": made.client_id, "tenant": tenant, "role": role, "file": out });
@@ -105,9 +106,10 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
         ServiceAccountCommand::Rotate { client_id, out, overlap_hours, connection } => {
             let (server, profile) = connect(&connection)?;
             require_absent(&out)?;
+            let authority = authority_of(&profile)?;
             let path = format!("{}/{}/rotate", kept_at(&client_id), encoded(&client_id));
             let made: Made = server.post(&path, &serde_json::json!({ "overlap_hours": overlap_hours }))?;
-            let credential = credential(&profile, &made)?;
+            let credential = credential(&profile, authority, &made);
             let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
             profile::write_private(&out, &json)?;
             let shown = serde_json::json!({ "client_id": made.client_id, "file": out, "overlap_hours": overlap_hours });
@@ -215,21 +217,29 @@ struct Made {
     client_secret: String,
 }
 
-/// Everything that a client needs, in one file.
-fn credential(profile: &Profile, made: &Made) -> Result<Credential, Failure> {
-    let ca = profile.ca_file.clone().ok_or_else(|| {
+/// What a client of the profile's server has to trust, which its credential file names.
+///
+/// # Errors
+///
+/// The profile names none.
+fn authority_of(profile: &Profile) -> Result<PathBuf, Failure> {
+    profile.ca_file.clone().ok_or_else(|| {
         Failure::usage(
             "profile/no-authority",
-            "the profile names no certificate authority",
+            "the profile names no certificate authority; nothing was made",
             "add one with `creta login --ca FILE`",
         )
-    })?;
-    Ok(Credential {
+    })
+}
+
+/// Everything that a client needs, in one file.
+fn credential(profile: &Profile, ca: PathBuf, made: &Made) -> Credential {
+    Credential {
         url: profile.url.clone(),
         client_id: made.client_id.clone(),
         client_secret: made.client_secret.clone(),
         ca,
-    })
+    }
 }
 
 fn require_absent(file: &Path) -> Result<(), Failure> {

@@ -80,14 +80,19 @@ fn chosen<'a>(ingest: &Ingest, bundle: &'a Bundle) -> Result<Vec<&'a Source>, Fa
 }
 
 fn file_request(ingest: &Ingest) -> Result<IngestRequest, Failure> {
-    let (Some(entity), Some(event_time)) = (&ingest.entity, &ingest.event_time) else {
-        let help = "add `--entity NAME --event-time COLUMN`";
+    let event_time = match (&ingest.event_time, ingest.event_time_constant) {
+        (Some(column), _) => Some(EventTime::Column(column.clone())),
+        (None, Some(at)) => Some(EventTime::Constant(at)),
+        (None, None) => None,
+    };
+    let (Some(entity), Some(event_time)) = (&ingest.entity, event_time) else {
+        let help = "add `--entity NAME` and `--event-time COLUMN`, or `--event-time-constant INSTANT` for all rows";
         return Err(Failure::usage("ingest/unclear", "a file needs an entity and an event time", help));
     };
     let column = ingest.arrival.clone().map(Arrival::Column);
     Ok(IngestRequest {
         entity: entity.clone(),
-        event_time: EventTime::Column(event_time.clone()),
+        event_time,
         arrival: column.or(ingest.arrival_delay.map(Arrival::Delay)),
         event_id: None,
         source: None,

@@ -10,13 +10,14 @@ pub(crate) fn run(command: KeysCommand, terminal: &mut Terminal<'_>) -> Result<(
     let fingerprint = creta_server::fingerprint(&data).map_err(|error| failed(&error))?;
     terminal.show(&fingerprint, || {
         format!(
-            "environment  {} ({})\nid           {}\nroot key     {}\naccount      {}\n\
+            "environment  {} ({})\nid           {}\nroot key     {}\naccount      {}\naddresses    {}\n\
              next: give the output of this command with `--json` to your other environments",
             fingerprint.environment,
             fingerprint.class,
             fingerprint.environment_id,
             fingerprint.root_key,
             fingerprint.account.as_deref().unwrap_or("none named"),
+            if fingerprint.addresses.is_empty() { "none".to_owned() } else { fingerprint.addresses.join(", ") },
         )
     });
     Ok(())

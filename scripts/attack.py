@@ -182,13 +182,14 @@ def curious_operator(api: Api, admin: str) -> Refusal:
         status, answer = api.send("GET", feature, admin)
     if (status, answer.get("code")) != (403, "access/budget"):
         raise Failed(f"after {answers} answers: {problem(status, answer)}")
+    spent = problem(status, answer)
     # The tenant's own question is answered, and leaves no value in log lines or in the audit log.
     status, _ = api.send("POST", "/v1/query", api.token(DEMO / "acme.json"), question)
     _, entries = api.send("GET", "/v1/audit/entries?limit=1000", admin)
     kept = (DEMO / "server.log").read_text() + json.dumps(entries)
     if status != 200 or any(name in kept for name in ("EMBRAER", "N10156")):
         raise Failed(f"the tenant's question ({status}) left a value in a log")
-    says = f"{problem(denied, reason)}\n               {problem(status, answer)}"
+    says = f"{problem(denied, reason)}\n               {spent}"
     return Refusal(says, "CH-14, CH-19", api.refusal_since(admin, start, {"CH-19"}))
 
 

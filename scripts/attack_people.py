@@ -14,7 +14,7 @@ from typing import Any
 
 from sign_in_world import World
 
-NEED = "Approves access and policies for the platform"
+NEED = "Answers requests of the data teams and reads their policies"
 REASON = "Look into why last night's load of payments was refused"
 
 

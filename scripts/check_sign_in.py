@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 from sign_in_browser import Looker, Somebody, must
 from sign_in_world import World, finish, said
 
-NEED = "Approves access and policies for the platform"
+NEED = "Answers requests of the data teams and reads their policies"
 REASON = "Look into why last night's load of payments was refused"
 
 

@@ -250,4 +250,26 @@ mod tests {
         let last = cut[1][0].column(0).as_any().downcast_ref::<Int64Array>().expect("ints").value(0);
         assert_eq!(last, ROWS_PER_REQUEST as i64);
     }
+
+    #[test]
+    fn a_file_has_a_column_of_event_times_or_one_for_all_its_rows() {
+        use clap::Parser as _;
+
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            ingest: Ingest,
+        }
+        let line = |options: &[&str]| {
+            let words = ["ingest", "--file", "users.parquet", "--entity", "User"];
+            Line::try_parse_from(words.iter().chain(options)).map(|line| line.ingest)
+        };
+        let wanted = |options: &[&str]| file_request(&line(options).expect("a load")).map(|request| request.event_time);
+        assert_eq!(wanted(&["--event-time", "at"]).expect("a request"), EventTime::Column("at".to_owned()));
+        let at = "2026-01-01T00:00:00Z";
+        let constant = EventTime::Constant(creta_model::Instant::parse(at).expect("an instant"));
+        assert_eq!(wanted(&["--event-time-constant", at]).expect("a request"), constant);
+        assert_eq!(wanted(&[]).expect_err("neither").problems[0].code, "ingest/unclear");
+        assert!(line(&["--event-time", "at", "--event-time-constant", at]).is_err(), "both");
+    }
 }

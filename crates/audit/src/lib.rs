@@ -49,6 +49,6 @@ pub use creta_proof::{Checkpoint, Hash, ProofError, SignedCheckpoint, VerifierKe
 pub use details::Details;
 pub use entry::{ENTRY_VERSION, Entry, EntryFeatures, Outcome};
 pub use error::AuditError;
-pub use log::{Event, Log, VerifyReport};
+pub use log::{Event, Log, LogExtent, VerifyReport};
 pub use permit::Permit;
 pub use reads::{READ_GROUPS_MAX, READS_FLUSHED_AFTER, READS_PENDING_MAX};

@@ -93,6 +93,19 @@ impl Event {
     }
 }
 
+/// The files of a log at one moment; see [`Log::extent`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogExtent {
+    /// How many entries there are.
+    pub size: u64,
+    /// Their root.
+    pub root: Hash,
+    /// Path of the entries, and how many of its bytes count.
+    pub entries: (String, u64),
+    /// Path of the newest checkpoint, and its sealed bytes.
+    pub checkpoint: (String, Vec<u8>),
+}
+
 /// What [`Log::verify`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
@@ -253,6 +266,16 @@ impl Log {
             *newest = signed;
         }
         Ok(newest.clone())
+    }
+
+    /// What a copy of this log as it is now consists of, beside the key that signs: how far it is, where its entries stand
+    /// and how many bytes of that file they take, and where the newest checkpoint stands, with its sealed bytes.
+    pub fn extent(&self) -> Result<LogExtent, AuditError> {
+        self.checkpoint()?;
+        let storage = lock(&self.storage); // No entry is half written meanwhile.
+        let size = self.size();
+        let (entries, checkpoint) = (storage.extent(), storage.sealed_checkpoint()?);
+        Ok(LogExtent { size, root: self.root(size)?, entries, checkpoint })
     }
 
     /// Stops the log until it is opened again: nothing is admitted, appended or signed any more, each with

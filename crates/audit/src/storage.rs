@@ -97,6 +97,18 @@ impl Storage {
         Signer::from_seed(environment, seed.as_slice())
     }
 
+    /// Where the newest checkpoint stands, with its sealed bytes.
+    pub(crate) fn sealed_checkpoint(&self) -> Result<(String, Vec<u8>), AuditError> {
+        let path = path(&self.key, "checkpoint");
+        let bytes = self.files.read(&path).map_err(|error| unreadable(KeyError::File(error)))?;
+        Ok((path, bytes))
+    }
+
+    /// Where the entries stand, and how many of the file's bytes hold those that are durable now.
+    pub(crate) fn extent(&self) -> (String, u64) {
+        (path(&self.key, "entries"), self.log.position().bytes)
+    }
+
     fn find(&self, name: &str) -> Result<Option<Vec<u8>>, AuditError> {
         match self.sealed.read(&path(&self.key, name)) {
             Ok(bytes) => Ok(Some(bytes)),

@@ -5,6 +5,7 @@ mod break_glass;
 mod device;
 mod disclosure;
 mod intake;
+mod restore;
 mod review;
 mod trust;
 mod witness;
@@ -26,6 +27,7 @@ pub(crate) use self::break_glass::{BreakGlassCommand, FindingArg, HalfShown};
 pub(crate) use self::device::{DeviceAgent, DeviceCommand, DeviceImport};
 pub(crate) use self::disclosure::{Statistics, Synth, TableFormat};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
+pub(crate) use self::restore::{BackupCommand, RestoreCommand, RestoreDraw};
 pub(crate) use self::review::{ReviewCommand, ReviewVerdict};
 pub(crate) use self::trust::{
     ArtefactAdd, ArtefactCommand, ExceptionCommand, ExceptionDecide, OrganisationMode, Pack, ReportVerdict,
@@ -77,6 +79,12 @@ pub(crate) enum Command {
     /// The sealed emergency account, for when nothing else works.
     #[command(subcommand)]
     BreakGlass(BreakGlassCommand),
+    /// Copies of everything that an environment has sealed, without any key.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Going on from an older copy, which two people approve.
+    #[command(subcommand)]
+    Restore(RestoreCommand),
     /// Reviews of access: decide who keeps what.
     #[command(subcommand)]
     Review(ReviewCommand),

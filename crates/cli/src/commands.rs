@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod analysis;
 mod audit;
+mod backup;
 mod break_glass;
 mod declassify;
 mod device;
@@ -15,6 +16,7 @@ mod login;
 mod policies;
 mod project;
 mod query;
+mod restore;
 mod review;
 mod rows;
 mod server;
@@ -50,6 +52,8 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Session(command) => access::session(command, terminal),
         Command::Device(command) => device::run(command, terminal),
         Command::BreakGlass(command) => break_glass::run(command, terminal),
+        Command::Backup(command) => backup::run(command, terminal),
+        Command::Restore(command) => restore::run(command, terminal),
         Command::Review(command) => review::run(command, terminal),
         Command::Tenant(command) => accounts::tenant(command, terminal),
         Command::ServiceAccount(command) => accounts::service_account(command, terminal),

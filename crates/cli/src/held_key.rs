@@ -133,7 +133,7 @@ pub(crate) fn to_pkcs8(key: &SigningKey) -> String {
     BASE64.encode(key.to_pkcs8().as_slice())
 }
 
-fn from_pkcs8(key: &str) -> Option<SigningKey> {
+pub(crate) fn from_pkcs8(key: &str) -> Option<SigningKey> {
     BASE64.decode(key).ok().and_then(|key| SigningKey::from_pkcs8(&key).ok())
 }
 

@@ -98,6 +98,12 @@ impl Server {
         read_bytes(self.send_authenticated(Method::GET, path, None)?, JSON_BYTES_MAX)
     }
 
+    /// Asks for an answer that is read as it comes.
+    pub(crate) fn get_streamed(&self, path: &str) -> Result<impl Read + use<>, Failure> {
+        let answer = self.send_authenticated(Method::GET, path, None)?;
+        Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
     /// Sends JSON, asks for JSON.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).expect("requests have string keys and finite numbers");

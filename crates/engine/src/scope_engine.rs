@@ -683,6 +683,14 @@ impl ScopeEngine {
         (self.facts.epoch(), self.quarantine.epoch())
     }
 
+    /// Runs `copy` while the files of both stores, the facts first, are still; see [`FactStore::while_still`].
+    pub fn while_still<T>(&self, copy: impl FnOnce([(Epoch, &[(String, u64)]); 2]) -> T) -> Result<T, StoreError> {
+        let both = |facts: (Epoch, &[(String, u64)])| {
+            self.quarantine.while_still(|epoch, files| copy([(facts.0, facts.1), (epoch, files)]))
+        };
+        self.facts.while_still(|epoch, files| both((epoch, files)))?
+    }
+
     /// Definitions for people and tools: entities, features with owners, tags, docs and where they come from.
     pub fn catalogue(&self) -> serde_json::Value {
         let Some(registry) = self.registry() else { return serde_json::json!({ "entities": [], "queries": [] }) };

@@ -147,6 +147,10 @@ actions! {
     ArtefactRecord = "artefact.record", Change;
     /// Break the seal of the emergency account.
     BreakGlassOpen = "break-glass.open", Change;
+    /// Fetch a copy of an environment's sealed files, without any key.
+    BackupRead = "backup.read", Read;
+    /// Keep a recovery key of one's own, by which one of two people agrees to go on from an older copy.
+    RecoveryHold = "recovery.hold", Change;
 }
 
 impl Action {
@@ -158,10 +162,11 @@ impl Action {
 
     /// Whether the decision must stand in the log, durably, before anything happens.
     ///
-    /// Changes are, and so is a training set: it carries data out in bulk, takes long enough that one more write does
-    /// not matter, and names the entry it was built under (rule S30). Other reads are counted per second.
+    /// Changes are, and so are a training set and a backup: they carry data out in bulk and take long enough that one more
+    /// write does not matter; a training set names the entry it was built under (rule S30). Other reads are counted per
+    /// second.
     pub const fn is_logged_first(self) -> bool {
-        matches!(self.kind(), Kind::Change) || matches!(self, Action::Train)
+        matches!(self.kind(), Kind::Change) || matches!(self, Action::Train | Action::BackupRead)
     }
 
     pub(crate) fn names() -> String {
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_change_and_every_training_set_is_logged_first() {
+    fn every_change_and_whatever_carries_data_out_in_bulk_is_logged_first() {
         let later: Vec<&str> = Action::ALL.iter().filter(|a| !a.is_logged_first()).map(|a| a.as_str()).collect();
         assert_eq!(
             later,

@@ -88,6 +88,8 @@ fn rows() -> Vec<Row> {
     }
     let provisioner = Principal::environment_account(id("hr"), &environment("prod"), Role::Provisioner);
     rows.push(("staff's provisioner".to_owned(), Box::new(move |_, _| provisioner.clone())));
+    let backup = Principal::environment_account(id("copies"), &environment("prod"), Role::Backup);
+    rows.push(("staff's backup".to_owned(), Box::new(move |_, _| backup.clone())));
     for (kind, home) in
         [("staff", Place::Environment(environment("prod"))), ("tenant's", Place::Scope(scope("acme", "prod")))]
     {
@@ -243,7 +245,7 @@ fn with_policies_that_permit_everything_other_scopes_still_stay_closed() {
         let principal = principal(EnvironmentClass::Production, true);
         for (place, resource) in places() {
             let mut within = principal.home().covers(resource.place());
-            if who == "staff's provisioner" {
+            if ["staff's provisioner", "staff's backup"].contains(&who.as_str()) {
                 within = place == "environment";
             }
             assert_eq!(decide(&open, &principal, Action::Query, &resource).is_allowed(), within, "{who} at {place}");

@@ -80,6 +80,7 @@ impl Identity {
                 RowsRead,
             ],
             Identity::Person(Role::Operator) => &[
+                RecoveryHold,
                 TenantList,
                 ServiceAccountCreate,
                 ServiceAccountList,
@@ -95,6 +96,7 @@ impl Identity {
                 ArtefactRecord,
             ],
             Identity::Person(Role::SecurityLead) => &[
+                RecoveryHold,
                 ServiceAccountList,
                 ServiceAccountRevoke,
                 CatalogueRead,
@@ -129,6 +131,7 @@ impl Identity {
                 ReviewRead,
             ],
             Identity::Person(Role::Administrator) => &[
+                RecoveryHold,
                 TenantCreate,
                 TenantList,
                 ServiceAccountCreate,
@@ -156,6 +159,7 @@ impl Identity {
             Identity::Program(Role::Deployer) => &[TokenIssue, Deploy, Check, Diff],
             Identity::Program(Role::Ingester) => &[TokenIssue, Ingest],
             Identity::Program(Role::Provisioner) => &[TokenIssue, ScimWrite],
+            Identity::Program(Role::Backup) => &[TokenIssue, BackupRead],
             Identity::Person(_) | Identity::Program(_) => &[],
         }
     }

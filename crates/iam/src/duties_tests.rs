@@ -110,16 +110,26 @@ fn attack_ch35_no_identity_holds_both_sides_of_a_decision_for_two() {
 #[test]
 fn programs_of_one_purpose_share_nothing_but_their_token() {
     use Role::*;
-    let purposes: [(Role, &[Action]); 3] = [
+    let purposes: [(Role, &[Action]); 4] = [
         (Deployer, &[Action::Deploy, Action::Check, Action::Diff]),
         (Ingester, &[Action::Ingest]),
         (Provisioner, &[Action::ScimWrite]),
+        (Backup, &[Action::BackupRead]),
     ];
     for (role, purpose) in purposes {
         let may = Identity::Program(role).may().iter().filter(|action| **action != Action::TokenIssue);
         assert!(may.eq(purpose), "{role}");
     }
-    for (one, other) in [(Deployer, Ingester), (Deployer, Reader), (Ingester, Reader), (Provisioner, Reader)] {
+    let pairs = [
+        (Deployer, Ingester),
+        (Deployer, Reader),
+        (Ingester, Reader),
+        (Provisioner, Reader),
+        (Backup, Reader),
+        (Backup, Deployer),
+        (Backup, Provisioner),
+    ];
+    for (one, other) in pairs {
         let theirs = Identity::Program(other).may();
         let shared = Identity::Program(one).may().iter().filter(|action| theirs.contains(action));
         assert!(shared.eq([&Action::TokenIssue]), "{one} and {other}");

@@ -36,6 +36,8 @@ pub enum Role {
     Ingester,
     /// Program: writes people as a directory says (SCIM), and does nothing else.
     Provisioner,
+    /// Program: fetches copies of an environment's sealed files. Never sees a key or a value.
+    Backup,
 }
 
 impl Role {
@@ -52,6 +54,7 @@ impl Role {
         Role::Deployer,
         Role::Ingester,
         Role::Provisioner,
+        Role::Backup,
     ];
 
     /// The roles that people can have.
@@ -67,7 +70,7 @@ impl Role {
 
     /// The roles that service accounts can have.
     pub const OF_PROGRAMS: &'static [Role] =
-        &[Role::Developer, Role::Reader, Role::Deployer, Role::Ingester, Role::Provisioner];
+        &[Role::Developer, Role::Reader, Role::Deployer, Role::Ingester, Role::Provisioner, Role::Backup];
 
     /// The name, for example `data-scientist`.
     pub const fn as_str(self) -> &'static str {
@@ -83,6 +86,7 @@ impl Role {
             Role::Deployer => "deployer",
             Role::Ingester => "ingester",
             Role::Provisioner => "provisioner",
+            Role::Backup => "backup",
         }
     }
 
@@ -144,7 +148,7 @@ mod tests {
         let message = Role::parse_of_program("viewer").expect_err("of people").to_string();
         assert_eq!(
             message,
-            "`viewer` is not a role here; use one of `developer`, `reader`, `deployer`, `ingester`, `provisioner`"
+            "`viewer` is not a role here; use one of `developer`, `reader`, `deployer`, `ingester`, `provisioner`, `backup`"
         );
     }
 }

@@ -12,6 +12,7 @@
 //! | [`webauthn`] | that a person agrees to this very thing, now | CI-22 |
 //! | [`totp`] | that a tenant's user holds their authenticator | CI-22 |
 //! | [`device`] | that a computer is ours and set up right | CH-16, CH-18, CI-26 |
+//! | [`recovery`] | that two people agree to go on from an older copy | CH-35 |
 //! | [`scim`] | who is here and who has left | CH-33 |
 //! | [`key`] | the keys of both, and of devices | |
 //! | [`signed`] | that nothing signed counts twice: every kind, and the attacks on it | CH-17, CH-18, CI-07 |
@@ -40,6 +41,7 @@ mod jws;
 pub mod key;
 pub mod oidc;
 pub mod password;
+pub mod recovery;
 pub mod scim;
 pub mod signed;
 pub mod totp;

@@ -194,6 +194,14 @@ signed_kinds! {
         elsewhere: "creta-proof witness::tests::attack_ch44_a_fork_is_not_cosigned_and_is_evidence",
         weaker: "creta-proof witness::tests::malformed_requests_are_refused",
     }
+    /// An approval of going on from an older copy.
+    RecoveryApproval {
+        accepted_in: ["identity/src/recovery.rs"],
+        same: "creta-server::it recovery::attack_ch35_an_approval_is_used_once_and_for_nothing_else",
+        later: "creta-identity recovery::tests::attack_ch35_a_statement_counts_for_a_day_and_not_before_it_was_drawn",
+        elsewhere: "creta-identity recovery::tests::attack_ch35_an_approval_is_of_one_statement_and_of_no_later_log",
+        weaker: "creta-identity recovery::tests::attack_ch35_an_edited_approval_and_other_signatures_of_the_key_are_none",
+    }
     /// An operator's word that a log goes on from an older copy.
     ForkNotice {
         accepted_in: ["server/src/witness/fork.rs"],

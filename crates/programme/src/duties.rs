@@ -82,6 +82,7 @@ impl Duty {
             Action::ScimWrite => Some(Self::Provision),
             Action::Query | Action::Train => Some(Self::ReadData),
             Action::Ingest => Some(Self::WriteData),
+            Action::BackupRead => Some(Self::WriteBackup),
             _ => None,
         }
     }

@@ -423,6 +423,16 @@ impl Guarded {
         move || caller.still_holds(&app)
     }
 
+    /// What all requests share, for work that goes on after the answer began.
+    pub(crate) fn shared_app(&self) -> Arc<App> {
+        Arc::clone(&self.app)
+    }
+
+    /// This request's place among those at work, for work that goes on after the answer began.
+    pub(crate) fn turn(&self) -> Arc<OwnedSemaphorePermit> {
+        Arc::clone(&self.turn)
+    }
+
     /// What all requests share.
     pub(crate) fn app(&self) -> &App {
         &self.app

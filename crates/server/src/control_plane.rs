@@ -4,7 +4,7 @@
 //! (`guard` in `context.rs`); functions that change something take the permit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use creta_audit::{Details, Event, Log, Permit};
@@ -16,7 +16,7 @@ use creta_iam::{
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Environment, EnvironmentClass, Instant, Problem, Scope, Span, TenantId};
 use creta_platform::Platform;
-use creta_store::{MetadataStore, SqliteStore};
+use creta_store::{MetadataEpoch, MetadataStore, SqliteStore, StoreError};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -64,6 +64,7 @@ pub(crate) struct Tenant {
 
 /// The open control plane of one environment.
 pub(crate) struct ControlPlane {
+    folder: PathBuf,
     environment: Environment,
     environment_id: String,
     class: EnvironmentClass,
@@ -136,6 +137,7 @@ impl ControlPlane {
         let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
         let state = RwLock::new(State::load(&*metadata)?);
         Ok(Self {
+            folder: folder.to_owned(),
             scopes: Scopes::new(folder, platform.clone(), config.workers.clone(), Agreed::read(&log)?),
             tokens: tokens.ok_or_else(internal)?,
             environment,
@@ -171,6 +173,16 @@ impl ControlPlane {
 
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a copy of the control plane's documents, as sealed as they are; see [`SqliteStore::copy_to`].
+    pub(crate) fn copy_documents(&self, path: &Path) -> Result<MetadataEpoch, StoreError> {
+        self.documents.copy_to(path)
     }
 
     /// The control plane's documents.
@@ -355,6 +367,14 @@ impl ControlPlane {
     /// What was agreed on about the data of a scope that a permit is for.
     pub(crate) fn data_policy(&self, scope: &Scope) -> Result<Arc<ScopePolicy>, Problem> {
         self.opened(scope).map(|(_, policy)| policy)
+    }
+
+    /// The stores of a tenant, for whoever copies them as they are sealed.
+    pub(crate) fn stores_of(&self, tenant: &TenantId) -> Result<(Arc<ScopeEngine>, Arc<SqliteStore>), Problem> {
+        let scope = self.require_tenant(tenant)?;
+        let (engine, _) = self.opened(&scope)?;
+        let documents = self.scopes.documents(&scope).ok_or_else(internal)?;
+        Ok((engine, documents))
     }
 
     fn opened(&self, scope: &Scope) -> Result<(Arc<ScopeEngine>, Arc<ScopePolicy>), Problem> {

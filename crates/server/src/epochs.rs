@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use creta_audit::{AuditError, Details, Entry, Event, Hash, Log};
 use creta_iam::Place;
+use creta_identity::recovery::StoreAt;
 use creta_model::{Problem, TenantId};
 use creta_store::{Epoch, MetadataEpoch, Position, StoreError};
 
@@ -24,7 +25,7 @@ use crate::witness::entries_of;
 /// The entry of a moment.
 const ANCHORED: &str = "store.epoch";
 /// The entry by which an operator accepts an older copy: the store goes on from there.
-const ACCEPTED: &str = "store.older-accepted";
+pub(crate) const ACCEPTED: &str = "store.older-accepted";
 
 /// Code of the refusal of a store that is older than the log knows it.
 pub(crate) const OLDER_COPY: &str = "store/older-copy";
@@ -39,6 +40,11 @@ pub(crate) enum Store {
 
 impl Store {
     const ALL: [Self; 3] = [Self::Facts, Self::Quarantine, Self::Metadata];
+
+    /// Reads the name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|store| store.as_str() == name)
+    }
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -86,6 +92,17 @@ impl Moment {
 
     pub(crate) fn metadata(self) -> MetadataEpoch {
         MetadataEpoch { number: self.position, chain: self.chain }
+    }
+
+    /// As people read and sign it.
+    pub(crate) fn of_store(self, tenant: Option<&TenantId>, store: Store) -> StoreAt {
+        StoreAt {
+            tenant: tenant.cloned(),
+            store: store.as_str().to_owned(),
+            position: self.position,
+            chain: hex::encode(self.chain),
+            manifest: self.manifest,
+        }
     }
 
     fn details(self, store: Store) -> Result<Details, AuditError> {
@@ -165,18 +182,21 @@ impl Epochs {
         Ok(())
     }
 
-    /// Records that an operator goes on from this moment although the log knows a later one, and why. The reason itself
-    /// is kept by whoever gave it; the log has its digest.
+    /// Records that a store goes on from this moment although the log knows a later one, why, and on whose statement. The
+    /// reason itself is kept by whoever gave it; the log has its digest.
     pub(crate) fn accept(
         &self,
         log: &Log,
         place: &Place,
         store: Store,
         moment: Moment,
-        reason: &str,
+        (reason, statement): (&str, Option<Hash>),
     ) -> Result<u64, AuditError> {
         let reason = *Hash::of(&[reason.as_bytes()]).as_bytes();
-        let details = moment.details(store)?.digest("reason", reason)?;
+        let mut details = moment.details(store)?.digest("reason", reason)?;
+        if let Some(statement) = statement {
+            details = details.digest("statement", *statement.as_bytes())?;
+        }
         let entry = log.record(Event::new(ACCEPTED, place.clone()).with(details).for_commitment("CI-12"))?;
         let key = (place.scope().map(|scope| scope.tenant.clone()), store);
         self.lock().insert(key, Anchored { moment, entry });
@@ -208,7 +228,8 @@ fn older(tenant: Option<&TenantId>, store: Store, reason: &str, anchored: Anchor
         )
         .with_help(format!(
             "put the newest copy of `{path}` back; if it is lost, stop the server and run \
-             `creta audit accept-older --data FOLDER{accept} --reason TEXT`, which stands in the log"
+             `creta audit accept-older --data FOLDER{accept} --reason TEXT`, which stands in the log; outside class \
+             development two people have to approve that: `creta restore draw --help`"
         ))
 }
 
@@ -277,7 +298,7 @@ mod tests {
             assert!(text.contains(part), "{part} is missing: {text}");
         }
 
-        epochs.accept(&log, &place, Store::Facts, moment(20, 4, 1), "the disk was lost").expect("recorded");
+        epochs.accept(&log, &place, Store::Facts, moment(20, 4, 1), ("the disk was lost", None)).expect("recorded");
         assert_eq!(newest(&Epochs::read(&log).expect("reads"), "acme", Store::Facts), Some(moment(20, 4, 1)));
         let entry = &log.entries(1..2).expect("within")[0];
         assert_eq!(entry.action, "store.older-accepted");

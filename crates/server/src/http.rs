@@ -55,6 +55,7 @@ pub(crate) struct App {
     turns: Arc<Semaphore>,
     bulk_turns: Arc<Semaphore>,
     watch_turns: Arc<Semaphore>,
+    copy_turns: Arc<Semaphore>,
 }
 
 impl App {
@@ -80,6 +81,7 @@ impl App {
             turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
             bulk_turns: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
             watch_turns: Arc::new(Semaphore::new(WATCHES_MAX)),
+            copy_turns: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -92,6 +94,11 @@ impl App {
     /// A place among the open pages that listen. They work on nothing, so they take no place from requests that do.
     pub(crate) fn watch_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.watch_turns).try_acquire_owned().map_err(|_| busy())
+    }
+
+    /// The turn of the one backup that is taken at a time.
+    pub(crate) fn copy_turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.copy_turns).try_acquire_owned().map_err(|_| crate::routes::backup_busy())
     }
 
     /// Whether who bears a program's or the local administrator's token counts here (CI-21, CH-33). The local administrator does in

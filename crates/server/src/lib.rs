@@ -22,6 +22,7 @@
 mod accounts;
 mod acme;
 mod arrow_body;
+mod backup;
 mod components;
 mod config;
 mod context;
@@ -47,6 +48,7 @@ mod policies;
 mod problem;
 mod recovery;
 mod register;
+mod restore;
 mod routes;
 mod scopes;
 mod server;
@@ -59,6 +61,9 @@ pub mod witness;
 mod workers;
 
 pub use acme::AcmeConfig;
+pub use backup::{
+    BACKUP_FORMAT, BackupFile, BackupHead, BackupManifest, HEAD_BYTES_MAX, MANIFEST_FILE, VerifiedBackup, verify_backup,
+};
 pub use components::{ComponentReport, ComponentView, add_component, components, revoke_component};
 pub use config::{CONFIG_FORMAT, ComponentsConfig, Config, IntakeConfig, LISTEN_DEFAULT, WitnessConfig, WorkerConfig};
 pub use data_folder::{Credential, InitOptions, InitReport, init};
@@ -68,5 +73,6 @@ pub use error::ServerError;
 pub use logging::init_logging;
 pub use openapi::document_text as openapi_document;
 pub use recovery::{Appointment, accept_older, add_witness, appoint, declare_fork};
+pub use restore::{AskedRecovery, Recovered, draw_recovery, recover};
 pub use server::{RunningServer, ServeOptions, serve, start, start_by};
 pub use tls::{CIPHER_SUITES, CertificateFiles, ComponentRole, provider as tls_provider};

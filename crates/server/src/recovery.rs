@@ -23,11 +23,11 @@ use creta_store::{FactStore, MetadataStore, SqliteStore};
 use crate::ServerError;
 use crate::config::{Config, WitnessConfig};
 use crate::data_folder::{file_failed, lock};
-use crate::epochs::{Epochs, Store};
+use crate::epochs::{Epochs, Moment, Store};
 use crate::people::{PersonRecord, checked_need, id_for, no_need};
 use crate::problem::{from_audit, from_keys, from_store};
 use crate::register::Register;
-use crate::witness::{ForkNotice, Witnesses};
+use crate::witness::{ForkNotice, Witnesses, entries_of};
 
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
@@ -56,22 +56,32 @@ pub fn add_witness(folder: &Path, url: &str, key: &str, ca: &Path) -> Result<Wit
 
 /// Records that the log goes on although witnesses have seen another history of it, and gives a notice for each of them.
 /// The notices are also written to `fork-<n>.json` in `out`. No server may run on the folder; every witness must answer.
+/// Outside class development two people approve it first: see [`recover`](crate::recover).
 pub fn declare_fork(folder: &Path, reason: &str, out: &Path) -> Result<Vec<ForkNotice>, ServerError> {
     check_reason(reason)?;
     let offline = Offline::open(folder)?;
-    let documents = crate::components::documents(folder, &offline)?;
+    require_one_suffices(&offline)?;
+    declare_forks(folder, &offline, reason, out)
+}
+
+/// The witnesses of a data folder, as the environment's own server asks them.
+pub(crate) fn witnesses_of(folder: &Path, offline: &Offline) -> Result<Witnesses, ServerError> {
+    let documents = crate::components::documents(folder, offline)?;
     let (config, now) = (&offline.config, offline.platform.clock.now());
     let own = crate::components::own_certificate(&documents, &config.environment_id, &config.environment, now)?;
-    drop(documents);
-    let witnesses = Witnesses::new(&config.witness, folder, &offline.platform, &own)?;
-    let notices = witnesses.declare_forks(&offline.log, reason)?;
+    Ok(Witnesses::new(&config.witness, folder, &offline.platform, &own)?)
+}
+
+/// As [`declare_fork`], for whoever made sure that it may be.
+pub(crate) fn declare_forks(
+    folder: &Path,
+    offline: &Offline,
+    reason: &str,
+    out: &Path,
+) -> Result<Vec<ForkNotice>, ServerError> {
+    let notices = witnesses_of(folder, offline)?.declare_forks(&offline.log, reason)?;
     if notices.is_empty() {
-        return Err(Problem::new(
-            "audit/no-fork",
-            "every witness has seen this history and no other; nothing was recorded",
-        )
-        .with_help("start the server")
-        .into());
+        return Err(no_fork().into());
     }
     for (number, notice) in (1..).zip(&notices) {
         let path = out.join(format!("fork-{number}.json"));
@@ -84,18 +94,62 @@ pub fn declare_fork(folder: &Path, reason: &str, out: &Path) -> Result<Vec<ForkN
     Ok(notices)
 }
 
+pub(crate) fn no_fork() -> Problem {
+    Problem::new("audit/no-fork", "every witness has seen this history and no other; nothing was recorded")
+        .with_help("start the server")
+}
+
 /// Records that the stores of a tenant, or without one the control plane's documents, go on from the copy at hand although
-/// the log knows a newer one. Gives the entries. No server may run on the folder.
+/// the log knows a newer one. Gives the entries. No server may run on the folder. Outside class development two people
+/// approve it first: see [`recover`](crate::recover).
 pub fn accept_older(folder: &Path, tenant: Option<&TenantId>, reason: &str) -> Result<Vec<u64>, ServerError> {
     check_reason(reason)?;
     let offline = Offline::open(folder)?;
+    require_one_suffices(&offline)?;
     let epochs = Epochs::read(&offline.log)?;
+    let (place, moments) = moments_of(folder, &offline, tenant)?;
+    let accepted = moments.into_iter().map(|(store, moment)| {
+        let entry = epochs.accept(&offline.log, &place, store, moment, (reason, None));
+        entry.map_err(|error| ServerError::from(from_audit(&error)))
+    });
+    let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
+    offline.log.close().map_err(|error| from_audit(&error))?;
+    Ok(accepted)
+}
+
+/// Whoever holds the root key answers alone in class development only, and there only while the environment never was of
+/// another class: the log says so, whatever `config.toml` says today.
+fn require_one_suffices(offline: &Offline) -> Result<(), Problem> {
+    if strictest_class(offline)? == EnvironmentClass::Development {
+        return Ok(());
+    }
+    Err(Problem::new("restore/two-people", "outside class development two people approve going on from an older copy")
+        .with_help(
+            "draw the statement that they sign: `creta restore draw --data FOLDER --reason TEXT --out FILE`; then each \
+             runs `creta restore approve FILE`, and you `creta restore run`",
+        ))
+}
+
+/// The strictest class that the environment has or ever ran under.
+pub(crate) fn strictest_class(offline: &Offline) -> Result<EnvironmentClass, Problem> {
+    let started = entries_of(&offline.log, &["server.start"]).map_err(|error| from_audit(&error))?;
+    let named = |word: &String| EnvironmentClass::ALL.into_iter().find(|class| class.as_str() == word);
+    let ran = started.iter().filter_map(|(_, entry)| entry.details.get("class").and_then(named));
+    Ok(ran.fold(offline.config.class, std::cmp::Ord::max))
+}
+
+/// Where the stores of a tenant, or the control plane's documents, are now.
+pub(crate) fn moments_of(
+    folder: &Path,
+    offline: &Offline,
+    tenant: Option<&TenantId>,
+) -> Result<(Place, Vec<(Store, Moment)>), ServerError> {
     let documents = |path: String, key: ScopeKey| {
         let store = SqliteStore::open(folder.join(path), key).and_then(|store| store.epoch());
         store.map_err(|error| from_store(&error))
     };
     let environment = &offline.config.environment;
-    let (place, moments) = match tenant {
+    Ok(match tenant {
         None => {
             let moment = documents(Store::Metadata.path(None), offline.key.clone())?;
             (Place::Environment(environment.clone()), vec![(Store::Metadata, moment.into())])
@@ -111,14 +165,7 @@ pub fn accept_older(folder: &Path, tenant: Option<&TenantId>, reason: &str) -> R
             let moments = vec![facts(Store::Facts)?, facts(Store::Quarantine)?, (Store::Metadata, moment.into())];
             (Place::Scope(scope), moments)
         }
-    };
-    let accepted = moments.into_iter().map(|(store, moment)| {
-        let entry = epochs.accept(&offline.log, &place, store, moment, reason);
-        entry.map_err(|error| ServerError::from(from_audit(&error)))
-    });
-    let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
-    offline.log.close().map_err(|error| from_audit(&error))?;
-    Ok(accepted)
+    })
 }
 
 /// Somebody whom whoever holds the root key gives their first roles, so that an environment can be begun in which nobody

@@ -111,6 +111,12 @@ impl Scopes {
         Ok(OpenScope { engine: Arc::new(engine), policy: Arc::new(policy), metadata })
     }
 
+    /// The documents of a scope that is open.
+    pub(crate) fn documents(&self, scope: &Scope) -> Option<Arc<SqliteStore>> {
+        let slot = lock(&self.open).get(scope).map(Arc::clone)?;
+        lock(&slot).as_ref().map(|open| Arc::clone(&open.metadata))
+    }
+
     /// The engines at work, by scope. One that is being opened just now is not among them.
     pub(crate) fn at_work(&self) -> Vec<Arc<ScopeEngine>> {
         let slots: Vec<Slot> = lock(&self.open).values().cloned().collect();

@@ -210,7 +210,10 @@ fn open_control_plane(folder: &Path, config: &Config, clock: Arc<dyn Clock>) -> 
     let own = fingerprint_of(config, &root);
     let control = ControlPlane::open(folder, config, platform, root)?;
     require_own(folder, config, &control, &own)?;
-    let details = Details::none().name("environment-id", config.environment_id.clone()).map_err(|e| from_audit(&e))?;
+    let details = Details::none()
+        .name("environment-id", config.environment_id.clone())
+        .and_then(|details| details.name("class", config.class.as_str()))
+        .map_err(|e| from_audit(&e))?;
     let started = Event::new("server.start", control.place()).with(details);
     control.log().record(started).map_err(|e| from_audit(&e))?;
     control.anchor_documents()?;

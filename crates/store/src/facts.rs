@@ -204,6 +204,13 @@ impl FactStore {
         Epoch { position: log.end, chain: log.chain, manifest: log.manifest }
     }
 
+    /// Runs `copy` on one moment of this store: its epoch and its files, each by path and by how many of its bytes belong to
+    /// the moment. These bytes stay as they are until `copy` returns; together they are a store that opens as of the epoch.
+    /// Appends go on meanwhile, flushes and compactions wait.
+    pub fn while_still<T>(&self, copy: impl FnOnce(Epoch, &[(String, u64)]) -> T) -> Result<T, StoreError> {
+        self.hold_still(copy)
+    }
+
     /// Checks that this store went on from a moment kept earlier: [`StoreError::Tampered`] if it is an older copy, or one
     /// that took another way since. Moments further back than the last 512 flushes are checked by position only.
     pub fn check_epoch(&self, kept: &Epoch) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod devices;
 mod operations;
 mod pages;
 mod people;
+mod recovery;
 mod scim;
 
 use std::collections::BTreeSet;
@@ -108,6 +109,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
         .chain(people::OPERATIONS)
         .chain(break_glass::OPERATIONS)
         .chain(pages::OPERATIONS)
+        .chain(recovery::OPERATIONS)
         .chain(devices::OPERATIONS)
         .chain(scim::OPERATIONS)
 }

@@ -16,6 +16,7 @@ mod person;
 pub(crate) mod programs;
 mod provider;
 pub(crate) mod provisioning;
+pub(crate) mod recovery_keys;
 pub(crate) mod reviews;
 mod session;
 mod sign_in;
@@ -66,6 +67,7 @@ pub(crate) struct People {
     pub(crate) break_glass: BreakGlass,
     pub(crate) devices: Devices,
     provisioning: Provisioning,
+    recovery_keys: Register<recovery_keys::RecoveryKey>,
     pub(crate) reviews: Reviews,
     pub(crate) shown_secrets: TwoPeople<programs::SecretShown>,
     /// Who vouches for people; none where only local accounts exist.
@@ -111,6 +113,7 @@ impl People {
             break_glass: BreakGlass::open(metadata())?,
             devices: Devices::open(metadata(), config.devices.clone())?,
             provisioning: Provisioning::open(metadata(), config.sign_in.as_ref(), config.class)?,
+            recovery_keys: Register::load(metadata())?,
             reviews: Reviews::open(metadata(), control)?,
             shown_secrets: TwoPeople::open(metadata())?,
             provider: config.sign_in.as_ref().map(|sign_in| Provider::open(sign_in, folder)).transpose()?,
@@ -328,6 +331,7 @@ impl People {
         }
         self.end_devices_of(id, now)?;
         control.end_secrets_of(&left.id)?;
+        self.end_recovery_keys_of(control, &left.id, now)?;
         self.access.end_all_of(control, &left, &End::Left, now)?;
         Ok(left)
     }

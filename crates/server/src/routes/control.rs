@@ -174,6 +174,10 @@ impl From<&Account> for ServiceAccountView {
 /// Makes a service account. The answer holds its secret, which nobody can see again.
 pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let ServiceAccountRequest { tenant, name, role } = input.json()?;
+    if role == Role::Backup {
+        let problem = Problem::new("request/role", "backups are of an environment, so no tenant's account takes them");
+        return Err(problem.with_help("`creta service-account create NAME --environment --role backup`").into());
+    }
     let name = account_name(&name)?;
     let details = Details::none()
         .name("service-account", name.as_str())
@@ -257,16 +261,40 @@ pub(super) async fn list_service_accounts(guarded: Guarded, input: Input) -> Res
 #[serde(deny_unknown_fields)]
 struct ProvisionerRequest {
     name: String,
+    #[serde(default)]
+    role: OfEnvironment,
 }
 
-/// Makes an account by which the organisation's directory provisions people. Whoever may give people roles may make one.
+/// What an account of the environment is for.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OfEnvironment {
+    /// The organisation's directory provisions people by it.
+    #[default]
+    Provisioner,
+    /// Copies of what is sealed are taken by it.
+    Backup,
+}
+
+impl OfEnvironment {
+    const fn role(self) -> Role {
+        match self {
+            Self::Provisioner => Role::Provisioner,
+            Self::Backup => Role::Backup,
+        }
+    }
+}
+
+/// Makes an account of the environment: of a directory, or of what takes backups. Whoever may give people roles may make one.
 pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let ProvisionerRequest { name } = input.json()?;
-    let name = account_name(&name)?;
-    let details = Details::none().name("service-account", name.as_str()).map_err(|e| from_audit(&e))?;
-    let make = move |admitted: &Admitted<'_>| {
-        Ok(admitted.control.create_service_account(&name, Role::Provisioner, &admitted.permit)?)
-    };
+    let ProvisionerRequest { name, role } = input.json()?;
+    let (name, role) = (account_name(&name)?, role.role());
+    let details = Details::none()
+        .name("service-account", name.as_str())
+        .and_then(|details| details.name("role", role.as_str()))
+        .map_err(|e| from_audit(&e))?;
+    let make =
+        move |admitted: &Admitted<'_>| Ok(admitted.control.create_service_account(&name, role, &admitted.permit)?);
     let made = guarded.act(details, make).await?;
     Ok((StatusCode::CREATED, with_secret(&made)?).into_response())
 }

@@ -13,6 +13,7 @@ mod policies;
 mod programs;
 mod project;
 mod queries;
+mod recovery;
 mod reviews;
 mod rows;
 mod scim;
@@ -39,6 +40,7 @@ use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, EXPORT_BYTES_MAX, JSON_BY
 use crate::problem::{Refusal, internal};
 use crate::trust::artefacts;
 
+pub(crate) use self::recovery::busy as backup_busy;
 pub(crate) use self::web::refused as refused_page;
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
@@ -208,6 +210,10 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/provisioners", PersonRead on Environment, Light, NO_BODY, control::list_provisioners),
     guarded!(POST, "/v1/provisioners/{id}/rotate", PersonAssign on Environment, Light, JSON_BYTES_MAX, control::rotate_provisioner),
     guarded!(POST, "/v1/provisioners/{id}/revoke", PersonAssign on Environment, Light, NO_BODY, control::revoke_provisioner),
+    guarded!(GET, "/v1/backup", BackupRead on Environment, Bulk, NO_BODY, recovery::backup),
+    guarded!(POST, "/v1/recovery/keys", RecoveryHold on Environment, Light, 4 << 10, recovery::add_key),
+    guarded!(GET, "/v1/recovery/keys", RecoveryHold on Environment, Light, NO_BODY, recovery::keys),
+    guarded!(POST, "/v1/recovery/keys/{id}/end", RecoveryHold on Environment, Light, NO_BODY, recovery::end_key),
     guarded!(GET, "/scim/v2/ServiceProviderConfig", ScimWrite on Environment, Light, NO_BODY, scim::config),
     guarded!(GET, "/scim/v2/Schemas", ScimWrite on Environment, Light, NO_BODY, scim::all_schemas),
     guarded!(GET, "/scim/v2/Schemas/{id}", ScimWrite on Environment, Light, NO_BODY, scim::schema),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use creta_audit::{AuditError, Log};
+use creta_identity::recovery::LeftBehind;
 use creta_model::{Instant, Problem};
 use creta_platform::{FileError, Files, Platform};
 use creta_proof::witness::AddCheckpoint;
@@ -157,6 +158,29 @@ impl Witnesses {
     /// Records, for each witness that has seen another history, that the log goes on without it; see `fork`. All of them
     /// must answer, since each has a head of its own. Empty when none has.
     pub(crate) fn declare_forks(&self, log: &Log, reason: &str) -> Result<Vec<ForkNotice>, Problem> {
+        let declared = self.disagreeing(log)?.into_iter().map(|(witness, shown)| {
+            let notice = declare(log, &witness.key, &shown, reason).map_err(|e| from_audit(&e))?;
+            // What it cosigned before is of the history that is left.
+            match self.files.delete(&witness.path) {
+                Ok(()) | Err(FileError::NotFound { .. }) => Ok(notice),
+                Err(error) => Err(crate::problem::logged("a kept cosignature cannot be removed", &error)),
+            }
+        });
+        declared.collect()
+    }
+
+    /// What would be left behind if the log went on: the newest checkpoint of each witness that has seen another history.
+    pub(crate) fn left_behind(&self, log: &Log) -> Result<Vec<LeftBehind>, Problem> {
+        let left = |(witness, shown): (&Witness, SignedCheckpoint)| LeftBehind {
+            witness: witness.key.to_string(),
+            size: shown.claimed().size,
+            root: shown.claimed().root.to_base64(),
+        };
+        Ok(self.disagreeing(log)?.into_iter().map(left).collect())
+    }
+
+    /// The witnesses that have seen another history, each with what it cosigned last. All of them must answer.
+    fn disagreeing(&self, log: &Log) -> Result<Vec<(&Witness, SignedCheckpoint)>, Problem> {
         let mut disagreeing = Vec::new();
         for (witness, shown) in self.each.iter().zip(self.shown(log)) {
             let shown = shown.map_err(|reason| {
@@ -172,15 +196,7 @@ impl Witnesses {
                 disagreeing.push((witness, shown));
             }
         }
-        let declared = disagreeing.into_iter().map(|(witness, shown)| {
-            let notice = declare(log, &witness.key, &shown, reason).map_err(|e| from_audit(&e))?;
-            // What it cosigned before is of the history that is left.
-            match self.files.delete(&witness.path) {
-                Ok(()) | Err(FileError::NotFound { .. }) => Ok(notice),
-                Err(error) => Err(crate::problem::logged("a kept cosignature cannot be removed", &error)),
-            }
-        });
-        declared.collect()
+        Ok(disagreeing)
     }
 
     /// What each of them cosigned last, asked at the same time.

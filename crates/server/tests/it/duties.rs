@@ -83,6 +83,12 @@ fn attack_ch35_every_identity_is_refused_every_action_that_is_not_its_own() {
     server.shop("acme"); // With the account `etl@acme`.
     let asker = |identity: Identity| match identity {
         Identity::Administrator => Asker::Token(server.admin_token()),
+        Identity::Program(Role::Backup) => {
+            let body = json!({"name": "copies", "role": "backup"});
+            let made = server.post("/v1/provisioners", &server.admin_token(), &body).ok();
+            let text = |name: &str| made[name].as_str().expect("text").to_owned();
+            Asker::Token(server.token(&text("client_id"), &text("client_secret")))
+        }
         Identity::Program(role) => Asker::Token(server.account("acme", role.as_str(), role.as_str()).token),
         Identity::Person(role) => {
             let person = sign_in(&server, &provider, role.as_str());

@@ -24,6 +24,7 @@ mod pillars;
 mod policies;
 mod provider;
 mod provisioning;
+mod recovery;
 mod resolvers;
 mod reviews;
 mod secrets;

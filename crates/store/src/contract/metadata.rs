@@ -105,3 +105,23 @@ fn two_openings_of_one_file_see_each_other() {
     let again = SqliteStore::open(&path, key("acme")).expect("the same store");
     assert_eq!(bodies(&again, "grant")[0], ("1".to_owned(), 2, b"two".to_vec()));
 }
+
+#[test]
+fn a_copy_of_a_file_is_a_store_of_one_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(folder.path().join("metadata.db"), key("acme")).expect("a new store");
+    for number in 0..300_u32 {
+        store.write("grant", &number.to_string(), None, &[7; 300]).expect("space");
+    }
+    let copy = folder.path().join("copy.db");
+    let moment = store.copy_to(&copy).expect("copied");
+    assert_eq!(moment, store.epoch().expect("readable"));
+    store.copy_to(&copy).expect_err("it is there already");
+    store.write("grant", "0", Some(1), b"later").expect("space");
+
+    let opened = SqliteStore::open(&copy, key("acme")).expect("a store");
+    assert_eq!(opened.epoch().expect("readable"), moment);
+    assert_eq!(opened.list("grant").expect("readable").len(), 300);
+    opened.check_epoch(&store.epoch().expect("readable")).expect_err("it is older now");
+    assert!(SqliteStore::open(&copy, key("globex")).is_err(), "sealed as before");
+}

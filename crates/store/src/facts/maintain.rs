@@ -10,9 +10,9 @@ use creta_platform::FileError;
 use super::manifest::{Anchor, Manifest, SegmentMeta};
 use super::segment::{SEGMENT_MEMORY_MAX, SEGMENT_ROWS_MAX, Segment, memory, sort, with_positions};
 use super::tail::{Run, Table, Tail};
-use super::{FactStore, Maintenance, manifest_path};
+use super::{Epoch, FactStore, Maintenance, manifest_path};
 use crate::StoreError;
-use crate::sealing::sealed_failed;
+use crate::sealing::{files_failed, sealed_failed};
 
 /// A log of this length is due for a flush.
 const LOG_BYTES_DUE: u64 = 64 << 20;
@@ -58,6 +58,27 @@ impl FactStore {
             (oldest..generation).for_each(|generation| self.delete_log(generation));
         }
         Ok(())
+    }
+
+    /// Nobody replaces or removes a file while the turn at maintenance is held; a log grows at its end alone.
+    pub(super) fn hold_still<T>(&self, copy: impl FnOnce(Epoch, &[(String, u64)]) -> T) -> Result<T, StoreError> {
+        let maintenance = self.lock_maintenance()?;
+        let whole = |path: String| {
+            let bytes = self.files.size(&path).map_err(|error| files_failed(&self.prefix, error))?;
+            Ok::<_, StoreError>((path, bytes))
+        };
+        let segments = maintenance.manifest.segments.iter().map(|meta| self.folder.path(&meta.name));
+        let mut files = segments.chain([manifest_path(&self.prefix)]).map(whole).collect::<Result<Vec<_>, _>>()?;
+        let epoch = {
+            let mut log = self.lock_log();
+            self.settle(&mut log)?;
+            for generation in maintenance.manifest.generation..log.generation {
+                files.push(whole(self.log_path(generation))?);
+            }
+            files.push((self.log_path(log.generation), log.log.position().bytes));
+            Epoch { position: log.end, chain: log.chain, manifest: log.manifest }
+        };
+        Ok(copy(epoch, &files))
     }
 
     /// Merges small segments of one kind where at least `at_least` of them are there.

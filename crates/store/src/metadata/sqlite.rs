@@ -109,6 +109,20 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Writes a copy of the file, as of one moment, which must not be there yet; its bytes are as sealed as these. Gives the
+    /// moment. Others wait meanwhile.
+    pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<MetadataEpoch, StoreError> {
+        let path = path.as_ref();
+        let io = |source: io::Error| StoreError::Database { store: STORE.into(), source: Box::new(source) };
+        // SQLite fills an empty file, whose mode stays.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+        self.epoch()?;
+        let state = self.lock();
+        let target = path.to_str().ok_or_else(|| io(io::Error::other("the path is not UTF-8")))?;
+        state.connection.execute("VACUUM INTO ?1", params![target]).map_err(failed)?;
+        Ok(MetadataEpoch { number: state.index.number, chain: state.index.chain })
+    }
+
     /// How many documents, deleted ones included, are of none of these kinds.
     pub fn beyond(&self, kinds: &[&str]) -> Result<usize, StoreError> {
         self.reading(|_, index| {

@@ -18,6 +18,7 @@ mod peers;
 mod people;
 mod permits;
 mod public;
+mod restores;
 mod reviews;
 mod sealed;
 mod serving;
@@ -83,6 +84,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &factors::SecondFactors,
     &factors::Passwords,
     &break_glass::EmergencyAccount,
+    &restores::Restores,
     &least::RoleNeeds,
     &least::UnusedRights,
     &apart::EnvironmentIdentity,

@@ -331,3 +331,33 @@ fn attack_ci12_a_segment_of_another_history_under_the_same_name_fails_its_digest
     let store = disk.open("acme").expect("the length is the same");
     assert!(matches!(store.verify(), Err(StoreError::Tampered { .. })));
 }
+
+#[test]
+fn a_copy_taken_while_others_append_opens_as_of_its_moment() {
+    let disk = Disk::new();
+    let store = disk.filled("acme");
+    let (epoch, copy) = store
+        .while_still(|epoch, files| {
+            // Whatever is appended behind the moment is not part of it.
+            store.append(vec![batch(1, &[Fact::at(9, 9)])]).expect("space");
+            let read = |(path, bytes): &(String, u64)| {
+                let len = usize::try_from(*bytes).expect("small");
+                (path.clone(), disk.files.read_range(path, 0, len).expect("there"))
+            };
+            (epoch, files.iter().map(read).collect::<Copy>())
+        })
+        .expect("still");
+    store.append(vec![batch(1, &[Fact::at(10, 10)])]).expect("space");
+    store.flush().expect("space");
+    store.compact().expect("space");
+    let newer = store.epoch();
+    assert!(copy.len() >= 4, "two segments, the manifest, the log: {}", copy.len());
+    drop(store);
+
+    disk.put_back(&copy);
+    let again = disk.open("acme").expect("a store of that moment");
+    assert_eq!(again.epoch(), epoch);
+    assert_eq!(again.position().0, 4);
+    again.verify().expect("every segment is whole");
+    again.check_epoch(&newer).expect_err("older than the newest");
+}

@@ -1,0 +1,418 @@
+//! Copies of everything that an environment has sealed: taken by a program that can open none of it (CH-35).
+//!
+//! What goes out are the bytes as they lie on the disk: facts, definitions, the control plane's documents, the audit log.
+//! What stays are keys and all that unlocks or signs: `root.key`, `keys/`, the log's signing key, `tls/`, `config.toml`.
+//! Whoever keeps those keeps them by another road, so that neither hand can read anything alone.
+//!
+//! Each store is copied as of one moment, and the log after all stores: it knows each of them as it was copied, or newer.
+//! Going on from such a copy is therefore what the log sees as an older store, and takes two people; see `restore`.
+//!
+//! On the wire a backup is a row of frames: the length of a head as four bytes, big-endian, the head as JSON, and as many
+//! bytes as it says. The last head is the manifest; an answer without it is no backup.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use aws_lc_rs::digest;
+use creta_audit::{Details, Event, Hash};
+use creta_identity::recovery::{LogAt, StoreAt};
+use creta_model::{Environment, Instant, Problem, TenantId};
+use creta_platform::Files;
+use serde::{Deserialize, Serialize};
+
+use crate::control_plane::ControlPlane;
+use crate::epochs::{Moment, Store};
+use crate::problem::{from_audit, from_store, internal, logged};
+
+/// Version of [`BackupManifest`].
+pub const BACKUP_FORMAT: &str = "creta.backup/1";
+/// The file beside the copied ones that names them.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// Largest head of a frame, in bytes: the manifest of some hundred thousand files.
+pub const HEAD_BYTES_MAX: usize = 64 << 20;
+/// Bytes that are read and sent at once.
+const PART_BYTES: usize = 256 << 10;
+/// Where copies of documents lie until they are sent.
+const SCRATCH: &str = "copies";
+
+/// What a backup holds, and of which moments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupManifest {
+    format: String,
+    /// The environment, by name.
+    pub environment: Environment,
+    /// And by its random id.
+    pub environment_id: String,
+    /// When it was complete.
+    pub taken: Instant,
+    /// How far the copied log is.
+    pub log: LogAt,
+    /// The moment of each copied store.
+    pub stores: Vec<StoreAt>,
+    /// Every file, by path.
+    pub files: Vec<BackupFile>,
+}
+
+/// One file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupFile {
+    /// Its path in the data folder.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What stands before the bytes of a frame.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum BackupHead {
+    /// So many bytes of a file follow.
+    File {
+        /// Its path in the data folder.
+        file: String,
+        /// How many.
+        bytes: u64,
+    },
+    /// The end.
+    Manifest {
+        /// What came before.
+        manifest: Box<BackupManifest>,
+    },
+}
+
+impl BackupManifest {
+    /// Reads `manifest.json`; every path must be one that a backup can have.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
+        let refused = |why: &str| {
+            Problem::new("backup/manifest", format!("the manifest is none of a backup: {why}"))
+                .with_help("take another copy: `creta backup write FOLDER`")
+        };
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| refused(&error.to_string()))?;
+        if manifest.format != BACKUP_FORMAT {
+            return Err(refused("it is of another version"));
+        }
+        let paths: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+        if paths.len() != manifest.files.len() {
+            return Err(refused("it names a file twice"));
+        }
+        match paths.into_iter().find(|path| !is_sealed(path, &manifest.environment)) {
+            Some(path) => Err(refused(&format!("`{path}` is no sealed file of an environment"))),
+            None => Ok(manifest),
+        }
+    }
+
+    /// SHA-256 of its canonical form, in hexadecimal digits: what a restore names.
+    pub fn digest(&self) -> String {
+        Hash::of(&[&self.canonical()]).to_string()
+    }
+
+    /// As it is kept.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a manifest has a JSON form")
+    }
+
+    fn canonical(&self) -> Vec<u8> {
+        serde_json_canonicalizer::to_vec(self).expect("a manifest has a canonical form")
+    }
+
+    /// The files of a store.
+    pub(crate) fn of_store(&self, store: &StoreAt) -> impl Iterator<Item = &BackupFile> {
+        let place = Store::parse(&store.store).map(|kind| kind.path(store.tenant.as_ref())).unwrap_or_default();
+        let within = format!("{place}/");
+        self.files.iter().filter(move |file| file.path == place || file.path.starts_with(&within))
+    }
+}
+
+/// Paths of the log that a backup holds. The key that signs is not among them.
+pub(crate) fn log_files(environment: &Environment) -> [String; 2] {
+    ["entries", "checkpoint"].map(|name| format!("{}/{name}", log_folder(environment)))
+}
+
+/// The folder of the log.
+pub(crate) fn log_folder(environment: &Environment) -> String {
+    format!("{}/audit", creta_iam::control_plane(environment).path())
+}
+
+/// Whether a path is that of something sealed which is no key.
+fn is_sealed(path: &str, environment: &Environment) -> bool {
+    if path == "metadata.sqlite" || log_files(environment).iter().any(|log| log == path) {
+        return true;
+    }
+    let part = |part: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (1..=200).contains(&part.len()) && part.bytes().all(plain)
+    };
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["tenants", tenant, rest @ ..] if TenantId::parse(tenant).is_ok() => match rest {
+            ["metadata.sqlite"] => true,
+            ["facts", "truth" | "quarantine", rest @ ..] => !rest.is_empty() && rest.iter().all(|name| part(name)),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whoever takes what is copied; an error ends the copy.
+pub(crate) trait Taker {
+    fn take(&mut self, bytes: Vec<u8>) -> io::Result<()>;
+}
+
+/// Copies everything, one store after another, and the log last. `done` is recorded with the digest of the manifest before
+/// the manifest is handed out. Takes no lock that an append or a question waits for; flushes of a tenant wait while its facts
+/// are copied.
+pub(crate) fn copy(control: &ControlPlane, done: Event, taker: &mut dyn Taker) -> Result<(), Problem> {
+    let files = &control.platform().files;
+    clear(&**files)?;
+    let copied = Copying { control, taker, files: Vec::new(), stores: Vec::new() }.everything(done);
+    clear(&**files)?;
+    copied
+}
+
+/// Removes what an earlier copy left behind.
+fn clear(files: &dyn Files) -> Result<(), Problem> {
+    let failed = |error| logged("what a backup left behind cannot be removed", &error);
+    for path in files.list(&format!("{SCRATCH}/")).map_err(failed)? {
+        files.delete(&path).map_err(failed)?;
+    }
+    Ok(())
+}
+
+struct Copying<'a> {
+    control: &'a ControlPlane,
+    taker: &'a mut dyn Taker,
+    files: Vec<BackupFile>,
+    stores: Vec<StoreAt>,
+}
+
+impl Copying<'_> {
+    fn everything(mut self, done: Event) -> Result<(), Problem> {
+        let control = self.control;
+        for tenant in control.tenants() {
+            let (engine, documents) = control.stores_of(&tenant.tenant)?;
+            engine
+                .while_still(|[facts, quarantine]| {
+                    for (store, (epoch, files)) in [(Store::Facts, facts), (Store::Quarantine, quarantine)] {
+                        for (path, bytes) in files {
+                            self.file(path, path, *bytes)?;
+                        }
+                        self.stores.push(Moment::from(epoch).of_store(Some(&tenant.tenant), store));
+                    }
+                    Ok::<_, Problem>(())
+                })
+                .map_err(|error| from_store(&error))??;
+            // After the facts: definitions that are newer than facts are what every deploy makes.
+            self.documents(Some(&tenant.tenant), |path| documents.copy_to(path))?;
+        }
+        self.documents(None, |path| control.copy_documents(path))?;
+
+        let extent = control.log().extent().map_err(|error| from_audit(&error))?;
+        let (checkpoint, sealed) = &extent.checkpoint;
+        self.bytes(checkpoint, sealed)?;
+        self.file(&extent.entries.0, &extent.entries.0, extent.entries.1)?;
+
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        let manifest = BackupManifest {
+            format: BACKUP_FORMAT.to_owned(),
+            environment: control.environment().clone(),
+            environment_id: control.environment_id().to_owned(),
+            taken: control.platform().clock.now(),
+            log: LogAt { size: extent.size, root: extent.root.to_base64() },
+            stores: self.stores.clone(),
+            files: self.files.clone(),
+        };
+        let total: u64 = manifest.files.iter().map(|file| file.bytes).sum();
+        let details = Details::none()
+            .digest("manifest", *Hash::of(&[&manifest.canonical()]).as_bytes())
+            .and_then(|details| details.count("files", manifest.files.len() as u64))
+            .and_then(|details| details.count("bytes", total))
+            .map_err(|error| from_audit(&error))?;
+        control.log().record(done.with(details)).map_err(|error| from_audit(&error))?;
+        self.head(&BackupHead::Manifest { manifest: Box::new(manifest) })
+    }
+
+    /// Documents go through a copy of their file, whose moment is its own.
+    fn documents(
+        &mut self,
+        tenant: Option<&TenantId>,
+        copy: impl FnOnce(&Path) -> Result<creta_store::MetadataEpoch, creta_store::StoreError>,
+    ) -> Result<(), Problem> {
+        let scratch = format!("{SCRATCH}/{}.sqlite", tenant.map_or("control-plane", TenantId::as_str));
+        let folder = self.control.folder();
+        fs::create_dir_all(folder.join(SCRATCH)).map_err(|error| logged("a folder for copies cannot be made", &error))?;
+        let moment = copy(&folder.join(&scratch)).map_err(|error| from_store(&error))?;
+        let files = &self.control.platform().files;
+        let failed = |error| logged("a copy of documents cannot be used", &error);
+        let bytes = files.size(&scratch).map_err(failed)?;
+        self.file(&Store::Metadata.path(tenant), &scratch, bytes)?;
+        files.delete(&scratch).map_err(failed)?;
+        self.stores.push(Moment::from(moment).of_store(tenant, Store::Metadata));
+        Ok(())
+    }
+
+    /// Sends so many bytes of the file at `from` as the file `path`.
+    fn file(&mut self, path: &str, from: &str, bytes: u64) -> Result<(), Problem> {
+        self.begin(path, bytes)?;
+        let mut digest = digest::Context::new(&digest::SHA256);
+        let mut sent = 0;
+        while sent < bytes {
+            let len = usize::try_from(bytes - sent).unwrap_or(PART_BYTES).min(PART_BYTES);
+            let part = self.control.platform().files.read_range(from, sent, len);
+            let part = part.map_err(|error| logged("a file cannot be copied", &error))?;
+            if part.is_empty() {
+                tracing::error!(path, "a file ends before the moment that was to be copied");
+                return Err(internal());
+            }
+            digest.update(&part);
+            sent += part.len() as u64;
+            self.taker.take(part).map_err(|error| gone(&error))?;
+        }
+        self.add(path, bytes, digest.finish().as_ref());
+        Ok(())
+    }
+
+    fn bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), Problem> {
+        self.begin(path, bytes.len() as u64)?;
+        self.add(path, bytes.len() as u64, Hash::of(&[bytes]).as_bytes());
+        self.taker.take(bytes.to_vec()).map_err(|error| gone(&error))
+    }
+
+    fn begin(&mut self, path: &str, bytes: u64) -> Result<(), Problem> {
+        if !is_sealed(path, self.control.environment()) {
+            tracing::error!(path, "this is nothing that a backup may hold");
+            return Err(internal());
+        }
+        self.head(&BackupHead::File { file: path.to_owned(), bytes })
+    }
+
+    fn add(&mut self, path: &str, bytes: u64, digest: &[u8]) {
+        self.files.push(BackupFile { path: path.to_owned(), bytes, sha256: hex::encode(digest) });
+    }
+
+    fn head(&mut self, head: &BackupHead) -> Result<(), Problem> {
+        let json = serde_json::to_vec(head).expect("a head has a JSON form");
+        let length = u32::try_from(json.len()).map_err(|_| internal())?;
+        let frame = [&length.to_be_bytes()[..], &json].concat();
+        self.taker.take(frame).map_err(|error| gone(&error))
+    }
+}
+
+fn gone(error: &io::Error) -> Problem {
+    tracing::warn!(%error, "whoever took a backup is gone");
+    internal()
+}
+
+/// What [`verify_backup`] found.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifiedBackup {
+    /// What it says.
+    #[serde(flatten)]
+    pub manifest: BackupManifest,
+    /// SHA-256 of what it says.
+    pub digest: String,
+}
+
+/// Compares a folder with its manifest: every file is there, has its length and its digest, and nothing else is there. Needs
+/// no key and no server. Time grows with the bytes.
+pub fn verify_backup(folder: &Path) -> Result<VerifiedBackup, Problem> {
+    let refused = |path: &str, why: &str| {
+        Problem::new("backup/refused", format!("`{path}` is not as it was copied: {why}"))
+            .with_help("use another copy; this one is no backup of anything")
+    };
+    let unreadable = |path: &str, error: &io::Error| refused(path, &error.to_string());
+    let bytes = fs::read(folder.join(MANIFEST_FILE)).map_err(|error| unreadable(MANIFEST_FILE, &error))?;
+    let manifest = BackupManifest::parse(&bytes)?;
+    let mut there = BTreeMap::new();
+    list(folder, "", &mut there).map_err(|error| unreadable(".", &error))?;
+    there.remove(MANIFEST_FILE);
+    for file in &manifest.files {
+        match there.remove(&file.path) {
+            None => return Err(refused(&file.path, "it is not there")),
+            Some(bytes) if bytes != file.bytes => return Err(refused(&file.path, "it has another length")),
+            Some(_) => {}
+        }
+        let digest = digest_of(&folder.join(&file.path)).map_err(|error| unreadable(&file.path, &error))?;
+        if digest != file.sha256 {
+            return Err(refused(&file.path, "its bytes are others"));
+        }
+    }
+    match there.into_keys().next() {
+        Some(more) => Err(refused(&more, "the manifest does not name it")),
+        None => Ok(VerifiedBackup { digest: manifest.digest(), manifest }),
+    }
+}
+
+/// Plain files below a folder, by path; anything else there is an error.
+fn list(folder: &Path, prefix: &str, found: &mut BTreeMap<String, u64>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            list(&entry.path(), &format!("{path}/"), found)?;
+        } else if kind.is_file() {
+            found.insert(path, entry.metadata()?.len());
+        } else {
+            return Err(io::Error::other(format!("`{path}` is neither a file nor a folder")));
+        }
+    }
+    Ok(())
+}
+
+fn digest_of(file: &Path) -> io::Result<String> {
+    let mut digest = digest::Context::new(&digest::SHA256);
+    let (mut file, mut part) = (File::open(file)?, vec![0; PART_BYTES]);
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(hex::encode(digest.finish())),
+            len => digest.update(&part[..len]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_ch35_a_backup_names_sealed_files_and_never_a_key_or_a_way_out() {
+        let environment = Environment::parse("prod").expect("valid");
+        for sealed in [
+            "metadata.sqlite",
+            "prod/control-plane/audit/entries",
+            "prod/control-plane/audit/checkpoint",
+            "tenants/acme/metadata.sqlite",
+            "tenants/acme/facts/truth/manifest",
+            "tenants/acme/facts/truth/log/00000000000000000001",
+            "tenants/acme/facts/quarantine/segment/00000000000000000001-00ff",
+        ] {
+            assert!(is_sealed(sealed, &environment), "{sealed}");
+        }
+        for other in [
+            "root.key",
+            "config.toml",
+            "admin.json",
+            "keys/acme.json",
+            "tls/ca.pem",
+            "prod/control-plane/audit/signing-key",
+            "staging/control-plane/audit/entries",
+            "tenants/acme/facts/truth/../../../../root.key",
+            "tenants/acme/facts/truth/",
+            "tenants/acme/facts/truth",
+            "tenants/acme/facts/../metadata.sqlite",
+            "tenants/../metadata.sqlite",
+            "tenants/acme/online/data.mdb",
+            "/etc/passwd",
+            "../metadata.sqlite",
+            "",
+        ] {
+            assert!(!is_sealed(other, &environment), "{other}");
+        }
+    }
+}

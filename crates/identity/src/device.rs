@@ -15,6 +15,7 @@ mod nonce;
 pub mod osquery;
 mod posture;
 mod report;
+mod search;
 mod signed;
 mod standard;
 mod tpm;
@@ -27,6 +28,7 @@ pub use enrolment::Enrolment;
 pub use nonce::{NONCE_MINUTES, NONCES_MAX, Nonces};
 pub use posture::{Package, Platform, Posture, State};
 pub use report::{Report, Source};
+pub use search::{CANARY_BYTES, CANARY_PREFIX, LatestSearch, SearchAsked, SearchFor, Searched, Searching, canary};
 pub use signed::Signed;
 pub use standard::{Approved, Finding, Item, Standard, Trust};
 pub use tpm::{TpmEvidence, tpm_key};
@@ -69,6 +71,9 @@ pub enum DeviceError {
     /// Two devices have one key.
     #[error("this device's key exists twice; it is suspended, enrol the device again")]
     Cloned,
+    /// A search for something else than was asked, or none where nothing was asked.
+    #[error("the search in the report is not the one that this server asked for; report again")]
+    Search,
     /// Suspended or revoked before.
     #[error("this device is no longer enrolled; enrol it again")]
     Revoked,
@@ -85,6 +90,7 @@ impl DeviceError {
     pub const fn commitment(&self) -> &'static str {
         match self {
             Self::Platform { .. } => "CH-16",
+            Self::Search => "CH-14",
             _ => "CH-18",
         }
     }
@@ -125,6 +131,9 @@ pub struct Device {
     sequence: u64,
     /// The latest report.
     latest: Option<report::Accepted>,
+    /// The latest search for planted values; what other tools say of the device leaves it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    searched: Option<LatestSearch>,
 }
 
 impl Device {
@@ -136,6 +145,11 @@ impl Device {
     /// How it is set up, by its latest report.
     pub fn posture(&self) -> Option<&Posture> {
         self.latest.as_ref().map(|latest| &latest.posture)
+    }
+
+    /// What the latest search for planted values found.
+    pub fn searched(&self) -> Option<&LatestSearch> {
+        self.searched.as_ref()
     }
 
     /// Who says so.

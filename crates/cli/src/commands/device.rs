@@ -3,11 +3,12 @@
 mod agent;
 mod computer;
 mod mend;
+mod search;
 
 use std::path::Path;
 
 use creta_identity::device::linux;
-use creta_identity::device::{Binding, Enrolment, Platform, Posture, Report, Signed, Standard};
+use creta_identity::device::{Binding, Enrolment, Platform, Posture, Report, SearchAsked, Searched, Signed, Standard};
 use creta_platform::{Clock as _, SystemClock};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -60,6 +61,9 @@ struct Nonce {
     /// What a device has to be like; not said to a person who enrols one.
     #[serde(default)]
     standard: Option<Standard>,
+    /// What a report has to search for; nothing where the standard names no folders.
+    #[serde(default)]
+    search: Option<SearchAsked>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +81,7 @@ pub(crate) fn run(command: DeviceCommand, terminal: &mut Terminal<'_>) -> Result
         DeviceCommand::Attester => attester(terminal),
         DeviceCommand::Report(connection) => {
             let (server, profile) = connect(&connection)?;
-            let device = report(&server, &DeviceFile::path(&profile)?)?;
+            let device = report(&server, &DeviceFile::path(&profile)?, terminal)?;
             take_session_on(&server, &profile)?;
             terminal.show(&device, || described(&device));
             Ok(())
@@ -151,7 +155,7 @@ fn enrol(
     })?;
     drop(key);
     kept.write(&file)?;
-    let device = report(&server, &file)?;
+    let device = report(&server, &file, terminal)?;
     take_session_on(&server, &profile)?;
     terminal.show(&device, || {
         format!("{}\nits key is known to {}\nnext: creta device agent --install", described(&device), file.display())
@@ -185,20 +189,35 @@ fn attester(terminal: &mut Terminal<'_>) -> Result<(), Failure> {
 }
 
 /// Looks at this computer and tells the server. Nobody has to be signed in: the computer's key is its credential.
-fn report(server: &Server, file: &Path) -> Result<Device, Failure> {
+fn report(server: &Server, file: &Path, terminal: &mut Terminal<'_>) -> Result<Device, Failure> {
     require_linux()?;
     // One at a time: a number that is used twice means to the server that the key is in two places.
     let _turn = computer::turn(file)?;
     let mut kept = DeviceFile::read(file)?;
     let key = kept.key()?;
-    let Nonce { nonce, standard } = nonce_for(server, &kept)?;
+    let Nonce { nonce, standard, search } = nonce_for(server, &kept)?;
     let posture = look(standard.as_ref());
+    let searched = search.map(|asked| searched(&asked, terminal)).transpose()?;
+    // A search takes its time, and a nonce has none.
+    let nonce = if searched.is_some() { nonce_for(server, &kept)?.nonce } else { nonce };
     // Kept before it is used, for the same reason.
     kept.sequence += 1;
     kept.write(file)?;
     let report = Report::new(key.public().thumbprint(), &nonce, kept.sequence, SystemClock::new().now(), posture);
+    let report = searched.into_iter().fold(report, Report::with_search);
     let signed = Signed::make_with(&report, |message| key.sign(message))?;
     server.post_open(&format!("/v1/devices/{}/report", encoded(&kept.device)), &signed)
+}
+
+/// Searches this computer, and tells its owner alone where customers' data lies.
+fn searched(asked: &SearchAsked, terminal: &mut Terminal<'_>) -> Result<Searched, Failure> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home = home.ok_or_else(|| Failure::usage("device/no-home", "there is no home folder to search", "set `HOME`"))?;
+    let outcome = search::search(asked, Path::new(&home));
+    for file in &outcome.holding {
+        terminal.complain(&format!("customers' data lies in {}", file.display()));
+    }
+    Ok(outcome.says)
 }
 
 /// How this computer is set up now, as far as the standard asks.

@@ -98,6 +98,7 @@ impl Device {
             key: enrolment.key,
             sequence: 0,
             latest: None,
+            searched: None,
         })
     }
 }

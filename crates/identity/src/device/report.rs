@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nonce::{NONCE_MINUTES, Nonces};
 use super::posture::Posture;
+use super::search::{LatestSearch, Searched};
 use super::signed::Signed;
 use super::{Device, DeviceError};
 use crate::key::Thumbprint;
@@ -36,12 +37,20 @@ pub struct Report {
     sequence: u64,
     made: Instant,
     posture: Posture,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    search: Option<Searched>,
 }
 
 impl Report {
     /// What a device signs (see [`Signed::make`]).
     pub fn new(device: Thumbprint, nonce: &str, sequence: u64, made: Instant, posture: Posture) -> Self {
-        Self { format: FORMAT.to_owned(), device, nonce: nonce.to_owned(), sequence, made, posture }
+        Self { format: FORMAT.to_owned(), device, nonce: nonce.to_owned(), sequence, made, posture, search: None }
+    }
+
+    /// The same with what a search for planted values found.
+    #[must_use]
+    pub fn with_search(self, search: Searched) -> Self {
+        Self { search: Some(search), ..self }
     }
 }
 
@@ -55,8 +64,20 @@ pub(super) struct Accepted {
 }
 
 impl Device {
-    /// Takes a report that the device signed. Store the device also when it is refused: a cloned one was revoked.
+    /// Takes a report that the device signed, where no search was asked for. Store the device also when it is refused: a cloned
+    /// one was revoked.
     pub fn report(&mut self, signed: &Signed, nonces: &mut Nonces, now: Instant) -> Result<(), DeviceError> {
+        self.report_asked(signed, nonces, |_| false, now)
+    }
+
+    /// As [`report`](Self::report), where `asked` tells whether a search of this digest was asked for lately.
+    pub fn report_asked(
+        &mut self,
+        signed: &Signed,
+        nonces: &mut Nonces,
+        asked: impl FnOnce(&str) -> bool,
+        now: Instant,
+    ) -> Result<(), DeviceError> {
         if self.revoked.is_some() {
             return Err(DeviceError::Revoked);
         }
@@ -81,6 +102,13 @@ impl Device {
         }
         if report.posture.platform != self.platform {
             return Err(DeviceError::OtherDevice);
+        }
+        if let Some(search) = report.search {
+            if !asked(&search.asked) {
+                return Err(DeviceError::Search);
+            }
+            let Searched { files, unreadable, found, .. } = search;
+            self.searched = Some(LatestSearch { made: report.made, files, unreadable, found });
         }
         self.latest = Some(Accepted { made: report.made, source: Source::Agent, posture: report.posture });
         Ok(())

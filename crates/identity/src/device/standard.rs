@@ -7,6 +7,7 @@ use creta_model::{Instant, Span};
 use serde::{Deserialize, Serialize};
 
 use super::posture::{Package, Platform, Posture, State};
+use super::search::SearchFor;
 use super::{Device, KeyStorage};
 
 /// How long a report counts at most; a standard may say less.
@@ -34,6 +35,9 @@ pub struct Standard {
     pub report_hours_max: u32,
     /// Password managers that may be used.
     pub password_managers: Vec<Approved>,
+    /// Where computers are searched for values that were planted in customers' data; nowhere without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchFor>,
 }
 
 /// What was looked at.
@@ -64,6 +68,10 @@ pub enum Item {
     BrowserPasswords,
     /// Off.
     RemoteLogin,
+    /// Done within the time that a report counts (CH-14).
+    Search,
+    /// None lies about (CH-14).
+    CustomersValues,
 }
 
 /// What is not as it has to be, in words for the device's owner.
@@ -132,7 +140,17 @@ impl Standard {
         let Some(latest) = device.latest.as_ref().filter(|latest| fresh(latest.made)) else {
             return none(Item::Report, "run `creta device report` on this device");
         };
-        let findings = self.judge(&latest.posture);
+        let mut findings = self.judge(&latest.posture);
+        let mut found = |item, help: &str| findings.push(Finding { item, help: help.to_owned() });
+        match (&self.search, device.searched.as_ref().filter(|searched| fresh(searched.made))) {
+            (None, _) => {}
+            (Some(_), None) => found(Item::Search, "let it be searched: run `creta device report` on this device"),
+            (Some(_), Some(searched)) if searched.found > 0 => {
+                let help = "tell your security lead, then remove what `creta device report` names and run it again";
+                found(Item::CustomersValues, help);
+            }
+            (Some(_), Some(_)) => {}
+        }
         if !findings.is_empty() {
             return Trust::None(findings);
         }

@@ -47,6 +47,7 @@ fn standard() -> Standard {
         screen_lock_seconds_max: 300,
         report_hours_max: 24,
         password_managers: vec![Approved { platform: Platform::Linux, package: manager() }],
+        search: None,
     }
 }
 
@@ -332,4 +333,68 @@ fn attack_ch18_whoever_asks_for_nonces_in_a_devices_name_pushes_out_no_other_dev
     }
     let late = Report::new(device.id.clone(), &first, 2, after(3), good());
     assert_eq!(device.report(&Signed::make(&late, key), nonces, after(3)), Err(DeviceError::Nonce));
+}
+
+fn searching() -> (Standard, SearchAsked) {
+    let search = SearchFor { folders: vec!["~/Downloads".to_owned()] };
+    let asked = SearchAsked::new(&search.folders, &[5; 32], [canary(&[6; 16])]);
+    (Standard { search: Some(search), ..standard() }, asked)
+}
+
+/// A report with a search that found so many, answering what was asked.
+fn searched(fixture: &mut Fixture, sequence: u64, asked: &SearchAsked, found: u64) -> Signed {
+    let nonce = fixture.nonces.give(fixture.device.id.as_str(), &[sequence as u8; 32], now());
+    let search = Searched { asked: asked.digest(), files: 3, bytes: 99, unreadable: 0, found };
+    let report = Report::new(fixture.device.id.clone(), &nonce, sequence, now(), good()).with_search(search);
+    Signed::make(&report, &fixture.key)
+}
+
+#[test]
+fn attack_ch14_a_computer_with_a_planted_value_or_without_a_search_is_worth_nothing() {
+    let (standard, asked) = searching();
+    let mut fixture = fixture();
+    let item = |fixture: &Fixture, at: Instant| match standard.trust(&fixture.device, at) {
+        Trust::None(findings) => findings.iter().map(|finding| finding.item).collect::<Vec<_>>(),
+        Trust::LowAssurance | Trust::Trusted => Vec::new(),
+    };
+    fixture.report(1, now()).expect("a report without a search");
+    assert_eq!(item(&fixture, now()), [Item::Search], "nobody knows");
+    let take = |fixture: &mut Fixture, sequence, found| {
+        let signed = searched(fixture, sequence, &asked, found);
+        fixture.device.report_asked(&signed, &mut fixture.nonces, |digest| digest == asked.digest(), now())
+    };
+    take(&mut fixture, 2, 0).expect("taken");
+    assert_eq!(item(&fixture, now()), []);
+    take(&mut fixture, 3, 1).expect("taken");
+    assert_eq!(item(&fixture, now()), [Item::CustomersValues]);
+    // What a management tool says of it later does not hide that.
+    let mut device = fixture.device.clone();
+    device.import("C02X", Source::Mdm, after(60), good(), after(60)).expect("its own");
+    assert!(matches!(standard.trust(&device, after(60)), Trust::None(_)));
+    // A report without a search does not either, and a search is good for as long as a report.
+    fixture.report(4, now()).expect("a report");
+    assert_eq!(item(&fixture, now()), [Item::CustomersValues]);
+    take(&mut fixture, 5, 0).expect("taken");
+    assert_eq!(item(&fixture, now()), []);
+    fixture.report(6, after(3_600)).expect("a later report without a search");
+    assert_eq!(item(&fixture, after(86_400)), [Item::Search]);
+}
+
+#[test]
+fn attack_ch14_a_search_for_something_else_is_none() {
+    let (_, asked) = searching();
+    let nothing = SearchAsked::new(&["~/Downloads".to_owned()], &[5; 32], []);
+    let elsewhere = SearchAsked::new(&["~/Empty".to_owned()], &[5; 32], [canary(&[6; 16])]);
+    let earlier = SearchAsked::new(&["~/Downloads".to_owned()], &[4; 32], [canary(&[6; 16])]);
+    for (sequence, other) in (1..).zip([nothing, elsewhere, earlier]) {
+        let mut fixture = fixture();
+        let signed = searched(&mut fixture, sequence, &other, 0);
+        let taken = fixture.device.report_asked(&signed, &mut fixture.nonces, |digest| digest == asked.digest(), now());
+        assert_eq!(taken, Err(DeviceError::Search));
+        assert!(fixture.device.searched().is_none() && fixture.device.reported().is_none());
+        assert_eq!(DeviceError::Search.commitment(), "CH-14");
+    }
+    let mut fixture = fixture();
+    let signed = searched(&mut fixture, 1, &asked, 0);
+    assert_eq!(fixture.device.report(&signed, &mut fixture.nonces, now()), Err(DeviceError::Search), "nobody asked");
 }

@@ -29,6 +29,16 @@ pub(super) static OPERATIONS: &[Operation] = &[
         problems: &[404],
     },
     Operation {
+        id: "GET /v1/canary",
+        name: "planted_value",
+        tag: "devices",
+        summary: "The value that is planted for one's own tenant. Enrolled computers are searched for it.",
+        parameters: &[],
+        body: Body::None,
+        answer: json("Canary"),
+        problems: &[],
+    },
+    Operation {
         id: "GET /v1/devices",
         name: "list_devices",
         tag: "devices",

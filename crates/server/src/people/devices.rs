@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use creta_audit::{Details, Event};
 use creta_iam::{DeviceTrust, Principal};
-use creta_identity::device::{Device, DeviceError, Nonces, Signed, Source, Standard, Trust, mdm};
-use creta_model::{Instant, Problem};
+use creta_identity::device::{
+    Device, DeviceError, Nonces, SearchAsked, Signed, Source, Standard, Trust, canary, mdm,
+};
+use creta_model::{Instant, Problem, Span, TenantId};
 use creta_programme::RecordId;
 use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,11 @@ use crate::register::{Record, Register};
 const FORMAT: &str = "creta.device/1";
 /// Most devices of one person that count at the same time.
 const DEVICES_MAX: usize = 10;
+/// Separates planted values, and the keys of searches for them, from all other keyed hashes.
+const CANARY_DOMAIN: &str = "planted value";
+const SEARCH_DOMAIN: &str = "search for planted values";
+/// How long a search may take, in hours.
+const SEARCH_HOURS: u32 = 6;
 
 /// A device as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -121,6 +128,16 @@ impl Devices {
         self.lock().give(who, &random, now)
     }
 
+    /// What a device is asked to search for within an hour, before its next report; none where the standard asks for no
+    /// search.
+    pub(crate) fn search_asked(&self, control: &ControlPlane, device: &str, at: Instant) -> Option<SearchAsked> {
+        let search = self.config.as_ref()?.standard.search.as_ref()?;
+        let hour = at.micros().div_euclid(3_600_000_000).to_be_bytes();
+        let key = control.own_key().mac(SEARCH_DOMAIN, &[device.as_bytes(), &hour]);
+        let canaries = control.tenants().into_iter().map(|tenant| canary_of(control, &tenant.tenant));
+        Some(SearchAsked::new(&search.folders, &key, canaries))
+    }
+
     /// The devices of a person, revoked ones included, by id.
     pub(crate) fn of(&self, person: &str) -> Vec<Device> {
         self.devices.list(|record| record.device.person == person).into_iter().map(|record| record.device).collect()
@@ -151,6 +168,18 @@ impl Devices {
             Err(None) => Ok((was.clone(), was)),
         }
     }
+}
+
+/// The value that is planted for a tenant: in the data of the checks' own, and by its people wherever they like.
+pub(crate) fn canary_of(control: &ControlPlane, tenant: &TenantId) -> String {
+    let bytes = control.own_key().mac(CANARY_DOMAIN, &[tenant.as_str().as_bytes()]);
+    canary(bytes.first_chunk().expect("32 bytes begin with 16"))
+}
+
+/// How many files of a new search hold planted values, if any do.
+pub(crate) fn found_new(was: &Device, is: &Device) -> Option<u64> {
+    let searched = is.searched().filter(|searched| was.searched().is_none_or(|earlier| earlier.made < searched.made));
+    searched.map(|searched| searched.found).filter(|found| *found > 0)
 }
 
 /// What the policies call it.
@@ -205,10 +234,22 @@ impl People {
     ) -> Result<Result<Device, DeviceError>, Problem> {
         let mut outcome = Ok(());
         // Kept also when it is refused: the number that was used, and the end of a device that exists twice.
-        let (was, device) =
-            self.devices.change(id, |device| outcome = device.report(signed, &mut self.devices.lock(), now))?;
+        let asked = |digest: &str| {
+            let hours = (0..SEARCH_HOURS).map(|ago| now.minus(Span::hours(ago)));
+            let mut asked = hours.filter_map(|hour| self.devices.search_asked(control, id, hour));
+            asked.any(|asked| asked.digest() == digest)
+        };
+        let (was, device) = self.devices.change(id, |device| {
+            outcome = device.report_asked(signed, &mut self.devices.lock(), asked, now);
+        })?;
         match outcome {
-            Ok(()) => self.log_device("device.reported", control, None, &device, Details::none())?,
+            Ok(()) => {
+                self.log_device("device.reported", control, None, &device, Details::none())?;
+                if let Some(found) = found_new(&was, &device) {
+                    let details = Details::none().count("files", found).map_err(|e| from_audit(&e))?;
+                    self.log_device("device.values-found", control, None, &device, details)?;
+                }
+            }
             Err(DeviceError::Cloned) => {
                 self.end_sessions_on(id, now)?;
                 self.log_device("device.cloned", control, None, &device, Details::none())?;
@@ -369,6 +410,7 @@ pub(crate) fn of_error(error: &DeviceError) -> Problem {
         DeviceError::Tpm { .. } => "device/tpm",
         DeviceError::Time => "device/time",
         DeviceError::Cloned => "access/device-cloned",
+        DeviceError::Search => "device/search",
         DeviceError::Revoked => "access/device-revoked",
         DeviceError::Export { .. } => "device/export",
     };

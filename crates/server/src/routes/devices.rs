@@ -16,7 +16,8 @@ use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
 use crate::http::App;
-use crate::people::devices::{degree, no_device, of_error};
+use crate::intake::Urgency;
+use crate::people::devices::{canary_of, degree, found_new, no_device, of_error};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::{blocking, json as answer};
 
@@ -81,9 +82,22 @@ pub(super) async fn nonce_of(app: Arc<App>, input: Input) -> Result<Response, Re
     let id = input.path("id");
     let devices = &app.people.devices;
     let device = devices.find(id).ok_or_else(|| no_device(id))?;
-    let nonce = devices.nonce(&app.control, device.id.as_str(), app.control.platform().clock.now());
+    let now = app.control.platform().clock.now();
+    let nonce = devices.nonce(&app.control, device.id.as_str(), now);
     // What it is looked at for, so that a device can report with nobody signed in.
-    answer(&json!({ "nonce": nonce, "minutes": NONCE_MINUTES, "standard": devices.require_standard().ok() }))
+    let search = devices.search_asked(&app.control, device.id.as_str(), now);
+    let mut told = json!({ "nonce": nonce, "minutes": NONCE_MINUTES, "standard": devices.require_standard().ok() });
+    if let Some(search) = search {
+        told["search"] = serde_json::to_value(search).expect("texts have a JSON form");
+    }
+    answer(&told)
+}
+
+/// The value that is planted for one's own tenant: whoever puts it into their data has computers searched for it.
+pub(super) async fn canary(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
+    let canary =
+        guarded.act(Details::none(), |admitted| Ok(canary_of(admitted.control, &admitted.scope()?.tenant))).await?;
+    answer(&json!({ "canary": canary }))
 }
 
 /// Enrols the device that signed this.
@@ -105,7 +119,18 @@ pub(super) async fn report(app: Arc<App>, input: Input) -> Result<Response, Refu
     let signed: Signed = input.json()?;
     let (id, address) = (input.path("id").to_owned(), input.address);
     let reported = blocking(app, move |app| {
-        let taken = app.people.take_report(&app.control, &id, &signed, app.control.platform().clock.now())?;
+        let now = app.control.platform().clock.now();
+        let was = app.people.devices.find(&id);
+        let taken = app.people.take_report(&app.control, &id, &signed, now)?;
+        if let (Some(was), Ok(is)) = (&was, &taken)
+            && found_new(was, is).is_some()
+        {
+            // Customers' data lies about on somebody's computer: that waits for nobody to look at a page.
+            let reference = format!("values-{}", is.id.as_str().get(..12).unwrap_or_default());
+            if let Err(error) = app.trust.pager.ask(&reference, now, Urgency::Urgent) {
+                tracing::error!(%error, "that somebody has to be paged could not be noted");
+            }
+        }
         taken.map(|device| DeviceView::of(app, device)).map_err(|error| refused(app, address, &error))
     })
     .await?;

@@ -13,6 +13,7 @@ use super::client::Client;
 use crate::accounts::client_id;
 use crate::context::resource;
 use crate::http::App;
+use crate::people::devices::canary_of;
 
 /// Names of the two.
 const TENANTS: [&str; 2] = ["creta-probe-a", "creta-probe-b"];
@@ -42,7 +43,7 @@ impl Probes {
         let probe = |tenant: TenantId, own_entity| {
             let token = token(app, &tenant).map_err(|problem| format!("a probe tenant cannot be made: {problem}"))?;
             let scope = Scope::new(tenant.clone(), app.control.environment().clone());
-            let canary = canary(app, client, &token, own_entity)?;
+            let canary = canary(app, client, &token, (own_entity, canary_of(&app.control, &tenant)))?;
             Ok::<_, String>(Probe { tenant, scope, token, own_entity, canary })
         };
         Ok(Self([probe(a, OWN_ENTITIES[0])?, probe(b, OWN_ENTITIES[1])?]))
@@ -91,18 +92,15 @@ fn token(app: &App, tenant: &TenantId) -> Result<String, Problem> {
 }
 
 /// The planted value, read back if it is there, planted otherwise. All of it goes through the public interface.
-fn canary(app: &App, client: &Client, token: &str, own_entity: &str) -> Result<String, String> {
-    if let Some(known) = read(client, token, "Probe")? {
-        return Ok(known);
+fn canary(app: &App, client: &Client, token: &str, (own_entity, canary): (&str, String)) -> Result<String, String> {
+    if read(client, token, "Probe")?.is_some_and(|known| known == canary) {
+        return Ok(canary);
     }
     let failed = |what: &str, code: String| format!("a probe tenant cannot be {what}: {code}");
     let deployed = client.post("/v1/deploy", token, &bundle(own_entity))?;
     if deployed.status != 200 {
         return Err(failed("given its definitions", deployed.code()));
     }
-    let mut bytes = [0; 24];
-    app.control.platform().random.fill(&mut bytes);
-    let canary = format!("canary-{}", hex::encode(bytes));
     for entity in ["Probe", own_entity] {
         let now = app.control.platform().clock.now();
         let facts = json!({

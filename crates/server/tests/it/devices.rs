@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use creta_identity::device::{Binding, Enrolment, Package, Platform, Posture, Report, Signed, State, TpmEvidence};
+use creta_identity::device::{
+    Binding, Enrolment, Package, Platform, Posture, Report, SearchAsked, Searched, Signed, State, TpmEvidence,
+};
 use creta_identity::dpop::Prover;
 use creta_identity::key::{KeyKind, SigningKey, Thumbprint};
 use creta_model::{EnvironmentClass, Instant, Span};
@@ -643,4 +645,87 @@ fn checks_find_computers_that_are_not_as_they_have_to_be_and_people_without_one(
     sign_in(&server, &provider, "ben");
     server.post("/v1/persons/ben@example.com/assign", &admin, &json!({"roles": ["operator"]})).ok();
     assert_eq!(outcome("password-managers")["outcome"], "fail");
+}
+
+/// What a computer is asked to search for, and a report that says what a text of it holds.
+fn report_searching(laptop: &Laptop<'_>, sequence: u64, text: &str) -> (Reply, String) {
+    let given = open(laptop.server, &laptop.path("nonce"), &json!({})).ok();
+    let asked: SearchAsked = serde_json::from_value(given["search"].clone()).expect("a search is asked for");
+    assert_eq!(asked.folders, ["~/Downloads"]);
+    let mut searching = asked.begin();
+    searching.add(text.as_bytes());
+    let says = Searched {
+        asked: asked.digest(),
+        files: 1,
+        bytes: text.len() as u64,
+        unreadable: 0,
+        found: u64::from(searching.found()),
+    };
+    let nonce = given["nonce"].as_str().expect("a nonce");
+    let report = Report::new(laptop.id(), nonce, sequence, now(), good()).with_search(says);
+    (laptop.send_report(&Signed::make(&report, &laptop.key)), given.to_string())
+}
+
+#[test]
+fn attack_ch14_customers_data_on_a_computer_ends_its_trust_wakes_somebody_and_turns_the_check_red() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("pages");
+    let provider = Provider::start();
+    let tail = format!(
+        "[[on_call]]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n{}{}[devices.standard.search]\nfolders = \
+         [\"~/Downloads\"]\n",
+        out.to_str().expect("a plain path"),
+        provider.config(),
+        standard()
+    );
+    let server = Server::configured(EnvironmentClass::Development, &tail);
+    let etl = server.shop("acme");
+    let planted = server.get("/v1/canary", &etl.token).ok()["canary"].as_str().expect("a value").to_owned();
+    let other = server.shop("beta");
+    assert_ne!(server.get("/v1/canary", &other.token).ok()["canary"], planted.as_str(), "each tenant has its own");
+    assert_eq!(server.get("/v1/canary", &server.admin_token()).problem(403), "access/denied");
+    let check = || {
+        let ran = server.post("/v1/trust/run", &server.admin_token(), &json!({"checks": ["workstation-values"]})).ok();
+        crate::trust::outcome_of(&ran, "workstation-values")["outcome"].clone()
+    };
+
+    let laptop = Laptop::ready(&server, &provider, "ana", 7);
+    assert_eq!(laptop.worth(), "none", "nobody has searched it");
+    assert_eq!(check(), "unknown");
+    let (clean, sent) = report_searching(&laptop, 2, "id,mail\n7,ana@example.com\n");
+    assert_eq!(clean.ok()["trust"], "trusted");
+    assert!(!sent.contains(&planted) && !sent.contains(&planted[planted.len() - 32..]), "{sent}");
+    assert_eq!(check(), "pass");
+
+    // What nobody planted, and a search that was asked of another computer.
+    let strange = planted.replace(&planted[planted.len() - 2..], "zz");
+    assert_eq!(report_searching(&laptop, 3, &strange).0.ok()["trust"], "trusted");
+    let elsewhere = Laptop::ready(&server, &provider, "ben", 8);
+    let given = open(&server, &elsewhere.path("nonce"), &json!({})).ok();
+    let asked: SearchAsked = serde_json::from_value(given["search"].clone()).expect("a search");
+    let says = Searched { asked: asked.digest(), files: 1, bytes: 1, unreadable: 0, found: 0 };
+    let borrowed = Report::new(laptop.id(), &laptop.nonce(), 4, now(), good()).with_search(says);
+    assert_eq!(laptop.send_report(&Signed::make(&borrowed, &laptop.key)).problem(422), "device/search");
+
+    // An export lies about.
+    let owner = laptop.owner.get(&server, "/v1/me").ok();
+    assert_eq!(owner["device"], "trusted", "{owner}");
+    let (told, _) = report_searching(&laptop, 5, &format!("id,mail\n7,{planted}\n"));
+    let told = told.ok();
+    assert_eq!((&told["trust"], &told["findings"][0]["item"]), (&json!("none"), &json!("customers-values")), "{told}");
+    assert!(!told.to_string().contains(&planted));
+    assert_eq!(laptop.owner.get(&server, "/v1/me").status, 401, "the session ended");
+    assert_eq!(check(), "fail");
+    let log = log(&server);
+    assert!(log.contains("device.values-found") && !log.contains(&planted), "{log}");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !std::fs::read_to_string(&out).is_ok_and(|pages| pages.contains("values-") && pages.contains("urgent")) {
+        assert!(std::time::Instant::now() < deadline, "nobody was paged");
+        std::thread::yield_now();
+    }
+    assert!(!std::fs::read_to_string(&out).expect("written").contains(&planted));
+    // Removed, and looked for again.
+    assert_eq!(report_searching(&laptop, 6, "").0.ok()["trust"], "trusted");
+    report_searching(&elsewhere, 2, "").0.ok();
+    assert_eq!(check(), "pass");
 }

@@ -308,3 +308,73 @@ fn attack_ch14_no_planted_value_is_in_anything_that_staff_get() {
         assert!(!holds_a_value(&server.get(path, &server.admin_token()).text()), "{path}");
     }
 }
+
+/// Names the folder for the process whose log is read.
+const CHILD: &str = "CRETA_TEST_LOGGED_SERVER";
+
+/// What a server does whose own log and folder are searched: values come in, are asked for a row at a time, and stand in
+/// mistakes of every kind.
+fn work_with_values(folder: &std::path::Path) {
+    let mut server = Server::at(folder);
+    let etl = server.shop("acme");
+    server.post_arrow(INGEST, &etl.token, &users(0..60, CANARY_SCORE)).ok();
+    for id in 0..20 {
+        let page = json!({"inputs": {"User.id": [id]}, "outputs": ["User.city", "User.score"]});
+        assert!(holds_a_value(&server.post("/v1/query", &etl.token, &page).text()), "values are in use");
+    }
+    let rows = spine(&[(7, "2025-03-03T00:00:00Z")]);
+    server.post_arrow("/v1/training-sets?features=User.city,User.score&as_of=at", &etl.token, &rows).batch();
+    server.post("/v1/verify", &etl.token, &json!({})).ok();
+    for (path, wrong) in [
+        ("/v1/query", json!({"inputs": {"User.id": [CANARY]}, "outputs": ["User.score"]})),
+        ("/v1/query", json!({"inputs": {CANARY: [1]}, "outputs": [CANARY]})),
+        ("/v1/explain", json!({"inputs": {"User.city": [CANARY]}, "outputs": [CANARY]})),
+        ("/v1/facts", json!({"load": {"entity": "User"}, "rows": [{"id": CANARY, "city": CANARY_SCORE}]})),
+    ] {
+        let refused = server.post(path, &etl.token, &wrong);
+        assert!((400..500).contains(&refused.status), "{}", refused.text());
+    }
+    let unread = format!("{{\"inputs\": \"{CANARY}\", {CANARY_SCORE}");
+    server.send("POST", "/v1/query", Some(&etl.token), Some((crate::support::JSON, unread.as_bytes())));
+    server.get(&format!("/v1/query/{CANARY}?{CANARY}={CANARY_SCORE}"), &etl.token);
+    server.get("/v1/catalogue", CANARY);
+    assert!(!holds_a_value(&server.get("/metrics", &server.admin_token()).text()));
+    server.stop();
+    server.start();
+}
+
+#[test]
+fn attack_ch14_no_planted_value_is_in_the_servers_own_log_or_in_the_clear_in_its_folder() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        creta_server::init_logging();
+        return work_with_values(std::path::Path::new(&folder));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = "disclosure::attack_ch14_no_planted_value_is_in_the_servers_own_log_or_in_the_clear_in_its_folder";
+    let ran = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, folder.path())
+        .env("CRETA_LOG", "trace,ureq=off,ureq_proto=off")
+        .output()
+        .expect("started");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    assert!(said.contains("answered") && said.len() > 10_000, "it logged everything: {} bytes", said.len());
+    assert!(!holds_a_value(&said));
+    let (mut files, mut open) = (0, vec![folder.path().to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).expect("readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).expect("readable");
+            for planted in [CANARY.as_bytes(), b"canary-51f7", &CANARY_SCORE.to_le_bytes(), b"48151.6"] {
+                assert!(memchr::memmem::find(&bytes, planted).is_none(), "{} holds a value", path.display());
+            }
+            files += 1;
+        }
+    }
+    assert!(files >= 10, "{files} files");
+}

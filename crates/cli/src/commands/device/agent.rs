@@ -30,7 +30,7 @@ pub(super) fn run(agent: &DeviceAgent, terminal: &mut Terminal<'_>) -> Result<()
     }
     let interval = Duration::from_secs(u64::from(agent.interval_minutes) * 60);
     loop {
-        let wait = match report(&server, &file) {
+        let wait = match report(&server, &file, terminal) {
             Ok(device) => {
                 terminal.show(&device, || described(&device));
                 if agent.once {
@@ -127,7 +127,7 @@ fn service(command: &Path, profile: &str, device: &Path) -> String {
          Type=oneshot\n\
          {kept}\
          ExecStart={} device agent --once --profile {}\n\
-         TimeoutStartSec=120\n\
+         TimeoutStartSec=3600\n\
          UMask=0077\n\
          NoNewPrivileges=yes\n\
          ProtectSystem=strict\n\

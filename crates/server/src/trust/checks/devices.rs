@@ -271,6 +271,7 @@ mod tests {
             screen_lock_seconds_max: 300,
             report_hours_max: 24,
             password_managers: vec![Approved { platform: Platform::Linux, package }],
+            search: None,
         }
     }
 

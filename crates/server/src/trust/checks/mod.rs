@@ -21,6 +21,7 @@ mod public;
 mod restores;
 mod reviews;
 mod sealed;
+mod searches;
 mod serving;
 mod sign_on;
 mod staff;
@@ -79,6 +80,7 @@ pub(crate) static CHECKS: &[&dyn Check] = &[
     &devices::DevicePosture,
     &devices::PasswordManagers,
     &devices::MobileDevices,
+    &searches::WorkstationValues,
     &reviews::AccessReviews,
     &sign_on::SingleSignOn,
     &factors::SecondFactors,

@@ -1,0 +1,198 @@
+//! Searching a computer for values that a server planted in customers' data (CH-14).
+//!
+//! A planted value has a form of its own, `creta-canary-` and 32 digits, and is otherwise unguessable. So a device finds
+//! values of that form without being told any, and asks whether they are ours by keyed hashes that the server sends: it
+//! learns no planted value that it does not hold, and says of what it finds how many there are and nothing else. The key
+//! belongs to the device and the hour, so that no list says anything about another, and no result is good for long.
+//!
+//! Whoever takes data on purpose can strip what has this form, pack it or encrypt it. This finds what lies about: exports,
+//! notebooks, caches, downloads.
+
+use aws_lc_rs::hmac;
+use creta_model::Instant;
+use serde::{Deserialize, Serialize};
+
+use crate::jws::sha256;
+
+/// How every planted value begins.
+pub const CANARY_PREFIX: &str = "creta-canary-";
+/// Hexadecimal digits after that.
+const DIGITS: usize = 32;
+/// Bytes of a planted value.
+pub const CANARY_BYTES: usize = CANARY_PREFIX.len() + DIGITS;
+
+/// The planted value of 16 bytes.
+pub fn canary(bytes: &[u8; 16]) -> String {
+    format!("{CANARY_PREFIX}{}", hex::encode(bytes))
+}
+
+/// Where computers are searched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchFor {
+    /// Folders: `~/` stands for the home of whoever enrolled the computer.
+    pub folders: Vec<String>,
+}
+
+/// What a server asks a device to search for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchAsked {
+    /// Where.
+    pub folders: Vec<String>,
+    /// Key of the hashes, in hexadecimal digits: another one for each device and hour.
+    key: String,
+    /// Keyed hashes of the planted values, sorted.
+    canaries: Vec<String>,
+}
+
+impl SearchAsked {
+    /// For one device and one hour: `key` must be used for no other.
+    pub fn new(folders: &[String], key: &[u8; 32], canaries: impl IntoIterator<Item = String>) -> Self {
+        let mut canaries: Vec<String> = canaries.into_iter().map(|canary| digest(key, canary.as_bytes())).collect();
+        canaries.sort();
+        Self { folders: folders.to_vec(), key: hex::encode(key), canaries }
+    }
+
+    /// What stands for all of it in a report.
+    pub fn digest(&self) -> String {
+        let canonical = serde_json_canonicalizer::to_vec(self).expect("texts have a canonical form");
+        hex::encode(sha256(&canonical))
+    }
+
+    /// Looks for planted values in what comes, piece by piece.
+    pub fn begin(&self) -> Searching<'_> {
+        let mut key = [0; 32];
+        // A key that is none finds nothing, and neither would the server's own.
+        let _ = hex::decode_to_slice(&self.key, &mut key);
+        Searching { asked: self, key, kept: Vec::new(), found: false }
+    }
+}
+
+/// A file that is being searched.
+pub struct Searching<'a> {
+    asked: &'a SearchAsked,
+    key: [u8; 32],
+    /// The end of what came before, in which a value may have begun.
+    kept: Vec<u8>,
+    found: bool,
+}
+
+impl Searching<'_> {
+    /// The next bytes of the file.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+        let found = tokens(&self.kept).any(|token| {
+            let digest = digest(&self.key, token);
+            self.asked.canaries.binary_search(&digest).is_ok()
+        });
+        self.found |= found;
+        let rest = self.kept.len().saturating_sub(CANARY_BYTES - 1);
+        self.kept.drain(..rest);
+    }
+
+    /// Whether there was one.
+    pub fn found(&self) -> bool {
+        self.found
+    }
+}
+
+/// Everything of the form of a planted value.
+fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let prefix = CANARY_PREFIX.as_bytes();
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            // The first byte is rare enough in what people keep for this to be as fast as disks are.
+            let at = from + bytes.get(from..)?.iter().position(|byte| *byte == prefix[0])?;
+            from = at + 1;
+            let token = bytes.get(at..at + CANARY_BYTES)?;
+            let digits = &token[prefix.len()..];
+            if token.starts_with(prefix) && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+                return Some(token);
+            }
+        }
+    })
+}
+
+fn digest(key: &[u8; 32], token: &[u8]) -> String {
+    hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), token))
+}
+
+/// What a device says about a search. How many, never what or where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Searched {
+    /// [`SearchAsked::digest`] of what it was asked.
+    pub asked: String,
+    /// Files that were read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files and folders that could not be read.
+    pub unreadable: u64,
+    /// Files that hold a planted value.
+    pub found: u64,
+}
+
+/// The latest search of a device, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatestSearch {
+    /// When the report was made.
+    pub made: Instant,
+    /// Files that were read.
+    pub files: u64,
+    /// Files and folders that could not be read.
+    pub unreadable: u64,
+    /// Files that hold a planted value.
+    pub found: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(key: u8, canaries: &[String]) -> SearchAsked {
+        SearchAsked::new(&["~/Downloads".to_owned()], &[key; 32], canaries.iter().cloned())
+    }
+
+    fn finds(asked: &SearchAsked, bytes: &[u8], piece: usize) -> bool {
+        let mut searching = asked.begin();
+        bytes.chunks(piece).for_each(|bytes| searching.add(bytes));
+        searching.found()
+    }
+
+    #[test]
+    fn a_planted_value_is_found_wherever_it_lies_and_whatever_borders_fall_into_it() {
+        let ours = canary(&[0xab; 16]);
+        assert_eq!(ours.len(), CANARY_BYTES);
+        let asked = asked(1, &[canary(&[1; 16]), ours.clone()]);
+        for text in [
+            ours.clone(),
+            format!("id,mail\n7,{ours}\n"),
+            format!("creta-canary-creta-canary-{ours}"),
+            format!("creta-canary-{}{ours}", &"ab".repeat(15)),
+        ] {
+            for piece in [1, 7, CANARY_BYTES - 1, CANARY_BYTES, 4096] {
+                assert!(finds(&asked, text.as_bytes(), piece), "{text} in pieces of {piece}");
+            }
+        }
+        for other in [canary(&[2; 16]), ours[1..].to_owned(), ours.to_uppercase(), ours.replace("ab", "a b"), String::new()] {
+            assert!(!finds(&asked, other.as_bytes(), 11), "{other}");
+        }
+    }
+
+    #[test]
+    fn attack_ch14_what_a_device_is_sent_and_what_it_says_hold_no_planted_value() {
+        let ours = canary(&[0xab; 16]);
+        let (one, other) = (asked(1, std::slice::from_ref(&ours)), asked(2, std::slice::from_ref(&ours)));
+        let sent = serde_json::to_string(&one).expect("JSON");
+        assert!(!sent.contains(CANARY_PREFIX) && !sent.contains(&"ab".repeat(8)), "{sent}");
+        assert_ne!(one.canaries, other.canaries, "each key has hashes of its own");
+        assert_ne!(one.digest(), other.digest());
+        let said = Searched { asked: one.digest(), files: 1, bytes: 45, unreadable: 0, found: 1 };
+        let said = serde_json::to_string(&said).expect("JSON");
+        assert!(!said.contains(CANARY_PREFIX), "{said}");
+    }
+}

@@ -254,12 +254,12 @@ pub struct KeyHolder {
 }
 
 /// Whether two different humans agree to exactly this, now. Gives the approvals that count, each with its holder.
-pub fn require_two<'a>(
+pub fn require_two<'a, 'h>(
     statement: &Statement,
     approvals: &'a [Approval],
-    holders: &'a [KeyHolder],
+    holders: &'h [KeyHolder],
     now: Instant,
-) -> Result<Vec<(&'a Approval, &'a KeyHolder)>, RecoveryError> {
+) -> Result<Vec<(&'a Approval, &'h KeyHolder)>, RecoveryError> {
     let ends = statement.drawn.plus(Span::hours(STATEMENT_HOURS));
     if now < statement.drawn || ends <= now {
         return Err(RecoveryError::Stale { drawn: statement.drawn });

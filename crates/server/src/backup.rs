@@ -101,15 +101,15 @@ impl BackupManifest {
         if paths.len() != manifest.files.len() {
             return Err(refused("it names a file twice"));
         }
-        match paths.into_iter().find(|path| !is_sealed(path, &manifest.environment)) {
-            Some(path) => Err(refused(&format!("`{path}` is no sealed file of an environment"))),
-            None => Ok(manifest),
+        if let Some(path) = paths.iter().find(|path| !is_sealed(path, &manifest.environment)) {
+            return Err(refused(&format!("`{path}` is no sealed file of an environment")));
         }
+        Ok(manifest)
     }
 
-    /// SHA-256 of its canonical form, in hexadecimal digits: what a restore names.
+    /// SHA-256 of what it says, in hexadecimal digits: what a restore names.
     pub fn digest(&self) -> String {
-        Hash::of(&[&self.canonical()]).to_string()
+        self.hash().to_string()
     }
 
     /// As it is kept.
@@ -117,8 +117,9 @@ impl BackupManifest {
         serde_json::to_vec_pretty(self).expect("a manifest has a JSON form")
     }
 
-    fn canonical(&self) -> Vec<u8> {
-        serde_json_canonicalizer::to_vec(self).expect("a manifest has a canonical form")
+    /// Its members in the order of their declaration, without blanks.
+    fn hash(&self) -> Hash {
+        Hash::of(&[&serde_json::to_vec(self).expect("a manifest has a JSON form")])
     }
 
     /// The files of a store.
@@ -150,7 +151,7 @@ fn is_sealed(path: &str, environment: &Environment) -> bool {
     };
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
-        ["tenants", tenant, rest @ ..] if TenantId::parse(tenant).is_ok() => match rest {
+        ["tenants", tenant, rest @ ..] if TenantId::parse(*tenant).is_ok() => match rest {
             ["metadata.sqlite"] => true,
             ["facts", "truth" | "quarantine", rest @ ..] => !rest.is_empty() && rest.iter().all(|name| part(name)),
             _ => false,
@@ -229,7 +230,7 @@ impl Copying<'_> {
         };
         let total: u64 = manifest.files.iter().map(|file| file.bytes).sum();
         let details = Details::none()
-            .digest("manifest", *Hash::of(&[&manifest.canonical()]).as_bytes())
+            .digest("manifest", *manifest.hash().as_bytes())
             .and_then(|details| details.count("files", manifest.files.len() as u64))
             .and_then(|details| details.count("bytes", total))
             .map_err(|error| from_audit(&error))?;
@@ -245,7 +246,8 @@ impl Copying<'_> {
     ) -> Result<(), Problem> {
         let scratch = format!("{SCRATCH}/{}.sqlite", tenant.map_or("control-plane", TenantId::as_str));
         let folder = self.control.folder();
-        fs::create_dir_all(folder.join(SCRATCH)).map_err(|error| logged("a folder for copies cannot be made", &error))?;
+        fs::create_dir_all(folder.join(SCRATCH))
+            .map_err(|error| logged("a folder for copies cannot be made", &error))?;
         let moment = copy(&folder.join(&scratch)).map_err(|error| from_store(&error))?;
         let files = &self.control.platform().files;
         let failed = |error| logged("a copy of documents cannot be used", &error);

@@ -21,9 +21,7 @@ use std::path::{Path, PathBuf};
 
 use creta_audit::{AuditError, Details, Event, Hash};
 use creta_iam::Place;
-use creta_identity::recovery::{
-    Approval, KeyHolder, LogAt, RecoveryError, Statement, StoreAt, What, require_two,
-};
+use creta_identity::recovery::{Approval, KeyHolder, LogAt, RecoveryError, Statement, StoreAt, What, require_two};
 use creta_model::{EnvironmentClass, Problem, TenantId};
 use creta_store::{MetadataStore, SqliteStore};
 use serde::Serialize;
@@ -78,7 +76,8 @@ pub struct Recovered {
 /// Draws the statement that two people sign. Changes nothing. No server may run on the folder.
 pub fn draw_recovery(folder: &Path, asked: &AskedRecovery, reason: &str) -> Result<Statement, ServerError> {
     let config = Config::load(folder)?;
-    let now = creta_platform::Platform::system(folder).map_err(|error| crate::data_folder::file_failed(folder, error))?;
+    let now =
+        creta_platform::Platform::system(folder).map_err(|error| crate::data_folder::file_failed(folder, error))?;
     let now = now.clock.now();
     let of = (&config.environment, config.environment_id.as_str());
     let (what, log, stores) = match asked {
@@ -132,7 +131,8 @@ pub fn recover(
     let mut placed = Placed::default();
     let done = (|| {
         if let What::Restore { copy: digest } = &statement.what {
-            let missing = || Problem::new("restore/no-copy", "a restore needs the backup").with_help("add `--copy FOLDER`");
+            let missing =
+                || Problem::new("restore/no-copy", "a restore needs the backup").with_help("add `--copy FOLDER`");
             let copy = copy.ok_or_else(missing)?;
             let verified = verify_backup(copy)?;
             require_own(&config, &verified.manifest)?;
@@ -192,7 +192,7 @@ fn carry_out(
     }
 
     // From here on it is done: what the log says first, then everything that follows from it.
-    let digest = Hash::of(&[&canonical(statement)]);
+    let digest = hash_of(statement);
     for (approval, key) in &agreed {
         let details = Details::none()
             .name("person", approval.account.as_str())
@@ -251,7 +251,7 @@ fn agreed<'a>(
         Err(error) => {
             // That one is still missing is no attempt at anything; and a log that goes back out records nothing.
             if approvals.len() >= 2 && !of_copy {
-                let statement = Details::none().digest("statement", *Hash::of(&[&canonical(statement)]).as_bytes());
+                let statement = Details::none().digest("statement", *hash_of(statement).as_bytes());
                 let event = Event::new("recovery.refused", Place::Environment(offline.config.environment.clone()));
                 let event = event.with(statement.map_err(|e| from_audit(&e))?).for_commitment(error.commitment());
                 offline.log.record(event).and_then(|_| offline.log.close()).map_err(|e| from_audit(&e))?;
@@ -273,7 +273,8 @@ fn holders(folder: &Path, offline: &Offline) -> Result<Vec<KeyHolder>, Problem> 
         };
     }
     let metadata = SqliteStore::open(folder.join(Store::Metadata.path(None)), offline.key.clone());
-    let metadata: std::sync::Arc<dyn MetadataStore> = std::sync::Arc::new(metadata.map_err(|error| from_store(&error))?);
+    let metadata: std::sync::Arc<dyn MetadataStore> =
+        std::sync::Arc::new(metadata.map_err(|error| from_store(&error))?);
     let persons = Register::<PersonRecord>::load(std::sync::Arc::clone(&metadata))?;
     let keys = Register::<RecoveryKey>::load(metadata)?;
     let known = |key: &RecoveryKey| {
@@ -293,7 +294,11 @@ fn keep(offline: &Offline, statement: &Statement, agreed: &[(&Approval, Hash)]) 
     let path = format!("recoveries/{}.json", statement.digest());
     let kept = serde_json::json!({ "statement": statement, "approvals": approvals });
     let bytes = serde_json::to_vec_pretty(&kept).expect("both have a JSON form");
-    offline.platform.files.replace(&path, &bytes).map_err(|error| crate::data_folder::file_failed(Path::new(&path), error))
+    offline
+        .platform
+        .files
+        .replace(&path, &bytes)
+        .map_err(|error| crate::data_folder::file_failed(Path::new(&path), error))
 }
 
 /// Files that were put in place, and those that stood there.
@@ -427,8 +432,10 @@ fn record(offline: &Offline, name: &'static str, details: Result<Details, AuditE
     recorded.map(drop).map_err(|error| from_audit(&error))
 }
 
-fn canonical(statement: &Statement) -> Vec<u8> {
-    serde_json_canonicalizer::to_vec(statement).expect("a statement has a canonical form")
+fn hash_of(statement: &Statement) -> Hash {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(statement.digest(), &mut bytes).expect("a digest has 32 bytes");
+    Hash::from_bytes(bytes)
 }
 
 fn other_position(there: &StoreAt) -> Problem {

@@ -65,7 +65,8 @@ fn receive(answer: &mut impl Read, folder: &Path) -> Result<BackupManifest, Fail
                 let to = folder.join(plain(&file)?);
                 let mut written = create(&to)?;
                 let failed = |error: &io::Error| Failure::file("write", &to, error);
-                let copied = io::copy(&mut answer.by_ref().take(bytes), &mut written).map_err(|error| failed(&error))?;
+                let copied =
+                    io::copy(&mut answer.by_ref().take(bytes), &mut written).map_err(|error| failed(&error))?;
                 if copied != bytes {
                     return Err(interrupted(&io::ErrorKind::UnexpectedEof.into()));
                 }

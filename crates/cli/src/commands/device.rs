@@ -212,7 +212,8 @@ fn report(server: &Server, file: &Path, terminal: &mut Terminal<'_>) -> Result<D
 /// Searches this computer, and tells its owner alone where customers' data lies.
 fn searched(asked: &SearchAsked, terminal: &mut Terminal<'_>) -> Result<Searched, Failure> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let home = home.ok_or_else(|| Failure::usage("device/no-home", "there is no home folder to search", "set `HOME`"))?;
+    let home =
+        home.ok_or_else(|| Failure::usage("device/no-home", "there is no home folder to search", "set `HOME`"))?;
     let outcome = search::search(asked, Path::new(&home));
     for file in &outcome.holding {
         terminal.complain(&format!("customers' data lies in {}", file.display()));

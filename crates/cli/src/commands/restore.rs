@@ -123,7 +123,8 @@ pub(crate) fn run(command: RestoreCommand, terminal: &mut Terminal<'_>) -> Resul
 fn draw(draw: RestoreDraw, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let RestoreDraw { data, copy, fork, tenant, reason, out } = draw;
     let tenant = tenant.as_deref().map(TenantId::parse).transpose();
-    let tenant = tenant.map_err(|error| Failure::usage("request/tenant", error.to_string(), "name it as it was made"))?;
+    let tenant =
+        tenant.map_err(|error| Failure::usage("request/tenant", error.to_string(), "name it as it was made"))?;
     let asked = match (copy, fork) {
         (_, true) => AskedRecovery::Fork,
         (Some(copy), false) => AskedRecovery::Restore { copy, tenant },

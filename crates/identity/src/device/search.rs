@@ -178,7 +178,9 @@ mod tests {
                 assert!(finds(&asked, text.as_bytes(), piece), "{text} in pieces of {piece}");
             }
         }
-        for other in [canary(&[2; 16]), ours[1..].to_owned(), ours.to_uppercase(), ours.replace("ab", "a b"), String::new()] {
+        for other in
+            [canary(&[2; 16]), ours[1..].to_owned(), ours.to_uppercase(), ours.replace("ab", "a b"), String::new()]
+        {
             assert!(!finds(&asked, other.as_bytes(), 11), "{other}");
         }
     }

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use creta_audit::{Details, Event};
 use creta_iam::{DeviceTrust, Principal};
-use creta_identity::device::{
-    Device, DeviceError, Nonces, SearchAsked, Signed, Source, Standard, Trust, canary, mdm,
-};
+use creta_identity::device::{Device, DeviceError, Nonces, SearchAsked, Signed, Source, Standard, Trust, canary, mdm};
 use creta_model::{Instant, Problem, Span, TenantId};
 use creta_programme::RecordId;
 use creta_store::MetadataStore;

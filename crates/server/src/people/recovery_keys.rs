@@ -125,7 +125,8 @@ impl People {
         }
         let details = own.details().map_err(|e| from_audit(&e))?;
         control.log().record(Event::new(ENDED, control.place()).with(details)).map_err(|e| from_audit(&e))?;
-        let ended = self.recovery_keys.change(id, |key| Ok::<_, Problem>(RecoveryKey { ended: Some(now), ..key.clone() }))?;
+        let ended =
+            self.recovery_keys.change(id, |key| Ok::<_, Problem>(RecoveryKey { ended: Some(now), ..key.clone() }))?;
         Ok(ended.unwrap_or(own))
     }
 

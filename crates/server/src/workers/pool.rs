@@ -106,8 +106,13 @@ impl Pool {
         let mut state = self.state();
         state.needed = true;
         loop {
-            if let Some(worker) = state.idle.pop() {
-                return Ok(worker);
+            while let Some(mut worker) = state.idle.pop() {
+                if !worker.has_ended() {
+                    return Ok(worker);
+                }
+                // It was killed while nobody called it: no call has failed by it, and none has to.
+                state.alive -= 1;
+                tracing::warn!("a worker that nobody called has ended; another one takes its place");
             }
             if state.alive < self.size {
                 state.alive += 1;

@@ -144,6 +144,11 @@ impl Worker {
 }
 
 impl Worker {
+    /// Whether the process is gone already.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Asks for a resolver that no project has, which a worker that is well refuses by name.
     pub(crate) fn ping(&mut self, time: Duration) -> Result<(), CallError> {
         match self.call(u32::MAX, &[], time) {

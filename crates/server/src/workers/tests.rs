@@ -257,6 +257,30 @@ fn attack_ch02_a_dropped_pool_leaves_neither_workers_nor_what_they_started() {
     }
 }
 
+#[test]
+fn a_worker_that_was_killed_while_nobody_called_it_fails_no_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let marker = folder.path().join("pids");
+    let mut modules = prepared(&[(0..3, answer(0..3, &[]))]);
+    modules.insert("marker".into(), marker.display().to_string());
+    let workers = workers("starts_a_process", modules, 1);
+    let first = || {
+        let pids = std::fs::read_to_string(&marker).expect("written");
+        pids.split(' ').next().expect("its own").to_owned()
+    };
+    let call = call("starts_a_process");
+    workers.call(&call, &inputs(0..3)).expect("answered");
+    let killed = first();
+    let pid = rustix::process::Pid::from_raw(killed.parse().expect("a number")).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while is_running(&killed) {
+        assert!(Instant::now() < deadline, "{killed} is still there");
+    }
+    assert_eq!(values(&workers.call(&call, &inputs(0..3)).expect("another worker")), [Some(1), Some(2), Some(3)]);
+    assert_ne!(first(), killed);
+}
+
 /// Whether there is such a process and it is not merely waiting for its parent to notice its end.
 fn is_running(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::people::{Someone, appoint, authenticator, now, random, sign_in_with};
 use crate::provider::Provider;
-use crate::trust::outcome_of;
 use crate::support::{Account, INGEST, Reply, Server, bundle, copy_folder, facts};
+use crate::trust::outcome_of;
 
 const REASON: &str = "The disk of the shop's facts was lost in the night";
 const NEED: &str = "Looks after the shop while others sleep";
@@ -101,7 +101,12 @@ impl World {
         draw_recovery(&self.server.data(), asked, REASON).unwrap_or_else(|error| panic!("{}", error.to_problem()))
     }
 
-    fn recover(&self, statement: &Statement, approvals: &[Approval], copy: Option<&Path>) -> Result<Recovered, ServerError> {
+    fn recover(
+        &self,
+        statement: &Statement,
+        approvals: &[Approval],
+        copy: Option<&Path>,
+    ) -> Result<Recovered, ServerError> {
         recover(&self.server.data(), statement, approvals, copy, self.folder.path())
     }
 
@@ -364,10 +369,7 @@ fn attack_ch35_one_human_restores_nothing_by_any_account_or_class() {
     let statement = world.draw(&AskedRecovery::AcceptOlder(Some(acme())));
     let attempt = |approvals: &[Approval]| refused(world.recover(&statement, approvals, None));
     let one = sign(&statement, "ana", &keys[0]);
-    for (approvals, says) in [
-        (vec![], "two different people"),
-        (vec![one.clone()], "two different people"),
-    ] {
+    for (approvals, says) in [(vec![], "two different people"), (vec![one.clone()], "two different people")] {
         assert!(attempt(&approvals).contains(says));
     }
     let size = || draw_recovery(&data, &AskedRecovery::AcceptOlder(Some(acme())), REASON).expect("drawn").log.size;

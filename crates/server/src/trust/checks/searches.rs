@@ -66,7 +66,8 @@ fn look(computers: &[(String, Option<LatestSearch>)], now: Instant) -> (Seen, us
         match searched {
             // What was found stays until a later search finds nothing.
             Some(searched) if searched.found > 0 => {
-                let says = format!("{} files on a computer hold a value that was planted in customers' data", searched.found);
+                let says =
+                    format!("{} files on a computer hold a value that was planted in customers' data", searched.found);
                 seen.finding(name, "workstation/value", says);
             }
             Some(searched) if now < searched.made.plus(COUNTS) => {}

@@ -365,7 +365,7 @@ fn pages_stay_small_however_much_has_happened() {
     let files = rendered(&busy.report(&world::organisation()));
     for (path, file) in &files {
         // For machines, with the text of every promise: it grows with these, and with nothing that happens.
-        let most = if path == "trust/trust.json" { 300_000 } else { 200_000 };
+        let most = if path == "trust/trust.json" { 350_000 } else { 200_000 };
         assert!(file.bytes.len() < most, "{path} has {} bytes", file.bytes.len());
     }
     let first = ["trust/index.html", "trust/style.css", "trust/icon.svg"].map(|path| files[path].bytes.len());

@@ -686,7 +686,7 @@ fn attack_ch14_customers_data_on_a_computer_ends_its_trust_wakes_somebody_and_tu
     assert_eq!(server.get("/v1/canary", &server.admin_token()).problem(403), "access/denied");
     let check = || {
         let ran = server.post("/v1/trust/run", &server.admin_token(), &json!({"checks": ["workstation-values"]})).ok();
-        crate::trust::outcome_of(&ran, "workstation-values")["outcome"].clone()
+        crate::trust::outcome_of(&ran["ran"], "workstation-values")["outcome"].clone()
     };
 
     let laptop = Laptop::ready(&server, &provider, "ana", 7);

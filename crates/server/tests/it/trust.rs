@@ -36,7 +36,7 @@ fn every_check_passes_on_a_fresh_server_except_that_nobody_witnesses_it() {
         let expected = match run["check"].as_str().expect("an id") {
             "log-witness" => "unknown",
             // Nobody works here yet, from any computer, and no quarter has begun.
-            "device-posture" | "password-managers" | "access-reviews" => "unknown",
+            "device-posture" | "password-managers" | "workstation-values" | "access-reviews" => "unknown",
             // Nobody handed it the fingerprints of other environments, or named an account.
             "environment-identity" | "environment-networks" | "environment-account" => "unknown",
             "security-txt" => "fail", // Nobody configured a contact.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from creta._errors import CretaError, problem_here
 from creta._expression import member_type
 from creta._feature import Feature
+from creta._frames import to_pandas
 from creta._lazy import module, pyarrow
 from creta._time import parse_instant
 from creta._types import TypeSpec
@@ -137,8 +138,8 @@ class Rows:
     @overload
     def __getitem__(self, index: str) -> list[Cell[Any]]: ...
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, int):
-            return Row(self, range(len(self))[index])
+        if hasattr(index, "__index__"):  # An int, of numpy too.
+            return Row(self, range(len(self))[int(index)])
         column = self._column(index)
         return [column.cell(row) for row in range(len(self))]
 
@@ -395,9 +396,7 @@ def read_answer(json: Mapping[str, Any], asked: Sequence[Feature[Any] | str]) ->
     columns: list[_Column] = []
     for column in json["columns"]:
         path: str = column["feature"]
-        spec = types.get(path)
-        if spec is None and column["type"] in _WORDS:
-            spec = TypeSpec(_WORDS[column["type"]], scale=38)
+        spec = types.get(path) or _type_in_words(column["type"], column["values"])
         values = [
             value if spec is None else to_python(spec, from_json(spec, value)) for value in column["values"]
         ]
@@ -405,6 +404,24 @@ def read_answer(json: Mapping[str, Any], asked: Sequence[Feature[Any] | str]) ->
         errors = {int(r): CellProblem(e["code"], e["message"]) for r, e in column.get("errors", {}).items()}
         columns.append(_Column(path, spec, values, states, column.get("ages_us"), column["source"], errors))
     return Rows(tuple(parse_instant(at) for at in json["as_of"]), json["plan"], tuple(columns))
+
+
+def _type_in_words(text: str, values: Any) -> TypeSpec | None:
+    """The type of a feature that was asked for by its path, as far as an answer says it.
+
+    Decimals are written with all places they have; enums and structs stay as they came.
+    """
+    if text in _WORDS:
+        places = [len(value.partition(".")[2]) for value in values if isinstance(value, str)]
+        return TypeSpec(_WORDS[text], scale=max(places, default=0) if text == "Decimal" else 0)
+    if text.startswith("list[") and text.endswith("]"):
+        items = [item for value in values if value is not None for item in value]
+        optional = text.endswith(" | None]")
+        item = _type_in_words(text[5:-1].removesuffix(" | None"), items)
+        return None if item is None else TypeSpec("list", item=item, item_optional=optional)
+    if text.startswith("Vector["):
+        return TypeSpec("vector", size=int(text[7:-1]))
+    return None
 
 
 def _polars(table: pa.Table) -> pl.DataFrame:
@@ -421,9 +438,7 @@ def _pandas(table: pa.Table) -> pd.DataFrame:
         module("pandas")
     except ImportError:
         raise _not_installed("pandas") from None
-    given: Any = table
-    frame: pd.DataFrame = given.to_pandas()
-    return frame
+    return to_pandas(table)
 
 
 def _not_installed(package: str) -> CretaError:

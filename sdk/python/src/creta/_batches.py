@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from creta._errors import CretaError
+from creta._frames import to_array, to_series
 from creta._guards import is_items
 from creta._lazy import module, pyarrow
 from creta._resolvers import Bound, Raised, Value, call_all, call_once
 from creta._types import TypeSpec
-from creta._values import WrongType, decimal_text, to_python
+from creta._values import WrongType, checked, decimal_text, to_python
 
 pa = pyarrow()
 pc = module("pyarrow.compute")
@@ -208,28 +209,33 @@ def _frame_column(mode: str, parameter: Value, column: Any) -> Any:
     if mode == "polars":
         series = module("polars").from_arrow(column)
         return series.alias(parameter.name)
-    import pandas as pd
-
     # With nulls an int column would silently become floats: parameters that take nulls get pandas'
     # nullable types.
-    nullable: dict[Any, Any] = (
-        {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()} if parameter.optional else {}
-    )
-    return column.to_pandas(types_mapper=nullable.get).rename(parameter.name)
+    return to_series(column, always_nullable=parameter.optional).rename(parameter.name)
 
 
 def _result_column(resolver: Bound, output: Value, result: Any) -> Any:
     wanted = arrow_type(output.type)
     try:
         array = _as_array(result, output.optional)
-        if not _acceptable(array.type, wanted):
+        if not _acceptable(array.type, output.type):
             raise resolver.wrong_type()
         exact = not (pa.types.is_integer(array.type) and pa.types.is_floating(wanted))
-        return array.cast(wanted, safe=exact)
-    except CretaError:
-        raise
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return _floored(array).cast(wanted, safe=exact)
+    except (CretaError, pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
         raise resolver.wrong_type() from None
+
+
+def _floored(array: Any) -> Any:
+    """Times finer than a microsecond floored to it (rule S17)."""
+    kind = array.type
+    if not (pa.types.is_timestamp(kind) or pa.types.is_duration(kind)) or kind.unit != "ns":
+        return array
+    coarse = pa.timestamp("us", tz=kind.tz) if pa.types.is_timestamp(kind) else pa.duration("us")
+    cut = array.cast(coarse, safe=False)
+    # Arrow cuts towards zero, which before the epoch is forwards.
+    late = pc.greater(cut.cast(kind).cast(pa.int64()), array.cast(pa.int64()))
+    return pc.subtract(cut.cast(pa.int64()), late.cast(pa.int64())).cast(coarse)
 
 
 def _as_array(result: Any, optional: bool) -> Any:
@@ -239,12 +245,10 @@ def _as_array(result: Any, optional: bool) -> Any:
     output may be null, else it stays NaN.
     """
     kind = type(result).__module__.partition(".")[0]
-    if kind == "polars":
-        result = result.to_arrow()
-    elif kind == "pandas":
-        result = pa.Array.from_pandas(result) if optional else pa.array(result, from_pandas=False)
+    if kind == "pandas" and not optional and str(result.dtype) != "object":
+        result = pa.array(result, from_pandas=False)
     elif not isinstance(result, pa.Array | pa.ChunkedArray):
-        result = pa.array(result)
+        result = to_array(result, "the result")
     if isinstance(result, pa.ChunkedArray):
         result = result.combine_chunks()
     if pa.types.is_dictionary(result.type):
@@ -252,25 +256,24 @@ def _as_array(result: Any, optional: bool) -> Any:
     return result
 
 
-def _acceptable(given: Any, wanted: Any) -> bool:
+def _acceptable(given: Any, spec: TypeSpec) -> bool:
     """Whether a column of one type may be read as another without guessing: widths and units may differ,
-    meaning not."""
-    same: tuple[Callable[[Any], bool], ...] = (
-        pa.types.is_boolean,
-        pa.types.is_integer,
-        pa.types.is_decimal,
-        pa.types.is_date,
-        pa.types.is_duration,
-        pa.types.is_struct,
-        _is_text,
-        _is_bytes,
-        _is_list,
-    )
-    if pa.types.is_null(given) or any(test(given) and test(wanted) for test in same):
+    meaning not, nor that of what lists and structs hold."""
+    if pa.types.is_null(given):
         return True
-    if pa.types.is_floating(wanted):
-        return bool(pa.types.is_floating(given) or pa.types.is_integer(given))
-    return bool(pa.types.is_timestamp(wanted) and pa.types.is_timestamp(given) and given.tz is not None)
+    if spec.kind == "struct":
+        members = {inner.name: inner.type for inner in given} if pa.types.is_struct(given) else {}
+        return set(members) == {name for name, _, _ in spec.fields} and all(
+            _acceptable(members[name], inner) for name, inner, _ in spec.fields
+        )
+    if spec.kind == "list" and spec.item is not None:
+        return _is_list(given) and _acceptable(given.value_type, spec.item)
+    if spec.kind == "vector":
+        return _is_list(given) and bool(pa.types.is_floating(given.value_type))
+    if spec.kind == "datetime":
+        return bool(pa.types.is_timestamp(given)) and given.tz is not None
+    test = _TESTS[spec.kind]
+    return bool(test(given)) or (spec.kind == "float" and bool(pa.types.is_integer(given)))
 
 
 def _is_text(kind: Any) -> bool:
@@ -285,12 +288,33 @@ def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+_TESTS: dict[str, Callable[[Any], bool]] = {
+    "bool": pa.types.is_boolean,
+    "int": pa.types.is_integer,
+    "float": pa.types.is_floating,
+    "decimal": pa.types.is_decimal,
+    "date": pa.types.is_date,
+    "timedelta": pa.types.is_duration,
+    "str": _is_text,
+    "enum": _is_text,
+    "bytes": _is_bytes,
+}
+
+
 def _bad_rows(output: Value, array: Any) -> list[int]:
-    """Rows with a null that the output does not permit, or with a text that is no member of its enum."""
+    """Rows with a null that the output does not permit, or with a text that is no member of its enum, also
+    inside lists and structs."""
     bad: list[int] = []
     if array.null_count and not output.optional:
         bad += pc.indices_nonzero(array.is_null()).to_pylist()
     if output.type.kind == "enum":
         known = pc.is_in(array, value_set=pa.array(output.type.members, pa.string()))
         bad += pc.indices_nonzero(pc.and_(pc.invert(known), array.is_valid())).to_pylist()
+    elif output.type.kind in ("list", "struct"):
+        for row, value in enumerate(from_arrow(output.type, array)):
+            try:
+                if value is not None:
+                    checked(output.type, value)
+            except WrongType:
+                bad.append(row)
     return bad

@@ -6,6 +6,7 @@ import base64
 import enum
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -17,10 +18,12 @@ from creta._entity import entity_info
 from creta._errors import problem_here
 from creta._expression import member_type
 from creta._feature import Feature
+from creta._foreign import is_missing, is_nan, is_struct, listed, plain
 from creta._frames import Frame, refuse_naive, require_column, to_table
 from creta._guards import is_feature, is_table, is_windowed, untyped
 from creta._source import NamedQuery
 from creta._time import instant_text, span_text
+from creta._types import TypeSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,21 +74,22 @@ def query(
 
     Scalars among lists count for every row.
     """
-    values: dict[str, Any] = {path_of(which): value for which, value in inputs.items()}
-    lists = {path_of(which) for which, value in inputs.items() if _is_many(which, value)}
-    per_row = [_listed(values[path]) for path in lists]
-    single = not lists and (as_of is None or isinstance(as_of, datetime | str))
-    rows = (
-        len(per_row[0])
-        if per_row
-        else 1
-        if as_of is None or isinstance(as_of, datetime | str)
-        else len(as_of)
-    )
+    given: dict[str, _Input] = {}
+    for which, value in inputs.items():
+        path = path_of(which)
+        if path in given:
+            raise problem_here("request/twice", f"`{path}` is given twice", "give it once")
+        spec = member_type(which._member)[0] if is_feature(which) else None
+        many = _is_many(spec, value, path)
+        given[path] = _Input(spec, listed(value) if many else [value], many)
+    per_row = [len(one.items) for one in given.values() if one.is_many]
+    per_row += [len(listed(at)) for at in (as_of, known_as_of) if _is_several(at)]
+    rows = per_row[0] if per_row else 1
+    single = not per_row
     json: dict[str, Any] = {
         "inputs": {
-            path: [_json(item, path) for item in (_listed(value) if path in lists else [value] * rows)]
-            for path, value in values.items()
+            path: _input_json(one, path) if one.is_many else _input_json(one, path) * rows
+            for path, one in given.items()
         }
     }
     asked: tuple[Which, ...] = ()
@@ -110,69 +114,153 @@ def _put_max_age(json: dict[str, Any], max_age: MaxAge | None) -> None:
         json["max_age"] = {path_of(which): span_text(limit) for which, limit in max_age.items()}
 
 
-def _is_many(which: Any, value: Any) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """Values of one feature.
+
+    The type is known where the feature itself was given, not its path.
+    """
+
+    spec: TypeSpec | None
+    items: list[Any]
+    is_many: bool
+
+
+def _is_many(spec: TypeSpec | None, value: Any, path: str) -> bool:
     """Whether a value stands for several rows rather than being one list."""
-    if isinstance(value, str | bytes | Mapping) or is_dataclass(value):
+    if isinstance(value, str | bytes | bytearray | memoryview) or is_struct(value):
         return False
     if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
         return False
-    if is_feature(which) and member_type(which._member)[0].kind in ("list", "vector"):
-        return len(value) > 0 and not isinstance(value[0], str | bytes) and hasattr(value[0], "__len__")
-    return True
+    if isinstance(value, AbstractSet) or hasattr(value, "columns"):
+        kind = type(value).__name__  # pyright: ignore[reportUnknownArgumentType]
+        raise problem_here(
+            "request/bad-value",
+            f"the values of `{path}` are a `{kind}`, which has no order of rows",
+            "give a list, an array or a series",
+        )
+    depth = _depth_of_type(spec)
+    return depth == 0 or _depth(value) > depth
 
 
-def _listed(values: Any) -> list[Any]:
-    for method in ("to_pylist", "to_list", "tolist"):
-        if hasattr(values, method):
-            listed: list[Any] = getattr(values, method)()
-            return listed
-    return list(values)
+def _depth_of_type(spec: TypeSpec | None) -> int:
+    if spec is None or spec.kind not in ("list", "vector"):
+        return 0
+    return 1 + _depth_of_type(spec.item)
 
 
-def _json(value: Any, path: str) -> Any:
-    """The JSON form by what a value is; the engine checks it against the schema (rule S20)."""
-    if hasattr(value, "item") and type(value).__module__ == "numpy":
-        value = value.item()
-    if value is None or (isinstance(value, bool | int) and not isinstance(value, enum.Enum)):
+def _depth(value: Any) -> int:
+    """How deeply lists are nested, by the first item that is there."""
+    if isinstance(value, str | bytes | bytearray | memoryview) or is_struct(value):
+        return 0
+    if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
+        return 0
+    first = next((item for item in listed(value) if item is not None), None)
+    return 1 + _depth(first)
+
+
+def _input_json(one: _Input, path: str) -> list[Any]:
+    if one.spec is None:
+        _refuse_ambiguous(one.items, path)
+    return [_json(item, path, one.spec) for item in one.items]
+
+
+def _refuse_ambiguous(items: list[Any], path: str) -> None:
+    """JSON has no NaN: it is written as a text, which it would be where the feature is one."""
+    numbers = [float(item) for item in items if hasattr(item, "__float__") and not isinstance(item, str)]
+    if any(not math.isfinite(number) for number in numbers) and not any(map(math.isfinite, numbers)):
+        raise problem_here(
+            "request/bad-value",
+            f"whether `NaN` of `{path}` is a number or a text cannot be told from its path",
+            f"give the feature itself, `{path}` without quotes; where there is no value, give `None`",
+        )
+
+
+def _json(value: Any, path: str, spec: TypeSpec | None) -> Any:
+    """The JSON form by what a value is; the engine checks it against the schema (rule S20).
+
+    What JSON writes as a text or a number though it is neither is checked here.
+    """
+    what = f"the value of `{path}`"
+    value = plain(value, what)
+    if is_missing(value):
+        return None
+    if isinstance(value, bool | int | str) and not isinstance(value, enum.Enum):
         return value
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, float):
         if math.isfinite(value):
             return value
+        _require(spec, ("float", "vector"), "`NaN` or an infinite number", path)
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
+    if isinstance(value, bytes | bytearray | memoryview):
+        _require(spec, ("bytes",), "bytes", path)
+        return base64.b64encode(bytes(untyped(value))).decode()  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, Decimal):
+        _require(spec, ("decimal",), "a Decimal", path)
         return format(value, "f")
     if isinstance(value, datetime):
-        return instant_text(value, f"the value of `{path}`")
+        _require(spec, ("datetime",), "a datetime", path)
+        return instant_text(value, what)
     if isinstance(value, date):
+        _require(spec, ("date",), "a date", path)
         return value.isoformat()
     if isinstance(value, timedelta):
+        _require(spec, ("timedelta",), "a timedelta", path)
         return value // timedelta(microseconds=1)
+    return _nested_json(value, path, spec)
+
+
+def _nested_json(value: Any, path: str, spec: TypeSpec | None) -> Any:
+    members = {name: field for name, field, _ in spec.fields} if spec is not None else {}
     if is_table(value):
-        return {str(name): _json(item, path) for name, item in value.items()}
+        return {str(name): _json(item, path, members.get(str(name))) for name, item in value.items()}
     if is_dataclass(value):
-        return {inner.name: _json(getattr(value, inner.name), path) for inner in fields(value)}
+        return {f.name: _json(getattr(value, f.name), path, members.get(f.name)) for f in fields(value)}
     if hasattr(value, "model_fields"):
         model = untyped(type(value))  # pyright: ignore[reportUnknownArgumentType]
-        return {name: _json(getattr(value, name), path) for name in model.model_fields}
+        return {name: _json(getattr(value, name), path, members.get(name)) for name in model.model_fields}
     if isinstance(value, Sequence) or hasattr(value, "tolist"):
-        return [_json(item, path) for item in _listed(value)]
+        inner = TypeSpec("float") if spec is not None and spec.kind == "vector" else spec and spec.item
+        return [_json(item, path, inner) for item in listed(value)]
     raise problem_here(
         "request/bad-value", f"the value of `{path}` is a `{type(value).__name__}`, which no feature is"
     )
 
 
+def _require(spec: TypeSpec | None, kinds: tuple[str, ...], got: str, path: str) -> None:
+    if spec is not None and spec.kind not in kinds:
+        raise problem_here(
+            "value/wrong-type",
+            f"`{path}`: expected {spec}, got {got}",
+            f"its type is `{spec}`; give a value of that type, or `None` where there is none",
+        )
+
+
+def _is_several(at: Any) -> bool:
+    """Whether an instant is given for each row."""
+    return not isinstance(at, datetime | str) and hasattr(at, "__len__")
+
+
 def _instants(at: Any, what: str) -> Any:
+    if _is_several(at):
+        return [_instant(one, f"{what} in row {row}") for row, one in enumerate(listed(at))]
+    return _instant(at, what)
+
+
+def _instant(at: Any, what: str) -> str:
+    at = plain(at, what)
     if isinstance(at, str):
         return at
-    if isinstance(at, datetime):
+    if isinstance(at, datetime) and not is_missing(at):
         return instant_text(at, what)
-    return [_instants(one, what) for one in _listed(at)]
+    found = "missing" if is_missing(at) or is_nan(at) else f"a `{type(at).__name__}`, which is no instant"
+    raise problem_here(
+        "time/no-instant",
+        f"{what} is {found}",
+        "give a datetime with a time zone: `datetime(2025, 3, 1, 12, tzinfo=timezone.utc)`",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from creta._errors import CretaError
+from creta._foreign import is_missing, plain
 from creta._guards import is_items, is_table, untyped
 from creta._time import instant_text, is_plain_date, parse_instant
 from creta._types import TypeSpec
 
 _MICROSECOND = timedelta(microseconds=1)
+_FLOAT32_MAX = 3.4028234663852886e38
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -55,9 +58,9 @@ def checked(spec: TypeSpec, value: Any) -> Any:
             return _text(spec, value)
     elif name == "bytes":
         if isinstance(value, bytes):
-            return value
+            return bytes(value)
     elif name == "datetime":
-        if isinstance(value, datetime):
+        if isinstance(value, datetime) and not is_missing(value):
             if value.tzinfo is None:
                 raise WrongType(spec, "a datetime without a time zone")
             return value
@@ -65,8 +68,8 @@ def checked(spec: TypeSpec, value: Any) -> Any:
         if is_plain_date(value):
             return value
     elif name == "timedelta":
-        if isinstance(value, timedelta):
-            return value
+        if isinstance(value, timedelta) and not is_missing(value):
+            return value if kind is timedelta else timedelta(microseconds=value // _MICROSECOND)
     elif name == "decimal":
         return _decimal(spec, value)
     elif name == "enum":
@@ -81,8 +84,12 @@ def checked(spec: TypeSpec, value: Any) -> Any:
     elif name == "vector":
         return _vector(spec, value)
     if kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
-        scalar: Any = value
-        return checked(spec, scalar.item())
+        try:
+            scalar = plain(value, "it")
+        except CretaError:  # A time without a zone, or a length without one.
+            raise WrongType(spec, _kind(value)) from None
+        if not hasattr(scalar, "dtype") and scalar is not None:
+            return checked(spec, scalar)
     raise WrongType(spec, _kind(value))
 
 
@@ -148,7 +155,10 @@ def _vector(spec: TypeSpec, value: Any) -> list[float]:
     items: Any = value.tolist() if hasattr(value, "tolist") else value
     if not is_items(items) or len(items) != spec.size:
         raise WrongType(spec, _kind(value) if not is_items(items) else f"{len(items)} items")
-    return [checked(TypeSpec("float"), item) for item in items]
+    floats: list[float] = [checked(TypeSpec("float"), item) for item in items]
+    if any(math.isfinite(item) and abs(item) > _FLOAT32_MAX for item in floats):
+        raise WrongType(spec, "a number beyond 32 bits")
+    return floats
 
 
 def _kind(value: Any) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import json
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -228,18 +230,159 @@ def test_the_async_client_does_the_same(server: Server) -> None:
     assert asyncio.run(ask()) is None
 
 
+ERRORS: list[tuple[Exception, str, str]] = [
+    (httpx.ConnectError("no"), "http/unreachable", "check address"),
+    (httpx.ConnectTimeout("no"), "http/unreachable", "check address"),
+    (httpx.ReadTimeout("no"), "http/no-answer", "may be stored"),
+    (httpx.RemoteProtocolError("no"), "http/no-answer", "may be stored"),
+    (httpx.WriteError("no"), "http/no-answer", "may be stored"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "help"), ERRORS)
+def test_an_unanswered_load_says_whether_it_may_be_stored_and_is_sent_once(
+    error: Exception, code: str, help: str
+) -> None:
+    sent: list[str] = []
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        sent.append(request.url.path)
+        raise error
+
+    client = Client(Target("https://creta.test", token="t"), httpx.MockTransport(fail))
+    with pytest.raises(CretaError) as refused:
+        client.ingest(Flight, {"id": [1], "departed": [NOON]}, arrival=hours(0))
+    assert (refused.value.code, sent) == (code, ["/v1/ingest"])
+    assert help in (refused.value.help or "")
+    with pytest.raises(CretaError) as refused:
+        client.query({Flight.id: 1}, [Flight.delay])
+    assert refused.value.code == code
+    assert "stored" not in (refused.value.help or "")
+
+
+def test_a_certificate_that_is_not_trusted_is_named() -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        cause = ssl.SSLCertVerificationError("certificate verify failed")
+        cause.verify_message = "self-signed certificate"
+        raise httpx.ConnectError("no") from cause
+
+    client = Client(Target("https://creta.test", token="t"), httpx.MockTransport(fail))
+    with pytest.raises(CretaError, match="is not trusted: self-signed certificate") as refused:
+        client.query({Flight.id: 1}, [Flight.delay])
+    assert "ca_file" in (refused.value.help or "")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"\xff"])
+def test_answers_that_are_not_cretas_are_refused(body: bytes) -> None:
+    where = Target("https://creta.test", token="t")
+    client = Client(where, httpx.MockTransport(lambda _: httpx.Response(200, content=body)))
+    for ask in (
+        lambda: client.query({Flight.id: 1}, [Flight.delay]),
+        lambda: client.training_set(_spine(), as_of="asked", features=[Flight.risk]),
+        lambda: client.ingest(Flight, {"id": [1], "departed": [NOON]}, arrival=hours(0)),
+        lambda: client.check([Flight]),
+    ):
+        with pytest.raises(CretaError) as refused:
+            ask()
+        assert refused.value.code == "http/unexpected"
+    signing_in = Client(WHERE, httpx.MockTransport(lambda _: httpx.Response(200, content=b"{}")))
+    with pytest.raises(CretaError, match="no answer of Creta"):
+        signing_in.verify()
+
+
+def test_s21_a_training_set_that_was_cut_off_is_refused() -> None:
+    def cut(request: httpx.Request) -> httpx.Response:
+        spine = pa.ipc.open_stream(io.BytesIO(request.content)).read_all()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, spine.schema) as writer:
+            writer.write_table(spine.slice(0, 1))
+        return httpx.Response(200, content=sink.getvalue().to_pybytes())
+
+    client = Client(Target("https://creta.test", token="t"), httpx.MockTransport(cut))
+    with pytest.raises(CretaError, match="has 1 of 2 rows"):
+        client.training_set(_spine(), as_of="asked", features=[Flight.risk])
+
+
+def test_check_lists_mistakes_of_definitions_and_raises_the_rest() -> None:
+    answer = httpx.Response(200, json={})
+    client = Client(Target("https://creta.test", token="t"), httpx.MockTransport(lambda _: answer))
+    assert client.check([Flight]) == []
+    problems = [{"code": "definition/a", "message": "a"}, {"code": "definition/b", "message": "b"}]
+    answer = httpx.Response(422, json={**problems[0], "problems": problems})
+    assert [one.code for one in client.check([Flight])] == ["definition/a", "definition/b"]
+    assert [one.code for one in client.check("/nowhere")] == ["project/no-config"]
+    answer = httpx.Response(403, json={"code": "access/denied", "message": "no"})
+    with pytest.raises(CretaError, match="no"):
+        client.check([Flight])
+
+
+def test_a_refused_token_that_was_given_stays_the_servers_message() -> None:
+    problem = {"code": "auth/token-expired", "message": "sign in again"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(401, json=problem))
+    client = Client(Target("https://creta.test", token="t"), transport)
+    for _ in range(2):
+        with pytest.raises(CretaError, match="sign in again"):
+            client.verify()
+
+
+def test_many_requests_at_once_ask_for_one_token(server: Server) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.01)
+        return server(request)
+
+    async def ask() -> None:
+        async with AsyncClient(WHERE, httpx.MockTransport(answer)) as client:
+            await asyncio.gather(*(client.query({Flight.id: 1}, [Flight.delay]) for _ in range(20)))
+            assert server.tokens == 1
+            server.refuse_first = True
+            await asyncio.gather(*(client.query({Flight.id: 1}, [Flight.delay]) for _ in range(20)))
+            assert server.tokens == 2
+
+    asyncio.run(ask())
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def public(cls: type) -> dict[str, list[str]]:
+        names = [name for name in dir(cls) if not name.startswith("_")]
+        return {name: list(inspect.signature(getattr(cls, name)).parameters) for name in names}
+
+    assert public(Client) == public(AsyncClient)
+
+
+def test_values_that_the_definitions_here_do_not_have_are_said(client: Client) -> None:
+    ANSWER["columns"][1]["values"][0] = "stormy"  # type: ignore[index]
+    try:
+        with pytest.raises(CretaError, match=r"`Flight\.sky` that its type `Sky` here does not"):
+            client.query({Flight.id: [1, 2]}, [Flight.sky]).to_arrow()
+        assert client.query({Flight.id: [1, 2]}, ["Flight.sky"])[0]["Flight.sky"].value == "stormy"
+    finally:
+        ANSWER["columns"][1]["values"][0] = "rough"  # type: ignore[index]
+
+
+def test_columns_are_mapped_by_feature(client: Client) -> None:
+    with pytest.raises(CretaError, match="maps a `str`, which is no feature"):
+        client.ingest(Flight, {"id": [1]}, columns={"Flight.carrier": "airline"})  # type: ignore[dict-item]
+
+
 def test_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "profiles.toml"
     monkeypatch.setenv("CRETA_PROFILE_FILE", str(file))
     with pytest.raises(CretaError, match="no profile file"):
         target(None, None, None, None, None)
     (tmp_path / "secret").write_text("hush\n")
+    (tmp_path / "secret").chmod(0o600)
     file.write_text(
         '[default]\nurl = "https://creta.test/"\nclient_id = "me"\nclient_secret_file = "secret"\n'
     )
     where = target(None, None, None, None, None)
     assert (where.url, where.credentials) == ("https://creta.test", Credentials("me", "hush"))
     assert "hush" not in repr(where) + repr(where.credentials)
+    (tmp_path / "secret").chmod(0o640)
+    with pytest.raises(CretaError, match="others on this machine can read") as exposed:
+        target(None, None, None, None, None)
+    assert exposed.value.code == "profile/secret-exposed"
+    with pytest.raises(CretaError, match="is no file of certificates"):
+        Client(Target("https://creta.test", ca_file=str(file)))
     with pytest.raises(CretaError, match="there is no profile `other`"):
         target("other", None, None, None, None)
 

@@ -260,6 +260,14 @@ def test_no_rows_and_bad_arguments(worker: Worker) -> None:
     assert worker.answer(5)[1]["code"] == "worker/bad-arguments"
 
 
+def test_instants_that_python_has_no_form_for_fail_their_call_alone(worker: Worker) -> None:
+    far = pa.array([2**62], pa.timestamp("us", tz="UTC"))
+    kind, failed = worker.call("y", {"x": [1.0], "at": far})
+    assert (kind, failed["code"]) == (FAILED, "worker/bad-arguments")
+    assert "OverflowError" in failed["message"]
+    assert worker.call("y", {"x": [1.0], "at": _at(2013)})[1]["o0"].to_pylist() == [2.0]
+
+
 def test_modules_come_from_memory_and_may_not_hide_others(fresh: Worker) -> None:
     kind, failed = fresh.hello({"json.py": ""}, [])
     assert (kind, failed["code"]) == (FAILED, "project/bad-module")

@@ -397,13 +397,25 @@ def read_answer(json: Mapping[str, Any], asked: Sequence[Feature[Any] | str]) ->
     for column in json["columns"]:
         path: str = column["feature"]
         spec = types.get(path) or _type_in_words(column["type"], column["values"])
-        values = [
-            value if spec is None else to_python(spec, from_json(spec, value)) for value in column["values"]
-        ]
+        values = _read_values(path, spec, column["values"])
         states = {int(row): state for row, state in column.get("states", {}).items()}
         errors = {int(r): CellProblem(e["code"], e["message"]) for r, e in column.get("errors", {}).items()}
         columns.append(_Column(path, spec, values, states, column.get("ages_us"), column["source"], errors))
     return Rows(tuple(parse_instant(at) for at in json["as_of"]), json["plan"], tuple(columns))
+
+
+def _read_values(path: str, spec: TypeSpec | None, values: list[Any]) -> list[Any]:
+    """The values of a feature in the user's classes, which may be of other definitions than the answer."""
+    if spec is None:
+        return values
+    try:
+        return [to_python(spec, from_json(spec, value)) for value in values]
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        raise problem_here(
+            "answer/other-definitions",
+            f"the answer has values of `{path}` that its type `{spec}` here does not have",
+            "bring these definitions and the deployed ones to the same state, or ask for the path as text",
+        ) from None
 
 
 def _type_in_words(text: str, values: Any) -> TypeSpec | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import ssl
+import threading
 import time
 import tomllib
 from collections.abc import Mapping
@@ -166,11 +168,20 @@ def _from_profile(
     elif token is None and credentials is None:
         secret_file = file.parent / entry["client_secret_file"]
         try:
-            secret = secret_file.read_text(encoding="utf-8").strip()
+            exposed = secret_file.stat().st_mode & 0o077
+            secret = secret_file.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise problem_here(
-                "profile/no-secret", f"`{secret_file}` cannot be read: {error.strerror}"
+                "profile/no-secret",
+                f"`{secret_file}` cannot be read: {error.strerror}",
+                "run `creta login` again",
             ) from None
+        if exposed:
+            raise problem_here(
+                "profile/secret-exposed",
+                f"others on this machine can read the secret in `{secret_file}`",
+                f"run `chmod 600 {secret_file}`; if it was exposed, revoke the service account",
+            )
         credentials = Credentials(entry["client_id"], secret)
     ca_file = entry.get("ca_file")
     ca_path = str(file.parent / ca_file) if ca_file else None
@@ -195,7 +206,14 @@ class _Session:
         self._until = float("inf") if where.token else 0.0
 
     def options(self) -> dict[str, Any]:
-        verify: Any = ssl.create_default_context(cafile=self.where.ca_file) if self.where.ca_file else True
+        verify: Any = True
+        if (file := self.where.ca_file) is not None:
+            try:
+                verify = ssl.create_default_context(cafile=file)
+            except OSError:  # Also what OpenSSL says of a file without certificates.
+                raise problem_here(
+                    "profile/no-ca-file", f"`{file}` is no file of certificates", "name the server's CA file"
+                ) from None
         return {
             "base_url": self.where.url,
             "timeout": TIMEOUT_SECONDS,
@@ -203,8 +221,18 @@ class _Session:
             "follow_redirects": False,
         }
 
-    def needs_token(self) -> bool:
-        return self._token is None or time.monotonic() > self._until - EARLY_SECONDS
+    @property
+    def token(self) -> str | None:
+        """The token that requests bear."""
+        return self._token
+
+    def needs_token(self, refused: str | None) -> bool:
+        """Whether one is to be asked for: there is none, it ends soon, or it is the one that was refused."""
+        return self._token is None or self._token == refused or time.monotonic() > self._until - EARLY_SECONDS
+
+    def can_renew(self) -> bool:
+        """Whether another token may be asked for after one was refused."""
+        return self.where.credentials is not None or self.where.session is not None
 
     def token_request(self) -> dict[str, Any]:
         if session := self.where.session:
@@ -227,13 +255,11 @@ class _Session:
 
     def take_token(self, response: httpx.Response) -> None:
         answer = read_json(response)
-        self._token = str(answer["access_token"])
-        self._until = time.monotonic() + float(answer["expires_in"])
-
-    def forget_token(self) -> bool:
-        """Whether another token may be asked for after one was refused."""
-        self._token, self._until = None, 0.0
-        return self.where.credentials is not None or self.where.session is not None
+        try:
+            self._token = str(answer["access_token"])
+            self._until = time.monotonic() + float(answer["expires_in"])
+        except (KeyError, TypeError, ValueError):
+            raise unexpected(response) from None
 
     def authorised(self, request: dict[str, Any]) -> dict[str, Any]:
         """The request with the headers that say who asks."""
@@ -250,8 +276,22 @@ class _Session:
 def read_json(response: httpx.Response) -> dict[str, Any]:
     """The JSON of an answer; problems are raised."""
     raise_problem(response)
-    answer: dict[str, Any] = response.json()
-    return answer
+    try:
+        answer: Any = response.json()
+    except ValueError:
+        raise unexpected(response) from None
+    if not is_table(answer):
+        raise unexpected(response)
+    return dict(answer)
+
+
+def unexpected(response: httpx.Response) -> CretaError:
+    """The error for an answer that is none of Creta's, as something on the way may give."""
+    return CretaError(
+        "http/unexpected",
+        f"the server answered with status {response.status_code} and something that is no answer of Creta",
+        help="check that the address is a Creta server's, and what stands between",
+    )
 
 
 def raise_problem(response: httpx.Response) -> None:
@@ -266,17 +306,46 @@ def raise_problem(response: httpx.Response) -> None:
     except (ValueError, AttributeError, KeyError, TypeError):
         errors = []
     if not errors:
-        raise CretaError("http/unexpected", f"the server answered with status {response.status_code}")
+        raise unexpected(response)
     errors[0].others = tuple(errors[1:])
     raise errors[0]
 
 
-def unreachable(where: Target, error: Exception) -> CretaError:
-    """The error for a server that does not answer."""
+def unreachable(where: Target, request: Mapping[str, Any], error: Exception) -> CretaError:
+    """The error for a server that does not answer.
+
+    Says whether the request may have been carried out, so that nobody loads facts twice by trying again.
+    """
+    import httpx
+
     kind = type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return CretaError(
+                "http/not-trusted",
+                f"the certificate of `{where.url}` is not trusted: {cause.verify_message}",
+                help="give the certificate authority of the server: `ca_file=`, or `creta login` with `--ca`",
+            )
+        cause = cause.__cause__ or cause.__context__
+    unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+    if isinstance(error, (*unsent, httpx.UnsupportedProtocol)):
+        return CretaError(
+            "http/unreachable", f"`{where.url}` cannot be reached: {kind}", help="check address and network"
+        )
     return CretaError(
-        "http/unreachable", f"`{where.url}` cannot be reached: {kind}", help="check address and network"
+        "http/no-answer",
+        f"`{where.url}` did not answer: {kind}",
+        help=_MAY_BE_DONE.get(str(request["url"]), "nothing was changed: try again"),
     )
+
+
+_MAY_BE_DONE = {
+    "/v1/ingest": "the facts may be stored: ask for one of them before you load them again; only facts with "
+    "an event id count once however often they are loaded",
+    "/v1/deploy": "the definitions may be deployed: look with `creta diff`, or deploy them again",
+}
+"""What to do after a request that changes something went unanswered."""
 
 
 def _arrow_body(table: pa.Table) -> bytes:
@@ -302,10 +371,44 @@ def _training_request(request: dict[str, Any], spine: pa.Table) -> dict[str, Any
     return http | {"headers": {"content-type": ARROW, "accept": ARROW}}
 
 
-def _training_answer(response: httpx.Response) -> pa.Table:
+def _training_answer(response: httpx.Response, spine: pa.Table) -> pa.Table:
+    """The table, which has the rows of the spine (rule S21); a stream that was cut off may be readable."""
     raise_problem(response)
-    table: pa.Table = pyarrow().ipc.open_stream(io.BytesIO(response.content)).read_all()
+    arrow = pyarrow()
+    try:
+        table: pa.Table = arrow.ipc.open_stream(io.BytesIO(response.content)).read_all()
+    except (arrow.ArrowException, OSError):
+        raise unexpected(response) from None
+    if len(table) != len(spine):
+        raise CretaError(
+            "http/cut-off",
+            f"the answer has {len(table):,} of {len(spine):,} rows",
+            help="it was cut off on the way: try again",
+        )
     return table
+
+
+_ABOUT_DEFINITIONS = (404, 409, 422)
+"""Statuses of problems that are mistakes in definitions."""
+
+
+def _check_request(project: Definitions) -> dict[str, Any] | CretaError:
+    """The request, or the mistake that kept the definitions from being exported."""
+    try:
+        return _json_request("/v1/check", canonical(export_project(project)))
+    except CretaError as error:
+        return error
+
+
+def _mistakes(response: httpx.Response) -> list[CretaError]:
+    """The mistakes in definitions that an answer tells; what else is wrong is raised."""
+    try:
+        read_json(response)
+    except CretaError as error:
+        if response.status_code not in _ABOUT_DEFINITIONS or error.code.startswith("http/"):
+            raise
+        return [error, *error.others]
+    return []
 
 
 def _ingest_request(entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
@@ -353,6 +456,7 @@ class Client(Queries):
 
         self._session = _Session(where)
         self._http = httpx.Client(**self._session.options(), transport=transport)
+        self._renewing = threading.Lock()
 
     def __enter__(self) -> Client:
         return self
@@ -373,26 +477,34 @@ class Client(Queries):
 
     def check(self, project: Definitions) -> list[CretaError]:
         """What a deploy of the project would refuse: every mistake with its place, none when all is well."""
-        try:
-            read_json(self._send(_json_request("/v1/check", canonical(export_project(project)))))
-        except CretaError as error:
-            return [error, *error.others]
-        return []
+        request = _check_request(project)
+        if isinstance(request, CretaError):
+            return [request, *request.others]
+        return _mistakes(self._send(request))
 
     def _send(self, request: dict[str, Any]) -> httpx.Response:
         import httpx
 
         session = self._session
         try:
-            if session.needs_token():
-                session.take_token(self._http.request(**session.token_request()))
+            self._renew(None)
+            used = session.token
             response = self._http.request(**session.authorised(request))
-            if response.status_code == 401 and session.forget_token():
-                session.take_token(self._http.request(**session.token_request()))
+            if response.status_code == 401 and session.can_renew():
+                # Refused before anything was done, so it may be sent again.
+                self._renew(used)
                 response = self._http.request(**session.authorised(request))
             return response
         except httpx.TransportError as error:
-            raise unreachable(session.where, error) from error
+            raise unreachable(session.where, request, error) from error
+
+    def _renew(self, refused: str | None) -> None:
+        """Asks for a token where one is needed; once, however many requests wait for it."""
+        session = self._session
+        if session.needs_token(refused):
+            with self._renewing:
+                if session.needs_token(refused):
+                    session.take_token(self._http.request(**session.token_request()))
 
     def _query(self, request: dict[str, Any]) -> dict[str, Any]:
         return read_json(self._send(_json_request("/v1/query", request)))
@@ -401,7 +513,7 @@ class Client(Queries):
         return read_json(self._send(_json_request("/v1/explain", request)))
 
     def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        return _training_answer(self._send(_training_request(request, spine)))
+        return _training_answer(self._send(_training_request(request, spine)), spine)
 
     def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
         return read_json(self._send(_ingest_request(entity, request, table)))
@@ -421,6 +533,7 @@ class AsyncClient(AsyncQueries):
 
         self._session = _Session(where)
         self._http = httpx.AsyncClient(**self._session.options(), transport=transport)
+        self._renewing = asyncio.Lock()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -441,26 +554,34 @@ class AsyncClient(AsyncQueries):
 
     async def check(self, project: Definitions) -> list[CretaError]:
         """See `Client.check`."""
-        try:
-            read_json(await self._send(_json_request("/v1/check", canonical(export_project(project)))))
-        except CretaError as error:
-            return [error, *error.others]
-        return []
+        request = _check_request(project)
+        if isinstance(request, CretaError):
+            return [request, *request.others]
+        return _mistakes(await self._send(request))
 
     async def _send(self, request: dict[str, Any]) -> httpx.Response:
         import httpx
 
         session = self._session
         try:
-            if session.needs_token():
-                session.take_token(await self._http.request(**session.token_request()))
+            await self._renew(None)
+            used = session.token
             response = await self._http.request(**session.authorised(request))
-            if response.status_code == 401 and session.forget_token():
-                session.take_token(await self._http.request(**session.token_request()))
+            if response.status_code == 401 and session.can_renew():
+                # Refused before anything was done, so it may be sent again.
+                await self._renew(used)
                 response = await self._http.request(**session.authorised(request))
             return response
         except httpx.TransportError as error:
-            raise unreachable(session.where, error) from error
+            raise unreachable(session.where, request, error) from error
+
+    async def _renew(self, refused: str | None) -> None:
+        """Asks for a token where one is needed; once, however many requests wait for it."""
+        session = self._session
+        if session.needs_token(refused):
+            async with self._renewing:
+                if session.needs_token(refused):
+                    session.take_token(await self._http.request(**session.token_request()))
 
     async def _query(self, request: dict[str, Any]) -> dict[str, Any]:
         return read_json(await self._send(_json_request("/v1/query", request)))
@@ -469,7 +590,7 @@ class AsyncClient(AsyncQueries):
         return read_json(await self._send(_json_request("/v1/explain", request)))
 
     async def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        return _training_answer(await self._send(_training_request(request, spine)))
+        return _training_answer(await self._send(_training_request(request, spine)), spine)
 
     async def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
         return read_json(await self._send(_ingest_request(entity, request, table)))

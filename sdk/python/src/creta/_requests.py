@@ -54,6 +54,10 @@ def path_of(which: Any) -> str:
     )
 
 
+_PLAIN = frozenset({bool, int, str, type(None)})
+"""Types whose values are never several, and the same in JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A query: its JSON, the features asked for, and whether it is about a single row."""
@@ -74,24 +78,24 @@ def query(
 
     Scalars among lists count for every row.
     """
-    given: dict[str, _Input] = {}
+    once: dict[str, Any] = {}
+    several: dict[str, list[Any]] = {}
     for which, value in inputs.items():
         path = path_of(which)
-        if path in given:
+        if path in once or path in several:
             raise problem_here("request/twice", f"`{path}` is given twice", "give it once")
+        if type(value) in _PLAIN:
+            once[path] = value
+            continue
         spec = member_type(which._member)[0] if is_feature(which) else None
-        many = _is_many(spec, value, path)
-        given[path] = _Input(spec, listed(value) if many else [value], many)
-    per_row = [len(one.items) for one in given.values() if one.is_many]
+        if _is_many(spec, value, path):
+            several[path] = _input_json(spec, listed(value), path)
+        else:
+            once[path] = _input_json(spec, [value], path)[0]
+    per_row = [len(items) for items in several.values()]
     per_row += [len(listed(at)) for at in (as_of, known_as_of) if _is_several(at)]
-    rows = per_row[0] if per_row else 1
-    single = not per_row
-    json: dict[str, Any] = {
-        "inputs": {
-            path: _input_json(one, path) if one.is_many else _input_json(one, path) * rows
-            for path, one in given.items()
-        }
-    }
+    single, rows = not per_row, per_row[0] if per_row else 1
+    json: dict[str, Any] = {"inputs": several | {path: [value] * rows for path, value in once.items()}}
     asked: tuple[Which, ...] = ()
     if isinstance(outputs, str):
         json["query"] = outputs
@@ -112,18 +116,6 @@ def query(
 def _put_max_age(json: dict[str, Any], max_age: MaxAge | None) -> None:
     if max_age:
         json["max_age"] = {path_of(which): span_text(limit) for which, limit in max_age.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """Values of one feature.
-
-    The type is known where the feature itself was given, not its path.
-    """
-
-    spec: TypeSpec | None
-    items: list[Any]
-    is_many: bool
 
 
 def _is_many(spec: TypeSpec | None, value: Any, path: str) -> bool:
@@ -159,10 +151,11 @@ def _depth(value: Any) -> int:
     return 1 + _depth(first)
 
 
-def _input_json(one: _Input, path: str) -> list[Any]:
-    if one.spec is None:
-        _refuse_ambiguous(one.items, path)
-    return [_json(item, path, one.spec) for item in one.items]
+def _input_json(spec: TypeSpec | None, items: list[Any], path: str) -> list[Any]:
+    """The JSON of values of one feature, whose type is known where itself was given and not its path."""
+    if spec is None:
+        _refuse_ambiguous(items, path)
+    return [item if type(item) in _PLAIN else _json(item, path, spec) for item in items]
 
 
 def _refuse_ambiguous(items: list[Any], path: str) -> None:
@@ -368,7 +361,13 @@ def load(entity: type, frame: Frame, options: LoadOptions) -> Load:
     return Load(entity.__name__, json, table)
 
 
-def _own_feature(entity: type, feature: Feature[Any]) -> str:
+def _own_feature(entity: type, feature: Any) -> str:
+    if not is_feature(feature):
+        raise problem_here(
+            "ingest/other-feature",
+            f"`columns` maps a `{type(feature).__name__}`, which is no feature",
+            f"write features of `{entity.__name__}` without quotes",
+        )
     if feature._member.entity is not entity or feature._path is not None:
         raise problem_here(
             "ingest/other-feature",

@@ -164,6 +164,11 @@ def answer(channel: socket.socket, resolvers: Sequence[Bound], body: bytes) -> N
     except CretaError as error:
         send_failed(channel, error, call_id)
         return
+    except Exception as error:  # Of values that Python has no form for: the call fails, the process goes on.
+        kind = type(error).__name__
+        message = f"resolver `{resolvers[index].name}` could not be called with these values: {kind}"
+        send_failed(channel, CretaError("worker/bad-arguments", message), call_id)
+        return
     send(channel, ANSWER, struct.pack("<I", call_id), memoryview(frame))
 
 

@@ -61,6 +61,11 @@ impl Permit {
         self.decision.level_of(feature)
     }
 
+    /// The least that it gives of any feature that it covers; `None` where it covers none.
+    pub fn lowest_level(&self) -> Option<Level> {
+        self.decision.lowest_level()
+    }
+
     /// The grants it rests on.
     pub fn grants(&self) -> &[HeldGrant] {
         self.decision.grants()

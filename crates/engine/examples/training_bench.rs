@@ -20,8 +20,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    FeatureAccess, NoResolvers, ParquetForm, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
-    load_request, read_parquet, read_source, write_parquet,
+    NoResolvers, ParquetForm, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest, load_request,
+    read_parquet, read_source, write_parquet,
 };
 use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, decide};
 use creta_keys::{KeyRing, RootKey};
@@ -119,8 +119,7 @@ impl Opened {
         })
     }
 
-    fn permit(&self, action: Action, features: Vec<FeatureAccess>) -> Outcome<Permit> {
-        let features = FeatureSet::new(features.into_iter().map(|feature| (feature.name, feature.tags)));
+    fn permit(&self, action: Action, features: FeatureSet) -> Outcome<Permit> {
         let resource = Resource::features(self.engine.scope().clone(), features);
         let decision = decide(&self.policies, &self.principal, action, &resource);
         Ok(self.log.admit(decision, Details::none())?)
@@ -134,12 +133,12 @@ fn said(problem: Problem) -> Box<dyn Error> {
 fn load(folder: &Path, bundle: &Path, project: &Path) -> Outcome<()> {
     let opened = Opened::open(folder)?;
     let bundle: Bundle = serde_json::from_slice(&std::fs::read(bundle)?)?;
-    let deployed = opened.engine.deploy(bundle, &opened.permit(Action::Deploy, Vec::new())?);
+    let deployed = opened.engine.deploy(bundle, &opened.permit(Action::Deploy, FeatureSet::none())?);
     deployed.map_err(|problems| said(problems.into_iter().next().expect("a refusal has a reason")))?;
     let registry = opened.engine.registry().expect("just deployed");
     for source in &registry.graph().sources {
         let batches = read_source(project, registry.graph(), source).map_err(said)?;
-        let permit = opened.permit(Action::Ingest, Vec::new())?;
+        let permit = opened.permit(Action::Ingest, FeatureSet::none())?;
         let report = opened.engine.ingest(&load_request(source), &batches, &permit).map_err(said)?;
         println!("{:<12}{:>9} facts", source.name.as_str(), report.accepted);
     }

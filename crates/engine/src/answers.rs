@@ -46,46 +46,75 @@ pub(crate) fn outputs(registry: &Registry, request: &QueryRequest) -> Result<Vec
     })
 }
 
-/// The rows of a query: its inputs as typed columns in the plan's order, and each row's instants.
-pub(crate) fn rows(plan: &Plan, request: &QueryRequest, now: Instant) -> Result<Rows, Problem> {
-    let count = row_count(request)?;
-    let mut given = Vec::with_capacity(plan.given.len());
-    for slot in &plan.given {
-        let slot = &plan.slots[slot.0];
-        let values = request.inputs.get(&slot.path).expect("the plan was made for these inputs");
-        given.push(input_column(&slot.path, &slot.ty, slot.optional, values)?);
-    }
-    let as_of = instants(request.as_of.as_ref(), "as_of", count, now)?;
-    let known_as_of = match &request.known_as_of {
-        None => as_of.clone(),
-        Some(KnownAsOf::Latest) => vec![Instant::MAX; count],
-        Some(KnownAsOf::At(at)) => instants(Some(at), "known_as_of", count, now)?,
-    };
-    Ok(Rows { given, as_of: column(&as_of), known_as_of: column(&known_as_of) })
+/// What a query brings: values for each given slot of a plan, in its order, and instants.
+pub(crate) struct Brought<'a> {
+    pub(crate) inputs: Vec<&'a [serde_json::Value]>,
+    pub(crate) as_of: Option<&'a Instants>,
+    pub(crate) known_as_of: Option<&'a KnownAsOf>,
 }
 
-fn row_count(request: &QueryRequest) -> Result<usize, Problem> {
-    let mut lengths = request.inputs.iter().map(|(path, values)| (path.to_string(), values.len()));
-    let Some((first, rows)) = lengths.next() else {
-        return Ok(match &request.as_of {
-            Some(Instants::Each(instants)) => instants.len(),
-            _ => 1,
-        });
-    };
-    match lengths.find(|(_, length)| *length != rows) {
-        None => Ok(rows),
-        Some((other, length)) => {
-            Err(Problem::new("query/uneven-inputs", format!("`{first}` has {rows} values and `{other}` has {length}"))
-                .with_help("give one value per row for every input"))
+impl<'a> Brought<'a> {
+    /// What a request brings to a plan of its shape.
+    pub(crate) fn of(request: &'a QueryRequest) -> Self {
+        Self {
+            inputs: request.inputs.values().map(Vec::as_slice).collect(), // A plan has them in the order of their paths.
+            as_of: request.as_of.as_ref(),
+            known_as_of: request.known_as_of.as_ref(),
         }
     }
 }
 
-fn instants(given: Option<&Instants>, what: &str, rows: usize, now: Instant) -> Result<Vec<Instant>, Problem> {
+/// The rows of a query: its inputs as typed columns in the plan's order, and each row's instants.
+pub(crate) fn rows(plan: &Plan, brought: &Brought<'_>, now: Instant) -> Result<Rows, Problem> {
+    let count = row_count(plan, brought)?;
+    let mut given = Vec::with_capacity(plan.given.len());
+    for (slot, values) in plan.given.iter().zip(&brought.inputs) {
+        let slot = &plan.slots[slot.0];
+        given.push(input_column(&slot.path, &slot.ty, slot.optional, values)?);
+    }
+    let as_of = instants(brought.as_of, "as_of", count, now)?;
+    let known_as_of = match brought.known_as_of {
+        None => as_of.clone(),
+        Some(KnownAsOf::Latest) => column(&vec![Instant::MAX; count]),
+        Some(KnownAsOf::At(at)) => instants(Some(at), "known_as_of", count, now)?,
+    };
+    Ok(Rows { given, as_of, known_as_of })
+}
+
+fn row_count(plan: &Plan, brought: &Brought<'_>) -> Result<usize, Problem> {
+    let Some(first) = brought.inputs.first() else {
+        return Ok(match brought.as_of {
+            Some(Instants::Each(instants)) => instants.len(),
+            _ => 1,
+        });
+    };
+    let path = |input: usize| &plan.slots[plan.given[input].0].path;
+    match brought.inputs.iter().position(|values| values.len() != first.len()) {
+        None => Ok(first.len()),
+        Some(other) => Err(Problem::new(
+            "query/uneven-inputs",
+            format!(
+                "`{}` has {} values and `{}` has {}",
+                path(0),
+                first.len(),
+                path(other),
+                brought.inputs[other].len()
+            ),
+        )
+        .with_help("give one value per row for every input")),
+    }
+}
+
+fn instants(
+    given: Option<&Instants>,
+    what: &str,
+    rows: usize,
+    now: Instant,
+) -> Result<TimestampMicrosecondArray, Problem> {
     match given {
-        None => Ok(vec![now; rows]),
-        Some(Instants::One(at)) => Ok(vec![*at; rows]),
-        Some(Instants::Each(instants)) if instants.len() == rows => Ok(instants.clone()),
+        None => Ok(column(&vec![now; rows])),
+        Some(Instants::One(at)) => Ok(column(&vec![*at; rows])),
+        Some(Instants::Each(instants)) if instants.len() == rows => Ok(column(instants)),
         Some(Instants::Each(instants)) => Err(Problem::new(
             "query/uneven-inputs",
             format!("`{what}` has {} instants for {rows} rows", instants.len()),
@@ -95,7 +124,8 @@ fn instants(given: Option<&Instants>, what: &str, rows: usize, now: Instant) -> 
 }
 
 fn column(instants: &[Instant]) -> TimestampMicrosecondArray {
-    instants.iter().map(|at| Some(at.micros())).collect::<TimestampMicrosecondArray>().with_timezone("UTC")
+    let micros = instants.iter().map(|at| at.micros()).collect::<Vec<_>>();
+    TimestampMicrosecondArray::from(micros).with_timezone("UTC")
 }
 
 fn input_column(
@@ -160,7 +190,7 @@ fn answer_column(column: &crate::answer::AnswerColumn, rows: usize) -> QueryColu
     }
 }
 
-fn source_text(origin: &Origin) -> String {
+pub(crate) fn source_text(origin: &Origin) -> String {
     match origin {
         Origin::Given => "given".to_owned(),
         Origin::Facts => "facts".to_owned(),

@@ -77,8 +77,10 @@ mod parallel;
 mod parquet_file;
 mod point_in_time;
 mod population;
+mod present;
 #[cfg(test)]
 mod properties;
+mod ready;
 pub mod reference;
 mod request;
 mod resolve;
@@ -90,6 +92,7 @@ mod scan;
 mod scope_engine;
 mod sources;
 mod spine;
+mod stored;
 mod synth;
 #[cfg(test)]
 mod testing;
@@ -97,6 +100,7 @@ mod timeline;
 mod value;
 mod verify;
 mod windows;
+mod written;
 
 pub use answer::{Answer, AnswerColumn};
 pub use coerce::{Coerced, coerce};
@@ -108,6 +112,7 @@ pub use host::{Argument, NoResolvers, ResolverAnswer, ResolverHost};
 pub use ingest::CLOCK_SKEW;
 pub use key_set::{Encoded, KeyEncoder, KeySet, RowKey};
 pub use parquet_file::{ParquetForm, write_parquet};
+pub use ready::{JsonAnswer, ReadyQuery};
 pub use request::{
     IngestReport, IngestRequest, Instants, KnownAsOf, KnownAsOfColumn, QueryAnswer, QueryColumn, QueryRequest,
     TrainingSetRequest, VerifyOptions, VerifyReport,
@@ -121,3 +126,4 @@ pub use scope_engine::{
 pub use sources::{load_request, read_arrow, read_parquet, read_source};
 pub use synth::synthesise;
 pub use value::{build_array, is_of_type, null_array, read_value};
+pub use written::WrittenQuery;

@@ -9,25 +9,23 @@ use arrow::array::{Array, ArrayRef, AsArray as _, StringArray};
 use creta_audit::Permit;
 use creta_iam::{Level, Tokeniser, masked};
 use creta_model::{CellState, Type, Value};
-use creta_registry::{FeatureRef, Registry};
 
 use crate::EngineError;
 use crate::answer::Answer;
 use crate::column::CellColumn;
 
-/// Masks the columns of `answer` that `permit` gives masked. A column whose feature is not known, or of which the permit
-/// gives less, becomes `denied` throughout: what cannot be judged is not shown. Time O(cells masked).
+/// Masks the columns of `answer` that `permit` gives masked; `features` are the names of theirs. A column whose feature is not
+/// known, or of which the permit gives less, becomes `denied` throughout: what cannot be judged is not shown. Time O(cells
+/// masked).
 pub(crate) fn mask(
-    registry: &Registry,
+    features: &[Option<String>],
     permit: &Permit,
     tokeniser: &Tokeniser,
     answer: &mut Answer,
 ) -> Result<(), EngineError> {
-    let catalog = registry.catalog();
-    for column in &mut answer.columns {
-        let target = catalog.follow(&column.path).ok();
-        let feature = target.map(|target| FeatureRef::new(&target.entity.name, &target.feature.name).to_string());
-        let level = feature.as_ref().and_then(|feature| permit.level_of(feature)).unwrap_or(Level::Deny);
+    for (index, column) in answer.columns.iter_mut().enumerate() {
+        let feature = features.get(index).and_then(Option::as_deref);
+        let level = feature.and_then(|feature| permit.level_of(feature)).unwrap_or(Level::Deny);
         if level == Level::Allow {
             continue;
         }

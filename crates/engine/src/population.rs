@@ -78,12 +78,13 @@ impl ScopeEngine {
         let mut outputs = paths.to_vec();
         outputs.sort();
         outputs.dedup();
-        let plan = self.plan_for(deployment, given, outputs, &BTreeMap::new())?;
+        let policy = self.ready_policy(&deployment.registry);
+        let shape = self.shape_for(deployment, &policy, given, outputs, &BTreeMap::new())?;
         let keys = self.keys_at(registry, entity, at)?;
         let rows = keys.first().map_or(0, |key| key.len());
         let texts = texts(&keys)?;
         let answer = run(
-            &plan,
+            &shape.plan,
             &Rows::at(keys, rows, at),
             permit,
             &SnapshotReader::new(self.facts.snapshot()),

@@ -117,7 +117,7 @@ pub(crate) fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec(row, 1..24)
 }
 
-fn spine(rows: &[Row]) -> Rows {
+pub(crate) fn spine(rows: &[Row]) -> Rows {
     let part = |of: fn(&Row) -> &'static str| {
         let values: Vec<Value> = rows.iter().map(|row| Value::Str(of(row).into())).collect();
         build_array(&Type::Str, &values).expect("texts")

@@ -24,6 +24,35 @@ pub enum KnownAsOf {
     At(Instants),
 }
 
+impl Instants {
+    /// How many rows they are for; one for all counts as one.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Each(list) => list.len(),
+        }
+    }
+}
+
+impl KnownAsOf {
+    /// As [`Instants::rows`]; none where everything counts.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Latest => 0,
+            Self::At(at) => at.rows(),
+        }
+    }
+}
+
+impl QueryRequest {
+    /// How many rows it asks about at most.
+    pub fn rows(&self) -> usize {
+        let columns = self.inputs.values().map(Vec::len).max();
+        let (as_of, known) = (self.as_of.as_ref().map(Instants::rows), self.known_as_of.as_ref().map(KnownAsOf::rows));
+        columns.max(as_of).max(known).unwrap_or(0)
+    }
+}
+
 impl Serialize for KnownAsOf {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -55,7 +84,7 @@ fn parse_instants(json: serde_json::Value) -> Result<Instants, String> {
     }
 }
 
-fn opt_instants<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Instants>, D::Error> {
+pub(crate) fn opt_instants<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Instants>, D::Error> {
     match Option::<serde_json::Value>::deserialize(deserializer)? {
         None => Ok(None),
         Some(json) => parse_instants(json).map(Some).map_err(serde::de::Error::custom),

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use creta_audit::Permit;
 use creta_iam::{Action, Declassification, Place, Principal, RowRules, Tokeniser, WrittenRowRule, declassified};
 use creta_keys::ScopeKey;
-use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Span, Type};
+use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Type};
 use creta_planner::{Explanation, Plan, Shape};
 use creta_platform::Platform;
 use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
@@ -18,7 +18,9 @@ use crate::facts::FactReader;
 use crate::host::ResolverHost;
 use crate::ingest::{self, Stamp};
 use crate::masking::mask;
-use crate::request::{IngestReport, IngestRequest, QueryAnswer, QueryRequest, TrainingSetRequest};
+use crate::present::Present;
+use crate::ready::{ReadyShape, ReadyShapes};
+use crate::request::{IngestReport, IngestRequest, QueryRequest, TrainingSetRequest};
 use crate::rows::{ReadyRules, RowGuard};
 use crate::run::{Guarding, RunOptions, run_guarded};
 use crate::scan::SnapshotReader;
@@ -30,9 +32,6 @@ const REGISTRY_ID: &str = "active";
 
 /// Separates the key of tokens from all others of a scope.
 const TOKENS: &str = "feature tokens";
-
-/// Plans kept per deployment; a request of a further shape is planned anew each time.
-const PLANS_MAX: usize = 1024;
 
 /// Makes what runs a bundle's Python resolvers.
 pub trait ResolverHosts: Send + Sync {
@@ -92,14 +91,10 @@ pub(crate) struct Deployment {
     pub(crate) registry: Arc<Registry>,
     pub(crate) host: Arc<dyn ResolverHost>,
     pub(crate) index: FactIndex,
-    plans: Mutex<HashMap<ShapeKey, Arc<Plan>>>,
 }
-
-type ShapeKey = (Vec<FeaturePath>, Vec<FeaturePath>, Vec<(FeaturePath, Span)>);
 
 struct Writer {
     sequence: u64,
-    last_arrival: Instant,
 }
 
 /// One tenant in one environment. Every method takes `&self` and may be called from many threads; writes wait for each other.
@@ -113,6 +108,7 @@ pub struct ScopeEngine {
     hosts: Arc<dyn ResolverHosts>,
     deployment: RwLock<Option<Arc<Deployment>>>,
     writer: Mutex<Writer>,
+    present: Present,
     tokeniser: Tokeniser,
     policy: RwLock<DataPolicy>,
     /// What was made of the policy for the definitions in force.
@@ -145,7 +141,8 @@ pub(crate) struct ReadyPolicy {
     policy: DataPolicy,
     registry: Arc<Registry>,
     rows: ReadyRules,
-    declassified: Declassified,
+    pub(crate) declassified: Declassified,
+    pub(crate) shapes: ReadyShapes,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -195,7 +192,7 @@ pub(crate) fn store_problem(error: &StoreError) -> Problem {
     }
 }
 
-fn engine_problem(error: &crate::error::EngineError) -> Problem {
+pub(crate) fn engine_problem(error: &crate::error::EngineError) -> Problem {
     use crate::error::EngineError as E;
     match error {
         E::GivenCount { .. } | E::GivenType { .. } | E::RowCount { .. } | E::Instant { .. } | E::KeyType { .. } => {
@@ -249,9 +246,10 @@ impl ScopeEngine {
         let quarantine = FactStore::open(&platform, key, &format!("{prefix}/quarantine")).map_err(problem)?;
         check(&facts, &quarantine)?;
         let rows = |store: &FactStore| store.statistics().values().map(|entity| entity.rows).sum::<u64>();
-        let writer = Writer { sequence: rows(&facts) + rows(&quarantine), last_arrival: Instant::MIN };
+        let writer = Writer { sequence: rows(&facts) + rows(&quarantine) };
         let engine = Self {
             scope,
+            present: Present::new(Arc::clone(&platform.clock)),
             platform,
             facts,
             quarantine,
@@ -302,12 +300,13 @@ impl ScopeEngine {
             declassified: holding(registry, &self.scope, &policy.declassifications),
             registry: Arc::clone(registry),
             policy,
+            shapes: ReadyShapes::default(),
         });
         *ready = Some(Arc::clone(&made));
         made
     }
 
-    fn guard(&self, deployment: &Deployment, principal: &Principal, place: &Place) -> Option<RowGuard> {
+    pub(crate) fn guard(&self, deployment: &Deployment, principal: &Principal, place: &Place) -> Option<RowGuard> {
         self.ready_policy(&deployment.registry).rows.guard(principal, place)
     }
 
@@ -379,6 +378,11 @@ impl ScopeEngine {
         })
     }
 
+    /// The deployment in force, without waiting for one under way.
+    pub(crate) fn deployment_at_hand(&self) -> Option<Arc<Deployment>> {
+        self.deployment.try_read().ok()?.clone()
+    }
+
     fn set_deployment(&self, deployment: Deployment) {
         *self.deployment.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(deployment));
     }
@@ -416,7 +420,7 @@ impl ScopeEngine {
 
     /// Makes a bundle the active one: checked, planned, stored, then in force for every later request.
     pub fn deploy(&self, bundle: Bundle, permit: &Permit) -> Result<Deployed, Vec<Problem>> {
-        self.permitted(permit, Action::Deploy, &[]).map_err(|problem| vec![problem])?;
+        self.permitted(permit, Action::Deploy, []).map_err(|problem| vec![problem])?;
         let _writer = lock(&self.writer);
         let one = |problem: Problem| vec![problem];
         let stored = self.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(|error| one(store_problem(&error)))?;
@@ -451,20 +455,25 @@ impl ScopeEngine {
         let index = FactIndex::open(Arc::clone(&self.online), index_specs(&registry), stored_types(&registry))
             .map_err(|error| store_problem(&error))?;
         catch_up(&self.facts, &index).map_err(|error| store_problem(&error))?;
-        Ok(Deployment { registry, host, index, plans: Mutex::default() })
+        Ok(Deployment { registry, host, index })
     }
 
     /// Refuses a permit for anything else than this.
-    pub(crate) fn permitted(&self, permit: &Permit, action: Action, features: &[FeatureAccess]) -> Result<(), Problem> {
+    pub(crate) fn permitted<'a>(
+        &self,
+        permit: &Permit,
+        action: Action,
+        features: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Problem> {
         permit
-            .require(action, &self.scope, features.iter().map(|feature| feature.name.as_str()))
+            .require(action, &self.scope, features)
             .map_err(|error| Problem::new("access/not-covered", error.to_string()))
     }
 
-    /// The scope's present: later than every acknowledged arrival (rule S29), never earlier than before.
+    /// The scope's present: later than every acknowledged arrival (rule S29). Waits for nothing: while a load is being written,
+    /// it is the instant before that load.
     pub fn now(&self) -> Instant {
-        let writer = lock(&self.writer);
-        self.platform.clock.now().max(writer.last_arrival.plus(tick()))
+        self.present.now()
     }
 
     /// Stores facts durably, then makes them visible online. All rows are taken or none.
@@ -474,12 +483,12 @@ impl ScopeEngine {
         batches: &[RecordBatch],
         permit: &Permit,
     ) -> Result<IngestReport, Problem> {
-        self.permitted(permit, Action::Ingest, &[])?;
+        self.permitted(permit, Action::Ingest, [])?;
         let deployment = self.deployment()?;
         let problem = |error: StoreError| store_problem(&error);
         let mut writer = lock(&self.writer);
-        let now = self.platform.clock.now().max(writer.last_arrival.plus(tick()));
-        let stamp = Stamp { now, sequence: writer.sequence };
+        let arriving = self.present.arrive();
+        let stamp = Stamp { now: arriving.at(), sequence: writer.sequence };
         let prepared = ingest::prepare(&deployment.registry, request, batches, stamp)?;
         let mut report = prepared.report;
         if let Some(quarantined) = prepared.quarantined {
@@ -489,7 +498,7 @@ impl ScopeEngine {
         let stored = stored.transpose().map_err(problem)?;
         // From here on the load is acknowledged; an index that fails is caught up before the next load.
         writer.sequence += report.rows;
-        writer.last_arrival = now;
+        arriving.is_durable();
         if let (Some(facts), Some(position)) = (prepared.facts, stored) {
             report.position = position.0;
             let before = deployment.index.position().map_err(problem)?;
@@ -502,44 +511,6 @@ impl ScopeEngine {
         Ok(report)
     }
 
-    /// The plan of a request's shape, from the cache when it was asked before.
-    pub(crate) fn plan_for(
-        &self,
-        deployment: &Deployment,
-        given: Vec<FeaturePath>,
-        outputs: Vec<FeaturePath>,
-        max_age: &std::collections::BTreeMap<FeaturePath, Span>,
-    ) -> Result<Arc<Plan>, Problem> {
-        let key = (given, outputs, max_age.iter().map(|(path, span)| (path.clone(), *span)).collect());
-        if let Some(plan) = lock(&deployment.plans).get(&key) {
-            return Ok(Arc::clone(plan));
-        }
-        let shape = Shape {
-            environment: self.scope.environment.clone(),
-            given: key.0.clone(),
-            outputs: key.1.clone(),
-            max_age: max_age.clone(),
-        };
-        let plan = Arc::new(creta_planner::plan(&deployment.registry, &shape)?);
-        let mut plans = lock(&deployment.plans);
-        if plans.len() < PLANS_MAX {
-            plans.insert(key, Arc::clone(&plan));
-        }
-        Ok(plan)
-    }
-
-    fn plan_query(&self, deployment: &Deployment, request: &QueryRequest) -> Result<Arc<Plan>, Problem> {
-        let outputs = answers::outputs(&deployment.registry, request)?;
-        self.plan_for(deployment, request.inputs.keys().cloned().collect(), outputs, &request.max_age)
-    }
-
-    /// What a query would return: for the access decision, before anything is read.
-    pub fn features_of(&self, request: &QueryRequest) -> Result<Vec<FeatureAccess>, Problem> {
-        let deployment = self.deployment()?;
-        let plan = self.plan_query(&deployment, request)?;
-        Ok(self.accesses(&deployment, &plan))
-    }
-
     /// The tags that a feature carries, each with the features from it to the one that has the tag by itself; `None` if
     /// there is no such feature.
     pub fn tags_of(&self, path: &FeaturePath) -> Result<Option<BTreeMap<String, Vec<String>>>, Problem> {
@@ -550,41 +521,17 @@ impl ScopeEngine {
         Ok(Some(paths.into_iter().map(|(tag, path)| (tag, path.iter().map(ToString::to_string).collect())).collect()))
     }
 
-    /// What a training set would return: for the access decision, before anything is read.
-    pub fn features_of_training_set(
-        &self,
-        request: &TrainingSetRequest,
-        spine: &[RecordBatch],
-    ) -> Result<Vec<FeatureAccess>, Problem> {
-        let deployment = self.deployment()?;
-        let given = spine::given_columns(&deployment.registry, request, spine)?;
-        let paths = given.into_iter().map(|(path, _)| path).collect();
-        let plan = self.plan_for(&deployment, paths, request.features.clone(), &request.max_age)?;
-        Ok(self.accesses(&deployment, &plan))
-    }
-
     /// Whether the processes that run this scope's resolvers are well; `None` where there are none. The error says what
     /// happened to one, and nothing of anybody's data.
     pub fn probe_resolvers(&self) -> Option<Result<(), CellError>> {
         self.deployment().ok().and_then(|deployment| deployment.host.probe())
     }
 
-    /// Answers a query from the online store.
-    pub fn query(&self, request: &QueryRequest, permit: &Permit) -> Result<QueryAnswer, Problem> {
-        let deployment = self.deployment()?;
-        let plan = self.plan_query(&deployment, request)?;
-        self.permitted(permit, Action::Query, &self.accesses(&deployment, &plan))?;
-        let rows = answers::rows(&plan, request, self.now())?;
-        let mut answer = self.run(&deployment, &plan, &rows, permit, &deployment.index, &RunOptions::default())?;
-        self.mask(&deployment, permit, &mut answer)?;
-        Ok(answers::to_json(&plan, &rows, &answer))
-    }
-
     /// How a query would be answered, without answering it.
     pub fn explain(&self, request: &QueryRequest, permit: &Permit) -> Result<Explanation, Problem> {
-        self.permitted(permit, Action::Plan, &[])?;
+        self.permitted(permit, Action::Plan, [])?;
         let deployment = self.deployment()?;
-        let plan = self.plan_query(&deployment, request)?;
+        let plan = self.ready(request)?.shape.plan.clone();
         Ok(creta_planner::explain(&plan, &deployment.registry))
     }
 
@@ -622,13 +569,15 @@ impl ScopeEngine {
         let table = spine::one_table(spine)?;
         let given = spine::given_columns(&deployment.registry, request, spine)?;
         let paths = given.iter().map(|(path, _)| path.clone()).collect();
-        let plan = self.plan_for(&deployment, paths, request.features.clone(), &request.max_age)?;
-        self.permitted(permit, action, &self.accesses(&deployment, &plan))?;
-        let rows = spine::rows(&plan, request, &table, &given)?;
+        let policy = self.ready_policy(&deployment.registry);
+        let shape = self.shape_for(&deployment, &policy, paths, request.features.clone(), &request.max_age)?;
+        self.permitted_on(permit, action, &shape)?;
+        let plan = &shape.plan;
+        let rows = spine::rows(plan, request, &table, &given)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = RunOptions { threads, ..RunOptions::default() };
-        let mut answer = self.run(&deployment, &plan, &rows, permit, reader, &options)?;
-        self.mask(&deployment, permit, &mut answer)?;
+        let mut answer = self.run(&deployment, plan, &rows, permit, reader, &options)?;
+        self.mask(&shape, permit, &mut answer)?;
         spine::beside(&table, request, &answer).map(|batch| vec![batch])
     }
 
@@ -645,7 +594,7 @@ impl ScopeEngine {
     }
 
     /// Runs a plan by the row rules that bind whoever has the permit.
-    fn run(
+    pub(crate) fn run(
         &self,
         deployment: &Deployment,
         plan: &Plan,
@@ -660,17 +609,17 @@ impl ScopeEngine {
             .map_err(|error| engine_problem(&error))
     }
 
-    fn mask(
+    /// Masks what a permit gives masked of the outputs of a shape.
+    pub(crate) fn mask(
         &self,
-        deployment: &Deployment,
+        shape: &ReadyShape,
         permit: &Permit,
         answer: &mut crate::answer::Answer,
     ) -> Result<(), Problem> {
-        mask(&deployment.registry, permit, &self.tokeniser, answer).map_err(|error| engine_problem(&error))
-    }
-
-    fn accesses(&self, deployment: &Deployment, plan: &Plan) -> Vec<FeatureAccess> {
-        accesses(&deployment.registry, plan, &self.ready_policy(&deployment.registry).declassified)
+        if shape.is_whole(permit) {
+            return Ok(());
+        }
+        mask(&shape.outputs, permit, &self.tokeniser, answer).map_err(|error| engine_problem(&error))
     }
 
     /// Moves acknowledged facts from the write-ahead log into segments.
@@ -749,10 +698,6 @@ fn holding(registry: &Registry, scope: &Scope, all: &[Declassification]) -> Decl
     }))
 }
 
-fn tick() -> Span {
-    Span::from_micros(1).expect("one is not negative")
-}
-
 /// Applies to the index what it lacks.
 pub(crate) fn catch_up(facts: &FactStore, index: &FactIndex) -> Result<(), StoreError> {
     for (position, batches) in facts.read_since(index.position()?)? {
@@ -792,19 +737,4 @@ pub(crate) fn stored_types(registry: &Registry) -> HashMap<creta_model::FeatureI
             Some((registry.feature_id(&feature.entity, &feature.feature)?, definition.ty.clone()))
         })
         .collect()
-}
-
-/// The features that a plan's outputs show, by the entity they belong to.
-fn accesses(registry: &Registry, plan: &Plan, declassified: &Declassified) -> Vec<FeatureAccess> {
-    let catalog = registry.catalog();
-    let outputs = plan.outputs.iter().map(|slot| &plan.slots[slot.0].path);
-    let features: BTreeSet<FeatureAccess> = outputs
-        .filter_map(|path| {
-            let target = catalog.follow(path).ok()?;
-            let feature = FeatureRef::new(&target.entity.name, &target.feature.name);
-            let tags = registry.tag_paths(&feature, declassified).into_keys().collect();
-            Some(FeatureAccess { name: feature.to_string(), tags })
-        })
-        .collect();
-    features.into_iter().collect()
 }

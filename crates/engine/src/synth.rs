@@ -23,7 +23,7 @@ pub fn synthesise(registry: &Registry, options: &Options) -> Result<Vec<(Name, R
 impl ScopeEngine {
     /// Made-up facts by the definitions of this scope. Reads no fact: the definitions are all that is looked at.
     pub fn synth(&self, options: &Options, permit: &Permit) -> Result<Vec<(Name, RecordBatch)>, Problem> {
-        self.permitted(permit, Action::Synth, &[])?;
+        self.permitted(permit, Action::Synth, [])?;
         synthesise(&self.deployment()?.registry, options)
     }
 }

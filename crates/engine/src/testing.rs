@@ -40,13 +40,7 @@ pub(crate) struct MemoryFacts {
 impl MemoryFacts {
     /// Facts in batches of those that observed the same features, split where `cuts` says so.
     pub(crate) fn new(facts: &[Fact], types: &BTreeMap<FeatureId, Type>, cuts: &[usize]) -> Self {
-        let mut groups: BTreeMap<(usize, BTreeSet<FeatureId>), Vec<&Fact>> = BTreeMap::new();
-        for (index, fact) in facts.iter().enumerate() {
-            let part = cuts.iter().filter(|cut| **cut <= index).count();
-            groups.entry((part, fact.values.keys().copied().collect())).or_default().push(fact);
-        }
-        let plain: Vec<RecordBatch> =
-            groups.iter().map(|((_, features), facts)| batch(facts, features, types)).collect();
+        let plain = Self::plain(facts, types, cuts);
         let superseded = supersede(&plain).expect("facts of the layout");
         let batches = plain.into_iter().zip(superseded).map(|(batch, superseded)| {
             let column: TimestampMicrosecondArray =
@@ -54,6 +48,16 @@ impl MemoryFacts {
             with_column(&batch, SUPERSEDED_AT, Arc::new(column.with_timezone("UTC")))
         });
         Self { batches: batches.collect() }
+    }
+
+    /// The same batches in the layout of facts, without what supersedes them.
+    pub(crate) fn plain(facts: &[Fact], types: &BTreeMap<FeatureId, Type>, cuts: &[usize]) -> Vec<RecordBatch> {
+        let mut groups: BTreeMap<(usize, BTreeSet<FeatureId>), Vec<&Fact>> = BTreeMap::new();
+        for (index, fact) in facts.iter().enumerate() {
+            let part = cuts.iter().filter(|cut| **cut <= index).count();
+            groups.entry((part, fact.values.keys().copied().collect())).or_default().push(fact);
+        }
+        groups.iter().map(|((_, features), facts)| batch(facts, features, types)).collect()
     }
 }
 

@@ -42,7 +42,7 @@ impl ScopeEngine {
         permit: &Permit,
         progress: &dyn Fn(u64, u64),
     ) -> Result<VerifyReport, Problem> {
-        self.permitted(permit, Action::Verify, &[])?;
+        self.permitted(permit, Action::Verify, [])?;
         let started = self.platform.clock.monotonic();
         let deployment = self.deployment()?;
         let history = History::of(self, &deployment)?;

@@ -35,6 +35,17 @@ impl DecisionCache {
         decision
     }
 
+    /// What was answered earlier in this epoch of the principal, if it is still known.
+    pub fn known(
+        &self,
+        policies: &Policies,
+        principal: &Principal,
+        action: Action,
+        resource: &Resource,
+    ) -> Option<Decision> {
+        self.find(policies.epoch_of(&principal.key()), &(principal.clone(), action, resource.clone()))
+    }
+
     fn find(&self, epoch: u64, question: &Question) -> Option<Decision> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(question).filter(|decision| decision.epoch() == epoch).cloned()

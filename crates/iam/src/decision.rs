@@ -143,6 +143,12 @@ impl Decision {
         self.0.levels.get(&tags).map(|decided| decided.level)
     }
 
+    /// The least that the principal gets of any feature that was asked for; `None` where [`level_of`](Self::level_of) is
+    /// `None` for all. Time O(distinct sets of tags).
+    pub fn lowest_level(&self) -> Option<Level> {
+        self.0.levels.values().map(|decided| decided.level).min()
+    }
+
     /// Ids of the policies that keep [`level_of`](Self::level_of) a feature from being higher, in order.
     pub fn policies_of(&self, feature: &str) -> &[String] {
         let tags = self.resource().feature_set().tags_of(feature);

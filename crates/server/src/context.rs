@@ -46,12 +46,18 @@ pub(crate) struct Input {
 impl Input {
     /// The body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.require_object()?;
+        serde_json::from_slice(&self.body).map_err(|error| json_problem("request/malformed", "the body", &error))
+    }
+
+    /// Refuses a body that cannot be a JSON object.
+    pub(crate) fn require_object(&self) -> Result<(), Problem> {
         self.require_content_type("application/json")?;
         // Serde would take a list of a structure's members in order for the structure.
         if self.body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
             return Err(Problem::new("request/malformed", "the body is not a JSON object"));
         }
-        serde_json::from_slice(&self.body).map_err(|error| json_problem("request/malformed", "the body", &error))
+        Ok(())
     }
 
     /// The query string. Unknown and repeated parameters are refused as the type says.
@@ -170,7 +176,7 @@ impl Caller {
 }
 
 /// Who bears a token that was checked, as they are now.
-fn caller_of(app: &App, claims: &Claims) -> Result<Caller, TokenError> {
+fn caller_of(app: &App, claims: &Arc<Claims>) -> Result<Caller, TokenError> {
     match claims.sid {
         Some(_) => app.people.caller(claims, app.control.platform().clock.now()),
         None => app.control.caller_of(claims).and_then(|caller| {
@@ -214,6 +220,17 @@ pub(crate) enum PlaceOf {
 }
 
 impl PlaceOf {
+    /// Where a principal is asked about before the request is read; `None` where that stands in the request.
+    fn first(self, principal: &Principal) -> Option<Place> {
+        match (self, principal.scope()) {
+            (PlaceOf::Named, _) | (PlaceOf::NamedTenant, None) => None,
+            (PlaceOf::Environment, _) | (PlaceOf::Own, None) => {
+                Some(Place::Environment(principal.environment().clone()))
+            }
+            (PlaceOf::Own | PlaceOf::NamedTenant, Some(own)) => Some(Place::Scope(own.clone())),
+        }
+    }
+
     /// The word in the API's description.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -345,6 +362,19 @@ pub(crate) fn authenticate(app: &App, presented: &Presented<'_>) -> Result<Calle
     caller_of(app, &claims).map_err(token_problem)
 }
 
+/// As [`authenticate`], where that takes no more than to remember: a program whose token was checked before, not bound to a
+/// key. `None` is no answer.
+pub(crate) fn authenticate_known(app: &App, headers: &HeaderMap) -> Option<Caller> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let claims = app.control.claims_known(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
+    if claims.cnf.is_some() || claims.sid.is_some() {
+        return None;
+    }
+    caller_of(app, &claims).ok()
+}
+
 fn token_problem(error: TokenError) -> Problem {
     match error {
         TokenError::Expired => Problem::new("auth/expired-token", "the access token has expired").with_help(TOKEN_HELP),
@@ -386,19 +416,21 @@ fn refused_proof(app: &App, address: IpAddr, error: &DpopError) -> Problem {
 impl Guarded {
     /// Asks whether the principal may use the route at all, before the body is read. A denial is recorded.
     pub(crate) fn ask_first(app: &App, principal: &Principal, action: Action, place: PlaceOf) -> Result<(), Problem> {
-        let place = match (place, principal.scope()) {
-            (PlaceOf::Named, _) => return Ok(()), // What it is about stands in the request; it is asked then.
-            (PlaceOf::Environment, _) => Place::Environment(principal.environment().clone()),
-            (_, Some(own)) => Place::Scope(own.clone()),
-            (PlaceOf::Own, None) => Place::Environment(principal.environment().clone()),
-            (PlaceOf::NamedTenant, None) => return Ok(()), // Which tenant stands in the request; it is asked then.
-        };
+        let Some(place) = place.first(principal) else { return Ok(()) };
         let decision = app.control.decide(principal, action, &resource(&place, FeatureSet::none()));
         if decision.is_allowed() {
             return Ok(());
         }
         page_for(app, &decision);
         app.control.admit(decision, Details::none()).map(drop)
+    }
+
+    /// Whether it is remembered that the principal may use the route. `false` is no answer.
+    pub(crate) fn is_known(app: &App, principal: &Principal, action: Action, place: PlaceOf) -> bool {
+        place.first(principal).is_none_or(|place| {
+            let resource = resource(&place, FeatureSet::none());
+            app.control.decision_known(principal, action, &resource).is_some_and(|decision| decision.is_allowed())
+        })
     }
 
     pub(crate) fn new(
@@ -495,6 +527,27 @@ impl Guarded {
             }
         })
         .await
+    }
+
+    /// As [`act_on_features`](Self::act_on_features), on this very thread, where nothing in it waits: for a program that was
+    /// let in before, on features that were decided on before, by a permit for which nothing is written first. `None` is no
+    /// answer: act in the ordinary way. What `features` and `act` do has to be as quick.
+    pub(crate) fn act_at_once<R, T>(
+        &self,
+        features: impl FnOnce(&ScopeEngine, &Principal) -> Option<(FeatureSet, R)>,
+        act: impl FnOnce(&Admitted<'_>, &ScopeEngine, R) -> Result<Option<T>, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
+        let Caller { principal, features: narrowed, .. } = &self.caller;
+        let (Principal::ServiceAccount { .. }, None) = (principal, narrowed) else { return Ok(None) };
+        let place = self.own_place();
+        let engine = place.scope().and_then(|scope| self.app.control.engine_at_hand(scope));
+        let Some(engine) = engine else { return Ok(None) };
+        let Some((features, ready)) = features(&engine, principal) else { return Ok(None) };
+        let control = &self.app.control;
+        let decision = control.decision_known(principal, self.action, &resource(&place, features));
+        let permit = decision.and_then(|decision| control.admit_at_once(&decision, Details::none()));
+        let Some(permit) = permit else { return Ok(None) };
+        act(&Admitted { control, app: &self.app, permit, session: None }, &engine, ready)
     }
 
     /// As [`act_on_features`](Self::act_on_features), where the request says. Whoever has nothing to ask there is refused before

@@ -261,19 +261,24 @@ impl ControlPlane {
     }
 
     /// What a token says, if it was issued here and has not expired.
-    pub(crate) fn claims_of(&self, token: &str) -> Result<Claims, TokenError> {
+    pub(crate) fn claims_of(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
         self.tokens.check(token).inspect_err(|_| self.note_foreign(token))
     }
 
+    /// As [`claims_of`](Self::claims_of), for a token whose signature was checked before.
+    pub(crate) fn claims_known(&self, token: &str) -> Option<Arc<Claims>> {
+        self.tokens.check_known(token)
+    }
+
     /// The account behind a token. It is looked up, so that a revoked one ends its tokens at once.
-    pub(crate) fn caller_of(&self, claims: &Claims) -> Result<Caller, TokenError> {
+    pub(crate) fn caller_of(&self, claims: &Arc<Claims>) -> Result<Caller, TokenError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let account = state.accounts.get(&claims.sub).map(|stored| &stored.account).ok_or(TokenError::Invalid)?;
         if !is_current(claims, account, state.epoch) {
             return Err(TokenError::Invalid);
         }
         let features = claims.features.clone().map(Arc::new);
-        let credential = Credential::Token(Arc::new(claims.clone()));
+        let credential = Credential::Token(Arc::clone(claims));
         Ok(Caller { principal: account.principal.clone(), features, session: None, credential })
     }
 
@@ -293,6 +298,23 @@ impl ControlPlane {
     pub(crate) fn decide(&self, principal: &Principal, action: Action, resource: &Resource) -> Decision {
         let ruling = self.policies.ruling();
         ruling.decisions.decide(&ruling.policies, principal, action, resource)
+    }
+
+    /// The decision of the policies, if it is remembered.
+    pub(crate) fn decision_known(
+        &self,
+        principal: &Principal,
+        action: Action,
+        resource: &Resource,
+    ) -> Option<Decision> {
+        let ruling = self.policies.ruling();
+        ruling.decisions.known(&ruling.policies, principal, action, resource)
+    }
+
+    /// Leave to act on a decision for which nothing has to be written first and which rests on no grant; see
+    /// [`Log::admit_at_once`].
+    pub(crate) fn admit_at_once(&self, decision: &Decision, details: Details) -> Option<Permit> {
+        decision.grants().is_empty().then(|| self.log.admit_at_once(decision, details))?
     }
 
     /// The policies of one's own: what holds, what is proposed.
@@ -362,6 +384,12 @@ impl ControlPlane {
     /// The engine of a scope that a permit is for.
     pub(crate) fn engine(&self, scope: &Scope) -> Result<Arc<ScopeEngine>, Problem> {
         self.opened(scope).map(|(engine, _)| engine)
+    }
+
+    /// The engine of a scope that a permit is for, if it is open; waits for nothing.
+    pub(crate) fn engine_at_hand(&self, scope: &Scope) -> Option<Arc<ScopeEngine>> {
+        self.require_tenant(&scope.tenant).ok()?;
+        self.scopes.at_hand(scope)
     }
 
     /// What was agreed on about the data of a scope that a permit is for.

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use crate::context::{Caller, Guarded, Input, PlaceOf, Presented, authenticate};
+use crate::context::{Caller, Guarded, Input, PlaceOf, Presented, authenticate, authenticate_known};
 use crate::control_plane::ControlPlane;
 use crate::disclosure::{Disclosures, STAFF_ANSWER_BYTES_MAX, day_of, is_staff};
 use crate::failures::Failures;
@@ -247,6 +247,12 @@ async fn authenticate_first(
     action: Action,
     place: PlaceOf,
 ) -> Result<Caller, Refusal> {
+    if !route.path.starts_with(web::VIEWS)
+        && let Some(caller) = authenticate_known(&app, &parts.headers)
+        && Guarded::is_known(&app, &caller.principal, action, place)
+    {
+        return Ok(caller);
+    }
     let address = address_of(parts).await?;
     let (method, url, headers) = (parts.method.to_string(), url_of(parts), parts.headers.clone());
     // A decision that was made before is remembered; a denial waits for the log.
@@ -299,8 +305,8 @@ async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result
         Problem::new("request/slow-body", format!("the body did not arrive within {seconds} s"))
             .with_help("send it in smaller parts")
     })??;
-    let headers = parts.headers.clone();
     let (method, url) = (route.method.to_string(), url_of(parts));
+    let headers = std::mem::take(&mut parts.headers); // Nobody reads them after this.
     let peer = parts.extensions.get::<Peer>().cloned();
     Ok(Input { address, peer, path, query, content_type, headers, method, url, body })
 }

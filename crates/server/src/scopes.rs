@@ -80,6 +80,13 @@ impl Scopes {
         Ok((Arc::clone(&opened.engine), Arc::clone(&opened.policy)))
     }
 
+    /// The engine of `scope`, if it is open and nobody is opening or closing it just now.
+    pub(crate) fn at_hand(&self, scope: &Scope) -> Option<Arc<ScopeEngine>> {
+        let open = self.open.try_lock().ok()?;
+        let slot = open.get(scope)?.try_lock().ok()?;
+        slot.as_ref().map(|open| Arc::clone(&open.engine))
+    }
+
     fn open_stores(&self, scope: &Scope, epochs: &Epochs, key: ScopeKey) -> Result<OpenScope, Problem> {
         let prefix = format!("tenants/{}", scope.tenant);
         let home = self.folder.join(&prefix);

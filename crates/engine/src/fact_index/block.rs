@@ -30,7 +30,7 @@ const FIXED_BYTES: usize = 8 * 4 + 1;
 
 /// Why bytes are not a block: they were written by another version or are damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotABlock;
+pub(crate) struct NotABlock;
 
 /// The facts of one block that carry the same features.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], NotABlock> {
     Ok(take(bytes, N)?.try_into().expect("took exactly N bytes"))
 }
 
-fn take_u16(bytes: &mut &[u8]) -> Result<u16, NotABlock> {
+pub(super) fn take_u16(bytes: &mut &[u8]) -> Result<u16, NotABlock> {
     take_array(bytes).map(u16::from_le_bytes)
 }
 

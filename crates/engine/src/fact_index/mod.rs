@@ -9,6 +9,7 @@
 //! each batch counts exactly once, whatever crashes; and what is applied does not depend on the order of arrival (S9).
 
 mod block;
+mod newest;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +19,9 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use creta_model::{EntityId, FeatureId, Type};
 use creta_store::{FactBatch, OnlineKey, OnlineStore, Position, StoreError, layout};
 
-use block::{FORMAT, NotABlock, Part};
+pub(crate) use block::NotABlock;
+use block::{FORMAT, Part};
+pub(crate) use newest::{Newest, NewestReader, Plain, is_plain};
 use versions::Version;
 
 use crate::error::EngineError;
@@ -362,6 +365,24 @@ impl FactIndex {
         block::decode(parts, &self.types).map(Some).map_err(damaged)
     }
 
+    /// What the roots of `keys` hold, to be read by [`newest`](Self::newest); `None` when no index serves them.
+    pub(crate) fn roots(
+        &self,
+        spec: &IndexSpec,
+        keys: &[impl AsRef<[u8]>],
+    ) -> Result<Option<Vec<Option<Vec<u8>>>>, StoreError> {
+        if !self.specs.contains(spec) {
+            return Ok(None);
+        }
+        let roots: Vec<OnlineKey> = keys.iter().map(|key| root_key(spec, key.as_ref())).collect();
+        self.store.get_many(&roots).map(Some)
+    }
+
+    /// Reads the newest values of `features` out of roots.
+    pub(crate) fn newest<'a>(&'a self, features: &'a [FeatureId]) -> NewestReader<'a> {
+        NewestReader::new(features, &self.types)
+    }
+
     fn read_buckets(
         &self,
         root: &OnlineKey,
@@ -474,7 +495,7 @@ fn facts_in(parts: &[Part]) -> usize {
     parts.iter().map(|part| part.facts.len()).sum()
 }
 
-fn damaged(_: NotABlock) -> StoreError {
+pub(crate) fn damaged(_: NotABlock) -> StoreError {
     StoreError::Tampered { store: "online".to_owned(), reason: "a block of facts cannot be read".to_owned() }
 }
 

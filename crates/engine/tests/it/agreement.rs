@@ -62,7 +62,7 @@ fn online(airline: &Airline, spine: &RecordBatch) -> RecordBatch {
     let request = request();
     let spine = [spine.clone()];
     let features = airline.engine.features_of_training_set(&request, &spine).expect("plans");
-    let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+    let names: Vec<&str> = features.names().collect();
     let permit = airline.permit(creta_iam::Action::Query, &names);
     airline.engine.query_batch(&request, &spine, &permit).expect("answers").remove(0)
 }

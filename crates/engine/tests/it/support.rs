@@ -154,7 +154,7 @@ impl Airline {
     pub(crate) fn query_as(&self, role: Role, request: serde_json::Value) -> Result<QueryAnswer, Problem> {
         let request: QueryRequest = serde_json::from_value(request).expect("a request");
         let features = self.engine.features_of(&request)?;
-        let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+        let names: Vec<&str> = features.names().collect();
         let principal = Principal::service_account(PrincipalId::parse("other").expect("valid"), scope(), role);
         self.engine.query(&request, &self.permit_of(&principal, Action::Query, &names))
     }
@@ -176,7 +176,7 @@ impl Airline {
     pub(crate) fn query(&self, request: serde_json::Value) -> Result<QueryAnswer, Problem> {
         let request: QueryRequest = serde_json::from_value(request).expect("a request");
         let features = self.engine.features_of(&request)?;
-        let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+        let names: Vec<&str> = features.names().collect();
         self.engine.query(&request, &self.permit(Action::Query, &names))
     }
 
@@ -187,7 +187,7 @@ impl Airline {
     ) -> Result<RecordBatch, Problem> {
         let spine = [spine];
         let features = self.engine.features_of_training_set(request, &spine)?;
-        let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+        let names: Vec<&str> = features.names().collect();
         let permit = self.permit(Action::Train, &names);
         self.engine.training_set(request, &spine, &permit).map(|mut batches| batches.remove(0))
     }

@@ -114,7 +114,7 @@ impl World {
 
     fn permit(&self, request: &QueryRequest) -> Outcome<Permit> {
         let features = self.engine.features_of(request)?;
-        self.permit_for(Action::Query, FeatureSet::new(features.into_iter().map(|one| (one.name, one.tags))))
+        self.permit_for(Action::Query, features)
     }
 
     fn permit_for(&self, action: Action, features: FeatureSet) -> Outcome<Permit> {

@@ -163,7 +163,7 @@ impl People {
     // Who asks.
 
     /// Who bears a person's token: the session lives, is bound to the token's key, and its person is still here.
-    pub(crate) fn caller(&self, claims: &Claims, now: Instant) -> Result<Caller, TokenError> {
+    pub(crate) fn caller(&self, claims: &Arc<Claims>, now: Instant) -> Result<Caller, TokenError> {
         let (Some(id), Some(bound)) = (&claims.sid, &claims.cnf) else { return Err(TokenError::Invalid) };
         let fits = |session: &Session| {
             let for_tokens = session.client == Client::CommandLine && session.thumbprint == bound.jkt;
@@ -172,7 +172,7 @@ impl People {
         let session = self.sessions.find(id).filter(fits).ok_or(TokenError::Invalid)?;
         let principal = self.principal(&session, now).ok_or(TokenError::Invalid)?;
         let features = claims.features.clone().map(Arc::new);
-        let credential = Credential::Token(Arc::new(claims.clone()));
+        let credential = Credential::Token(Arc::clone(claims));
         Ok(Caller { principal, features, session: Some(session.id), credential })
     }
 

@@ -328,10 +328,12 @@ async fn blocking<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(move || work(&app)).await.map_err(|_| internal())??)
 }
 
+const JSON: &str = "application/json";
+
 /// A JSON answer.
 fn json(body: &impl Serialize) -> Result<Response, Refusal> {
     let text = serde_json::to_vec(body).expect("an answer has a JSON form");
-    Ok(typed("application/json", text))
+    Ok(typed(JSON, text))
 }
 
 /// An answer of some content type.

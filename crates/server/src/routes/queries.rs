@@ -7,10 +7,7 @@ use arrow::datatypes::SchemaRef;
 use axum::response::Response;
 use creta_audit::{Details, Event};
 use creta_disclosure::Label;
-use creta_engine::{
-    BindingRule, FeatureAccess, Instants, KnownAsOf, KnownAsOfColumn, QueryRequest, TrainingSetRequest,
-};
-use creta_iam::FeatureSet;
+use creta_engine::{BindingRule, JsonAnswer, KnownAsOfColumn, QueryRequest, TrainingSetRequest, WrittenQuery};
 use creta_model::{FeaturePath, Problem, Span};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -20,30 +17,65 @@ use crate::context::{Admitted, Guarded, Input};
 use crate::disclosure::{Written, day_of, ends_on_a_machine, no_download};
 use crate::limits::JSON_ROWS_MAX;
 use crate::problem::{Refusal, from_audit, json_problem, logged};
-use crate::routes::{json as answer, typed};
+use crate::routes::{JSON, json as answer, typed};
+
+/// Rows of a query that is answered where its request was read, on a thread that serves other connections too.
+const ROWS_AT_ONCE_MAX: usize = 128;
 
 /// Answers a query of up to 10,000 rows from the online store.
 pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    input.require_object()?;
+    if let Some(answer) = query_at_once(&guarded, &input.body)? {
+        return Ok(typed(JSON, answer.json));
+    }
     let request = query_request(&input)?;
     let asked = request.clone();
-    let result = guarded
+    let body = input.body.clone();
+    let answer = guarded
         .act_on_features(
             Details::none(),
-            move |engine| Ok(feature_set(engine.features_of(&asked)?)),
+            move |engine| {
+                let ready = engine.ready(&asked)?;
+                if let Ok(query) = WrittenQuery::read(&body) {
+                    engine.keep_ready(&query, &asked, &ready);
+                }
+                Ok(ready.features().clone())
+            },
             move |admitted| {
-                let rows = rows_of(&request);
                 if ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
                     let who = admitted.permit.principal().id().as_str();
-                    let taken = admitted.app.disclosures.rows.take(who, day_of(admitted.now()), rows as u64);
+                    let rows = request.rows() as u64;
+                    let taken = admitted.app.disclosures.rows.take(who, day_of(admitted.now()), rows);
                     taken.map_err(|problem| kept_back(admitted, problem))?;
                 }
-                let result = admitted.engine()?.query(&request, &admitted.permit)?;
-                admitted.app.metrics.rows_asked(admitted.scope()?, result.rows as u64);
-                Ok(result)
+                let answer = admitted.engine()?.query_json(&request, &admitted.permit)?;
+                admitted.app.metrics.rows_asked(admitted.scope()?, answer.rows as u64);
+                Ok(answer)
             },
         )
         .await?;
-    answer(&result)
+    Ok(typed(JSON, answer.json))
+}
+
+/// Answers a small query for stored facts whose shape was asked for before, without leaving this thread; `None` for others.
+fn query_at_once(guarded: &Guarded, body: &[u8]) -> Result<Option<JsonAnswer>, Refusal> {
+    let Ok(query) = WrittenQuery::read(body) else { return Ok(None) };
+    if query.rows() > ROWS_AT_ONCE_MAX {
+        return Ok(None);
+    }
+    guarded.act_at_once(
+        |engine, principal| {
+            let ready = engine.find_ready(&query, principal)?;
+            Some((ready.features().clone(), ready))
+        },
+        |admitted, engine, ready| {
+            let answer = engine.query_ready(&ready, &query, &admitted.permit)?;
+            if let Some(answer) = &answer {
+                admitted.app.metrics.rows_asked(admitted.scope()?, answer.rows as u64);
+            }
+            Ok(answer)
+        },
+    )
 }
 
 /// Shows how a query would be answered. Reads no data.
@@ -68,35 +100,17 @@ pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, 
 
 fn query_request(input: &Input) -> Result<QueryRequest, Problem> {
     let request: QueryRequest = input.json()?;
-    if rows_of(&request) > JSON_ROWS_MAX {
+    if request.rows() > JSON_ROWS_MAX {
         let problem = Problem::new("too-large/rows", format!("a query in JSON has at most {JSON_ROWS_MAX} rows"));
         return Err(problem.with_help("send larger ones as Arrow to `/v1/query/arrow`"));
     }
     Ok(request)
 }
 
-/// How many rows a question has.
-fn rows_of(request: &QueryRequest) -> usize {
-    let instants = |instants: &Instants| match instants {
-        Instants::One(_) => 1,
-        Instants::Each(list) => list.len(),
-    };
-    let known = request.known_as_of.as_ref().map_or(0, |known| match known {
-        KnownAsOf::Latest => 0,
-        KnownAsOf::At(at) => instants(at),
-    });
-    let columns = request.inputs.values().map(Vec::len);
-    columns.chain(request.as_of.as_ref().map(instants)).chain([known]).max().unwrap_or(0)
-}
-
 /// A refusal to hand out values in bulk, which the log keeps (CH-14).
 fn kept_back(admitted: &Admitted<'_>, problem: Problem) -> Problem {
     admitted.control.record(Event::of(&admitted.permit, "download.refused").for_commitment("CH-14"));
     problem
-}
-
-fn feature_set(features: Vec<FeatureAccess>) -> FeatureSet {
-    FeatureSet::new(features.into_iter().map(|feature| (feature.name, feature.tags)))
 }
 
 /// The query string of bulk questions; the body is the spine.
@@ -197,7 +211,7 @@ async fn beside_spine(
     let answered = guarded
         .act_on_features(
             details,
-            move |engine| Ok(feature_set(engine.features_of_training_set(&asked, &asked_spine)?)),
+            move |engine| engine.features_of_training_set(&asked, &asked_spine),
             move |admitted| {
                 if sink.is_none() && ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
                     return Err(kept_back(admitted, no_download()).into());

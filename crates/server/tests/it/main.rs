@@ -28,6 +28,7 @@ mod recovery;
 mod resolvers;
 mod reviews;
 mod secrets;
+mod serving;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]
 mod soft_authenticator;
 mod support;

@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    FeatureAccess, IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores,
-    TrainingSetRequest, VerifyOptions, load_request, read_source,
+    IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
+    VerifyOptions, load_request, read_source,
 };
 use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
 use creta_keys::{KeyRing, RootKey};
@@ -79,7 +79,7 @@ impl Local {
     fn deploy(&self, py: Python<'_>, bundle_json: &str) -> PyResult<String> {
         let bundle = request(bundle_json)?;
         answer(py.detach(|| {
-            let permit = self.permit(Action::Deploy, Vec::new()).map_err(|problem| vec![problem])?;
+            let permit = self.permit(Action::Deploy, FeatureSet::none()).map_err(|problem| vec![problem])?;
             self.engine.deploy(bundle, &permit)
         }))
     }
@@ -101,7 +101,7 @@ impl Local {
         let (schema, batches) = read_stream(table)?;
         refuse_labelled(&schema).map_err(|problem| native_error(&[problem]))?;
         answer(py.detach(|| {
-            let permit = self.permit(Action::Ingest, Vec::new()).map_err(one)?;
+            let permit = self.permit(Action::Ingest, FeatureSet::none()).map_err(one)?;
             self.engine.ingest(&request, &batches, &permit).map_err(one)
         }))
     }
@@ -120,7 +120,7 @@ impl Local {
             if let Some(batch) = batches.first() {
                 refuse_labelled(batch.schema_ref()).map_err(|problem| one(problem.at(&source.location)))?;
             }
-            let permit = self.permit(Action::Ingest, Vec::new()).map_err(one)?;
+            let permit = self.permit(Action::Ingest, FeatureSet::none()).map_err(one)?;
             self.engine.ingest(&load_request(source), &batches, &permit).map_err(|problem| {
                 one(problem.with_note("loaded by", format!("source `{name}`"), Some(&source.location)))
             })
@@ -146,7 +146,7 @@ impl Local {
     fn synth(&self, py: Python<'_>, options_json: &str) -> PyResult<Vec<(String, ArrowStream)>> {
         let wanted: Wanted = request(options_json)?;
         let tables = py.detach(|| {
-            let permit = self.permit(Action::Synth, Vec::new())?;
+            let permit = self.permit(Action::Synth, FeatureSet::none())?;
             self.engine.synth(&wanted.into_options(), &permit)
         });
         let tables = tables.map_err(|problem| native_error(&[problem]))?;
@@ -158,7 +158,7 @@ impl Local {
     fn explain(&self, py: Python<'_>, request_json: &str) -> PyResult<String> {
         let request: QueryRequest = request(request_json)?;
         answer(py.detach(|| {
-            let permit = self.permit(Action::Plan, Vec::new()).map_err(one)?;
+            let permit = self.permit(Action::Plan, FeatureSet::none()).map_err(one)?;
             let explanation = self.engine.explain(&request, &permit).map_err(one)?;
             let mut body = serde_json::to_value(&explanation).expect("an explanation has a JSON form");
             body["text"] = explanation.to_string().into();
@@ -170,7 +170,7 @@ impl Local {
     fn verify(&self, py: Python<'_>, options_json: &str) -> PyResult<String> {
         let options: VerifyOptions = request(options_json)?;
         answer(py.detach(|| {
-            let permit = self.permit(Action::Verify, Vec::new()).map_err(one)?;
+            let permit = self.permit(Action::Verify, FeatureSet::none()).map_err(one)?;
             self.engine.verify(&options, &permit, &|_, _| {}).map_err(one)
         }))
     }
@@ -178,7 +178,7 @@ impl Local {
     /// Definitions for people and tools, as JSON.
     fn catalogue(&self, py: Python<'_>) -> PyResult<String> {
         answer(py.detach(|| {
-            let permit = self.permit(Action::CatalogueRead, Vec::new()).map_err(one)?;
+            let permit = self.permit(Action::CatalogueRead, FeatureSet::none()).map_err(one)?;
             permit.require(Action::CatalogueRead, self.engine.scope(), []).expect("the permit was asked for this");
             Ok::<_, Vec<Problem>>(self.engine.catalogue())
         }))
@@ -210,8 +210,7 @@ impl Local {
         })
     }
 
-    fn permit(&self, action: Action, features: Vec<FeatureAccess>) -> Result<Permit, Problem> {
-        let features = FeatureSet::new(features.into_iter().map(|feature| (feature.name, feature.tags)));
+    fn permit(&self, action: Action, features: FeatureSet) -> Result<Permit, Problem> {
         let resource = Resource::features(self.engine.scope().clone(), features);
         let decision = self.decisions.decide(&self.policies, &self.principal, action, &resource);
         self.log.admit(decision, Details::none()).map_err(|error| Problem::new("access/denied", error.to_string()))

@@ -1,6 +1,6 @@
 # Everything a newcomer runs. Each target says what it does and asks nothing.
 
-.PHONY: demo attack attack-log test test-long commitments bench bench-training
+.PHONY: demo attack attack-log test test-long commitments bench bench-training bench-serving
 
 # From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
 demo:
@@ -33,3 +33,7 @@ bench:
 # Training sets against Polars, pandas, DuckDB and Feast, as ratios; target/bench/training.json keeps them.
 bench-training:
 	@scripts/bench-training
+
+# Online queries over TLS against a handler that does nothing, nginx and Feast with Redis, as ratios; target/bench/serving.json keeps them.
+bench-serving:
+	@scripts/bench-serving

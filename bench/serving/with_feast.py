@@ -1,7 +1,7 @@
 """The same users and features in a Feast repository with Redis: `with_feast.py FOLDER USERS REDIS_PORT`.
 
 Writes the repository that `feast serve` is started in, and puts the values into Redis. The values are those of
-`crates/server/examples/serving_bench`.
+`bench/serving/server`.
 """
 
 from __future__ import annotations

@@ -122,11 +122,8 @@ const ASKED: [u32; 10] = [FLOAT, INT, TEXT, BOOL, DATE, DATETIME, TIMEDELTA, DEC
 #[test]
 fn s26_an_answer_from_stored_bytes_is_the_answer_over_columns() {
     let (asked_of, answered) = (Count::new(0_u32), Count::new(0_u32));
-    let column = (
-        prop::sample::select(ASKED.to_vec()),
-        prop::option::weighted(0.3, 0i64..30),
-        prop::bool::weighted(0.4),
-    );
+    let column =
+        (prop::sample::select(ASKED.to_vec()), prop::option::weighted(0.3, 0i64..30), prop::bool::weighted(0.4));
     let input = (
         history(24, floats().boxed()),
         prop::collection::vec(0usize..24, 0..4),

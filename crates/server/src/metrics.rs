@@ -1,9 +1,12 @@
 //! Counts and times for Prometheus. Labels hold routes, methods, statuses and scopes; never anything that came in.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use creta_model::Scope;
-use metrics::{counter, gauge, histogram, with_local_recorder};
+use metrics::{Counter, Histogram, counter, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Bounds of the latency histogram in seconds.
@@ -13,6 +16,28 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    /// What every request counts, by method, route and status. Routes are few, and so are statuses.
+    requests: Kept<(&'static str, &'static str, u16), (Counter, Histogram)>,
+    /// Rows asked, by scope; there are as many as tenants.
+    rows_asked: Kept<Scope, Counter>,
+}
+
+/// Meters that were looked up before: finding one by its labels takes longer than counting.
+struct Kept<K, M>(RwLock<HashMap<K, M>>);
+
+impl<K: Hash + Eq + Clone, M: Clone> Kept<K, M> {
+    fn new() -> Self {
+        Self(RwLock::default())
+    }
+
+    fn get(&self, key: &K, make: impl FnOnce() -> M) -> M {
+        if let Some(meter) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key) {
+            return meter.clone();
+        }
+        let meter = make();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), meter.clone());
+        meter
+    }
 }
 
 /// The only way to a label that names a tenant.
@@ -28,22 +53,31 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let builder = PrometheusBuilder::new().set_buckets(&SECONDS).expect("there are bounds");
         let recorder = builder.build_recorder();
-        Self { handle: recorder.handle(), recorder }
+        Self { handle: recorder.handle(), recorder, requests: Kept::new(), rows_asked: Kept::new() }
     }
 
     /// One answered request.
     pub(crate) fn request(&self, method: &'static str, route: &'static str, status: u16, time: Duration) {
-        with_local_recorder(&self.recorder, || {
-            let status = status.to_string();
-            counter!("creta_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
-            histogram!("creta_request_seconds", "method" => method, "route" => route).record(time.as_secs_f64());
+        let (counter, histogram) = self.requests.get(&(method, route, status), || {
+            with_local_recorder(&self.recorder, || {
+                let status = status.to_string();
+                (
+                    counter!("creta_requests_total", "method" => method, "route" => route, "status" => status),
+                    histogram!("creta_request_seconds", "method" => method, "route" => route),
+                )
+            })
         });
+        counter.increment(1);
+        histogram.record(time.as_secs_f64());
     }
 
     /// Rows that a scope was asked about.
     pub(crate) fn rows_asked(&self, scope: &Scope, rows: u64) {
-        let ScopeLabel(scope) = ScopeLabel::of(scope);
-        with_local_recorder(&self.recorder, || counter!("creta_query_rows_total", "scope" => scope).increment(rows));
+        let counter = self.rows_asked.get(scope, || {
+            let ScopeLabel(scope) = ScopeLabel::of(scope);
+            with_local_recorder(&self.recorder, || counter!("creta_query_rows_total", "scope" => scope))
+        });
+        counter.increment(rows);
     }
 
     /// Rows of facts that a scope took in.
@@ -77,6 +111,11 @@ impl Metrics {
         with_local_recorder(&self.recorder, || {
             counter!("creta_witness_requests_total", "witness" => name, "outcome" => outcome).increment(1);
         });
+    }
+
+    /// Moves recorded times into their histograms; without that they are kept one by one.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
     }
 
     /// The exposition format, version 0.0.4, with the numbers of light and bulk requests at work now.

@@ -276,6 +276,7 @@ async fn every_second(app: Arc<App>) {
         round = round.wrapping_add(1);
         let app = Arc::clone(&app);
         let work = tokio::task::spawn_blocking(move || {
+            app.metrics.upkeep();
             record_turned_away(&app.control);
             refusals::write(&app.control, false);
             let now = app.control.platform().clock.now();

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::ipc::writer::StreamWriter;
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use axum::{Json, Router};
 use axum_server::tls_rustls::RustlsConfig;
-use creta_engine::{QueryAnswer, QueryRequest};
+use bytes::Bytes;
 use creta_model::Environment;
 use creta_server::{Credential, InitOptions, RunningServer, ServeOptions, init, start, tls_provider};
 use rustls::pki_types::PrivateKeyDer;
@@ -144,7 +144,7 @@ impl Whole {
     }
 }
 
-/// TLS as the server speaks it, JSON, a thread that may wait for disks, and the engine.
+/// TLS as the server speaks it, and the engine.
 struct Bare {
     target: Target,
     _runtime: Runtime,
@@ -173,13 +173,6 @@ impl Bare {
     }
 }
 
-async fn answer(
-    State(world): State<Arc<World>>,
-    Json(request): Json<QueryRequest>,
-) -> Result<Json<QueryAnswer>, StatusCode> {
-    let answered = tokio::task::spawn_blocking(move || world.ask(&request).map_err(|error| error.to_string())).await;
-    match answered {
-        Ok(Ok(answer)) => Ok(Json(answer)),
-        _ => Err(StatusCode::INTERNAL_SERVER_ERROR),
-    }
+async fn answer(State(world): State<Arc<World>>, question: Bytes) -> Result<Vec<u8>, StatusCode> {
+    world.ask(&question).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -1,6 +1,6 @@
 //! A server for `bench/serving`: whole, with a tenant in it, and beside it in the same process a handler that does nothing.
 //!
-//! `cargo run -p creta-server --profile demo --example serving_bench -- FOLDER USERS`. Prints one line of JSON that says where
+//! `cargo run -p creta-bench --profile demo --bin serving-bench -- FOLDER USERS`. Prints one line of JSON that says where
 //! both listen and how to ask, and serves until its input ends. The handler has the TLS, the limits and the HTTP of the server,
 //! reads the body, and returns the bytes of one of the server's own answers; it is part of no program that is shipped.
 

@@ -1,14 +1,14 @@
 //! What permits, the audit log and sealing cost a query, against the same engine with none of them.
 //!
-//! `cargo run -p creta-server --profile demo --example security_cost -- OUT.json [SECONDS]`. Two worlds hold the same facts and answer
+//! `cargo run -p creta-bench --profile demo --bin security-cost -- OUT.json [SECONDS]`. Two worlds hold the same facts and answer
 //! the same questions. One is put together as a server is: features are named, decided on, admitted by a log on disk, and read from
 //! the sealed online store. In the other the online store is LMDB without seals ([`plain::PlainStore`]), and one permit that was
 //! given before the clock started serves for every question. Nothing of the second world is part of any program that is shipped.
 //!
 //! Rounds of the two alternate, so that whatever else the machine does falls on both. What is counted is processor time: of the
 //! asking thread where the engine is called, of the server's threads where it is asked over HTTP. Throughput is its inverse.
-//! Over HTTP a whole server, with its tokens, limits, metrics and what else it does for each request, is compared with a bare one
-//! that has TLS and JSON and nothing more: that ratio is an upper bound.
+//! Over HTTP a whole server, with its tokens, limits, metrics, request log and what else it does for each request, is compared
+//! with a bare one that has TLS and the engine and nothing more: that ratio is an upper bound.
 
 mod http;
 mod plain;

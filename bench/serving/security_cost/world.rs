@@ -1,11 +1,11 @@
-//! One scope with ten thousand users of ten features, with the security spine or without it.
+//! One scope with ten thousand users of fifty features, with the security spine or without it.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use creta_audit::{Details, Log, Permit};
-use creta_engine::{NoResolvers, QueryAnswer, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores};
+use creta_engine::{NoResolvers, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, WrittenQuery};
 use creta_iam::{
     Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, control_plane, decide,
 };
@@ -21,11 +21,12 @@ use crate::plain::PlainStore;
 /// How many users there are; each has one fact.
 pub(crate) const USERS: usize = 10_000;
 /// Features of a user, half of them numbers.
-const FEATURES: usize = 10;
+const FEATURES: usize = 50;
 
 /// An engine, and what a question passes on its way to it.
 pub(crate) struct World {
     pub(crate) engine: ScopeEngine,
+    principal: Principal,
     spine: Spine,
 }
 
@@ -39,7 +40,6 @@ enum Spine {
 struct Asked {
     policies: Policies,
     decisions: DecisionCache,
-    principal: Principal,
     log: Log,
 }
 
@@ -69,7 +69,8 @@ impl World {
             std::fs::create_dir_all(folder.join("online"))?;
             Ok(Arc::new(PlainStore::open(&folder.join("online"))?))
         })?;
-        let permit = world.permit(&question(0, 1))?;
+        let features = world.engine.features_of(&serde_json::from_value(question_json(0, 1))?)?;
+        let permit = world.permit_for(Action::Query, features)?;
         Ok(Self { spine: Spine::Held(permit), ..world })
     }
 
@@ -92,9 +93,9 @@ impl World {
             spine: Spine::Asked(Box::new(Asked {
                 policies: Policies::load()?,
                 decisions: DecisionCache::new(4096),
-                principal: Principal::service_account(PrincipalId::parse("scoring")?, scope, Role::Developer),
                 log,
             })),
+            principal: Principal::service_account(PrincipalId::parse("scoring")?, scope, Role::Developer),
         };
         let deploy = world.permit_for(Action::Deploy, FeatureSet::none())?;
         world.engine.deploy(serde_json::from_value(bundle())?, &deploy).map_err(|problems| format!("{problems:?}"))?;
@@ -104,22 +105,34 @@ impl World {
         Ok(world)
     }
 
-    /// One question, as it passes this world.
-    pub(crate) fn ask(&self, request: &QueryRequest) -> Outcome<QueryAnswer> {
-        if let Spine::Held(permit) = &self.spine {
-            return Ok(self.engine.query(request, permit)?);
-        }
-        Ok(self.engine.query(request, &self.permit(request)?)?)
-    }
-
-    fn permit(&self, request: &QueryRequest) -> Outcome<Permit> {
-        let features = self.engine.features_of(request)?;
-        self.permit_for(Action::Query, features)
+    /// One question as it comes over the wire, answered as a server answers what it was asked before.
+    pub(crate) fn ask(&self, question: &[u8]) -> Outcome<Vec<u8>> {
+        let query = WrittenQuery::read(question)?;
+        let Some(ready) = self.engine.find_ready(&query, &self.principal) else {
+            let request: QueryRequest = serde_json::from_slice(question)?;
+            let ready = self.engine.ready(&request)?;
+            self.engine.keep_ready(&query, &request, &ready);
+            return self.ask(question);
+        };
+        let answer = match &self.spine {
+            Spine::Held(permit) => self.engine.query_ready(&ready, &query, permit)?,
+            Spine::Asked(asked) => {
+                let resource = Resource::features(scope(), ready.features().clone());
+                let Asked { policies, decisions, log } = asked.as_ref();
+                let known = decisions.known(policies, &self.principal, Action::Query, &resource);
+                let permit = match known.and_then(|decision| log.admit_at_once(&decision, Details::none())) {
+                    Some(permit) => permit,
+                    None => self.permit_for(Action::Query, ready.features().clone())?,
+                };
+                self.engine.query_ready(&ready, &query, &permit)?
+            }
+        };
+        Ok(answer.ok_or("other definitions came into force")?.json)
     }
 
     fn permit_for(&self, action: Action, features: FeatureSet) -> Outcome<Permit> {
         let Spine::Asked(asked) = &self.spine else { return Err("this world asks nobody".into()) };
-        let Asked { policies, decisions, principal, log } = asked.as_ref();
+        let (Asked { policies, decisions, log }, principal) = (asked.as_ref(), &self.principal);
         let resource = Resource::features(scope(), features);
         let decision = match action {
             Action::Query => decisions.decide(policies, principal, action, &resource),
@@ -130,8 +143,8 @@ impl World {
 }
 
 /// The `n`th question about so many users, and all their features.
-pub(crate) fn question(n: usize, rows: usize) -> QueryRequest {
-    serde_json::from_value(question_json(n, rows)).expect("a question of our own is valid")
+pub(crate) fn question(n: usize, rows: usize) -> Vec<u8> {
+    question_json(n, rows).to_string().into_bytes()
 }
 
 pub(crate) fn question_json(n: usize, rows: usize) -> Value {

@@ -32,7 +32,7 @@ pub(crate) fn mask(
         column.ages = None; // When something was last seen says something about it.
         column.cells = match (level, &column.ty) {
             (Level::Tokenised, ty) => {
-                let cells = tokens(tokeniser, &feature.unwrap_or_default(), ty, &column.cells)?;
+                let cells = tokens(tokeniser, feature.unwrap_or_default(), ty, &column.cells)?;
                 column.ty = Type::Str; // Whatever the values are of, tokens are texts.
                 cells
             }

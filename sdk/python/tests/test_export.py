@@ -146,6 +146,38 @@ MISTAKES = {
             id: Feature[int] = key()
             what: Feature[int] = feature(default="many")
     """,
+    "a default of None where its feature is not optional": """
+        @entity
+        class Bad:
+            id: Feature[int] = key()
+            what: Feature[int] = feature(default=None)
+    """,
+    "a bound that is a Decimal": """
+        @entity
+        class Bad:
+            id: Feature[int] = key()
+            what: Feature[float] = feature(check=Check(min=Decimal("0.1")))
+    """,
+    "a bound that is not finite": """
+        @entity
+        class Bad:
+            id: Feature[int] = key()
+            what: Feature[float] = feature(check=Check(max=float("inf")))
+    """,
+    "a constant of too many digits": """
+        @entity
+        class Bad:
+            id: Feature[int] = key()
+            price: Feature[Decimal] = feature()
+            what: Feature[bool] = price > Decimal(10) ** 38
+    """,
+    "a constant of numpy without a zone": """
+        @entity
+        class Bad:
+            id: Feature[int] = key()
+            at: Feature[datetime] = event_time()
+            what: Feature[bool] = at > __import__("numpy").datetime64("2025-01-01T00:00:00", "ns")
+    """,
     "a relation to no entity": """
         @entity
         class Bad:
@@ -321,6 +353,30 @@ def test_every_mistake_says_what_where_and_what_to_do(
         assert str(folder) not in str(error)
         shown.append(f"# {name}\n{textwrap.dedent(code).strip()}\n----\n{error}\n")
     golden("mistakes.case", "\n".join(shown))
+
+
+def test_constants_and_bounds_of_numpy_are_those_of_python(tmp_path: Path) -> None:
+    code = """
+        @entity
+        class Good:
+            id: Feature[int] = key()
+            x: Feature[float] = feature(default=D, check=Check(min=A, max_length=None))
+            y: Feature[bool] = x * B > C
+    """
+    texts: list[str] = []
+    for values in (
+        "A, B, C, D = 3, 7, 0.5, 0.25",
+        "A, B, C, D = n.int8(3), n.int64(7), n.float32(0.5), n.float16(0.25)",
+    ):
+        folder = tmp_path / str(len(texts))
+        folder.mkdir()
+        (folder / "creta.toml").write_text('[project]\nname = "good"\n')
+        (folder / "good.py").write_text(
+            f"{PRELUDE}import numpy as n\nA, B, C, D = {values}\n{textwrap.dedent(code)}"
+        )
+        entities = export_project(folder)["graph"]["entities"]
+        texts.append(json.dumps([one for one in entities if one["name"] == "Good"]))
+    assert texts[0] == texts[1]
 
 
 CONFIGS = {

@@ -268,6 +268,21 @@ def test_rows_are_lists_of_values_and_lists_can_be_values() -> None:
         sent({Item.n: 1, "Item.n": 2})
 
 
+def test_one_feature_is_no_list_of_features() -> None:
+    engine = local()
+    asks: list[Callable[[], object]] = [
+        lambda: engine.query({Item.id: 1}, Item.n, as_of=NOON),  # type: ignore[arg-type]
+        lambda: engine.query([Item.id], [Item.n]),  # type: ignore[arg-type]
+        lambda: engine.training_set({"Item.id": [1]}, features=Item.n),  # type: ignore[arg-type]
+        lambda: engine.training_set({"Item.id": [1]}, features="Item.n"),
+    ]
+    for ask in asks:
+        with pytest.raises(CretaError) as refused:
+            ask()
+        assert refused.value.code == "request/bad-value"
+        assert refused.value.help
+
+
 def test_known_as_of_may_be_given_per_row() -> None:
     query = _requests.query({Item.id: 1}, [Item.n], None, [NOON, NOON], None)
     assert (query.json["inputs"], query.single) == ({"Item.id": [1, 1]}, False)

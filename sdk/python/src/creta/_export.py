@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from creta._entity import Many, One, Relation, entity_info, read_on
 from creta._errors import CretaError, Location
 from creta._expression import expression_json, member_type
 from creta._feature import UNSET, Feature, Member
+from creta._foreign import plain
+from creta._options import Check
 from creta._project import Project, from_modules, load_folder
 from creta._resolver import ResolverInfo, resolver_info
 from creta._signature import Signature, read_signature
@@ -190,9 +193,9 @@ class Exporter:
             unit=options.unit,
         )
         if options.default is not UNSET:
-            json["default"] = _default(member, spec, at)
+            json["default"] = _default(member, spec, optional, at)
         if options.check is not None:
-            json["validation"] = _validation(options.check)
+            json["validation"] = _validation(options.check, at)
         if options.max_age is not None:
             json["max_age"] = span_text(options.max_age)
         if options.meta is not None:
@@ -302,8 +305,10 @@ def _checked_name(name: str, at: Location) -> str:
     return name
 
 
-def _default(member: Member, spec: TypeSpec, at: Location) -> Any:
+def _default(member: Member, spec: TypeSpec, optional: bool, at: Location) -> Any:
     try:
+        if member.options.default is None and not optional:
+            raise WrongType(spec, "None")
         return to_json(spec, member.options.default, "the default")
     except WrongType as error:
         assert member.entity is not None
@@ -314,9 +319,30 @@ def _default(member: Member, spec: TypeSpec, at: Location) -> Any:
         ) from None
 
 
-def _validation(check: Any) -> dict[str, Any]:
-    names = ("min", "max", "min_length", "max_length", "pattern")
-    return {name: getattr(check, name) for name in names if getattr(check, name) is not None}
+def _validation(check: Check, at: Location) -> dict[str, Any]:
+    json: dict[str, Any] = {}
+    for name, kinds in _BOUNDS.items():
+        bound = plain(getattr(check, name), f"`{name}` of a check")
+        if bound is None:
+            continue
+        if type(bound) not in kinds or (isinstance(bound, float) and not math.isfinite(bound)):
+            raise CretaError(
+                "definition/bad-check",
+                f"`{name}` of a check is {_what(bound)}",
+                help=f"give a plain `{'` or `'.join(kind.__name__ for kind in kinds)}`",
+                location=at,
+            )
+        json[name] = bound
+    return json
+
+
+def _what(bound: Any) -> str:
+    return f"a `{type(bound).__name__}`" if not isinstance(bound, float) else "not finite"
+
+
+_BOUNDS: dict[str, tuple[type, ...]] = {
+    "min": (int, float), "max": (int, float), "min_length": (int,), "max_length": (int,), "pattern": (str,),
+}  # fmt: skip
 
 
 def canonical(value: Any) -> str:

@@ -10,9 +10,10 @@ from typing import Any, get_args, get_origin
 from creta._entity import annotation_of
 from creta._errors import CretaError, Location
 from creta._feature import UNSET, Call, Feature, Member, Windowed
+from creta._foreign import plain
 from creta._guards import is_feature, is_windowed
 from creta._types import TypeSpec, read_type, type_name
-from creta._values import to_json
+from creta._values import WrongType, to_json
 
 _RESULTS = {
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "is_none"), "bool"),
@@ -102,6 +103,10 @@ def _type_of(value: Any) -> TypeSpec | None:
 
 def literal_type(value: Any) -> TypeSpec | None:
     """Type of a constant in an expression, `None` when there is none."""
+    try:
+        value = plain(value, _CONSTANT)
+    except CretaError:  # Said where the constant is written.
+        return None
     for python, kind in (
         (bool, "bool"), (int, "int"), (float, "float"), (bytes, "bytes"), (timedelta, "timedelta"),
         (datetime, "datetime"), (date, "date"),
@@ -126,6 +131,11 @@ def literal_type(value: Any) -> TypeSpec | None:
 def _literal(value: Any, wanted: TypeSpec | None, at: Location) -> dict[str, Any]:
     if value is None:
         return {"op": "literal", "type": (wanted or TypeSpec("bool")).to_json(), "value": None}
+    try:
+        value = plain(value, _CONSTANT)
+    except CretaError as error:
+        error.location = at
+        raise
     spec = literal_type(value)
     if spec is None:
         raise CretaError(
@@ -139,8 +149,18 @@ def _literal(value: Any, wanted: TypeSpec | None, at: Location) -> dict[str, Any
         return {
             "op": "literal",
             "type": spec.to_json(),
-            "value": to_json(spec, value, "a constant of an expression"),
+            "value": to_json(spec, value, _CONSTANT),
         }
     except CretaError as error:
         error.location = at
         raise
+    except WrongType as error:
+        raise CretaError(
+            "expression/bad-constant",
+            f"{_CONSTANT}: {error}",
+            help="ints have 64 bits, decimals 38 digits; for more than that write a resolver",
+            location=at,
+        ) from None
+
+
+_CONSTANT = "a constant of an expression"

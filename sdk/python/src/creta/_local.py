@@ -126,9 +126,11 @@ def synth(
 
         local = creta.local(project, facts=creta.synth(project, rows=1000))
     """
-    of_entity = {} if isinstance(rows, int) else {entity.__name__: count for entity, count in rows.items()}
+    of_entity = (
+        {entity.__name__: int(count) for entity, count in rows.items()} if isinstance(rows, Mapping) else {}
+    )
     options: dict[str, Any] = {
-        "rows": rows if isinstance(rows, int) else 100,
+        "rows": 100 if isinstance(rows, Mapping) else int(rows),
         "of_entity": of_entity,
         "seed": seed,
         "from": None if between is None else instant_text(between[0]),

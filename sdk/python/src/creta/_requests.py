@@ -78,6 +78,14 @@ def query(
 
     Scalars among lists count for every row.
     """
+    given: Any = inputs
+    if not is_table(given):
+        raise problem_here(
+            "request/bad-value",
+            f"the inputs are a `{type(given).__name__}`",
+            "give a dictionary of what is known: `{Entity.key: 7}`",
+        )
+    _require_features(outputs, "the outputs")
     once: dict[str, Any] = {}
     several: dict[str, list[Any]] = {}
     for which, value in inputs.items():
@@ -111,6 +119,11 @@ def query(
         json["known_as_of"] = _instants(known_as_of, "`known_as_of`")
     _put_max_age(json, max_age)
     return Query(json, asked, single)
+
+
+def _require_features(features: Any, what: str) -> None:
+    if is_feature(features) or is_windowed(features):
+        raise problem_here("request/bad-value", f"{what} are one feature", f"give a list: `[{features}]`")
 
 
 def _put_max_age(json: dict[str, Any], max_age: MaxAge | None) -> None:
@@ -276,6 +289,9 @@ def training_set(
 
     `known_as_of` is a column of the spine or `latest`.
     """
+    _require_features(features, "the features")
+    if isinstance(features, str):
+        raise problem_here("request/bad-value", "the features are one text", f"give a list: `['{features}']`")
     table = to_table(spine)
     columns = {path_of(which): column for which, column in (inputs or {}).items()}
     for name in (as_of, *columns.values()):

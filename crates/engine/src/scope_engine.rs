@@ -397,6 +397,14 @@ impl ScopeEngine {
         Ok(Checked { diff: diff(previous.as_deref(), &applied.registry), warnings })
     }
 
+    /// Tags that a bundle would take from features that are there: feature and tag. Nothing before the first deploy.
+    pub fn tags_dropped(&self, bundle: &Bundle) -> Result<BTreeSet<(String, String)>, Vec<Problem>> {
+        let Some(previous) = self.registry() else { return Ok(BTreeSet::new()) };
+        let applied = Registry::apply(Some(&previous), bundle.clone())?;
+        let dropped = applied.registry.tags_dropped_since(&previous);
+        Ok(dropped.into_iter().map(|(feature, tag)| (feature.to_string(), tag)).collect())
+    }
+
     /// Plans every named query; their problems are the project's.
     fn plan_queries(&self, registry: &Registry) -> Result<usize, Vec<Problem>> {
         let mut problems = Vec::new();

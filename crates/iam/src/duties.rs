@@ -160,6 +160,7 @@ impl Identity {
             Identity::Program(Role::Ingester) => &[TokenIssue, Ingest],
             Identity::Program(Role::Provisioner) => &[TokenIssue, ScimWrite],
             Identity::Program(Role::Backup) => &[TokenIssue, BackupRead],
+            Identity::Program(Role::Checker) => &[TenantCreate, ServiceAccountCreate, ReportDecide],
             Identity::Person(_) | Identity::Program(_) => &[],
         }
     }

@@ -38,6 +38,8 @@ pub enum Role {
     Provisioner,
     /// Program: fetches copies of an environment's sealed files. Never sees a key or a value.
     Backup,
+    /// Program: the checks of a server on itself. Nobody logs in as one.
+    Checker,
 }
 
 impl Role {
@@ -55,6 +57,7 @@ impl Role {
         Role::Ingester,
         Role::Provisioner,
         Role::Backup,
+        Role::Checker,
     ];
 
     /// The roles that people can have.
@@ -69,8 +72,15 @@ impl Role {
     ];
 
     /// The roles that service accounts can have.
-    pub const OF_PROGRAMS: &'static [Role] =
-        &[Role::Developer, Role::Reader, Role::Deployer, Role::Ingester, Role::Provisioner, Role::Backup];
+    pub const OF_PROGRAMS: &'static [Role] = &[
+        Role::Developer,
+        Role::Reader,
+        Role::Deployer,
+        Role::Ingester,
+        Role::Provisioner,
+        Role::Backup,
+        Role::Checker,
+    ];
 
     /// The name, for example `data-scientist`.
     pub const fn as_str(self) -> &'static str {
@@ -87,6 +97,7 @@ impl Role {
             Role::Ingester => "ingester",
             Role::Provisioner => "provisioner",
             Role::Backup => "backup",
+            Role::Checker => "checker",
         }
     }
 
@@ -148,7 +159,7 @@ mod tests {
         let message = Role::parse_of_program("viewer").expect_err("of people").to_string();
         assert_eq!(
             message,
-            "`viewer` is not a role here; use one of `developer`, `reader`, `deployer`, `ingester`, `provisioner`, `backup`"
+            "`viewer` is not a role here; use one of `developer`, `reader`, `deployer`, `ingester`, `provisioner`, `backup`, `checker`"
         );
     }
 }

@@ -183,6 +183,26 @@ impl Registry {
         self.ids.retired_entities.iter().map(|(id, name)| (*id, name))
     }
 
+    /// Tags that features which were there before, or their entities, had by themselves and no longer have, whatever they are
+    /// called now: each with the feature's present name. Who takes one away decides what is shown of values that are stored.
+    pub fn tags_dropped_since(&self, previous: &Self) -> BTreeSet<(FeatureRef, String)> {
+        let own = |entity: &Entity, feature: &Feature| -> BTreeSet<String> {
+            entity.tags.iter().chain(&feature.tags).cloned().collect()
+        };
+        let mut dropped = BTreeSet::new();
+        for (was, entity, feature) in previous.features() {
+            let number = previous.feature_id(&was.entity, &was.feature);
+            let Some(now) = number.map_or_else(|| Some(was.clone()), |number| self.feature_name(number)) else { continue };
+            let (Some(entity_now), Some(feature_now)) = (self.entity(&now.entity), self.feature(&now.entity, &now.feature))
+            else {
+                continue;
+            };
+            let has = own(entity_now, feature_now);
+            dropped.extend(own(entity, feature).difference(&has).map(|tag| (now.clone(), tag.clone())));
+        }
+        dropped
+    }
+
     /// Features that were removed, with the last name they had: `Flight.wind`.
     pub fn retired_features(&self) -> impl Iterator<Item = (FeatureId, &str)> {
         self.ids.retired_features.iter().map(|(id, name)| (*id, name.as_str()))

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use creta_audit::{Log, Permit};
+use creta_audit::{Event, Log, Permit};
 use creta_engine::{DataPolicy, ScopeEngine};
 use creta_iam::{Declassification, IamError, PrincipalId, ProposedDeclassification, RowRules, RowsComparison};
 use creta_model::{Instant, Problem, Scope, Span};
@@ -53,6 +53,24 @@ impl Matter for TagLifted {
     const VOID_AFTER: Span = Span::days(14);
 }
 
+/// That a deploy takes tags from features whose values are there: what the tags masked or withheld would be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TagsDropped {
+    /// SHA-256 of the bundle as it was sent.
+    pub(crate) bundle: Hash,
+    /// Feature and tag.
+    pub(crate) dropped: BTreeSet<(String, String)>,
+}
+
+impl Matter for TagsDropped {
+    const KIND: &'static str = "tag-removal";
+    const FORMAT: &'static str = "creta.tag-removal/1";
+    const EVENTS: [&'static str; 3] = ["tags.removal-proposed", "tags.removal-approved", "tags.removal-ended"];
+    const COMMITMENT: &'static str = "CI-20";
+    const VOID_AFTER: Span = Span::hours(24);
+}
+
 /// What the log says holds in each scope: names of proposals and digests of their terms.
 #[derive(Default)]
 pub(crate) struct Agreed(BTreeMap<String, AgreedHere>);
@@ -94,6 +112,7 @@ impl Agreed {
 pub(crate) struct ScopePolicy {
     pub(crate) rows: TwoPeople<RowsProposed>,
     pub(crate) lifted: TwoPeople<TagLifted>,
+    pub(crate) dropped: TwoPeople<TagsDropped>,
     changing: Mutex<()>,
 }
 
@@ -111,7 +130,8 @@ impl ScopePolicy {
     pub(crate) fn open(scope: &Scope, metadata: Arc<dyn MetadataStore>, agreed: &Agreed) -> Result<Self, Problem> {
         let policy = Self {
             rows: TwoPeople::open(Arc::clone(&metadata))?,
-            lifted: TwoPeople::open(metadata)?,
+            lifted: TwoPeople::open(Arc::clone(&metadata))?,
+            dropped: TwoPeople::open(metadata)?,
             changing: Mutex::default(),
         };
         let of_log = agreed.0.get(&scope.path()).cloned().unwrap_or_default();
@@ -261,6 +281,21 @@ impl ScopePolicy {
         Ok(RowsCompared { digest: adopted.digest(), proposal: adopted, comparison, in_force: true })
     }
 
+    /// Asks now what [`approve_rows`](Self::approve_rows) asks later, so that a mistake shows before anybody signs.
+    pub(crate) fn require_rows_approvable(
+        &self,
+        (control, permit): (&ControlPlane, &Permit),
+        by: &PersonRef,
+        (id, seen): (&str, &str),
+        other_human: impl FnOnce(&PersonRef) -> Result<(), Problem>,
+    ) -> Result<RowsCompared, Problem> {
+        let compared = self.compared(self.rows.require(id)?);
+        let terms =
+            if compared.digest.to_string() == seen { compared.proposal.digest().to_string() } else { String::new() };
+        self.rows.require_approvable(control, permit, by, (id, &terms), |p| other_human(&p.proposed_by))?;
+        Ok(compared)
+    }
+
     /// What was agreed on holds for every request from here on; what held before has ended.
     fn take_effect(
         &self,
@@ -344,6 +379,39 @@ impl ScopePolicy {
             self.lifted.end(control, permit, &held.id.to_string())?;
         }
         if void.is_empty() { Ok(()) } else { self.for_engine().map(|policy| engine.set_policy(policy)) }
+    }
+
+    /// Lets a deploy take tags away that another human agreed to within the day; the agreement is used up. Else the removal
+    /// waits for one from here on, and the deploy is refused.
+    pub(crate) fn drop_tags(
+        &self,
+        (control, permit): (&ControlPlane, &Permit),
+        by: PersonRef,
+        matter: TagsDropped,
+    ) -> Result<(), Problem> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = control.platform().clock.now();
+        let same = self.dropped.list(|known| known.matter == matter && now < known.void_at());
+        if let Some(agreed) = same.iter().find(|known| known.approved_by().is_some()) {
+            return self.dropped.end(control, permit, &agreed.id.to_string()).map(drop);
+        }
+        control.record(Event::of(permit, "deploy.refused").for_commitment(TagsDropped::COMMITMENT));
+        let waiting = match same.into_iter().find(|known| known.state_at(now) == "open") {
+            Some(waiting) => waiting,
+            None => {
+                let reason = "A deploy takes tags from features whose values are there already";
+                self.dropped.propose(control, permit, by, matter, reason)?
+            }
+        };
+        let id = waiting.id;
+        let all: Vec<String> =
+            waiting.matter.dropped.iter().map(|(feature, tag)| format!("`{feature}` loses `{tag}`")).collect();
+        Err(Problem::new("access/second-person", "this deploy takes tags from features whose values are there already")
+            .with_note("it would change", all.join(", "), None)
+            .with_help(format!(
+                "another person of the tenant agrees first: `creta access declassify approve-removal {id}`; then deploy the \
+                 same project again within a day"
+            )))
     }
 
     /// Whether a declassification would hold for the definitions in force.

@@ -175,28 +175,29 @@ impl<M: Matter> TwoPeople<M> {
         may: impl FnOnce(&Proposal<M>) -> Result<(), Problem>,
     ) -> Result<Proposal<M>, Problem> {
         let now = control.platform().clock.now();
-        let refused = |problem: Problem| {
-            control.record(Event::of(permit, "proposal.refused").for_commitment(M::COMMITMENT));
-            problem
-        };
         let approved = self.proposals.change(id, |proposal| {
-            if proposal.proposed_by.is_same_human(&by) {
-                return Err(refused(own_proposal()));
-            }
-            if proposal.digest().to_string() != seen {
-                let problem = Problem::new("conflict/changed", "this is not what was proposed");
-                return Err(refused(problem.with_help("look at it again, then approve it")));
-            }
-            if proposal.state_at(now) != "open" {
-                let says = format!("this proposal is {}", proposal.state_at(now));
-                return Err(Problem::new("conflict/settled", says).with_help("propose it again"));
-            }
+            approvable(control, permit, proposal, (&by, seen))?;
             may(proposal)?;
             let approved = Proposal { state: State::Approved { by, at: now }, ..proposal.clone() };
             record(control, permit, M::EVENTS[1], &approved)?;
             Ok::<_, Problem>(approved)
         })?;
         approved.map_or_else(|| self.require(id), Ok)
+    }
+
+    /// Asks now what approving asks later, so that a mistake shows before anybody signs.
+    pub(crate) fn require_approvable(
+        &self,
+        control: &ControlPlane,
+        permit: &Permit,
+        by: &PersonRef,
+        (id, seen): (&str, &str),
+        may: impl FnOnce(&Proposal<M>) -> Result<(), Problem>,
+    ) -> Result<Proposal<M>, Problem> {
+        let proposal = self.require(id)?;
+        approvable(control, permit, &proposal, (by, seen))?;
+        may(&proposal)?;
+        Ok(proposal)
     }
 
     /// Puts what was proposed in force without another human, where it takes none. The caller has made sure of that.
@@ -228,6 +229,31 @@ impl<M: Matter> TwoPeople<M> {
         })?;
         ended.map_or_else(|| self.require(id), Ok)
     }
+}
+
+/// Whether this account may approve what was seen, and it still waits for that.
+fn approvable<M: Matter>(
+    control: &ControlPlane,
+    permit: &Permit,
+    proposal: &Proposal<M>,
+    (by, seen): (&PersonRef, &str),
+) -> Result<(), Problem> {
+    let refused = |problem: Problem| {
+        control.record(Event::of(permit, "proposal.refused").for_commitment(M::COMMITMENT));
+        problem
+    };
+    if proposal.proposed_by.is_same_human(by) {
+        return Err(refused(own_proposal()));
+    }
+    if proposal.digest().to_string() != seen {
+        let problem = Problem::new("conflict/changed", "this is not what was proposed");
+        return Err(refused(problem.with_help("look at it again, then approve it")));
+    }
+    let state = proposal.state_at(control.platform().clock.now());
+    if state == "open" {
+        return Ok(());
+    }
+    Err(Problem::new("conflict/settled", format!("this proposal is {state}")).with_help("propose it again"))
 }
 
 /// Nobody approves what is theirs, by whichever account.

@@ -147,6 +147,10 @@ pub(crate) enum DeclassifyCommand {
     Approve(AccessItem),
     /// End one, before or after it was approved.
     Withdraw(AccessItem),
+    /// Show tags that deploys would take from features whose values are there.
+    Removals(Connection),
+    /// Agree to such a deploy, after showing what it takes away.
+    ApproveRemoval(AccessItem),
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use creta_server::Credential;
 use serde::{Deserialize, Serialize};
 
 use super::connect;
+use super::signed::wait_for_signature;
 use crate::args::{ServiceAccountCommand, TenantCommand};
 use crate::failure::Failure;
 use crate::http::{encoded, query_string};
@@ -144,18 +145,26 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
         }
         ServiceAccountCommand::Approve { id, connection } => {
             let (server, _) = connect(&connection)?;
-            let SecretRequests { requests } = server.get(REQUESTS)?;
-            let shown = requests.into_iter().find(|request| request.request == id).ok_or_else(|| {
-                Failure::usage(
-                    "not-found/proposal",
-                    format!("there is no request `{id}` that you can see"),
-                    "`creta service-account requests` shows those that you can",
-                )
-            })?;
+            let find = || {
+                let SecretRequests { requests } = server.get(REQUESTS)?;
+                requests.into_iter().find(|request: &SecretRequest| request.request == id).ok_or_else(|| {
+                    Failure::usage(
+                        "not-found/proposal",
+                        format!("there is no request `{id}` that you can see"),
+                        "`creta service-account requests` shows those that you can",
+                    )
+                })
+            };
+            let shown = find()?;
             let SecretRequest { says, requested_by, reason, .. } = &shown;
             terminal.complain(&format!("{requested_by} asks to {says}\nreason: {reason}"));
             let path = format!("{REQUESTS}/{}/approve", encoded(&id));
-            let approved: SecretRequest = server.post(&path, &serde_json::json!({ "digest": shown.digest }))?;
+            let mut approved: SecretRequest = server.post(&path, &serde_json::json!({ "digest": shown.digest }))?;
+            if let Some(address) = approved.verify.take() {
+                approved = wait_for_signature(&address, terminal, "`creta service-account requests`", || {
+                    Ok(Some(find()?).filter(|now| now.state == "approved"))
+                })?;
+            }
             terminal.show(&approved, || {
                 format!("approved; {} can do it until {}", approved.requested_by, approved.void_at)
             });
@@ -196,6 +205,8 @@ struct SecretRequest {
     approved_by: Option<String>,
     says: String,
     digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::connect;
+use super::signed::wait_for_signature;
 use crate::args::{OfTenant, RowsCommand};
 use crate::failure::Failure;
 use crate::http::{Server, encoded, query_string};
@@ -91,6 +92,8 @@ struct Proposal {
     wider: Vec<String>,
     narrower: Vec<String>,
     digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<String>,
 }
 
 pub(super) fn run(command: RowsCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -124,7 +127,14 @@ pub(super) fn run(command: RowsCommand, terminal: &mut Terminal<'_>) -> Result<(
             let shown = read(&server, &id, &tenant)?;
             terminal.complain(&proposal_text(&shown));
             let path = format!("/v1/access/rows/{}/approve", encoded(&id));
-            let adopted: Proposal = server.post(&path, &json!({"digest": shown.digest}))?;
+            let mut adopted: Proposal = server.post(&path, &json!({"digest": shown.digest}))?;
+            if let Some(address) = adopted.verify.take() {
+                let look = format!("`creta access rows show {id} --tenant {}`", tenant.tenant);
+                adopted = wait_for_signature(&address, terminal, &look, || {
+                    let now = read(&server, &id, &tenant)?;
+                    Ok((now.summary.state == "in-force").then_some(now))
+                })?;
+            }
             terminal.show(&adopted, || format!("proposal {} is in force", adopted.summary.proposal));
         }
     }

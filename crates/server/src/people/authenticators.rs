@@ -108,6 +108,14 @@ pub(crate) enum Agreed {
     Review { id: String, subject: SubjectId, seen: Hash, verdict: campaign::Verdict, reason: String },
     /// Proposed policies are put in force; the digest is of the proposal beside what held when it was shown.
     Policy { id: String, digest: String },
+    /// Row rules that somebody else proposed; the digest is of them beside those that held when they were shown.
+    Rows { id: String, digest: String },
+    /// A declassification that somebody else proposed; the digest is of its terms.
+    Lift { id: String, digest: String },
+    /// That a deploy takes tags away; the digest is of which, and from what.
+    Removal { id: String, digest: String },
+    /// That somebody else is shown a program's secret; the digest is of what they asked for.
+    Secret { id: String, digest: String },
 }
 
 /// What somebody is asked to agree to.

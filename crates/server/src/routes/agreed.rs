@@ -1,4 +1,5 @@
-//! What somebody signs with their authenticator before it is done: decisions on access, in reviews and on policies (CI-22).
+//! What somebody signs with their authenticator before it is done: decisions on access, in reviews, on policies, row
+//! rules, tags and secrets (CI-22).
 //!
 //! Whoever has an authenticator is asked for it, by whichever door they came. What they agreed to is done when they did, by
 //! the rules of that moment: the session has to live, and its person has to be allowed still.
@@ -7,7 +8,7 @@ use creta_audit::Details;
 use creta_iam::{Action, FeatureSet};
 use creta_model::Problem;
 
-use super::{access, policies, reviews};
+use super::{access, policies, programs, reviews, rows};
 use crate::context::{Admitted, resource};
 use crate::http::App;
 use crate::people::Client;
@@ -63,6 +64,16 @@ pub(super) fn do_as_agreed(app: &App, agreement: &Agreement) -> Result<Said, Pro
         Agreed::Policy { id, .. } => {
             (Action::PolicyApprove, app.control.place(), Details::none().keyed("policy", id.as_bytes()))
         }
+        Agreed::Rows { id, .. } => {
+            (Action::RowsApprove, principal.home(), Details::none().keyed("proposal", id.as_bytes()))
+        }
+        Agreed::Lift { id, .. } | Agreed::Removal { id, .. } => {
+            (Action::DeclassifyApprove, principal.home(), Details::none().keyed("proposal", id.as_bytes()))
+        }
+        Agreed::Secret { id, .. } => {
+            let place = app.people.shown_secrets.require(id)?.matter.place();
+            (Action::AccessApprove, place, Details::none().keyed("request", id.as_bytes()))
+        }
     };
     let details = details.and_then(|details| details.name("signed", "authenticator")).map_err(|e| from_audit(&e))?;
     let decision = app.control.decide(&principal, action, &resource(&place, FeatureSet::none()));
@@ -86,6 +97,22 @@ fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusa
         Agreed::Policy { id, digest } => {
             policies::approve_now(admitted, id, digest)?;
             ("The policies are in force.".to_owned(), format!("/my/policies/{id}"))
+        }
+        Agreed::Rows { id, digest } => {
+            rows::approve_rows_now(admitted, id, digest)?;
+            ("The row rules are in force.".to_owned(), "/my".to_owned())
+        }
+        Agreed::Lift { id, digest } => {
+            rows::approve_lift_now(admitted, id, digest)?;
+            ("The feature no longer carries the tag.".to_owned(), "/my".to_owned())
+        }
+        Agreed::Removal { id, digest } => {
+            rows::approve_removal_now(admitted, id, digest)?;
+            ("The deploy may take these tags away, within a day.".to_owned(), "/my".to_owned())
+        }
+        Agreed::Secret { id, digest } => {
+            programs::approve_now(admitted, id, digest)?;
+            ("They may see the secret, within a day.".to_owned(), "/my".to_owned())
         }
     })
 }

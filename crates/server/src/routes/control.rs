@@ -174,9 +174,9 @@ impl From<&Account> for ServiceAccountView {
 /// Makes a service account. The answer holds its secret, which nobody can see again.
 pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let ServiceAccountRequest { tenant, name, role } = input.json()?;
-    if role == Role::Backup {
-        let problem = Problem::new("request/role", "backups are of an environment, so no tenant's account takes them");
-        return Err(problem.with_help("`creta service-account create NAME --environment --role backup`").into());
+    if [Role::Backup, Role::Checker].contains(&role) {
+        let problem = Problem::new("request/role", format!("no account of a tenant is `{role}`"));
+        return Err(problem.with_help("backups are taken by an account of the environment: `creta service-account create NAME --environment --role backup`").into());
     }
     let name = account_name(&name)?;
     let details = Details::none()

@@ -249,6 +249,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/access/declassifications", DeclassifyPropose on Own, Light, JSON_BYTES_MAX, rows::propose_lift),
     guarded!(POST, "/v1/access/declassifications/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, rows::approve_lift),
     guarded!(POST, "/v1/access/declassifications/{id}/withdraw", DeclassifyPropose on Own, Light, NO_BODY, rows::withdraw_lift),
+    guarded!(GET, "/v1/access/tag-removals", PolicyRead on Own, Light, NO_BODY, rows::removals),
+    guarded!(POST, "/v1/access/tag-removals/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, rows::approve_removal),
     guarded!(GET, "/v1/reviews", ReviewRead on Environment, Light, NO_BODY, reviews::list),
     guarded!(GET, "/v1/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, reviews::show),
     guarded!(POST, "/v1/reviews/{id}/decide", ReviewDecide on Environment, Light, JSON_BYTES_MAX, reviews::decide),

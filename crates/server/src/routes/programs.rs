@@ -5,12 +5,15 @@ use axum::response::{IntoResponse as _, Response};
 use creta_audit::Details;
 use creta_iam::{Action, FeatureSet, Role};
 use creta_model::{Instant, Problem, TenantId};
+use creta_programme::PersonRef;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
+use crate::people::authenticators::{About, Agreed};
 use crate::people::programs::{SecretShown, Shown, client_id_of, described};
 use crate::problem::{Refusal, from_audit};
+use crate::routes::agreed::sign_first;
 use crate::routes::control::{account_name, home_of};
 use crate::routes::json as answer;
 use crate::two_people::{Proposal, own_proposal};
@@ -131,7 +134,7 @@ struct Approval {
 /// Agrees that somebody else is shown a secret.
 pub(super) async fn approve_secret(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let Approval { digest } = input.json()?;
-    let id = input.path("id").to_owned();
+    let (id, url) = (input.path("id").to_owned(), input.url.clone());
     let about = id.clone();
     let details = Details::none().keyed("request", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let view = guarded
@@ -139,18 +142,57 @@ pub(super) async fn approve_secret(guarded: Guarded, input: Input) -> Result<Res
             move |app| app.people.shown_secrets.require(&about).map(|proposal| proposal.matter.place()),
             details,
             move |admitted| {
-                let people = &admitted.app.people;
-                let by = admitted.person()?.reference();
-                let other = |proposal: &Proposal<SecretShown>| match people.is_other_human(&proposal.proposed_by, &by) {
-                    true => Ok(()),
-                    false => Err(own_proposal()),
-                };
-                let seen = (id.as_str(), digest.as_str());
-                let approved =
-                    people.shown_secrets.approve(admitted.control, &admitted.permit, by.clone(), seen, other)?;
-                Ok(SecretRequestView::of(&approved, admitted.now())?)
+                let (people, by) = (&admitted.app.people, admitted.person()?.reference());
+                let (seen, other) = ((id.as_str(), digest.as_str()), other_human(admitted, &by));
+                let requests = &people.shown_secrets;
+                let request = requests.require_approvable(admitted.control, &admitted.permit, &by, seen, other)?;
+                let agreed = Agreed::Secret { id: id.clone(), digest: digest.clone() };
+                match sign_first(admitted, &url, agreed, agreed_to(&request, &digest)?)? {
+                    Some(verify) => {
+                        let view = SecretRequestView::of(&request, admitted.now())?;
+                        let mut view = serde_json::to_value(view).expect("a request has a JSON form");
+                        view["verify"] = verify.into();
+                        Ok(view)
+                    }
+                    None => {
+                        let approved = approve_now(admitted, &id, &digest)?;
+                        let view = SecretRequestView::of(&approved, admitted.now())?;
+                        Ok(serde_json::to_value(view).expect("a request has a JSON form"))
+                    }
+                }
             },
         )
         .await?;
     answer(&view)
+}
+
+/// What somebody's authenticator signs: exactly what is asked for.
+fn agreed_to(request: &Proposal<SecretShown>, seen: &str) -> Result<About, Problem> {
+    let text = vec![
+        format!("Agree that {} may {}.", request.proposed_by.account, described(&request.matter)?),
+        "They will see its secret, and with it get more of features than they do themselves.".to_owned(),
+        format!("Their reason: {}", request.reason),
+    ];
+    Ok(About { action: "service-account.approve", signed: seen.as_bytes().to_vec(), text, document: None })
+}
+
+fn other_human<'a>(
+    admitted: &'a Admitted<'_>,
+    own: &'a PersonRef,
+) -> impl FnOnce(&Proposal<SecretShown>) -> Result<(), Problem> + 'a {
+    move |request| match admitted.app.people.is_other_human(&request.proposed_by, own) {
+        true => Ok(()),
+        false => Err(own_proposal()),
+    }
+}
+
+/// Approves it, by the rules of this moment.
+pub(super) fn approve_now(
+    admitted: &Admitted<'_>,
+    id: &str,
+    digest: &str,
+) -> Result<Proposal<SecretShown>, Refusal> {
+    let (people, by) = (&admitted.app.people, admitted.person()?.reference());
+    let may = other_human(admitted, &by);
+    Ok(people.shown_secrets.approve(admitted.control, &admitted.permit, by.clone(), (id, digest), may)?)
 }

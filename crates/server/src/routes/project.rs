@@ -1,12 +1,13 @@
 //! A scope's definitions: check, deploy, read, and compare online with offline.
 
 use axum::response::Response;
-use creta_audit::{Details, Event};
+use creta_audit::{Details, Event, Hash};
 use creta_engine::VerifyOptions;
-use creta_model::Bundle;
+use creta_model::{Bundle, EnvironmentClass};
 use serde_json::json;
 
 use crate::context::{Guarded, Input};
+use crate::data_policy::TagsDropped;
 use crate::definition_text;
 use crate::problem::Refusal;
 use crate::routes::json as answer;
@@ -30,15 +31,23 @@ pub(super) async fn deploy(guarded: Guarded, input: Input) -> Result<Response, R
     let digest: [u8; 32] = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
     let details = Details::none().digest("body", digest).map_err(|e| crate::problem::from_audit(&e))?;
     let deployed = guarded
-        .act(details, |admitted| {
+        .act(details, move |admitted| {
             if let Err(refusal) = require_words(&bundle) {
                 let refused = Event::of(&admitted.permit, "deploy.refused").for_commitment("CH-22");
                 admitted.control.record(refused);
                 return Err(refusal);
             }
             let engine = admitted.engine()?;
-            let deployed = engine.deploy(bundle, &admitted.permit)?;
             let policy = admitted.control.data_policy(admitted.scope()?)?;
+            // On a developer's own machine there is nobody else, and nothing of worth.
+            if admitted.control.class() != EnvironmentClass::Development {
+                let dropped = engine.tags_dropped(&bundle)?;
+                if !dropped.is_empty() {
+                    let matter = TagsDropped { bundle: Hash::from_bytes(digest), dropped };
+                    policy.drop_tags((admitted.control, &admitted.permit), admitted.human()?, matter)?;
+                }
+            }
+            let deployed = engine.deploy(bundle, &admitted.permit)?;
             policy.settle((admitted.control, &engine, &admitted.permit))?;
             admitted.control.record_done(&admitted.permit, "deploy.done");
             Ok(deployed)

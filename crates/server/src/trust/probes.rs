@@ -1,6 +1,6 @@
 //! Two tenants of our own, with one planted value each, that checks use to see whether tenants stay apart.
 //!
-//! They are made as any tenant is, by an administrator who exists inside this process only, and every step stands in the
+//! They are made as any tenant is, by an identity of the checks that exists inside this process only, and every step stands in the
 //! log. Their accounts' secrets are thrown away: tokens are issued here, for checks.
 
 use creta_audit::Details;
@@ -61,26 +61,36 @@ pub(crate) fn is_of_checks(subject: &SubjectId) -> bool {
     tenant.is_some_and(|(_, tenant)| TENANTS.contains(&tenant))
 }
 
-/// Who makes probes and runs checks: nobody can log in as this.
+/// Who makes probes and runs checks, for the environment: nobody can log in as this, and it may do what checks need and
+/// nothing else, in every class.
 pub(crate) fn system(app: &App) -> Principal {
-    let id = PrincipalId::parse("trust-checks").expect("a name of our own is valid");
-    Principal::administrator(id, app.control.environment().clone())
+    Principal::environment_account(name_of_checks(), app.control.environment(), Role::Checker)
+}
+
+/// The same in a probe's tenant.
+fn system_in(scope: &Scope) -> Principal {
+    Principal::service_account(name_of_checks(), scope.clone(), Role::Checker)
+}
+
+fn name_of_checks() -> PrincipalId {
+    PrincipalId::parse("trust-checks").expect("a name of our own is valid")
 }
 
 /// A token of a probe's developer; the tenant and the account are made when they are not there.
 fn token(app: &App, tenant: &TenantId) -> Result<String, Problem> {
     let control = &app.control;
-    let admit = |action, place: &Place| {
-        control.admit(control.decide(&system(app), action, &resource(place, FeatureSet::none())), Details::none())
+    let admit = |who: &Principal, action, place: &Place| {
+        control.admit(control.decide(who, action, &resource(place, FeatureSet::none())), Details::none())
     };
     if control.require_tenant(tenant).is_err() {
-        control.create_tenant(tenant, &admit(Action::TenantCreate, &control.place())?)?;
+        control.create_tenant(tenant, &admit(&system(app), Action::TenantCreate, &control.place())?)?;
     }
-    let place = Place::Scope(control.require_tenant(tenant)?);
+    let scope = control.require_tenant(tenant)?;
+    let place = Place::Scope(scope.clone());
     let id = client_id(ACCOUNT, tenant);
     if control.account(&id).is_none() {
         let name = PrincipalId::parse(ACCOUNT).expect("a name of our own is valid");
-        control.create_service_account(&name, Role::Developer, &admit(Action::ServiceAccountCreate, &place)?)?;
+        control.create_service_account(&name, Role::Developer, &admit(&system_in(&scope), Action::ServiceAccountCreate, &place)?)?;
     }
     let account = control.account(&id).ok_or_else(crate::problem::internal)?;
     let asked = control.decide(&account.principal, Action::TokenIssue, &resource(&place, FeatureSet::none()));

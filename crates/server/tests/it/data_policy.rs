@@ -6,7 +6,7 @@ use creta_platform::Platform;
 use creta_store::{MetadataStore as _, SqliteStore};
 use serde_json::{Value, json};
 
-use crate::people::{Someone, assign, server, sign_in};
+use crate::people::{Someone, answer_prompt, assign, authenticator, server, sign_in, sign_in_with};
 use crate::provider::Provider;
 use crate::support::{INGEST, Server, bundle, facts, spine};
 
@@ -351,4 +351,64 @@ fn attack_ci20_outside_development_no_role_is_given_for_good_without_a_need() {
     assert_eq!(analysed["standing"][0]["need"], need, "{analysed}");
     give(&json!({"roles": []})).ok();
     assert_eq!(give(&json!({"roles": ["auditor"]})).problem(403), "access/need", "what was taken away is given anew");
+}
+
+#[test]
+fn attack_ci20_a_deploy_that_takes_a_tag_away_waits_for_another_person() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Staging);
+    server.tenant("acme");
+    let [release, load] =
+        [("release", "deployer"), ("load", "ingester")].map(|(name, role)| server.account("acme", name, role).token);
+    let mut masked = bundle();
+    tags(&mut masked, "city", json!(["pii", "finance"]));
+    server.post("/v1/deploy", &release, &masked).ok();
+    server.post_arrow(INGEST, &load, &facts()).ok();
+    let (mut of_vic, mut of_ben) = (authenticator(&server, 1), authenticator(&server, 2));
+    let vic = sign_in_with(&server, &provider, "vic", Some(&mut of_vic));
+    let ben = sign_in_with(&server, &provider, "ben", Some(&mut of_ben));
+    assign(&server, "vic", &json!({"roles": ["viewer"], "tenant": "acme"}));
+    assign(&server, "ben", &json!({"roles": ["security-lead"], "tenant": "acme"}));
+    let seen = || vic.post(&server, "/v1/query", &ask(&["User.city"])).ok()["columns"][0]["values"][0].clone();
+    assert_ne!(seen(), "Turin", "it is masked");
+
+    // By itself, weaker, or under another name at the same time.
+    let mut weaker = masked.clone();
+    tags(&mut weaker, "city", json!(["pseudonymous", "finance"]));
+    for candidate in [bundle(), weaker] {
+        let refused = server.post("/v1/deploy", &release, &candidate);
+        assert_eq!(refused.problem(403), "access/second-person");
+        assert!(refused.text().contains("`User.city` loses `pii`"), "{}", refused.text());
+        assert_ne!(seen(), "Turin");
+    }
+    // What takes nothing away is deployed as ever.
+    let mut more = masked.clone();
+    tags(&mut more, "city", json!(["pii", "finance", "eu"]));
+    server.post("/v1/deploy", &release, &more).ok();
+    server.post("/v1/deploy", &release, &bundle()).problem(403);
+
+    let listed = ben.get(&server, "/v1/access/tag-removals").ok();
+    let last = listed["removals"].as_array().expect("a list").last().expect("one").clone();
+    assert_eq!(last["dropped"].as_array().map(Vec::len), Some(3), "{last}");
+    let path = format!("/v1/access/tag-removals/{}/approve", id(&last));
+    let approve = |who: &Someone, digest: &Value| who.post(&server, &path, &json!({"digest": digest}));
+    assert_eq!(approve(&vic, &last["digest"]).problem(403), "access/denied");
+    assert_eq!(server.post(&path, &release, &json!({"digest": last["digest"]})).problem(403), "access/denied");
+    assert_eq!(approve(&ben, &json!("00")).problem(409), "conflict/changed");
+    let asked = approve(&ben, &last["digest"]).ok();
+    assert_eq!(server.post("/v1/deploy", &release, &bundle()).problem(403), "access/second-person", "not signed yet");
+    let verify = asked["verify"].as_str().expect("where to sign");
+    answer_prompt(&server, &mut of_ben, verify.split("prompt=").nth(1).expect("a prompt"), None).ok();
+    // Exactly this project, once.
+    let mut other = bundle();
+    other["graph"]["project"] = json!("other");
+    assert_eq!(server.post("/v1/deploy", &release, &other).problem(403), "access/second-person");
+    server.post("/v1/deploy", &release, &bundle()).ok();
+    assert_eq!(seen(), "Turin");
+    server.post("/v1/deploy", &release, &more).ok();
+    assert_eq!(server.post("/v1/deploy", &release, &bundle()).problem(403), "access/second-person", "it was used");
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    for entry in ["tags.removal-proposed", "tags.removal-approved", "tags.removal-ended", "deploy.refused"] {
+        assert!(log.contains(entry), "{entry}: {log}");
+    }
 }

@@ -111,7 +111,9 @@ fn attack_ch35_every_identity_is_refused_every_action_that_is_not_its_own() {
     // Pages are for browsers, whose sessions open nothing else; what they call is asked here.
     let routes: Vec<_> = guarded_routes().into_iter().filter(|route| !route.path.starts_with("/view")).collect();
     let mut tried = BTreeSet::new();
-    let mut pairs: Vec<(Identity, Action)> = forbidden_pairs().collect();
+    // Nobody logs in as a server's checks.
+    let somebody = |(identity, _): &(Identity, Action)| *identity != Identity::Program(Role::Checker);
+    let mut pairs: Vec<(Identity, Action)> = forbidden_pairs().filter(somebody).collect();
     pairs.sort();
     for group in pairs.chunk_by(|a, b| a.0 == b.0) {
         let (identity, asker) = (group[0].0, asker(group[0].0));
@@ -128,7 +130,7 @@ fn attack_ch35_every_identity_is_refused_every_action_that_is_not_its_own() {
         }
     }
     let with_route: BTreeSet<Action> = routes.iter().map(|route| route.action).collect();
-    let expected = forbidden_pairs().filter(|(_, action)| with_route.contains(action)).count();
+    let expected = pairs.iter().filter(|(_, action)| with_route.contains(action)).count();
     assert_eq!(tried.len(), expected, "every pair whose action has a route");
     assert!(expected > 200, "{expected} pairs");
 }

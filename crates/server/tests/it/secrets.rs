@@ -4,8 +4,9 @@
 use creta_model::{EnvironmentClass, Span};
 use serde_json::{Value, json};
 
-use crate::people::{Someone, assign, authenticator, server, server_by, sign_in, sign_in_with};
+use crate::people::{Someone, answer_prompt, assign, authenticator, server, server_by, sign_in, sign_in_with};
 use crate::provider::Provider;
+use crate::soft_authenticator::SoftAuthenticator;
 use crate::support::{Reply, Server};
 
 const ACCOUNTS: &str = "/v1/service-accounts";
@@ -25,6 +26,14 @@ fn approve(server: &Server, who: &Someone, request: &Value) -> Reply {
     who.post(server, &path, &json!({"digest": request["digest"]}))
 }
 
+/// Signs with an authenticator what somebody asked to approve.
+fn sign(server: &Server, key: &mut SoftAuthenticator, asked: &Reply) -> Reply {
+    let asked = asked.ok();
+    assert_eq!(asked["state"], "open", "nothing is done before it is signed: {asked}");
+    let verify = asked["verify"].as_str().expect("where to sign");
+    answer_prompt(server, key, verify.split("prompt=").nth(1).expect("a prompt"), None)
+}
+
 /// Outside class development: a reader of `acme` that one person makes and another approved; a token of it.
 pub(crate) fn reader_by_two(server: &Server, provider: &Provider, name: &str) -> String {
     let (mut one, mut two) = (authenticator(server, 71), authenticator(server, 72));
@@ -33,7 +42,7 @@ pub(crate) fn reader_by_two(server: &Server, provider: &Provider, name: &str) ->
     assign(server, "maker", &json!({"roles": ["operator"], "tenant": "acme"}));
     assign(server, "lead", &json!({"roles": ["security-lead"]}));
     let request = maker.post(server, REQUESTS, &asked("create", name)).ok();
-    approve(server, &lead, &request).ok();
+    sign(server, &mut two, &approve(server, &lead, &request)).ok();
     let made = maker.post(server, ACCOUNTS, &account(name, "reader")).ok();
     let text = |field: &str| made[field].as_str().expect("text").to_owned();
     server.token(&text("client_id"), &text("client_secret"))
@@ -89,7 +98,16 @@ fn attack_ci20_nobody_makes_or_rotates_an_account_that_gets_more_than_they_do_al
     let listed = ben.get(&server, REQUESTS).ok();
     assert_eq!(listed["requests"][0]["digest"], request["digest"], "{listed}");
     assert_eq!(eve.get(&server, REQUESTS).ok()["requests"], json!([]));
-    assert_eq!(approve(&server, ben, &request).ok()["state"], "approved");
+    let (asked_first, asked_twice) = (approve(&server, ben, &request), approve(&server, ben, &request));
+    assert_eq!(ana.post(&server, ACCOUNTS, &account("scoring", "reader")).problem(403), "access/second-person");
+    // Ana's authenticator is not Ben's.
+    let stolen = asked_first.ok()["verify"].as_str().expect("where to sign").to_owned();
+    let stolen = stolen.split("prompt=").nth(1).expect("a prompt");
+    let forged = answer_prompt(&server, &mut keys[0], stolen, None);
+    assert!((400..500).contains(&forged.status), "{}", forged.text());
+    assert_eq!(ben.get(&server, REQUESTS).ok()["requests"][0]["state"], "open");
+    sign(&server, &mut keys[2], &asked_twice).ok();
+    assert_eq!(ben.get(&server, REQUESTS).ok()["requests"][0]["state"], "approved");
     assert_eq!(approve(&server, ben, &request).problem(409), "conflict/settled");
 
     // An approval is good for one person, one account, one time.
@@ -106,14 +124,14 @@ fn attack_ci20_nobody_makes_or_rotates_an_account_that_gets_more_than_they_do_al
     let path = format!("{ACCOUNTS}/scoring@acme/rotate");
     assert_eq!(server.post(&path, &admin, &json!({})).problem(403), "access/people-only");
     let request = ana.post(&server, REQUESTS, &asked("rotate", "scoring")).ok();
-    approve(&server, ben, &request).ok();
+    sign(&server, &mut keys[2], &approve(&server, ben, &request)).ok();
     assert_ne!(rotate(ana).ok()["client_secret"], made["client_secret"]);
     assert_eq!(rotate(ana).problem(403), "access/second-person", "an approval is used once");
     eve.post(&server, &format!("{ACCOUNTS}/loads@acme/rotate"), &json!({})).ok();
 
     // It is void after a day.
     let request = ana.post(&server, REQUESTS, &asked("rotate", "scoring")).ok();
-    approve(&server, ben, &request).ok();
+    sign(&server, &mut keys[2], &approve(&server, ben, &request)).ok();
     let open = ana.post(&server, REQUESTS, &asked("create", "later")).ok();
     clock.advance(Span::hours(24));
     people[0] = sign_in_with(&server, &provider, "ana", Some(&mut keys[0]));

@@ -400,7 +400,7 @@ impl ScopeEngine {
     /// Tags that a bundle would take from features that are there: feature and tag. Nothing before the first deploy.
     pub fn tags_dropped(&self, bundle: &Bundle) -> Result<BTreeSet<(String, String)>, Vec<Problem>> {
         let Some(previous) = self.registry() else { return Ok(BTreeSet::new()) };
-        let applied = Registry::apply(Some(&previous), bundle.clone())?;
+        let applied = Registry::apply(Some(&*previous), bundle.clone())?;
         let dropped = applied.registry.tags_dropped_since(&previous);
         Ok(dropped.into_iter().map(|(feature, tag)| (feature.to_string(), tag)).collect())
     }

@@ -192,8 +192,11 @@ impl Registry {
         let mut dropped = BTreeSet::new();
         for (was, entity, feature) in previous.features() {
             let number = previous.feature_id(&was.entity, &was.feature);
-            let Some(now) = number.map_or_else(|| Some(was.clone()), |number| self.feature_name(number)) else { continue };
-            let (Some(entity_now), Some(feature_now)) = (self.entity(&now.entity), self.feature(&now.entity, &now.feature))
+            let Some(now) = number.map_or_else(|| Some(was.clone()), |number| self.feature_name(number)) else {
+                continue;
+            };
+            let (Some(entity_now), Some(feature_now)) =
+                (self.entity(&now.entity), self.feature(&now.entity, &now.feature))
             else {
                 continue;
             };

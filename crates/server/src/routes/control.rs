@@ -176,7 +176,9 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
     let ServiceAccountRequest { tenant, name, role } = input.json()?;
     if [Role::Backup, Role::Checker].contains(&role) {
         let problem = Problem::new("request/role", format!("no account of a tenant is `{role}`"));
-        return Err(problem.with_help("backups are taken by an account of the environment: `creta service-account create NAME --environment --role backup`").into());
+        let help = "backups are taken by an account of the environment: `creta service-account create NAME \
+                    --environment --role backup`";
+        return Err(problem.with_help(help).into());
     }
     let name = account_name(&name)?;
     let details = Details::none()

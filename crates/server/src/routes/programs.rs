@@ -187,11 +187,7 @@ fn other_human<'a>(
 }
 
 /// Approves it, by the rules of this moment.
-pub(super) fn approve_now(
-    admitted: &Admitted<'_>,
-    id: &str,
-    digest: &str,
-) -> Result<Proposal<SecretShown>, Refusal> {
+pub(super) fn approve_now(admitted: &Admitted<'_>, id: &str, digest: &str) -> Result<Proposal<SecretShown>, Refusal> {
     let (people, by) = (&admitted.app.people, admitted.person()?.reference());
     let may = other_human(admitted, &by);
     Ok(people.shown_secrets.approve(admitted.control, &admitted.permit, by.clone(), (id, digest), may)?)

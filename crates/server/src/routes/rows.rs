@@ -127,7 +127,8 @@ pub(super) async fn approve(guarded: Guarded, input: Input) -> Result<Response, 
     let details = Details::none().keyed("proposal", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let view = guarded
         .act(details, move |admitted| {
-            let (control, by, seen) = (admitted.control, admitted.person()?.reference(), (id.as_str(), digest.as_str()));
+            let (control, by, seen) =
+                (admitted.control, admitted.person()?.reference(), (id.as_str(), digest.as_str()));
             let (policy, may) = (control.data_policy(tenants_own(admitted)?)?, other_human(admitted, &by));
             let compared = policy.require_rows_approvable((control, &admitted.permit), &by, seen, may)?;
             let agreed = Agreed::Rows { id: id.clone(), digest: digest.clone() };
@@ -246,7 +247,8 @@ pub(super) async fn approve_lift(guarded: Guarded, input: Input) -> Result<Respo
     let details = Details::none().keyed("proposal", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let view = guarded
         .act(details, move |admitted| {
-            let (control, by, seen) = (admitted.control, admitted.person()?.reference(), (id.as_str(), digest.as_str()));
+            let (control, by, seen) =
+                (admitted.control, admitted.person()?.reference(), (id.as_str(), digest.as_str()));
             let (policy, may) = (control.data_policy(tenants_own(admitted)?)?, other_human(admitted, &by));
             let may = |proposal: &Proposal<TagLifted>| may(&proposal.proposed_by);
             let proposal = policy.lifted.require_approvable(control, &admitted.permit, &by, seen, may)?;
@@ -265,7 +267,10 @@ fn lift_agreed_to(proposal: &Proposal<TagLifted>, seen: &str) -> About {
     let TagLifted { feature, tag, fingerprint, sources } = &proposal.matter;
     let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
     let text = vec![
-        format!("Agree that `{feature}` no longer carries the tag `{tag}`, as {} proposed.", proposal.proposed_by.account),
+        format!(
+            "Agree that `{feature}` no longer carries the tag `{tag}`, as {} proposed.",
+            proposal.proposed_by.account
+        ),
         format!("The tag comes from {}. The definition is {fingerprint}.", sources.join(", ")),
         format!("Their reason: {}", proposal.reason),
     ];
@@ -330,7 +335,8 @@ pub(super) async fn approve_removal(guarded: Guarded, input: Input) -> Result<Re
     let details = Details::none().keyed("proposal", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let view = guarded
         .act(details, move |admitted| {
-            let (control, by, seen) = (admitted.control, admitted.person()?.reference(), (id.as_str(), digest.as_str()));
+            let (control, by, seen) =
+                (admitted.control, admitted.person()?.reference(), (id.as_str(), digest.as_str()));
             let policy = control.data_policy(tenants_own(admitted)?)?;
             let may = nobody_behind(admitted, &by);
             let proposal = policy.dropped.require_approvable(control, &admitted.permit, &by, seen, may)?;
@@ -355,10 +361,11 @@ fn nobody_behind<'a>(
             let person = people.require_person(account.as_str());
             person.is_ok_and(|person| !people.is_other_human(&person.reference(), own))
         };
-        let program = admitted.permit.scope().map(|scope| client_id(proposal.proposed_by.account.as_str(), &scope.tenant));
+        let program =
+            admitted.permit.scope().map(|scope| client_id(proposal.proposed_by.account.as_str(), &scope.tenant));
         let program = program.and_then(|id| admitted.control.account(&id));
-        let shown = program.iter().flat_map(|program| [&program.shown_to, &program.made_by]).flatten();
-        if shown.clone().any(is_own) || !people.is_other_human(&proposal.proposed_by, own) {
+        let mut shown = program.iter().flat_map(|program| [&program.shown_to, &program.made_by]).flatten();
+        if shown.any(is_own) || !people.is_other_human(&proposal.proposed_by, own) {
             return Err(own_proposal());
         }
         Ok(())

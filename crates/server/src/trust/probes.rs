@@ -90,7 +90,11 @@ fn token(app: &App, tenant: &TenantId) -> Result<String, Problem> {
     let id = client_id(ACCOUNT, tenant);
     if control.account(&id).is_none() {
         let name = PrincipalId::parse(ACCOUNT).expect("a name of our own is valid");
-        control.create_service_account(&name, Role::Developer, &admit(&system_in(&scope), Action::ServiceAccountCreate, &place)?)?;
+        control.create_service_account(
+            &name,
+            Role::Developer,
+            &admit(&system_in(&scope), Action::ServiceAccountCreate, &place)?,
+        )?;
     }
     let account = control.account(&id).ok_or_else(crate::problem::internal)?;
     let asked = control.decide(&account.principal, Action::TokenIssue, &resource(&place, FeatureSet::none()));

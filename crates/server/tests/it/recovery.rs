@@ -239,7 +239,11 @@ fn two_people_restore_a_backup_that_was_taken_while_facts_came_in() {
     for kept in keys {
         let (from, to) = (data.join(kept), safe.join(kept));
         std::fs::create_dir_all(to.parent().expect("in a folder")).expect("made");
-        if from.is_dir() { copy_folder(&from, &to) } else { drop(std::fs::copy(&from, &to).expect("copied")) }
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).expect("copied");
+        }
     }
     std::fs::remove_dir_all(&data).expect("removed");
     copy_folder(&safe, &data);

@@ -8,8 +8,9 @@ use crate::provider::Provider;
 use crate::support::Server;
 
 /// What a person who looks after an environment may do there and in its scopes, beside what everybody does for themselves.
-const OPERATOR: [&str; 13] = [
+const OPERATOR: [&str; 14] = [
     "artefact.record",
+    "recovery.hold",
     "audit.read",
     "catalogue.read",
     "exception.propose",

@@ -20,6 +20,7 @@ const OPENERS: &[(&str, usize)] = &[
     ("server/src/control_plane.rs", 1),
     ("server/src/data_folder.rs", 1),
     ("server/src/recovery.rs", 3),
+    ("server/src/restore.rs", 1),
     ("server/src/scopes.rs", 1),
     ("server/src/trust/checks/apart.rs", 2),
 ];

@@ -161,6 +161,12 @@ CASES: dict[str, tuple[str, tuple[str, str]]] = {
         + SCORE.format("Scale().go(x)"),
         ("x * 5", "x * 6"),
     ),
+    "a base that only a function knows": (
+        "def make():\n    class Base:\n        def go(self, x):\n            return x * 5\n"
+        "    class Scale(Base):\n        pass\n    return Scale\n"
+        "Scale = make()\n" + SCORE.format("Scale().go(x)"),
+        ("x * 5", "x * 6"),
+    ),
     "the class of a captured instance": (
         "@dataclass(frozen=True)\nclass Scale:\n    n: int\n"
         "    def go(self, x):\n        return x * self.n * 5\n"

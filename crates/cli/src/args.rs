@@ -421,6 +421,9 @@ pub(crate) struct Check {
     /// Treat warnings as problems.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Treat resolvers that run in Python as problems.
+    #[arg(long)]
+    pub(crate) require_compiled: bool,
 }
 
 #[derive(Debug, Args)]

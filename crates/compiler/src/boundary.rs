@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use creta_model::{CellError, Instant, Type, Value as Stored};
+use creta_model::{CellError, Instant, Location, Type, Value as Stored};
 
 use crate::raised::Raised;
 use crate::value::{EnumClass, StructClass, StructValue, Value};
@@ -115,16 +115,15 @@ impl Shape {
                 Stored::Datetime(Instant::from_micros(*micros).map_err(|_| wrong())?)
             }
             (Type::Timedelta, Value::Timedelta(micros)) => Stored::Timedelta(*micros),
-            (Type::Enum { name, members }, Value::Enum(..) | Value::Str(_)) => {
+            (Type::Enum { name, members }, _) => {
                 let text = match value {
-                    Value::Enum(class, at) => class.members[*at as usize].1.as_str(),
-                    Value::Str(text) => text,
-                    _ => return Err(wrong()),
+                    Value::Enum(class, at) => Some(class.members[*at as usize].1.as_str()),
+                    Value::Str(text) => Some(&**text),
+                    _ => None,
                 };
-                if !members.iter().any(|member| member == text) {
-                    return Err(Mismatch { expected: format!("a member of `{name}`"), got: got(value) });
-                }
-                Stored::Str(text.to_owned())
+                let text = text.filter(|text| members.iter().any(|member| member == text));
+                let wrong = || Mismatch { expected: format!("a member of `{name}`"), got: got(value) };
+                Stored::Str(text.ok_or_else(wrong)?.to_owned())
             }
             (Type::List { optional, .. }, Value::List(items) | Value::Tuple(items)) => {
                 let shape = self.inner.first().ok_or_else(wrong)?;
@@ -135,7 +134,7 @@ impl Shape {
                 let mut stored = Vec::with_capacity(fields.len());
                 for (field, shape) in fields.iter().zip(&self.inner) {
                     let at = instance.class.fields.iter().position(|own| *own == field.name).ok_or_else(wrong)?;
-                    let absent = format!("an object without `{}`", field.name);
+                    let absent = format!("no `{}`", field.name);
                     stored.push(shape.inside(&instance.values[at], field.optional, &absent)?);
                 }
                 Stored::Struct(stored)
@@ -154,7 +153,10 @@ impl Shape {
 }
 
 fn got(value: &Value) -> String {
-    value.type_name().to_owned()
+    match value {
+        Value::None => "None".to_owned(),
+        other => format!("a {}", other.type_name()),
+    }
 }
 
 /// A result of another type than declared. Names types, never values.
@@ -167,12 +169,9 @@ pub struct Mismatch {
 }
 
 /// The error of a cell whose row raised this exception, the same as a worker gives; `None` where Python is to be asked.
-pub fn cell_error(resolver: &str, raised: Raised) -> Option<CellError> {
-    match raised {
-        Raised::Exception(name) => {
-            let message = format!("resolver `{resolver}` raised `{name}`");
-            Some(CellError { code: "resolver/raised".into(), message })
-        }
-        Raised::Beyond(_) => None,
-    }
+pub fn cell_error(resolver: &str, raised: Raised, at: Option<&Location>) -> Option<CellError> {
+    let exception = raised.exception()?;
+    let at = at.map_or_else(String::new, |Location { file, line }| format!(" at {file}:{line}"));
+    let message = format!("resolver `{resolver}` raised `{exception}`{at}");
+    Some(CellError { code: "resolver/raised".into(), message })
 }

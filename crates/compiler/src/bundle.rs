@@ -8,7 +8,8 @@ use creta_model::{Bundle, CellError, FeaturePath, Graph, InputSource, Name, Reso
 
 use crate::boundary::{Mismatch, Shape, cell_error};
 use crate::columns::Lane;
-use crate::raised::{Outcome, Raised};
+use crate::limits::STACK_BYTES;
+use crate::raised::Outcome;
 use crate::value::Value;
 use crate::{Program, Project, Refusal, ResolverSource};
 
@@ -54,11 +55,32 @@ pub enum NoValue {
 /// Makes a column of a type of values that are of it.
 pub type BuildArray<'a> = &'a dyn Fn(&Type, &[Stored]) -> Option<ArrayRef>;
 
-/// Compiles every resolver of a bundle, in the order of its graph.
+/// Compiles every resolver of a bundle, in the order of its graph. Takes well under a millisecond per resolver, on a thread
+/// of its own, whose stack holds what is nested as deeply as is allowed.
 pub fn compile_bundle(bundle: &Bundle) -> Vec<(Name, Result<CompiledResolver, Refusal>)> {
-    let project = Project::new(&bundle.modules);
-    let resolvers = bundle.graph.resolvers.iter();
-    resolvers.map(|resolver| (resolver.name.clone(), compile(&project, &bundle.graph, resolver))).collect()
+    if bundle.graph.resolvers.is_empty() {
+        return Vec::new();
+    }
+    let compile_all = || {
+        let project = Project::new(&bundle.modules);
+        let resolvers = bundle.graph.resolvers.iter();
+        resolvers.map(|resolver| (resolver.name.clone(), compile(&project, &bundle.graph, resolver))).collect()
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, compile_all);
+        let compiled = thread.ok().and_then(|thread| thread.join().ok());
+        // Without a thread, or should the compiler itself fail on a source, everything stays in Python.
+        compiled.unwrap_or_else(|| {
+            let refused = |resolver: &Resolver| Refusal {
+                location: resolver.location.clone(),
+                column: 1,
+                what: "the compiler itself failed".into(),
+                help: "report it with this project; answers come from Python meanwhile".into(),
+            };
+            let resolvers = bundle.graph.resolvers.iter();
+            resolvers.map(|resolver| (resolver.name.clone(), Err(refused(resolver)))).collect()
+        })
+    })
 }
 
 fn compile(project: &Project, graph: &Graph, resolver: &Resolver) -> Result<CompiledResolver, Refusal> {
@@ -140,6 +162,13 @@ impl CompiledResolver {
         self.outputs.iter().map(|output| output.shape.ty())
     }
 
+    /// So many rows of arguments to try it with, the same for the same seed: values at the edges of its types, and those
+    /// that its own code compares with.
+    pub fn made_up(&self, seed: u64, rows: usize) -> Vec<Vec<Stored>> {
+        let parameters: Vec<(&Shape, bool)> = self.inputs.iter().zip(self.optional.iter().copied()).collect();
+        self.program.made_up(&parameters, seed, rows)
+    }
+
     /// Calls it for one row: one value per output.
     pub fn call_one(&self, arguments: &[&Stored]) -> Result<Vec<Stored>, NoValue> {
         if arguments.len() != self.inputs.len() {
@@ -193,16 +222,21 @@ impl CompiledResolver {
     /// What a row returned, as a worker would take it.
     fn stored(&self, outcome: Outcome<Value>) -> Result<Vec<Stored>, NoValue> {
         let value = match outcome {
+            // Dictionaries may stand for a dataclass, and what a set was made as is not known here.
+            Ok(value) if has_table(&value) => return Err(NoValue::AskPython),
             Ok(value) => value,
-            Err(raised @ (Raised::Exception(_) | Raised::Beyond(_))) => {
-                return Err(cell_error(self.name.as_str(), raised).map_or(NoValue::AskPython, NoValue::Error));
+            Err(raised) => {
+                let at = self.program.location(raised);
+                let error = cell_error(self.name.as_str(), raised, at.as_ref());
+                return Err(error.map_or(NoValue::AskPython, NoValue::Error));
             }
         };
         if let [output] = &self.outputs[..] {
             return self.one(output, &value).map(|stored| vec![stored]);
         }
         let Value::Tuple(items) = &value else {
-            return Err(self.wrong_type("a tuple", value.type_name()));
+            let got = if matches!(value, Value::None) { "NoneType" } else { value.type_name() };
+            return Err(self.wrong_type("a tuple", got));
         };
         if items.len() != self.outputs.len() {
             return Err(self.wrong_type(&format!("{} results", self.outputs.len()), &items.len().to_string()));
@@ -227,6 +261,15 @@ impl CompiledResolver {
             "resolver `{name}` returned values of other types than it declares: expected {expected}, got {got}"
         );
         NoValue::Error(CellError { code: "resolver/wrong-type".into(), message })
+    }
+}
+
+fn has_table(value: &Value) -> bool {
+    match value {
+        Value::Set(_) | Value::Dict(_) => true,
+        Value::List(items) | Value::Tuple(items) => items.iter().any(has_table),
+        Value::Struct(instance) => instance.values.iter().any(has_table),
+        _ => false,
     }
 }
 

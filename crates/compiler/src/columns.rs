@@ -9,9 +9,10 @@ use arrow::datatypes::{Date32Type, DurationMicrosecondType, Float64Type, Int64Ty
 use creta_model::Type;
 
 use crate::boundary::Shape;
+use crate::budget;
 use crate::builtins::attribute;
 use crate::operators::{Binary, Comparison, binary, compare, index, sliced, unary};
-use crate::program::{Function, Node, Op, Part, Program, Stmt, Target};
+use crate::program::{Function, Line, Node, Op, Part, Place, Program, Stmt, Target};
 use crate::raised::{Outcome, Raised};
 use crate::value::{StructValue, Value};
 
@@ -183,7 +184,11 @@ struct Reach<'r> {
 impl Program {
     /// Calls the resolver for `rows` rows, whose arguments are one lane per parameter.
     pub fn call_rows(&self, arguments: &[Lane], rows: usize) -> Answers {
-        if self.functions.iter().all(|function| function.body.iter().all(is_straight)) {
+        budget::within(budget::CALL + rows as u64 * budget::ROW, || self.run_rows(arguments, rows))
+    }
+
+    fn run_rows(&self, arguments: &[Lane], rows: usize) -> Answers {
+        if self.is_straight {
             let mut run = Run { program: self, failed: vec![None; rows] };
             let all: Vec<u32> = (0..rows as u32).collect();
             let function = self.functions.last().expect("a program has its resolver");
@@ -191,12 +196,13 @@ impl Program {
             let raised = run.failed.iter().enumerate().filter_map(|(row, raised)| raised.map(|raised| (row, raised)));
             return Answers { values, raised: raised.collect() };
         }
+        let function = self.functions.last().expect("a program has its resolver");
         let mut raised = Vec::new();
         let mut values = Vec::with_capacity(rows);
         let mut given = vec![Value::Unbound; arguments.len()];
         for row in 0..rows {
             given.iter_mut().zip(arguments).for_each(|(value, lane)| *value = lane.get(row));
-            values.push(self.call(&given).unwrap_or_else(|error| {
+            values.push(self.run(function, &given).unwrap_or_else(|error| {
                 raised.push((row, error));
                 Value::None
             }));
@@ -213,9 +219,14 @@ impl Run<'_> {
     /// Runs a function for the rows `at`, whose arguments are in their order. The lanes within are of these rows alone.
     fn function(&mut self, function: &Function, arguments: Vec<Lane>, at: &[u32]) -> Lane {
         let total = at.len();
+        if let Err(error) = budget::spend(total) {
+            at.iter().for_each(|row| self.fail(*row, error));
+            return Lane::Same(Value::None);
+        }
         let mut locals = arguments;
         locals.resize(function.slots, Lane::Same(Value::Unbound));
-        let mut inner = Inner { run: self, at, returned: Lane::Same(Value::None) };
+        let nowhere = Place { file: 0, offset: 0 };
+        let mut inner = Inner { run: self, at, returned: Lane::Same(Value::None), place: nowhere };
         let all: Vec<u32> = (0..total as u32).collect();
         let rest = inner.block(&function.body, &mut Reach { rows: &all, total, locals: &mut locals });
         // What falls off the end returns None.
@@ -232,23 +243,26 @@ struct Inner<'i, 'p> {
     run: &'i mut Run<'p>,
     at: &'i [u32],
     returned: Lane,
+    /// Of the statement that runs.
+    place: Place,
 }
 
 impl Inner<'_, '_> {
     fn fail(&mut self, row: u32, error: Raised) {
-        self.run.fail(self.at[row as usize], error);
+        self.run.fail(self.at[row as usize], error.at(self.place));
     }
 
     /// Runs statements for the rows that reach them; gives the rows that reach the end.
-    fn block(&mut self, body: &[Stmt], reach: &mut Reach<'_>) -> Vec<u32> {
+    fn block(&mut self, body: &[Line], reach: &mut Reach<'_>) -> Vec<u32> {
         let mut rows = reach.rows.to_vec();
-        for statement in body {
+        for Line { stmt, place } in body {
             if rows.is_empty() {
                 break;
             }
+            self.place = *place;
             let total = reach.total;
             let mut here = Reach { rows: &rows, total, locals: reach.locals };
-            rows = match statement {
+            rows = match stmt {
                 Stmt::Assign(Target::Slot(slot), node) => {
                     let values = self.node(node, &mut here);
                     here.locals[*slot].put(total, &rows, values);
@@ -486,7 +500,7 @@ impl Inner<'_, '_> {
     fn each(&mut self, lanes: &[Lane], rows: &[u32], operation: impl Fn(&[Value]) -> Outcome<Value>) -> Lane {
         if lanes.iter().all(|lane| matches!(lane, Lane::Same(_))) {
             let args: Vec<Value> = lanes.iter().map(|lane| lane.get(0)).collect();
-            return match operation(&args) {
+            return match budget::spend_on(&args).and_then(|()| operation(&args)) {
                 Ok(value) => Lane::Same(value),
                 Err(error) => {
                     rows.iter().for_each(|row| self.fail(*row, error));
@@ -498,7 +512,7 @@ impl Inner<'_, '_> {
         let mut values = Vec::with_capacity(rows.len());
         for (position, row) in rows.iter().enumerate() {
             args.iter_mut().zip(lanes).for_each(|(arg, lane)| *arg = lane.get(position));
-            values.push(operation(&args).unwrap_or_else(|error| {
+            values.push(budget::spend_on(&args).and_then(|()| operation(&args)).unwrap_or_else(|error| {
                 self.fail(*row, error);
                 Value::None
             }));
@@ -527,9 +541,13 @@ fn merged(a: Vec<u32>, b: Vec<u32>) -> Vec<u32> {
     all
 }
 
-/// Whether a statement is run for many rows at once: no loops, and no names bound within expressions.
-fn is_straight(statement: &Stmt) -> bool {
-    match statement {
+/// Whether functions are run for many rows at once: no loops, and no names bound within expressions.
+pub(crate) fn are_straight(functions: &[Function]) -> bool {
+    functions.iter().all(|function| function.body.iter().all(is_straight))
+}
+
+fn is_straight(line: &Line) -> bool {
+    match &line.stmt {
         Stmt::Assign(Target::Slot(_), node) | Stmt::Expr(node) | Stmt::Return(node) => is_plain(node),
         Stmt::If(test, then, otherwise) => {
             is_plain(test) && then.iter().all(is_straight) && otherwise.iter().all(is_straight)

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::budget::{spend, spend_on};
 use crate::builtins::{self, Sum, attribute, improve, list_of};
 use crate::operators::{binary, compare, index, sliced, unary};
-use crate::program::{Comprehension, Function, Into, Node, Op, Part, Program, Stmt, Target};
+use crate::program::{Comprehension, Function, Into, Line, Node, Op, Part, Program, Stmt, Target};
 use crate::raised::{Outcome, Raised};
 use crate::text::sized;
 use crate::value::{StructValue, Table, Value};
@@ -25,6 +26,7 @@ impl Program {
         if arguments.len() != function.parameters {
             return Err(Self::wrong_arity());
         }
+        spend(1)?;
         if function.slots <= SMALL {
             let mut frame = [const { Value::Unbound }; SMALL];
             frame[..arguments.len()].clone_from_slice(arguments);
@@ -43,9 +45,9 @@ impl Program {
         }
     }
 
-    fn block(&self, statements: &[Stmt], frame: &mut [Value]) -> Outcome<Flow> {
-        for statement in statements {
-            match self.statement(statement, frame)? {
+    fn block(&self, lines: &[Line], frame: &mut [Value]) -> Outcome<Flow> {
+        for line in lines {
+            match self.statement(&line.stmt, frame).map_err(|raised| raised.at(line.place))? {
                 Flow::Next => {}
                 other => return Ok(other),
             }
@@ -67,6 +69,7 @@ impl Program {
             }
             Stmt::For(target, items, body, otherwise) => {
                 for item in builtins::items(&self.eval(items, frame)?)?.iter() {
+                    spend(1)?;
                     assign(target, item.clone(), frame)?;
                     match self.block(body, frame)? {
                         Flow::Next | Flow::Continue => {}
@@ -99,6 +102,7 @@ impl Program {
             return compare(op, &left, right);
         }
         let right = self.eval(&sides[1], frame)?;
+        spend_on(std::slice::from_ref(&right))?;
         compare(op, &left, &right)
     }
 
@@ -137,7 +141,10 @@ impl Program {
             Op::And(nodes) => self.first(nodes, false, frame),
             Op::Or(nodes) => self.first(nodes, true, frame),
             Op::Unary(op, operand) => unary(*op, &self.eval(operand, frame)?),
-            Op::Call(builtin, args) => self.with_all(args, frame, |args| builtin.call(args)),
+            Op::Call(builtin, args) => self.with_all(args, frame, |args| {
+                spend_on(args)?;
+                builtin.call(args)
+            }),
             Op::Method(method, args) => {
                 // The method is looked up before its arguments are evaluated.
                 let of = self.eval(&args[0], frame)?;
@@ -148,16 +155,22 @@ impl Program {
                 for arg in &args[1..] {
                     values.push(self.eval(arg, frame)?);
                 }
+                spend_on(&values)?;
                 method.call(&values)
             }
             Op::Attribute(name, of) => attribute(&self.eval(of, frame)?, name),
             Op::Function(number, args) => self.with_all(args, frame, |args| self.run(&self.functions[*number], args)),
             Op::Index(sides) => {
                 let container = self.eval(&sides[0], frame)?;
-                index(&container, &self.eval(&sides[1], frame)?)
+                let key = self.eval(&sides[1], frame)?;
+                if let Value::Str(_) = container {
+                    spend_on(std::slice::from_ref(&container))?;
+                }
+                index(&container, &key)
             }
             Op::Slice(parts) => {
                 let container = self.eval(&parts[0], frame)?;
+                spend_on(std::slice::from_ref(&container))?;
                 let start = self.eval(&parts[1], frame)?;
                 let stop = self.eval(&parts[2], frame)?;
                 let step = self.eval(&parts[3], frame)?;
@@ -167,6 +180,7 @@ impl Program {
                 let mut left = self.eval(first, frame)?;
                 for (op, node) in rest {
                     let right = self.eval(node, frame)?;
+                    spend_on(std::slice::from_ref(&right))?;
                     if !compare(*op, &left, &right)? {
                         return Ok(Value::Bool(false));
                     }
@@ -281,6 +295,7 @@ impl Program {
             return sink.take(item, value);
         };
         'items: for item in builtins::items(&self.eval(&generator.items, frame)?)?.iter() {
+            spend(1)?;
             assign(&generator.target, item.clone(), frame)?;
             for condition in &generator.conditions {
                 if !self.condition(condition, frame)? {

@@ -4,6 +4,7 @@
 //! may have. A type that no sample shows is missed, and then an operation may meet types at run time that were not
 //! checked; it answers [`Raised::NOT_COMPILED`] there, and Python computes the row.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use creta_model::Type;
 use crate::builtins::{self, attribute};
 use crate::lower::Lowered;
 use crate::operators::{Binary, Comparison, binary, compare, index, sliced, unary};
-use crate::program::{Comprehension, Into, Node, Op, Part, Place, Program, Stmt, Target};
+use crate::program::{Comprehension, Into, Line, Node, Op, Part, Place, Program, Stmt, Target};
 use crate::project::Project;
 use crate::raised::{Outcome, Raised};
 use crate::value::{EnumClass, StructClass, StructValue, Table, Value};
@@ -41,6 +42,8 @@ pub(crate) enum Kind {
 
 /// Containers within containers beyond this are not told apart.
 const DEPTH_MAX: usize = 4;
+/// Expressions looked at for one resolver; loops within loops are looked at several times, functions once per call.
+const LOOKED_AT_MAX: u32 = 20_000;
 /// Combinations of samples tried per operation.
 const TRIED_MAX: usize = 4_000;
 
@@ -71,7 +74,7 @@ pub(crate) fn parameter(project: &Project, ty: &Type, optional: bool) -> Ty {
 
 /// Checks the whole program for parameters of these types.
 pub(crate) fn check(project: &Project, program: &Program, parameters: Vec<Ty>) -> Lowered<Ty> {
-    let infer = Infer { project, program };
+    let infer = Infer { project, program, looked_at: Cell::new(0) };
     infer.function(program.functions.len() - 1, parameters)
 }
 
@@ -185,6 +188,7 @@ fn merged(a: Locals, b: Locals) -> Locals {
 struct Infer<'a> {
     project: &'a Project,
     program: &'a Program,
+    looked_at: Cell<u32>,
 }
 
 /// What leaves a block apart from its end.
@@ -207,10 +211,10 @@ impl Infer<'_> {
         Ok(exits.returned)
     }
 
-    fn block(&self, body: &[Stmt], mut locals: Locals, exits: &mut Exits) -> Lowered<Locals> {
-        for statement in body {
+    fn block(&self, body: &[Line], mut locals: Locals, exits: &mut Exits) -> Lowered<Locals> {
+        for line in body {
             let Some(reached) = locals else { return Ok(None) };
-            locals = self.statement(statement, reached, exits)?;
+            locals = self.statement(&line.stmt, reached, exits)?;
         }
         Ok(locals)
     }
@@ -321,6 +325,10 @@ impl Infer<'_> {
 
     fn node(&self, node: &Node, locals: &mut Vec<Ty>) -> Lowered<Known> {
         let place = node.place;
+        self.looked_at.set(self.looked_at.get() + 1);
+        if self.looked_at.get() > LOOKED_AT_MAX {
+            return self.refuse(place, "loops or calls within one another too often", "write them flatter");
+        }
         Ok(match &node.op {
             Op::Const(value) => Known::Exactly(value.clone()),
             Op::Local(slot) | Op::Free(slot) => Known::Of(locals[*slot].clone()),

@@ -27,15 +27,18 @@
 //! ```
 
 mod boundary;
+mod budget;
 mod builtins;
 mod bundle;
 mod columns;
 mod eval;
 mod infer;
 mod kernels;
+mod limits;
 mod lower;
+mod made_up;
 mod math;
-mod numbers;
+pub mod numbers;
 mod operators;
 mod program;
 mod project;
@@ -50,7 +53,7 @@ pub use boundary::{Mismatch, Shape, cell_error};
 pub use bundle::{Batch, BuildArray, CompiledResolver, NoValue, compile_bundle};
 pub use columns::{Answers, Lane};
 pub use lower::ResolverSource;
-pub use program::Program;
+pub use program::{Place, Program};
 pub use project::Project;
 pub use raised::{Outcome, Raised};
 pub use refusal::Refusal;

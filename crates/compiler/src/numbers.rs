@@ -1,9 +1,9 @@
-//! Arithmetic of ints and floats as CPython does it.
+//! Arithmetic of ints and floats as CPython does it: for compiled resolvers and for the engine's expressions.
 
 use std::cmp::Ordering;
 
-use num_bigint::BigInt;
-use num_traits::{Signed, ToPrimitive, Zero};
+use num_bigint::{BigInt, Sign};
+use num_traits::ToPrimitive;
 
 use crate::raised::{Outcome, Raised};
 
@@ -11,7 +11,7 @@ use crate::raised::{Outcome, Raised};
 const EXACT: u64 = 1 << 53;
 
 /// An int against a float without rounding; `None` for NaN.
-pub(crate) fn compare_int_float(int: i64, float: f64) -> Option<Ordering> {
+pub fn compare_int_float(int: i64, float: f64) -> Option<Ordering> {
     if float.is_nan() {
         return None;
     }
@@ -25,20 +25,23 @@ pub(crate) fn compare_int_float(int: i64, float: f64) -> Option<Ordering> {
     Some(int.cmp(&(float as i64)).then_with(|| 0f64.total_cmp(&(float.fract() + 0.0))))
 }
 
-pub(crate) fn add(a: i64, b: i64) -> Outcome<i64> {
+/// `a + b`.
+pub fn add(a: i64, b: i64) -> Outcome<i64> {
     a.checked_add(b).ok_or(Raised::INT)
 }
 
-pub(crate) fn sub(a: i64, b: i64) -> Outcome<i64> {
+/// `a - b`.
+pub fn sub(a: i64, b: i64) -> Outcome<i64> {
     a.checked_sub(b).ok_or(Raised::INT)
 }
 
-pub(crate) fn mul(a: i64, b: i64) -> Outcome<i64> {
+/// `a * b`.
+pub fn mul(a: i64, b: i64) -> Outcome<i64> {
     a.checked_mul(b).ok_or(Raised::INT)
 }
 
 /// `a // b`: towards minus infinity.
-pub(crate) fn floor_div(a: i64, b: i64) -> Outcome<i64> {
+pub fn floor_div(a: i64, b: i64) -> Outcome<i64> {
     if b == 0 {
         return Err(Raised::ZERO_DIVISION);
     }
@@ -48,7 +51,7 @@ pub(crate) fn floor_div(a: i64, b: i64) -> Outcome<i64> {
 }
 
 /// `a % b`: the sign of `b`.
-pub(crate) fn modulo(a: i64, b: i64) -> Outcome<i64> {
+pub fn modulo(a: i64, b: i64) -> Outcome<i64> {
     if b == 0 {
         return Err(Raised::ZERO_DIVISION);
     }
@@ -57,7 +60,7 @@ pub(crate) fn modulo(a: i64, b: i64) -> Outcome<i64> {
 }
 
 /// `a / b` of ints: their exact quotient, rounded once.
-pub(crate) fn divide_ints(a: i64, b: i64) -> Outcome<f64> {
+pub fn divide_ints(a: i64, b: i64) -> Outcome<f64> {
     if b == 0 {
         return Err(Raised::ZERO_DIVISION);
     }
@@ -82,7 +85,7 @@ fn quotient(a: u128, b: u128) -> f64 {
 }
 
 /// `a ** b` of ints: an int, or a float for a negative exponent.
-pub(crate) fn power_ints(a: i64, b: i64) -> Outcome<Result<i64, f64>> {
+pub fn power_ints(a: i64, b: i64) -> Outcome<Result<i64, f64>> {
     if b < 0 {
         return power(a as f64, b as f64).map(Err);
     }
@@ -96,13 +99,13 @@ pub(crate) fn power_ints(a: i64, b: i64) -> Outcome<Result<i64, f64>> {
 }
 
 /// `a / b` of floats.
-pub(crate) fn divide(a: f64, b: f64) -> Outcome<f64> {
+pub fn divide(a: f64, b: f64) -> Outcome<f64> {
     if b == 0.0 { Err(Raised::ZERO_DIVISION) } else { Ok(a / b) }
 }
 
 /// Python's `divmod` of floats: the remainder is exact before it takes the sign of the divisor, and the quotient is the
 /// whole number nearest to what remains after taking the remainder away.
-pub(crate) fn floor_division(a: f64, b: f64) -> Outcome<(f64, f64)> {
+pub fn floor_division(a: f64, b: f64) -> Outcome<(f64, f64)> {
     if b == 0.0 {
         return Err(Raised::ZERO_DIVISION);
     }
@@ -124,7 +127,7 @@ pub(crate) fn floor_division(a: f64, b: f64) -> Outcome<(f64, f64)> {
 }
 
 /// `a % b` of floats.
-pub(crate) fn modulo_floats(a: f64, b: f64) -> Outcome<f64> {
+pub fn modulo_floats(a: f64, b: f64) -> Outcome<f64> {
     if b == 0.0 {
         return Err(Raised::ZERO_DIVISION);
     }
@@ -139,7 +142,7 @@ pub(crate) fn modulo_floats(a: f64, b: f64) -> Outcome<f64> {
 }
 
 /// `a ** b` of floats: C's `pow` where both agree, an exception where C says infinity, complex numbers left to Python.
-pub(crate) fn power(a: f64, b: f64) -> Outcome<f64> {
+pub fn power(a: f64, b: f64) -> Outcome<f64> {
     if b == 0.0 || a == 1.0 {
         return Ok(1.0);
     }
@@ -157,7 +160,7 @@ pub(crate) fn power(a: f64, b: f64) -> Outcome<f64> {
 }
 
 /// A whole float as an int, as `int()`, `math.floor` and `round` make it.
-pub(crate) fn whole(float: f64) -> Outcome<i64> {
+pub fn whole(float: f64) -> Outcome<i64> {
     if float.is_nan() {
         return Err(Raised::VALUE);
     }
@@ -172,7 +175,7 @@ pub(crate) fn whole(float: f64) -> Outcome<i64> {
 }
 
 /// The multiple of `10^-digits` nearest to the int, ties to even.
-pub(crate) fn round_int(value: i64, digits: i64) -> Outcome<i64> {
+pub fn round_int(value: i64, digits: i64) -> Outcome<i64> {
     match digits {
         0.. => Ok(value),
         // Half of 10^20 is beyond 64 bits, so everything rounds to 0.
@@ -184,20 +187,20 @@ pub(crate) fn round_int(value: i64, digits: i64) -> Outcome<i64> {
     }
 }
 
-/// `numerator / denominator` to the nearest int, ties to even; the denominator is positive.
-pub(crate) fn half_even(numerator: &BigInt, denominator: &BigInt) -> BigInt {
+/// The int nearest to `numerator / denominator`, ties to even. The denominator is not 0.
+pub fn half_even(numerator: &BigInt, denominator: &BigInt) -> BigInt {
     let (quotient, rest) = (numerator / denominator, numerator % denominator);
-    let twice = rest.abs() * 2;
-    let odd = !(&quotient % 2i32).is_zero();
-    if twice > *denominator || (twice == *denominator && odd) {
-        quotient + if numerator.is_negative() { -1 } else { 1 }
-    } else {
-        quotient
+    let twice = rest.magnitude() * 2u32;
+    let away = twice > *denominator.magnitude() || (twice == *denominator.magnitude() && quotient.bit(0));
+    match (away, (numerator.sign() == Sign::Minus) != (denominator.sign() == Sign::Minus)) {
+        (false, _) => quotient,
+        (true, false) => quotient + 1,
+        (true, true) => quotient - 1,
     }
 }
 
 /// `round(value, digits)`: the double nearest to the multiple of `10^-digits` nearest to the exact value, ties to even.
-pub(crate) fn round_float(value: f64, digits: i64) -> Outcome<f64> {
+pub fn round_float(value: f64, digits: i64) -> Outcome<f64> {
     // Beyond these every double has fewer digits, or lies below half a unit.
     if !value.is_finite() || value == 0.0 || digits > 323 {
         return Ok(value);

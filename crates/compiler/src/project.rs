@@ -1,13 +1,15 @@
 //! The modules of a project, and what their global names mean.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use creta_model::Location;
 use ruff_python_ast::{Expr, ModModule, Stmt, StmtClassDef, StmtFunctionDef};
 use ruff_python_parser::parse_module;
 use ruff_text_size::TextRange;
 
-use crate::program::Place;
+use crate::limits::is_shallow;
+use crate::program::{Files, Place};
 use crate::refusal::Refusal;
 
 /// Parsed sources of a project's modules.
@@ -44,7 +46,8 @@ impl Project {
             let stem = path.strip_suffix(".py").unwrap_or(path);
             let module = stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', ".");
             by_module.insert(module.clone(), files.len() as u16);
-            let parsed = parse_module(text).ok().map(ruff_python_parser::Parsed::into_syntax);
+            let parsed = if is_shallow(text) { parse_module(text).ok() } else { None };
+            let parsed = parsed.map(ruff_python_parser::Parsed::into_syntax);
             files.push(File { path: path.clone(), module, text: text.clone(), parsed });
         }
         Self { files, by_module }
@@ -52,6 +55,14 @@ impl Project {
 
     pub(crate) fn find(&self, module: &str) -> Option<u16> {
         self.by_module.get(module).copied()
+    }
+
+    pub(crate) fn module(&self, file: u16) -> &str {
+        &self.files[file as usize].module
+    }
+
+    pub(crate) fn is_read(&self, file: u16) -> bool {
+        self.files[file as usize].parsed.is_some()
     }
 
     pub(crate) fn text(&self, file: u16) -> &str {
@@ -99,6 +110,15 @@ impl Project {
             }
         }
         found
+    }
+
+    /// What says where in the files a place is.
+    pub(crate) fn files(&self) -> Arc<Files> {
+        let files = self.files.iter().map(|file| {
+            let starts = std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at as u32 + 1));
+            (file.path.clone(), starts.collect())
+        });
+        Arc::new(Files(files.collect()))
     }
 
     pub(crate) fn place(file: u16, range: TextRange) -> Place {

@@ -18,7 +18,7 @@ pub struct Refusal {
 impl Refusal {
     /// The refusal as every surface shows it.
     pub fn to_problem(&self, resolver: &str) -> Problem {
-        let message = format!("resolver `{resolver}` runs in Python: {}, column {}", self.what, self.column);
+        let message = format!("resolver `{resolver}` runs in Python: {}", self.what);
         Problem::new("compile/not-compiled", message).with_help(&self.help).at(&self.location)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::spend;
 use crate::raised::{Outcome, Raised};
 use crate::value::Value;
 
@@ -11,7 +12,9 @@ const SIZE_MAX: usize = 16 << 20;
 
 /// A text of this size, unless it is too large.
 pub(crate) fn sized(size: Option<usize>) -> Outcome<usize> {
-    size.filter(|size| *size <= SIZE_MAX).ok_or(Raised::LARGE)
+    let size = size.filter(|size| *size <= SIZE_MAX).ok_or(Raised::LARGE)?;
+    spend(size / 4)?;
+    Ok(size)
 }
 
 /// Python's white space, which is a little more than Unicode's.

@@ -241,15 +241,6 @@ fn any_below(number: &[u64], bit: usize) -> bool {
     number[..word].iter().any(|limb| *limb != 0) || (rest > 0 && number[word] << (64 - rest) != 0)
 }
 
-/// `numerator / denominator` correctly rounded, as Python divides ints: also `0 / -5` is `-0.0`. The denominator is not 0.
-pub(crate) fn divide_ints(numerator: i64, denominator: i64) -> f64 {
-    let negative = (numerator < 0) != (denominator < 0);
-    if numerator == 0 {
-        return if negative { -0.0 } else { 0.0 };
-    }
-    round_quotient(negative, &[numerator.unsigned_abs()], 0, &[denominator.unsigned_abs()])
-}
-
 /// `10^scale` as factors of 64 bits.
 fn powers_of_ten(scale: u32) -> Vec<u64> {
     let mut factors = Vec::new();
@@ -335,7 +326,7 @@ mod tests {
             for (a, b) in [(a, b), (a, near), (near, b), ((1 << 53) + near, near + 4)] {
                 if b != 0 {
                     let expected = nearest_double(&(BigInt::from(a) << UNIT), &BigInt::from(b));
-                    prop_assert_eq!(divide_ints(a, b), expected);
+                    prop_assert_eq!(creta_compiler::numbers::divide_ints(a, b), Ok(expected));
                 }
             }
         }

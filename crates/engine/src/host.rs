@@ -8,6 +8,7 @@ use arrow::datatypes::{Field, Schema};
 use creta_model::{CellError, Type, Value};
 use creta_planner::ResolverCall;
 
+use crate::compiled::Running;
 use crate::resolve::{as_declared, one_row, wrong_count};
 use crate::value::{build_array, read_value};
 
@@ -22,11 +23,11 @@ pub struct ResolverAnswer {
 
 /// One argument of a call for a single row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Argument {
+pub struct Argument<'a> {
     /// Parameter name.
-    pub name: String,
+    pub name: &'a str,
     /// Type of the value.
-    pub ty: Type,
+    pub ty: &'a Type,
     /// The value; null only for an optional parameter.
     pub value: Value,
 }
@@ -43,21 +44,32 @@ pub trait ResolverHost: Send + Sync {
         None
     }
 
+    /// How each resolver runs, in the order of the project; nothing where none is compiled.
+    fn running(&self) -> Vec<Running> {
+        Vec::new()
+    }
+
+    /// Tries what is compiled against Python now, rather than before its first call. The error says why Python could not be
+    /// asked; until it can be, everything is left to it.
+    fn try_out(&self) -> Result<(), CellError> {
+        Ok(())
+    }
+
     /// Calls one resolver for a single row and returns one value per output, of these types. The default goes
     /// through [`ResolverHost::call`]; a host that can do it cheaper overrides it with the same meaning.
     fn call_one(
         &self,
         call: &ResolverCall,
-        arguments: &[Argument],
+        arguments: &[Argument<'_>],
         outputs: &[&Type],
     ) -> Result<Vec<Value>, CellError> {
         let columns = arguments
             .iter()
             .map(|argument| {
-                build_array(&argument.ty, std::slice::from_ref(&argument.value)).expect("an argument fits its type")
+                build_array(argument.ty, std::slice::from_ref(&argument.value)).expect("an argument fits its type")
             })
             .collect();
-        let names = arguments.iter().map(|argument| argument.name.as_str());
+        let names = arguments.iter().map(|argument| argument.name);
         let answer = self.call(call, &input_batch(names, columns, 1))?;
         if let Some(error) = answer.errors.get(&0) {
             return Err(error.clone());

@@ -60,6 +60,9 @@ mod answer;
 mod answers;
 mod coerce;
 mod column;
+mod compiled;
+#[cfg(test)]
+mod compiled_tests;
 mod error;
 mod exact;
 mod expression;
@@ -97,6 +100,7 @@ mod synth;
 #[cfg(test)]
 mod testing;
 mod timeline;
+mod trial;
 mod value;
 mod verify;
 mod windows;
@@ -105,6 +109,7 @@ mod written;
 pub use answer::{Answer, AnswerColumn};
 pub use coerce::{Coerced, coerce};
 pub use column::CellColumn;
+pub use compiled::{CompiledHost, Compiling, DIFFERS, Running, Trial};
 pub use error::EngineError;
 pub use fact_index::{FactIndex, IndexSpec};
 pub use facts::{FactPoint, FactRange, FactReader, FactRequest, SUPERSEDED_AT, supersede};
@@ -121,7 +126,7 @@ pub use resolve::violations;
 pub use run::{Rows, RunOptions, run};
 pub use scan::SnapshotReader;
 pub use scope_engine::{
-    BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, ResolverHosts, ScopeEngine, ScopeStores,
+    BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, ResolverHosts, ScopeEngine, ScopeStores, not_tried,
 };
 pub use sources::{load_request, read_arrow, read_parquet, read_source};
 pub use synth::synthesise;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{self, CastOptions};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use creta_compiler::numbers::compare_int_float;
 use creta_model::{CellError, CellState, Instant, Type, Validation, Value};
 use creta_planner::{CallInput, CallOutput, ResolverCall};
 use regex::Regex;
 
 use crate::column::{Absences, CellColumn, cell_error};
 use crate::error::EngineError;
-use crate::expression::compare_int_float;
 use crate::host::{Argument, ResolverHost, input_batch};
 use crate::point_in_time::severity;
 use crate::value::{build_array, is_of_type, null_array};
@@ -76,11 +76,11 @@ fn blocking<'a>(inputs: &'a [Input<'_>], row: usize) -> Option<&'a CellColumn> {
 type Outputs = Vec<Result<CellColumn, Arc<CellError>>>;
 
 fn call_one(call: &ResolverCall, inputs: &[Input<'_>], outputs: &[CallOutput], host: &dyn ResolverHost) -> Outputs {
-    let arguments: Vec<Argument> = inputs
+    let arguments: Vec<Argument<'_>> = inputs
         .iter()
         .map(|input| Argument {
-            name: input.call.name.clone(),
-            ty: input.call.ty.clone(),
+            name: &input.call.name,
+            ty: &input.call.ty,
             value: input.cells.value(&input.call.ty, 0).unwrap_or(Value::Null),
         })
         .collect();
@@ -181,7 +181,7 @@ fn is_text(ty: &DataType) -> bool {
     }
 }
 
-fn wrong_type(call: &ResolverCall) -> Arc<CellError> {
+pub(crate) fn wrong_type(call: &ResolverCall) -> Arc<CellError> {
     cell_error(
         "resolver/wrong-type",
         format!("resolver `{}` returned values of another type than it declares", call.name),

@@ -13,6 +13,7 @@ use creta_platform::Platform;
 use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
 use creta_store::{Epoch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
 
+use crate::compiled::{DIFFERS, Running};
 use crate::fact_index::{FactIndex, IndexSpec};
 use crate::facts::FactReader;
 use crate::host::ResolverHost;
@@ -75,6 +76,8 @@ pub struct Deployed {
     pub warnings: Vec<Problem>,
     /// Named queries that were planned.
     pub queries: usize,
+    /// How each resolver runs.
+    pub resolvers: Vec<Running>,
 }
 
 /// A feature that a request would return, with the tags that flow along its lineage: what access rules decide on.
@@ -439,6 +442,11 @@ impl ScopeEngine {
         warnings.extend(self.ended_by(&applied.registry));
         let registry = Arc::new(applied.registry);
         let host = self.hosts.host(&self.scope, registry.bundle()).map_err(one)?;
+        let tried = host.try_out();
+        let resolvers = host.running();
+        let differs = |running: &Running| running.why.clone().filter(|why| why.code == DIFFERS);
+        warnings.extend(resolvers.iter().filter_map(differs));
+        warnings.extend(tried.err().map(|error| not_tried(&error)));
         self.metadata
             .write(REGISTRY_KIND, REGISTRY_ID, stored.map(|document| document.version), &registry.to_json())
             .map_err(|error| one(store_problem(&error)))?;
@@ -448,6 +456,7 @@ impl ScopeEngine {
             diff: diff(previous.as_deref(), &registry),
             warnings,
             queries,
+            resolvers,
         };
         // The index may be rebuilt; until it is ready, queries wait rather than miss facts.
         let mut current = self.deployment.write().unwrap_or_else(PoisonError::into_inner);
@@ -540,7 +549,8 @@ impl ScopeEngine {
         self.permitted(permit, Action::Plan, [])?;
         let deployment = self.deployment()?;
         let plan = self.ready(request)?.shape.plan.clone();
-        Ok(creta_planner::explain(&plan, &deployment.registry))
+        let running: BTreeMap<_, _> = deployment.host.running().into_iter().map(|one| (one.resolver, one.runs)).collect();
+        Ok(creta_planner::explain(&plan, &deployment.registry).with_runs(&|resolver| running.get(resolver).copied()))
     }
 
     /// The spine with features beside it, out of the truth: point-in-time correct, rows and their order as given.
@@ -686,6 +696,14 @@ impl ScopeEngine {
             "online_position": self.online.position().map(|position| position.0).ok(),
         })
     }
+}
+
+/// Compiled resolvers could not be compared with Python.
+pub fn not_tried(error: &CellError) -> Problem {
+    let message = format!("compiled resolvers could not be tried against Python: {}", error.message);
+    Problem::new("compile/not-tried", message).with_help(
+        "until one can be, it runs in Python; look whether the interpreter starts and has the project's packages",
+    )
 }
 
 /// The fingerprint of a feature, and the features from which a tag comes to it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use creta_model::{FeaturePath, Location};
+use creta_model::{FeaturePath, Location, Name};
 use creta_registry::{Registry, render_aggregate, render_expr, render_type};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,16 @@ pub struct Explanation {
     pub outputs: Vec<Explained>,
 }
 
+/// Where a resolver's code runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runs {
+    /// In the engine.
+    Compiled,
+    /// In a worker of its tenant, or in the process itself with `creta.local`.
+    Python,
+}
+
 /// One feature and what it is computed from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
@@ -30,6 +40,9 @@ pub struct Explained {
     pub origin: Origin,
     /// The same in a sentence part.
     pub from: String,
+    /// Where its resolver runs, when it has one and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Runs>,
     /// Where the resolver or the feature stands in the user's project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
@@ -37,6 +50,21 @@ pub struct Explained {
     pub above: bool,
     /// What it is computed from, or found by; given keys stand in `from`.
     pub inputs: Vec<Explained>,
+}
+
+impl Explanation {
+    /// The same, saying where each resolver runs.
+    #[must_use]
+    pub fn with_runs(mut self, runs: &dyn Fn(&Name) -> Option<Runs>) -> Self {
+        fn say(explained: &mut Explained, runs: &dyn Fn(&Name) -> Option<Runs>) {
+            if let Origin::Resolver(name) = &explained.origin {
+                explained.runs = runs(name);
+            }
+            explained.inputs.iter_mut().for_each(|input| say(input, runs));
+        }
+        self.outputs.iter_mut().for_each(|output| say(output, runs));
+        self
+    }
 }
 
 /// Explains a plan made from this registry.
@@ -63,6 +91,7 @@ impl Teller<'_> {
             ty: render_type(&slot.ty, slot.optional),
             origin: slot.origin.clone(),
             from,
+            runs: None,
             location,
             above,
             inputs: if above { Vec::new() } else { inputs.into_iter().map(|input| self.tell(input)).collect() },
@@ -179,6 +208,11 @@ impl Explained {
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         write!(f, "{:indent$}{}: {}", "", self.path, self.ty, indent = depth * 2)?;
         write!(f, "  {}", self.from)?;
+        match self.runs {
+            Some(Runs::Compiled) => f.write_str(", compiled")?,
+            Some(Runs::Python) => f.write_str(", in Python")?,
+            None => {}
+        }
         if let Some(at) = &self.location {
             write!(f, "  ({}:{})", at.file, at.line)?;
         }

@@ -37,7 +37,7 @@ mod resolve;
 mod shape;
 
 pub use error::PlanError;
-pub use explain::{Explained, Explanation, explain};
+pub use explain::{Explained, Explanation, Runs, explain};
 pub use plan::*;
 pub use shape::Shape;
 

@@ -76,3 +76,4 @@ pub use recovery::{Appointment, accept_older, add_witness, appoint, declare_fork
 pub use restore::{AskedRecovery, Recovered, draw_recovery, recover};
 pub use server::{RunningServer, ServeOptions, serve, start, start_by};
 pub use tls::{CIPHER_SUITES, CertificateFiles, ComponentRole, provider as tls_provider};
+pub use workers::resolvers_of;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use creta_audit::{AuditError, Log};
-use creta_engine::{ResolverHosts, ScopeEngine, ScopeStores};
+use creta_engine::{Compiling, ResolverHosts, ScopeEngine, ScopeStores, Trial};
 use creta_iam::Place;
 use creta_keys::ScopeKey;
 use creta_model::{Problem, Scope};
@@ -107,8 +107,8 @@ impl Scopes {
             prefix: format!("{prefix}/facts"),
         };
         let hosts = Arc::new(WorkerHosts::new(&self.workers));
-        let shared = Arc::clone(&hosts) as Arc<dyn ResolverHosts>;
-        let engine = ScopeEngine::open_checked(scope.clone(), stores, shared, |facts, quarantine| {
+        let compiling = Compiling::new(Arc::clone(&hosts) as Arc<dyn ResolverHosts>, Trial::AtDeploy);
+        let engine = ScopeEngine::open_checked(scope.clone(), stores, Arc::new(compiling), |facts, quarantine| {
             epochs.check(tenant, Store::Facts, |kept| facts.check_epoch(&kept.facts()))?;
             epochs.check(tenant, Store::Quarantine, |kept| quarantine.check_epoch(&kept.facts()))
         })?;

@@ -1,11 +1,14 @@
 //! `creta check`, `plan`, `diff` and `deploy`: a project's definitions, here and on a server.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use creta_engine::{BindingRule, QueryRequest};
+use creta_engine::{BindingRule, CompiledHost, DIFFERS, NoResolvers, QueryRequest, ResolverHost as _, Running, Trial};
 use creta_model::{Bundle, Environment, FeaturePath, NamedQuery, Problem};
-use creta_planner::{Explanation, Shape};
+use creta_planner::{Explanation, Runs, Shape};
 use creta_registry::{Diff, Happened, Registry};
+use creta_server::WorkerConfig;
 use serde::{Deserialize, Serialize};
 
 use super::connect;
@@ -31,6 +34,8 @@ struct Checked {
     resolvers: usize,
     sources: usize,
     queries: usize,
+    /// How each resolver runs.
+    running: Vec<Running>,
     warnings: Vec<Problem>,
 }
 
@@ -41,6 +46,10 @@ pub(crate) fn check(check: &Check, terminal: &mut Terminal<'_>) -> Result<(), Fa
     let environment = environment(&check.environment)?;
     plan_queries(&registry, &environment).map_err(Failure::project)?;
     let graph = registry.graph();
+    let python = python::interpreter(check.project.python.as_deref());
+    let (running, tried) = running(registry.bundle(), &python)?;
+    let differs = running.iter().filter_map(|one| one.why.clone()).filter(|why| why.code == DIFFERS);
+    let warnings = applied.warnings.into_iter().chain(differs).chain(tried).collect();
     let checked = Checked {
         project: graph.project.clone(),
         entities: graph.entities.len(),
@@ -48,7 +57,8 @@ pub(crate) fn check(check: &Check, terminal: &mut Terminal<'_>) -> Result<(), Fa
         resolvers: graph.resolvers.len(),
         sources: graph.sources.len(),
         queries: graph.queries.len(),
-        warnings: applied.warnings,
+        running,
+        warnings,
     };
     terminal.warn(&checked.warnings);
     terminal.show(&checked, || {
@@ -60,12 +70,59 @@ pub(crate) fn check(check: &Check, terminal: &mut Terminal<'_>) -> Result<(), Fa
             counted(checked.resolvers as u64, "resolver", "resolvers"),
             counted(checked.sources as u64, "source", "sources"),
             counted(checked.queries as u64, "query", "queries"),
-        )
+        ) + &listed(&checked.running)
     });
+    if check.require_compiled {
+        let refused: Vec<Problem> = checked.running.iter().filter_map(|one| one.why.clone()).collect();
+        if !refused.is_empty() {
+            return Err(Failure::project(refused));
+        }
+    }
     if check.strict && !checked.warnings.is_empty() {
         return Err(Failure::project(checked.warnings));
     }
     Ok(())
+}
+
+/// How each resolver would run on a server with this interpreter; what is compiled is tried against it.
+fn running(bundle: &Bundle, python: &Path) -> Result<(Vec<Running>, Option<Problem>), Failure> {
+    let one = |problem| Failure::project(vec![problem]);
+    let path = std::env::var_os("PYTHONPATH").unwrap_or_default();
+    let config = WorkerConfig {
+        python: Some(python.to_owned()),
+        python_path: std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect(),
+        processes: 1,
+    };
+    creta_server::resolvers_of(bundle, &config).map_err(one)
+}
+
+/// A line for each resolver, and why it is not compiled.
+fn listed(running: &[Running]) -> String {
+    let place = |one: &Running| {
+        let at = one.why.as_ref().and_then(|why| why.location.as_ref()).unwrap_or(&one.location);
+        format!("{}:{}", at.file, at.line)
+    };
+    let longest = |of: &dyn Fn(&Running) -> usize| running.iter().map(of).max().unwrap_or(0);
+    let width = longest(&|one| one.resolver.as_str().len());
+    let places = longest(&|one| if one.why.is_some() { place(one).len() } else { 0 });
+    let line = |one: &Running| {
+        let runs = match one.runs {
+            Runs::Compiled => "compiled ",
+            Runs::Python => "in Python",
+        };
+        let mut text = format!("\n  {runs}  {:width$}  ", one.resolver.as_str());
+        if let Some(why) = &one.why {
+            let reason = why.message.split_once(" runs in Python: ").map_or(why.message.as_str(), |(_, reason)| reason);
+            text += &format!("{:places$}  {reason}", place(one));
+            if let Some(help) = &why.help {
+                text += &format!("\n{:indent$}help: {help}", "", indent = 15 + width + places + 2);
+            }
+        } else {
+            text += &place(one);
+        }
+        text
+    };
+    running.iter().map(line).collect()
 }
 
 fn environment(name: &str) -> Result<Environment, Failure> {
@@ -121,7 +178,9 @@ pub(crate) fn plan(plan: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failu
         None => shape(&environment, &plan.input, &plan.output),
     };
     let made = creta_planner::plan(&registry, &shape).map_err(|problem| Failure::project(vec![problem]))?;
-    let explanation = creta_planner::explain(&made, &registry);
+    let host = CompiledHost::new(registry.bundle(), Arc::new(NoResolvers), Trial::AtFirstCall);
+    let running: BTreeMap<_, _> = host.running().into_iter().map(|one| (one.resolver, one.runs)).collect();
+    let explanation = creta_planner::explain(&made, &registry).with_runs(&|resolver| running.get(resolver).copied());
     terminal.show(&explanation, || explanation.to_string());
     Ok(())
 }
@@ -192,6 +251,8 @@ struct Deployed {
     diff: Diff,
     warnings: Vec<Problem>,
     queries: usize,
+    #[serde(default)]
+    resolvers: Vec<Running>,
 }
 
 pub(crate) fn deploy(args: &Deploy, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -204,15 +265,25 @@ pub(crate) fn deploy(args: &Deploy, terminal: &mut Terminal<'_>) -> Result<(), F
     terminal.warn(&deployed.warnings);
     terminal.show(&deployed, || {
         format!(
-            "{}\ndeployed revision {} to {} ({} planned)\n  {}",
+            "{}\ndeployed revision {} to {} ({} planned{})\n  {}",
             summary(&deployed.diff),
             deployed.revision,
             profile.url,
             counted(deployed.queries as u64, "named query", "named queries"),
+            compiled_of(&deployed.resolvers),
             deployed.digest,
         )
     });
     Ok(())
+}
+
+/// How many resolvers need no Python.
+fn compiled_of(resolvers: &[Running]) -> String {
+    let compiled = resolvers.iter().filter(|one| one.runs == Runs::Compiled).count();
+    match resolvers.len() {
+        0 => String::new(),
+        all => format!(", {compiled} of {} compiled", counted(all as u64, "resolver", "resolvers")),
+    }
 }
 
 /// All changes, or where they are many how many of each kind; `creta diff` shows them all beforehand.

@@ -35,8 +35,8 @@ const LIBRARY: &str = "libraries stay in Python, apart from `math` and `datetime
 const CLOCK: &str = "the clock is not read inside resolvers: take the row's instant, `at: Annotated[datetime, Now]`";
 
 impl<'p> Lower<'p> {
-    /// What a name of a module means.
-    fn find_global(&self, file: u16, name: &str, at: Place) -> Lowered<Global<'p>> {
+    /// What a name of a module means. `used` is where and under which name the code asks for it, as an export says.
+    fn find_global(&self, file: u16, name: &str, used: (u16, &str), at: Place) -> Lowered<Global<'p>> {
         let project = self.project;
         Ok(match project.binding(file, name) {
             Err(()) => {
@@ -58,11 +58,10 @@ impl<'p> Lower<'p> {
             Ok(Some(Binding::Module(module))) => Global::Module(module.to_owned()),
             Ok(Some(Binding::Imported(module, level, what))) => {
                 let module = project.absolute(file, module, level);
-                return self.member(&module, what, at);
+                return self.member(&module, what, used, at);
             }
             Ok(Some(Binding::Assigned)) => {
-                self.claim(name, file, at)?;
-                let found = self.captured.get(name).and_then(|expr| constant(project, expr));
+                let found = self.captured_as(used).and_then(|expr| constant(project, expr));
                 found.map_or(
                     Global::Unknown(
                         "constants are compiled when they are literals, tuples, frozensets or read-only mappings",
@@ -78,13 +77,13 @@ impl<'p> Lower<'p> {
     }
 
     /// What a name of another module means.
-    fn member(&self, module: &str, name: &str, at: Place) -> Lowered<Global<'p>> {
+    fn member(&self, module: &str, name: &str, used: (u16, &str), at: Place) -> Lowered<Global<'p>> {
         if let Some(file) = self.project.find(module) {
             let inner = format!("{module}.{name}");
             return match self.project.binding(file, name) {
                 Ok(None) if self.project.find(&inner).is_some() => Ok(Global::Module(inner)),
                 Ok(None) => Ok(Global::Unknown(LIBRARY)),
-                _ => self.find_global(file, name, at),
+                _ => self.find_global(file, name, used, at),
             };
         }
         Ok(match module {
@@ -112,10 +111,14 @@ impl<'p> Lower<'p> {
         let at = place_of(scope.file, expr);
         Ok(match expr {
             Expr::Name(name) if scope.find(name.id.as_str()).is_none() => {
-                Some(self.find_global(scope.file, name.id.as_str(), at)?)
+                let name = name.id.as_str();
+                Some(self.find_global(scope.file, name, (scope.file, name), at)?)
             }
             Expr::Attribute(attribute) => match self.find_static(&attribute.value, scope)? {
-                Some(Global::Module(module)) => Some(self.member(&module, attribute.attr.as_str(), at)?),
+                Some(Global::Module(module)) => {
+                    let name = attribute.attr.as_str();
+                    Some(self.member(&module, name, (scope.file, name), at)?)
+                }
                 Some(Global::Timezone) if attribute.attr.as_str() == "utc" => Some(Global::Utc),
                 Some(Global::Enum(class)) => {
                     let position = class.members.iter().position(|(name, _)| name == attribute.attr.as_str());
@@ -140,18 +143,14 @@ impl<'p> Lower<'p> {
 
     /// A global name as a value.
     pub(super) fn global(&mut self, file: u16, name: &str, at: Place) -> Lowered<Node> {
-        let found = self.find_global(file, name, at)?;
+        let found = self.find_global(file, name, (file, name), at)?;
         self.value_of(found, at, name)
     }
 
-    /// One export has one constant of a name: two modules with the same name would get each other's.
-    fn claim(&self, name: &str, file: u16, at: Place) -> Lowered<()> {
-        let owner = *self.claimed.borrow_mut().entry(name.to_owned()).or_insert(file);
-        if owner != file {
-            let what = format!("the constant `{name}`, of which another module has one too");
-            return self.refuse(at, what, "give each a name of its own");
-        }
-        Ok(())
+    /// What the export says of a name that a module uses: under the module's name where others have another value.
+    fn captured_as(&self, (file, name): (u16, &str)) -> Option<&Expr> {
+        let own = format!("{}.{name}", self.project.module(file));
+        self.captured.get(&own).or_else(|| self.captured.get(name))
     }
 
     pub(super) fn value_of(&mut self, found: Global<'p>, at: Place, written: &str) -> Lowered<Node> {

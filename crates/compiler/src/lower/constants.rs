@@ -15,11 +15,22 @@ pub(super) fn captured(exported: &ModModule) -> BTreeMap<String, Expr> {
     let mut found = BTreeMap::new();
     for statement in &exported.body {
         let Stmt::Assign(assign) = statement else { break };
-        if let [Expr::Name(name)] = &assign.targets[..] {
-            found.insert(name.id.to_string(), (*assign.value).clone());
+        if let [target] = &assign.targets[..]
+            && let Some(name) = dotted(target)
+        {
+            found.insert(name, (*assign.value).clone());
         }
     }
     found
+}
+
+/// `LIMIT`, or `features.risk.LIMIT` where other modules have another one.
+fn dotted(target: &Expr) -> Option<String> {
+    match target {
+        Expr::Name(name) => Some(name.id.to_string()),
+        Expr::Attribute(attribute) => Some(format!("{}.{}", dotted(&attribute.value)?, attribute.attr)),
+        _ => None,
+    }
 }
 
 /// A literal of an immutable type.

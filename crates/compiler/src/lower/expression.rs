@@ -322,7 +322,7 @@ pub(super) fn folded(op: Op, place: Place) -> Node {
         _ => false,
     };
     let node = Node { op, place };
-    if foldable && let Ok(value) = (Program { functions: Vec::new() }).eval(&node, &mut []) {
+    if foldable && let Ok(value) = Program::default().eval(&node, &mut []) {
         return Node { op: Op::Const(value), place };
     }
     node

@@ -15,11 +15,15 @@ use ruff_python_ast::comparable::ComparableStmt;
 use ruff_python_ast::{Expr, ModModule, Stmt, StmtFunctionDef};
 use ruff_python_parser::parse_module;
 
+use crate::columns;
 use crate::infer;
+use crate::limits::{CALLS_MAX, DEPTH_MAX, depth, is_shallow};
 use crate::program::{Function, Node, Op, Place, Program};
 use crate::project::{Binding, Project, place_of};
 use crate::refusal::Refusal;
 use crate::value::Value;
+
+const NESTED: &str = "code that is nested too deeply";
 
 pub(crate) type Lowered<T> = Result<T, Refusal>;
 
@@ -50,8 +54,6 @@ pub(crate) struct Lower<'p> {
     functions: Vec<Function>,
     /// Number of each lowered function, by place; `None` while it is being lowered.
     numbers: HashMap<(u16, u32), Option<usize>>,
-    /// Which module's constant of a name was meant.
-    claimed: std::cell::RefCell<HashMap<String, u16>>,
 }
 
 /// The names of one function.
@@ -86,6 +88,10 @@ impl Project {
         let Some(file) = self.find(source.module) else {
             return Err(Self::without_place(source.module, "its module is not there", "deploy the whole project"));
         };
+        if !self.is_read(file) {
+            let what = "its module is nested too deeply to be read";
+            return Err(Self::without_place(source.module, what, "split its expressions into names of their own"));
+        }
         let function = match self.binding(file, source.name) {
             Ok(Some(Binding::Function(function))) => function,
             _ => {
@@ -108,20 +114,20 @@ impl Project {
             let what = format!("a parameter of type `{}`, whose class is more than its members", ty.python_name());
             return Err(self.refusal(at, what, "enums of texts and frozen dataclasses without methods are compiled"));
         }
+        if !is_shallow(source.code) {
+            return Err(self.refusal(at, NESTED, "split its expressions into names of their own"));
+        }
         let exported = parse_module(source.code)
             .map_err(|_| self.refusal(at, "its exported code does not parse", "export the project again"))?
             .into_syntax();
         let captured = constants::captured(&exported);
-        let mut lower = Lower {
-            project: self,
-            captured,
-            exported,
-            functions: Vec::new(),
-            numbers: HashMap::new(),
-            claimed: std::cell::RefCell::default(),
-        };
+        let mut lower = Lower { project: self, captured, exported, functions: Vec::new(), numbers: HashMap::new() };
         lower.function(file, function, at)?;
-        let program = Program { functions: lower.functions };
+        if depth(&lower.functions) > DEPTH_MAX {
+            return Err(self.refusal(at, NESTED, "split its expressions into names of their own"));
+        }
+        let is_straight = columns::are_straight(&lower.functions);
+        let program = Program { functions: lower.functions, files: self.files(), is_straight };
         let samples = source.inputs.iter().map(|(ty, optional)| infer::parameter(self, ty, *optional)).collect();
         infer::check(self, &program, samples)?;
         Ok(program)
@@ -143,6 +149,9 @@ impl<'p> Lower<'p> {
                 return self.refuse(used, what, "write it as a loop over a list");
             }
             None => {}
+        }
+        if self.numbers.values().filter(|number| number.is_none()).count() > CALLS_MAX {
+            return self.refuse(used, NESTED, "call fewer functions within one another");
         }
         self.check_definition(file, function)?;
         self.numbers.insert((file, at.offset), None);
@@ -202,7 +211,7 @@ impl<'p> Lower<'p> {
             Stmt::FunctionDef(exported) => {
                 let own: Vec<ComparableStmt<'_>> =
                     without_docstring(&exported.body).iter().map(ComparableStmt::from).collect();
-                exported.name == function.name && (own == body || (body.is_empty() && own.len() == 1))
+                exported.name.as_str() == function.name.as_str() && (own == body || (body.is_empty() && own.len() == 1))
             }
             _ => false,
         });

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use ruff_python_ast::{Pattern, Singleton, StmtMatch};
 
 use super::{Lower, Lowered, Scope};
+use crate::limits::DEPTH_MAX;
 use crate::operators::Comparison;
-use crate::program::{Node, Op, Place, Stmt as Lines, Target};
+use crate::program::{Line, Node, Op, Place, Stmt as Lines, Target};
 use crate::project::place_of;
 use crate::value::Value;
 
 impl<'p> Lower<'p> {
     pub(super) fn matched(&mut self, matched: &'p StmtMatch, scope: &mut Scope, lines: &mut Vec<Lines>) -> Lowered<()> {
+        if matched.cases.len() > DEPTH_MAX {
+            let at = place_of(scope.file, matched);
+            return self.refuse(at, "a `match` of very many cases", "look the value up in a dictionary");
+        }
         let subject = scope.new_slot();
         let value = self.expr(&matched.subject, scope)?;
         lines.push(Lines::Assign(Target::Slot(subject), value));
@@ -24,9 +29,9 @@ impl<'p> Lower<'p> {
                 test = Node { op: Op::And(vec![test, guard]), place: at };
             }
             let body = self.block(&case.body, scope)?;
-            otherwise = vec![Lines::If(test, body, otherwise)];
+            otherwise = vec![Line { stmt: Lines::If(test, body, otherwise), place: place_of(scope.file, matched) }];
         }
-        lines.append(&mut otherwise);
+        lines.extend(otherwise.into_iter().map(|line| line.stmt));
         Ok(())
     }
 

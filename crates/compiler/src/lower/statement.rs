@@ -3,17 +3,20 @@
 use ruff_python_ast::{Expr, Stmt, StmtRaise};
 
 use super::{Lower, Lowered, Scope};
+use crate::limits::DEPTH_MAX;
 use crate::operators::Unary;
-use crate::program::{Node, Op, Place, Stmt as Lines, Target};
+use crate::program::{Line, Node, Op, Place, Stmt as Lines, Target};
 use crate::project::place_of;
 use crate::raised::RAISABLE;
 use crate::value::Value;
 
 impl<'p> Lower<'p> {
-    pub(super) fn block(&mut self, body: &'p [Stmt], scope: &mut Scope) -> Lowered<Vec<Lines>> {
+    pub(super) fn block(&mut self, body: &'p [Stmt], scope: &mut Scope) -> Lowered<Vec<Line>> {
         let mut lines = Vec::with_capacity(body.len());
         for statement in body {
-            self.statement(statement, scope, &mut lines)?;
+            let mut of_it = Vec::new();
+            self.statement(statement, scope, &mut of_it)?;
+            lines.extend(placed(of_it, place_of(scope.file, statement)));
         }
         Ok(lines)
     }
@@ -63,12 +66,18 @@ impl<'p> Lower<'p> {
                 let op = Op::Augmented(operator, Box::new([own, value]));
                 lines.push(Lines::Assign(Target::Slot(slot), Node { op, place: at }));
             }
+            Stmt::If(branches) if branches.elif_else_clauses.len() > DEPTH_MAX => {
+                return self.refuse(at, "an `if` of very many branches", "look the value up in a dictionary");
+            }
             Stmt::If(branches) => {
                 let mut otherwise = Vec::new();
                 for clause in branches.elif_else_clauses.iter().rev() {
                     let body = self.block(&clause.body, scope)?;
                     otherwise = match &clause.test {
-                        Some(test) => vec![Lines::If(self.expr(test, scope)?, body, otherwise)],
+                        Some(test) => {
+                            let stmt = Lines::If(self.expr(test, scope)?, body, otherwise);
+                            vec![Line { stmt, place: place_of(scope.file, clause) }]
+                        }
                         None => body,
                     };
                 }
@@ -96,7 +105,7 @@ impl<'p> Lower<'p> {
                 }
                 failed.push(Lines::Raise("AssertionError"));
                 let negated = Node { op: Op::Unary(Unary::Not, Box::new(test)), place: at };
-                lines.push(Lines::If(negated, failed, Vec::new()));
+                lines.push(Lines::If(negated, placed(failed, at).collect(), Vec::new()));
             }
             Stmt::Expr(expr) => {
                 if !matches!(*expr.value, Expr::StringLiteral(_) | Expr::EllipsisLiteral(_)) {
@@ -166,6 +175,11 @@ impl<'p> Lower<'p> {
             None => self.refuse(at, format!("an assignment to `{name}`"), "assign to a local name"),
         }
     }
+}
+
+/// What one statement became, all of it where that stands.
+fn placed(statements: Vec<Lines>, place: Place) -> impl Iterator<Item = Line> {
+    statements.into_iter().map(move |stmt| Line { stmt, place })
 }
 
 fn refused(statement: &Stmt) -> (&'static str, &'static str) {

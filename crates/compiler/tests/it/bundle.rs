@@ -50,10 +50,13 @@ fn one_row_has_a_value_an_error_or_is_asked_of_python() {
     let resolvers = resolvers();
     let call = |n: i64, of: f64| resolvers[0].call_one(&[&Stored::Int(n), &Stored::Float(of)]);
     assert_eq!(call(3, 2.0), Ok(vec![Stored::Float(4.5)]));
-    assert_eq!(call(-1, 2.0), Err(error("resolver/raised", "resolver `ratio` raised `ValueError`")));
-    assert_eq!(call(3, 0.0), Err(error("resolver/raised", "resolver `ratio` raised `ZeroDivisionError`")));
+    assert_eq!(call(-1, 2.0), Err(error("resolver/raised", "resolver `ratio` raised `ValueError` at features.py:3")));
+    assert_eq!(
+        call(3, 0.0),
+        Err(error("resolver/raised", "resolver `ratio` raised `ZeroDivisionError` at features.py:4"))
+    );
     assert_eq!(call(i64::MAX, 2.0), Err(NoValue::AskPython));
-    let wrong = "resolver `text` returned values of other types than it declares: expected float, got str";
+    let wrong = "resolver `text` returned values of other types than it declares: expected float, got a str";
     let text = resolvers[1].call_one(&[&Stored::Int(3), &Stored::Float(2.0)]);
     assert_eq!(text, Err(error("resolver/wrong-type", wrong)));
 }

@@ -113,7 +113,7 @@ fn compiled_programs_agree_with_cpython() {
                     values += 1;
                     exact(value)
                 }
-                Err(Raised::Exception(name)) => json!(["raises", name]),
+                Err(Raised::Exception(name) | Raised::At(name, _)) => json!(["raises", name]),
                 Err(Raised::Beyond(why)) => {
                     left += 1;
                     *reasons.entry(format!("left to Python: {why}")).or_default() += 1;

@@ -73,7 +73,7 @@ fn answer(question: &str) -> String {
             .collect();
         let answer = match program.call(&arguments) {
             Ok(value) => shown(&value),
-            Err(Raised::Exception(name)) => format!("raises {name}"),
+            Err(Raised::Exception(name) | Raised::At(name, _)) => format!("raises {name}"),
             Err(Raised::Beyond(why)) => format!("asks Python: {why}"),
         };
         writeln!(answers, "  {answer}").expect("a string");

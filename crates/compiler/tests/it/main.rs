@@ -1,5 +1,6 @@
 //! Compiled programs against worked examples and against CPython.
 
+mod budget;
 mod bundle;
 mod columns;
 mod differential;

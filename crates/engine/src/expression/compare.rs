@@ -7,6 +7,7 @@ use arrow::compute;
 use arrow::datatypes::{
     Date32Type, Decimal128Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType,
 };
+use creta_compiler::numbers::compare_int_float;
 use creta_model::{Function, Type};
 use num_bigint::BigInt;
 
@@ -14,21 +15,6 @@ use super::{Call, Computed};
 use crate::error::EngineError;
 use crate::exact::Parts;
 use crate::value::read_value;
-
-/// An int against a float without rounding the int; `None` for NaN.
-pub(crate) fn compare_int_float(int: i64, float: f64) -> Option<Ordering> {
-    if float.is_nan() {
-        return None;
-    }
-    // 2^63 is a double; every float below it in magnitude truncates to an int that fits.
-    if float >= 9_223_372_036_854_775_808.0 {
-        return Some(Ordering::Less);
-    }
-    if float < -9_223_372_036_854_775_808.0 {
-        return Some(Ordering::Greater);
-    }
-    Some(int.cmp(&(float as i64)).then_with(|| 0f64.total_cmp(&(float.fract() + 0.0))))
-}
 
 /// A decimal against a float without rounding either; `None` for NaN.
 fn compare_decimal_float(unscaled: i128, scale: u8, float: f64) -> Option<Ordering> {

@@ -4,24 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, Decimal128Array};
 use arrow::datatypes::{Decimal128Type, Int64Type};
+use creta_compiler::numbers::half_even;
 use creta_model::{Function, Type};
-use num_bigint::{BigInt, Sign};
+use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 
 use super::{Call, Computed, Failure};
 use crate::error::EngineError;
-
-/// The integer nearest to `numerator / denominator`, ties to even. The denominator is not 0.
-pub(crate) fn divide_half_even(numerator: &BigInt, denominator: &BigInt) -> BigInt {
-    let (quotient, rest) = (numerator / denominator, numerator % denominator);
-    let twice = rest.magnitude() * 2u32;
-    let away = twice > *denominator.magnitude() || (twice == *denominator.magnitude() && quotient.bit(0));
-    match (away, (numerator.sign() == Sign::Minus) != (denominator.sign() == Sign::Minus)) {
-        (false, _) => quotient,
-        (true, false) => quotient + 1,
-        (true, true) => quotient - 1,
-    }
-}
 
 /// A decimal column from unscaled results; more than 38 digits are an overflow.
 pub(super) fn digits_of(
@@ -81,13 +70,13 @@ pub(super) fn arithmetic(call: &Call<'_>) -> Result<Computed, EngineError> {
         let at_common = match call.function {
             Function::Add => x + y,
             Function::Sub => x - y,
-            Function::Mul => return Ok(divide_half_even(&(a(row) * b(row) * &to_unit), &product_unit)),
+            Function::Mul => return Ok(half_even(&(a(row) * b(row) * &to_unit), &product_unit)),
             _ if y.is_zero() => return Err(Failure::DivisionByZero),
-            Function::Div => return Ok(divide_half_even(&(x * &to_unit), &y)),
+            Function::Div => return Ok(half_even(&(x * &to_unit), &y)),
             // Unlike ints, Python's decimals divide towards zero and their remainder takes the sign of the dividend.
             Function::FloorDiv => return Ok(x / y * &to_unit),
             _ => x % y,
         };
-        Ok(divide_half_even(&(at_common * &to_unit), &common_unit))
+        Ok(half_even(&(at_common * &to_unit), &common_unit))
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use creta_compiler::Raised;
 use creta_model::{CellError, Function};
 
 use crate::column::cell_error;
@@ -17,6 +18,17 @@ pub(crate) enum Failure {
     NegativeExponent,
     /// An instant or day outside the years 0001 to 9999.
     OutOfRange,
+}
+
+impl From<Raised> for Failure {
+    /// An exception of arithmetic, or what Python would answer with an int beyond 64 bits or a complex number.
+    fn from(raised: Raised) -> Self {
+        match raised {
+            Raised::ZERO_DIVISION => Self::DivisionByZero,
+            Raised::OVERFLOW | Raised::INT => Self::Overflow,
+            _ => Self::Domain,
+        }
+    }
 }
 
 impl Failure {

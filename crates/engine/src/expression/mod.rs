@@ -25,8 +25,8 @@ use arrow::datatypes::{DataType, Int64Type};
 use creta_model::{CellError, CellState, Function, Type, Value};
 use creta_planner::BoundExpr;
 
-pub(crate) use compare::compare_int_float;
-pub(crate) use decimal::{divide_half_even, in_38_digits};
+pub(crate) use creta_compiler::numbers::half_even as divide_half_even;
+pub(crate) use decimal::in_38_digits;
 pub(crate) use failure::Failure;
 
 use crate::column::{Absences, CellColumn};

@@ -2,11 +2,11 @@
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::datatypes::{Float64Type, Int64Type};
+use creta_compiler::numbers;
 use creta_model::{Function, Type};
 
 use super::{Call, Computed, Failure};
 use crate::error::EngineError;
-use crate::exact::divide_ints;
 
 /// A column of numbers, ints widened to floats on demand.
 pub(super) enum Numbers<'a> {
@@ -48,10 +48,7 @@ pub(super) fn arithmetic(call: &Call<'_>) -> Result<Computed, EngineError> {
         Function::Pow => Ok(power(call, &number(0)?, &number(1)?)),
         function => Ok(match (number(0)?, number(1)?) {
             (Numbers::Ints(a), Numbers::Ints(b)) if function == Function::Div => {
-                call.each_row::<_, Float64Array>(|row| match b.value(row) {
-                    0 => Err(Failure::DivisionByZero),
-                    divisor => Ok(divide_ints(a.value(row), divisor)),
-                })
+                call.each_row::<_, Float64Array>(|row| Ok(numbers::divide_ints(a.value(row), b.value(row))?))
             }
             (Numbers::Ints(a), Numbers::Ints(b)) => {
                 call.each_row::<_, Int64Array>(|row| int_operation(function, a.value(row), b.value(row)))
@@ -62,55 +59,24 @@ pub(super) fn arithmetic(call: &Call<'_>) -> Result<Computed, EngineError> {
 }
 
 fn int_operation(function: Function, a: i64, b: i64) -> Result<i64, Failure> {
-    let result = match function {
-        Function::Add => a.checked_add(b),
-        Function::Sub => a.checked_sub(b),
-        Function::Mul => a.checked_mul(b),
-        _ if b == 0 => return Err(Failure::DivisionByZero),
-        Function::FloorDiv => {
-            // Rust truncates; Python floors, so one less where the signs differ and something is left over.
-            let left_over = a.checked_rem(b).is_some_and(|rest| rest != 0 && (rest < 0) != (b < 0));
-            a.checked_div(b).map(|quotient| quotient - i64::from(left_over))
-        }
-        // The remainder takes the sign of the divisor; `i64::MIN % -1` is 0 though its quotient overflows.
-        _ => {
-            let rest = a.wrapping_rem(b);
-            Some(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
-        }
-    };
-    result.ok_or(Failure::Overflow)
+    Ok(match function {
+        Function::Add => numbers::add(a, b),
+        Function::Sub => numbers::sub(a, b),
+        Function::Mul => numbers::mul(a, b),
+        Function::FloorDiv => numbers::floor_div(a, b),
+        _ => numbers::modulo(a, b),
+    }?)
 }
 
 fn float_operation(function: Function, a: f64, b: f64) -> Result<f64, Failure> {
-    match function {
-        Function::Add => Ok(a + b),
-        Function::Sub => Ok(a - b),
-        Function::Mul => Ok(a * b),
-        _ if b == 0.0 => Err(Failure::DivisionByZero),
-        Function::Div => Ok(a / b),
-        Function::FloorDiv => Ok(floor_division(a, b).0),
-        _ => Ok(floor_division(a, b).1),
-    }
-}
-
-/// Python's `divmod` of floats: the remainder is exact before it takes the sign of the divisor, and the quotient is the
-/// whole number nearest to what remains after taking the remainder away.
-fn floor_division(a: f64, b: f64) -> (f64, f64) {
-    let mut rest = a % b;
-    let mut quotient = (a - rest) / b;
-    if rest == 0.0 {
-        rest = 0f64.copysign(b);
-    } else if (rest < 0.0) != (b < 0.0) {
-        rest += b;
-        quotient -= 1.0;
-    }
-    let whole = if quotient == 0.0 {
-        0f64.copysign(a / b)
-    } else {
-        let floor = quotient.floor();
-        if quotient - floor > 0.5 { floor + 1.0 } else { floor }
-    };
-    (whole, rest)
+    Ok(match function {
+        Function::Add => a + b,
+        Function::Sub => a - b,
+        Function::Mul => a * b,
+        Function::Div => numbers::divide(a, b)?,
+        Function::FloorDiv => numbers::floor_division(a, b)?.0,
+        _ => numbers::modulo_floats(a, b)?,
+    })
 }
 
 fn power(call: &Call<'_>, a: &Numbers<'_>, b: &Numbers<'_>) -> Computed {
@@ -122,32 +88,15 @@ fn power(call: &Call<'_>, a: &Numbers<'_>, b: &Numbers<'_>) -> Computed {
         (Numbers::Ints(a), Numbers::Ints(b)) => {
             call.each_row::<_, Float64Array>(|row| match int_power(a.value(row), b.value(row)) {
                 Ok(power) => Ok(power as f64),
-                Err(_) => float_power(a.value(row) as f64, b.value(row) as f64),
+                Err(_) => Ok(numbers::power(a.value(row) as f64, b.value(row) as f64)?),
             })
         }
-        _ => call.each_row::<_, Float64Array>(|row| float_power(a.float(row), b.float(row))),
+        _ => call.each_row::<_, Float64Array>(|row| Ok(numbers::power(a.float(row), b.float(row))?)),
     }
 }
 
 fn int_power(base: i64, exponent: i64) -> Result<i64, Failure> {
-    match (base, exponent) {
-        (_, ..0) => Err(Failure::NegativeExponent),
-        (0 | 1, _) => Ok(if exponent == 0 { 1 } else { base }),
-        (-1, _) => Ok(if exponent % 2 == 0 { 1 } else { -1 }),
-        (_, 64..) => Err(Failure::Overflow),
-        _ => base.checked_pow(exponent as u32).ok_or(Failure::Overflow),
-    }
-}
-
-fn float_power(base: f64, exponent: f64) -> Result<f64, Failure> {
-    if base == 0.0 && exponent < 0.0 {
-        return Err(Failure::DivisionByZero);
-    }
-    // A negative base with a broken exponent is a complex number in Python.
-    if base < 0.0 && base.is_finite() && exponent.is_finite() && exponent.fract() != 0.0 {
-        return Err(Failure::Domain);
-    }
-    finite_or_overflow(base.powf(exponent), base.is_finite() && exponent.is_finite())
+    numbers::power_ints(base, exponent)?.map_err(|_| Failure::NegativeExponent)
 }
 
 fn finite_or_overflow(result: f64, from_finite: bool) -> Result<f64, Failure> {

@@ -7,11 +7,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{Date32Type, DurationMicrosecondType, TimestampMicrosecondType};
 use chrono::{Datelike, NaiveDate};
+use creta_compiler::numbers;
 use creta_model::{Function, Instant, Type};
 
 use super::{Call, Computed, Failure};
 use crate::error::EngineError;
-use crate::exact::divide_ints;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -96,7 +96,7 @@ pub(super) fn part(call: &Call<'_>) -> Result<Computed, EngineError> {
     let to_day = move |at: i64| if matches!(ty, Type::Datetime) { at.div_euclid(DAY) } else { at };
     match (call.function, ty) {
         (Function::TotalSeconds, Type::Timedelta) => {
-            Ok(call.each_row::<_, Float64Array>(|row| Ok(divide_ints(a(row), 1_000_000))))
+            Ok(call.each_row::<_, Float64Array>(|row| Ok(numbers::divide_ints(a(row), 1_000_000)?)))
         }
         (Function::DateOf, Type::Datetime) => Ok(days(call, |row| to_day(a(row)))),
         (Function::Hour | Function::Minute | Function::Second, Type::Datetime) => {

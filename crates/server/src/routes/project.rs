@@ -59,6 +59,7 @@ pub(super) async fn deploy(guarded: Guarded, input: Input) -> Result<Response, R
         "diff": deployed.diff,
         "warnings": deployed.warnings,
         "queries": deployed.queries,
+        "resolvers": deployed.resolvers,
     }))
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StringArray, UInt64Array, new_null_array};
 use arrow::compute::{concat, interleave, take_record_batch};
-use creta_engine::{ResolverAnswer, ResolverHost, ResolverHosts};
+use creta_engine::{CompiledHost, ResolverAnswer, ResolverHost, ResolverHosts, Running, Trial, not_tried};
 use creta_model::{Bundle, CellError, Problem, Scope};
 use creta_planner::ResolverCall;
 
+use super::details::Vocabulary;
 use super::pool::{Pool, PoolError};
 use super::process::{CallError, Launch, StartError};
 use super::protocol::{Hello, PROTOCOL, Signature, signatures};
@@ -49,6 +50,15 @@ impl ResolverHosts for WorkerHosts {
     }
 }
 
+/// How a bundle's resolvers would run on a server with this interpreter: each compiled one is tried against Python in a
+/// worker, which is started for that and ended. The warning says why Python could not be asked.
+pub fn resolvers_of(bundle: &Bundle, config: &WorkerConfig) -> Result<(Vec<Running>, Option<Problem>), Problem> {
+    let workers = Workers::new(Launch::new(config), 1, bundle)?;
+    let host = CompiledHost::new(bundle, Arc::new(workers), Trial::AtDeploy);
+    let tried = host.try_out().err().map(|error| not_tried(&error));
+    Ok((host.running(), tried))
+}
+
 fn start_problem(error: &StartError) -> Problem {
     let problem = match error {
         StartError::Project { code, message } => Problem::new(
@@ -65,6 +75,7 @@ fn start_problem(error: &StartError) -> Problem {
 pub(crate) struct Workers {
     pool: Pool,
     signatures: Vec<Signature>,
+    words: Vocabulary,
 }
 
 impl Workers {
@@ -72,7 +83,7 @@ impl Workers {
         let signatures = signatures(bundle)?;
         let hello = Hello { protocol: PROTOCOL, modules: &bundle.modules, resolvers: &signatures };
         let hello = serde_json::to_vec(&hello).expect("a project has a JSON form");
-        Ok(Self { pool: Pool::new(launch, hello, processes), signatures })
+        Ok(Self { pool: Pool::new(launch, hello, processes), signatures, words: Vocabulary::of(bundle) })
     }
 
     fn find(&self, call: &ResolverCall) -> Option<(u32, &Signature)> {
@@ -125,6 +136,7 @@ struct Job<'a> {
     index: u32,
     signature: &'a Signature,
     time: Duration,
+    words: &'a Vocabulary,
 }
 
 impl ResolverHost for Workers {
@@ -142,7 +154,7 @@ impl ResolverHost for Workers {
             return Err(CellError { code: "resolver/not-deployed".into(), message });
         };
         let time = call.timeout.map_or(WORKER_CALL_TIME_MAX, |span| Duration::from_micros(span.micros() as u64));
-        let job = Job { call, index, signature, time };
+        let job = Job { call, index, signature, time, words: &self.words };
         if inputs.num_rows() <= WORKER_CHUNK_ROWS {
             return self.call_chunk(&job, inputs);
         }
@@ -208,11 +220,17 @@ fn join_chunks(
     ResolverAnswer { outputs: parts.into_iter().map(join).collect(), errors }
 }
 
-/// Checks a worker's answer: columns `o0..` of the declared types and `e0..` of codes, one batch of as many rows as asked.
+/// Checks a worker's answer: columns `o0..` of the declared types, `e0..` of codes and perhaps `detail`, one batch of as many
+/// rows as asked.
 fn read_answer(job: &Job<'_>, rows: usize, answer: Vec<u8>) -> Option<ResolverAnswer> {
     let (_, batches) = arrow_body::decode(answer.into()).ok()?;
     let [batch] = batches.as_slice() else { return None };
-    if batch.num_rows() != rows || batch.num_columns() != 2 * job.signature.outputs.len() {
+    let details: Option<&StringArray> = match batch.column_by_name("detail") {
+        Some(column) => Some(column.as_string_opt()?),
+        None => None,
+    };
+    let columns = 2 * job.signature.outputs.len() + usize::from(details.is_some());
+    if batch.num_rows() != rows || batch.num_columns() != columns {
         return None;
     }
     let (mut outputs, mut errors) = (Vec::new(), BTreeMap::new());
@@ -223,21 +241,30 @@ fn read_answer(job: &Job<'_>, rows: usize, answer: Vec<u8>) -> Option<ResolverAn
             return None;
         }
         for row in (0..rows).filter(|row| codes.is_valid(*row)) {
-            errors.entry(row).or_insert_with(|| row_error(job.call, codes.value(row)));
+            let detail = details.filter(|details| details.is_valid(row)).map_or("", |details| details.value(row));
+            errors.entry(row).or_insert_with(|| row_error(job, codes.value(row), detail));
         }
         outputs.push(values.clone());
     }
     Some(ResolverAnswer { outputs, errors })
 }
 
-fn row_error(call: &ResolverCall, code: &str) -> CellError {
-    let known = [
-        ("resolver/raised", "raised an exception"),
-        ("resolver/wrong-type", "returned a value of another type than it declares"),
-        ("resolver/none", "returned `None` for a feature that is not optional"),
-    ];
-    let (code, text) = known.into_iter().find(|(known, _)| *known == code).unwrap_or(("resolver/failed", "failed"));
-    CellError { code: code.into(), message: format!("resolver `{}` {text}", call.name) }
+fn row_error(job: &Job<'_>, code: &str, detail: &str) -> CellError {
+    let (code, text) = match code {
+        "resolver/raised" => ("resolver/raised", job.words.raised(detail)),
+        "resolver/wrong-type" => {
+            let text = "returned values of other types than it declares".to_owned();
+            (
+                "resolver/wrong-type",
+                job.words.mismatch(detail).map_or(text.clone(), |detail| format!("{text}: {detail}")),
+            )
+        }
+        "resolver/overflow" => {
+            ("resolver/overflow", format!("returned {}, which no feature holds", Vocabulary::beyond(detail)))
+        }
+        _ => ("resolver/failed", "failed".to_owned()),
+    };
+    CellError { code: code.into(), message: format!("resolver `{}` {text}", job.call.name) }
 }
 
 fn cell_error(call: &ResolverCall, error: PoolError) -> CellError {

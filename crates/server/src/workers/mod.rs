@@ -5,6 +5,9 @@
 //! hold JSON or Arrow. Nothing that comes back is trusted: lengths, types and row counts are checked, and a worker that
 //! answers out of form, too late or not at all is killed and replaced.
 
+mod details;
+#[cfg(test)]
+mod equality;
 mod frame;
 mod host;
 mod pool;
@@ -14,3 +17,4 @@ mod protocol;
 mod tests;
 
 pub(crate) use host::WorkerHosts;
+pub use host::resolvers_of;

@@ -57,19 +57,15 @@ pub(crate) fn signatures(bundle: &Bundle) -> Result<Vec<Signature>, Problem> {
 }
 
 fn signature(graph: &Graph, resolver: &Resolver) -> Result<Signature, Problem> {
-    let unknown = |path: &FeaturePath| {
-        let message = format!("resolver `{}` uses `{path}`, which is not defined", resolver.name);
-        Problem::new("resolver/unknown-feature", message).at(&resolver.location)
-    };
     let inputs = resolver.inputs.iter().map(|input| {
         let ty = match &input.from {
             InputSource::Now => Type::Datetime,
-            InputSource::Path(path) => feature(graph, path).ok_or_else(|| unknown(path))?.0,
+            InputSource::Path(path) => output(graph, resolver, path)?.0,
         };
         Ok(Parameter { name: input.name.clone(), ty, optional: input.optional })
     });
     let outputs = resolver.outputs.iter().map(|path| {
-        let (ty, optional) = feature(graph, path).ok_or_else(|| unknown(path))?;
+        let (ty, optional) = output(graph, resolver, path)?;
         Ok(Output { ty, optional })
     });
     Ok(Signature {
@@ -79,6 +75,14 @@ fn signature(graph: &Graph, resolver: &Resolver) -> Result<Signature, Problem> {
         is_async: resolver.is_async,
         inputs: inputs.collect::<Result<_, Problem>>()?,
         outputs: outputs.collect::<Result<_, Problem>>()?,
+    })
+}
+
+/// Type of a feature that a resolver reads or makes, and whether null is one of its values.
+pub(super) fn output(graph: &Graph, resolver: &Resolver, path: &FeaturePath) -> Result<(Type, bool), Problem> {
+    feature(graph, path).ok_or_else(|| {
+        let message = format!("resolver `{}` uses `{path}`, which is not defined", resolver.name);
+        Problem::new("resolver/unknown-feature", message).at(&resolver.location)
     })
 }
 

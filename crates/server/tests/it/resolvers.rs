@@ -86,3 +86,58 @@ fn a_python_resolver_runs_in_a_worker_and_its_values_stay_out_of_errors() {
         "the old one stays"
     );
 }
+
+#[test]
+fn compiled_and_in_a_worker_a_resolver_answers_alike_and_the_deploy_says_which_it_is() {
+    let Some(workers) = python() else {
+        eprintln!("not run: no Python with pyarrow; set CRETA_PYTHON");
+        return;
+    };
+    let server = Server::with_workers(workers);
+    let mut answers = Vec::new();
+    // What was exported decides: code that is not what the module says is never compiled.
+    let function = &MODULE[MODULE.find("def shout").expect("it is there")..];
+    for (tenant, code, runs) in [("acme", function, "compiled"), ("globex", "def shout", "python")] {
+        server.tenant(tenant);
+        let token = server.account(tenant, "etl", "developer").token;
+        let mut bundle = with_resolver();
+        bundle["graph"]["resolvers"][0]["code"] = json!(code);
+        let deployed = server.post("/v1/deploy", &token, &bundle).ok();
+        assert_eq!(deployed["resolvers"][0]["runs"], runs, "{deployed}");
+        assert_eq!(deployed["warnings"], json!([]));
+        server.post_arrow(INGEST, &token, &facts()).ok();
+        let question = json!({"inputs": {"User.id": [7, 8]}, "outputs": ["User.shout"]});
+        let explained = server.post("/v1/explain", &token, &question).ok();
+        assert_eq!(explained["outputs"][0]["runs"], runs, "{explained}");
+        let one = json!({"inputs": {"User.id": [8]}, "outputs": ["User.shout"]});
+        let ask = |question| server.post("/v1/query", &token, &question).ok()["columns"].clone();
+        answers.push((ask(question), ask(one)));
+    }
+    assert_eq!(answers[0], answers[1]);
+    let line = MODULE.lines().position(|line| line.contains("raise")).expect("it raises") + 1;
+    let message = format!("resolver `shout` raised `ValueError` at shop.py:{line}");
+    assert_eq!(answers[0].0[0]["errors"]["1"]["message"], message);
+}
+
+#[test]
+fn a_compiled_resolver_whose_worker_answers_otherwise_stays_in_the_worker() {
+    let Some(workers) = python() else {
+        eprintln!("not run: no Python with pyarrow; set CRETA_PYTHON");
+        return;
+    };
+    let server = Server::with_workers(workers);
+    server.tenant("acme");
+    let token = server.account("acme", "etl", "developer").token;
+    // Something that the compiler does not see: the module replaces what its own function does.
+    let text = format!("{MODULE}\n\nshout.__code__ = (lambda city: city.lower()).__code__\n");
+    let mut bundle = with_resolver();
+    bundle["modules"] = json!({"shop.py": text});
+    bundle["graph"]["resolvers"][0]["code"] = json!(&MODULE[MODULE.find("def shout").expect("it is there")..]);
+    let deployed = server.post("/v1/deploy", &token, &bundle).ok();
+    assert_eq!(deployed["resolvers"][0]["runs"], "python", "{deployed}");
+    assert_eq!(deployed["warnings"][0]["code"], "compile/differs");
+    server.post_arrow(INGEST, &token, &facts()).ok();
+    let question = json!({"inputs": {"User.id": [7, 8]}, "outputs": ["User.shout"]});
+    let answer = server.post("/v1/query", &token, &question).ok();
+    assert_eq!(answer["columns"][0]["values"], json!(["turin", "bern"]));
+}

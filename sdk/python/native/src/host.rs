@@ -46,13 +46,13 @@ impl ResolverHost for PythonHost {
     fn call_one(
         &self,
         call: &ResolverCall,
-        arguments: &[Argument],
+        arguments: &[Argument<'_>],
         outputs: &[&Type],
     ) -> Result<Vec<Value>, CellError> {
         Python::attach(|py| {
             let arguments = arguments
                 .iter()
-                .map(|argument| to_python(py, &argument.ty, &argument.value))
+                .map(|argument| to_python(py, argument.ty, &argument.value))
                 .collect::<PyResult<Vec<_>>>()
                 .and_then(|values| PyTuple::new(py, values))
                 .map_err(|error| raised(py, call, &error))?;

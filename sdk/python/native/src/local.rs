@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
-    VerifyOptions, load_request, read_source,
+    Compiling, IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores,
+    TrainingSetRequest, Trial, VerifyOptions, load_request, read_source,
 };
 use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
 use creta_keys::{KeyRing, RootKey};
@@ -200,9 +200,11 @@ impl Local {
             metadata: Arc::new(MemoryMetadata::new()),
             prefix: "facts".to_owned(),
         };
+        // Most resolvers of a project are never asked for in a test, so each is tried when it is.
+        let compiling = Compiling::new(Arc::new(InProcess(host)), Trial::AtFirstCall);
         let id = PrincipalId::parse(ENVIRONMENT).map_err(|error| internal(&error))?;
         Ok(Self {
-            engine: ScopeEngine::open(scope.clone(), stores, Arc::new(InProcess(host)))?,
+            engine: ScopeEngine::open(scope.clone(), stores, Arc::new(compiling))?,
             log: Log::in_memory(environment).map_err(|error| internal(&error))?,
             policies: Policies::load().map_err(|error| internal(&error))?,
             decisions: DecisionCache::new(DECISIONS_MAX),

@@ -93,7 +93,7 @@ class Cell(Generic[T_co]):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Column:
     """One feature of an answer as it came."""
 
@@ -115,6 +115,47 @@ class _Column:
         return Cell(self.path, state, self.values[row], age, self.source, self.errors.get(row))
 
 
+class _Columns:
+    """The columns of an answer, each read when somebody looks at it."""
+
+    __slots__ = ("_asked", "_positions", "_read", "json")
+
+    def __init__(self, json: Sequence[Mapping[str, Any]], asked: Sequence[Feature[Any] | str]) -> None:
+        self.json = json
+        self._asked = asked
+        self._positions: dict[str, int] | None = None
+        self._read: dict[str, _Column] = {}
+
+    def find(self, path: str) -> _Column | None:
+        column = self._read.get(path)
+        if column is None:
+            if self._positions is None:
+                self._positions = {column["feature"]: at for at, column in enumerate(self.json)}
+            at = self._positions.get(path)
+            if at is None:
+                return None
+            column = self._read[path] = _column(self.json[at], self._feature(path, at))
+        return column
+
+    def _feature(self, path: str, at: int) -> Feature[Any] | None:
+        """What was asked for by reference: it knows the user's own classes."""
+        usual = self._asked[at : at + 1]
+        for feature in (*usual, *self._asked):
+            if isinstance(feature, Feature) and str(feature) == path:
+                return feature
+        return None
+
+
+def _column(json: Mapping[str, Any], feature: Feature[Any] | None) -> _Column:
+    values: list[Any] = json["values"]
+    spec = _type_in_words(json["type"], values) if feature is None else member_type(feature._member)[0]
+    if spec is not None and spec.kind not in _AS_THEY_COME:
+        values = _read_values(json["feature"], spec, values)
+    states: dict[int, State] = {int(row): state for row, state in json.get("states", {}).items()}
+    errors = {int(r): CellProblem(e["code"], e["message"]) for r, e in json.get("errors", {}).items()}
+    return _Column(json["feature"], spec, values, states, json.get("ages_us"), json["source"], errors)
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The answer to a query of several rows, in the order they were asked.
@@ -126,7 +167,7 @@ class Rows:
     plan: str
     """Fingerprint of the plan that ran."""
 
-    _columns: tuple[_Column, ...] = field(repr=False)
+    _columns: _Columns = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.as_of)
@@ -149,13 +190,13 @@ class Rows:
     @property
     def features(self) -> tuple[str, ...]:
         """Paths of the features, in the order they were asked."""
-        return tuple(column.path for column in self._columns)
+        return tuple(column["feature"] for column in self._columns.json)
 
     def _column(self, which: Any) -> _Column:
         path = str(which)
-        for column in self._columns:
-            if column.path == path:
-                return column
+        column = self._columns.find(path)
+        if column is not None:
+            return column
         shown = ", ".join(f"`{name}`" for name in self.features)
         raise problem_here("answer/not-asked", f"`{path}` was not asked for", f"the answer has {shown}")
 
@@ -167,7 +208,7 @@ class Rows:
         from creta._values import checked
 
         data: dict[str, Any] = {"as_of": arrow.array(self.as_of, arrow.timestamp("us", tz="UTC"))}
-        for column in self._columns:
+        for column in map(self._column, self.features):
             if column.spec is None:
                 data[column.path] = arrow.array(column.values)
             elif arrow_type(column.spec) is not None:
@@ -385,23 +426,17 @@ _WORDS = {
 }  # fmt: skip
 
 
+_AS_THEY_COME = frozenset({"bool", "int", "str"})
+"""Kinds whose values are the same in JSON."""
+
+
 def read_answer(json: Mapping[str, Any], asked: Sequence[Feature[Any] | str]) -> Rows:
     """Reads the answer to a query.
 
     Features asked for by reference come as the user's own classes.
     """
-    types = {
-        str(feature): member_type(feature._member)[0] for feature in asked if isinstance(feature, Feature)
-    }
-    columns: list[_Column] = []
-    for column in json["columns"]:
-        path: str = column["feature"]
-        spec = types.get(path) or _type_in_words(column["type"], column["values"])
-        values = _read_values(path, spec, column["values"])
-        states = {int(row): state for row, state in column.get("states", {}).items()}
-        errors = {int(r): CellProblem(e["code"], e["message"]) for r, e in column.get("errors", {}).items()}
-        columns.append(_Column(path, spec, values, states, column.get("ages_us"), column["source"], errors))
-    return Rows(tuple(parse_instant(at) for at in json["as_of"]), json["plan"], tuple(columns))
+    as_of = tuple(parse_instant(at) for at in json["as_of"])
+    return Rows(as_of, json["plan"], _Columns(json["columns"], asked))
 
 
 def _read_values(path: str, spec: TypeSpec | None, values: list[Any]) -> list[Any]:

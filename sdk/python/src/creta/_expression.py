@@ -28,6 +28,9 @@ _RESULTS = {
 
 def member_type(member: Member, at: Location | None = None) -> tuple[TypeSpec, bool]:
     """Type of a declared feature, from its annotation, and whether `None` is one of its values."""
+    known: tuple[TypeSpec, bool] | None = member.known_type
+    if known is not None:
+        return known
     assert member.entity is not None
     where = at or member.location
     what = f"`{member.entity.__name__}.{member.name}`"
@@ -41,7 +44,8 @@ def member_type(member: Member, at: Location | None = None) -> tuple[TypeSpec, b
             help=f"annotate it with `{wanted.__name__}[...]`",
             location=where,
         )
-    return read_type(get_args(annotation)[0], what, where)
+    known = member.known_type = read_type(get_args(annotation)[0], what, where)
+    return known
 
 
 def expression_json(value: Any, root: type, at: Location) -> dict[str, Any]:

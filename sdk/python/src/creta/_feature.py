@@ -72,6 +72,8 @@ class Member:
 
     name: str = ""
     entity: type | None = None
+    known_type: Any = None
+    """What its annotation says, once that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +114,28 @@ class Feature(Reference, Generic[T_co]):
     so features work as keys of a dictionary. Compared with anything else, `==` builds an expression.
     """
 
-    __slots__ = ("_window",)
+    __slots__ = ("_shown", "_window")
 
     def __init__(self, member: Member, path: Path | None = None, window: timedelta | None = None) -> None:
         super().__init__(member, path)
         self._window = window
+        self._shown: str | None = None
+
+    def _named(self) -> str | None:
+        """The path as text, `None` for an expression without a name; written once."""
+        if self._shown is None and (text := self._text()) is not None:
+            self._shown = text if self._window is None else f"{text}[{span_text(self._window)}]"
+        return self._shown
 
     def __str__(self) -> str:
-        text = self._text()
-        if text is None:
-            return "an expression"
-        return text if self._window is None else f"{text}[{span_text(self._window)}]"
+        return self._named() or "an expression"
 
     def __repr__(self) -> str:
         return f"<Feature {self}>"
 
     def __hash__(self) -> int:
-        return id(self) if self._text() is None else hash(str(self))
+        named = self._named()
+        return id(self) if named is None else hash(named)
 
     def __bool__(self) -> bool:
         node = self._member.expression

@@ -16,6 +16,7 @@ from creta._export import Definitions, Exporter, canonical, load
 from creta._frames import Frame, to_table
 from creta._guards import is_items
 from creta._lazy import pyarrow
+from creta._raised import Sources
 from creta._resolvers import Resolvers, bind
 from creta._time import instant_text
 
@@ -40,7 +41,9 @@ class Local(Queries):
             _asked(native, native.refuse_belongings, str(project))
         self._exporter = Exporter(load(project))
         bundle = self._exporter.bundle()
-        resolvers = [bind(info.function) for _, info in sorted(self._exporter.resolvers.items())]
+        loaded = self._exporter.project
+        sources = Sources(loaded.sources, loaded.files)
+        resolvers = [bind(info.function, sources) for _, info in sorted(self._exporter.resolvers.items())]
         calls = Resolvers(resolvers)
         self._engine = _asked(
             native, native.Local, canonical(bundle), ENVIRONMENT, calls.call, calls.call_scalar

@@ -43,12 +43,12 @@ def path_of(which: Any) -> str:
     """The path of a feature as text."""
     if isinstance(which, str):
         return which
+    if is_feature(which) and (named := which._named()) is not None:
+        return named
     if is_windowed(which):
         raise problem_here(
             "definition/no-window", f"`{which}` is one value per window", f"choose one: `{which}[days(1)]`"
         )
-    if is_feature(which) and which._text() is not None:
-        return str(which)
     raise problem_here(
         "request/not-a-feature", f"a `{type(which).__name__}` is no feature", "write `Entity.feature`"
     )

@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from creta._errors import CretaError
+from creta._errors import CretaError, Location
 from creta._guards import is_tuple
+from creta._raised import NOWHERE, Sources
 from creta._resolver import resolver_info
 from creta._signature import read_signature
 from creta._types import TypeSpec
-from creta._values import WrongType, checked, to_python
+from creta._values import BeyondInt, WrongType, checked, to_python
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +50,7 @@ class Bound:
     is_async: bool
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    sources: Sources = NOWHERE
 
     def call_scalar(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """One row of plain values in and out; what goes wrong is a `CretaError`.
@@ -79,15 +81,31 @@ class Bound:
         return tuple(_one(output, item) for output, item in zip(self.outputs, items, strict=True))
 
     def raised(self, error: BaseException) -> CretaError:
-        """The error of a row or call that raised: the kind of the exception, never its text."""
+        """The error of a row or call that raised: the kind of the exception and where, never its text."""
         if isinstance(error, CretaError):
             return error
-        return CretaError("resolver/raised", f"resolver `{self.name}` raised `{type(error).__name__}`")
+        kind, at = type(error).__name__, self.sources.location(error)
+        place = f" at {at}" if at is not None else ""
+        message = f"resolver `{self.name}` raised `{kind}`{place}"
+        return Failed("resolver/raised", message, f"{kind}{place}", at)
 
     def wrong_type(self, why: WrongType | None = None) -> CretaError:
         """The error of a row or call whose result is not of the declared types."""
+        if isinstance(why, BeyondInt):
+            message = f"resolver `{self.name}` returned {why.got}, which no feature holds"
+            return Failed("resolver/overflow", message, why.got)
         message = f"resolver `{self.name}` returned values of other types than it declares"
-        return CretaError("resolver/wrong-type", message if why is None else f"{message}: {why}")
+        if why is None:
+            return Failed("resolver/wrong-type", message)
+        return Failed("resolver/wrong-type", f"{message}: {why}", str(why))
+
+
+class Failed(CretaError):
+    """Why a row failed. `detail` is what the message says beyond its code: names of types and places."""
+
+    def __init__(self, code: str, message: str, detail: str = "", location: Location | None = None) -> None:
+        super().__init__(code, message, location=location)
+        self.detail = detail
 
 
 def _one(output: Value, value: Any) -> Any:
@@ -98,8 +116,11 @@ def _one(output: Value, value: Any) -> Any:
     return checked(output.type, value)
 
 
-def bind(function: Callable[..., Any]) -> Bound:
-    """Makes a function with `@resolver` ready, from its own annotations."""
+def bind(function: Callable[..., Any], sources: Sources = NOWHERE) -> Bound:
+    """Makes a function with `@resolver` ready, from its own annotations.
+
+    Errors name places in `sources`.
+    """
     info = resolver_info(function)
     if info is None:
         raise CretaError("resolver/not-found", f"`{getattr(function, '__name__', 'it')}` is no resolver")
@@ -111,6 +132,7 @@ def bind(function: Callable[..., Any]) -> Bound:
         inspect.iscoroutinefunction(function),
         tuple(Value(i.name, i.type, i.optional) for i in signature.inputs),
         tuple(Value(o.path, o.type, o.optional) for o in signature.outputs),
+        sources,
     )
 
 

@@ -19,6 +19,7 @@ from creta._types import TypeSpec
 _MICROSECOND = timedelta(microseconds=1)
 _FLOAT32_MAX = 3.4028234663852886e38
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+_SHORTEST, _LONGEST = timedelta(microseconds=INT_MIN), timedelta(microseconds=INT_MAX)
 
 
 class WrongType(Exception):
@@ -29,6 +30,14 @@ class WrongType(Exception):
 
     def __init__(self, expected: TypeSpec | str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got}")
+
+
+class BeyondInt(WrongType):
+    """A number that 64 bits do not hold (rule S31)."""
+
+    def __init__(self, spec: TypeSpec, got: str) -> None:
+        super().__init__(spec, got)
+        self.got = got
 
 
 def checked(spec: TypeSpec, value: Any) -> Any:
@@ -49,7 +58,7 @@ def checked(spec: TypeSpec, value: Any) -> Any:
         if isinstance(value, int) and kind is not bool:
             if INT_MIN <= value <= INT_MAX:
                 return int(value)
-            raise WrongType(spec, "an integer beyond 64 bits")
+            raise BeyondInt(spec, "an int beyond 64 bits")
     elif name == "bool":
         if kind is bool:
             return value
@@ -69,6 +78,8 @@ def checked(spec: TypeSpec, value: Any) -> Any:
             return value
     elif name == "timedelta":
         if isinstance(value, timedelta) and not is_missing(value):
+            if not _SHORTEST <= value <= _LONGEST:
+                raise BeyondInt(spec, "a timedelta beyond 64 bits of microseconds")
             return value if kind is timedelta else timedelta(microseconds=value // _MICROSECOND)
     elif name == "decimal":
         return _decimal(spec, value)

@@ -6,8 +6,8 @@
 - `Hello` (1, from the server, JSON): protocol, modules by path, resolvers with their types.
 - `Ready` (2, JSON): python, pid. `Failed` (3, JSON): code, message, and for a call its id under `call`.
 - `Call` (4): u32 resolver, u32 call id, Arrow IPC stream of one batch with one column per parameter.
-- `Answer` (5): u32 call id, Arrow IPC stream with `o0`, `o1`, ... and the error codes of failed rows in `e0`,
-`e1`, ...
+- `Answer` (5): u32 call id, Arrow IPC stream with `o0`, `o1`, ..., the error codes of failed rows in `e0`,
+`e1`, ..., and in `detail` what more is to say of them: an exception and its place, or the types.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import Any
 from creta._errors import CretaError
 from creta._lazy import pyarrow
 from creta._memory import install
+from creta._raised import Sources
 from creta._resolver import resolver_info
-from creta._resolvers import Bound, Value, bind
+from creta._resolvers import Bound, Failed, Value, bind
 from creta._types import TypeSpec
 
 PROTOCOL = "creta.worker/1"
@@ -99,10 +100,11 @@ def prepare(hello: dict[str, Any]) -> list[Bound]:
             reason = f": {error}" if isinstance(error, ImportError) else ""
             kind = type(error).__name__
             raise CretaError("project/import-failed", f"importing `{name}` failed: {kind}{reason}") from None
-    return [_find(signature) for signature in hello["resolvers"]]
+    sources = Sources(hello["modules"])
+    return [_find(signature, sources) for signature in hello["resolvers"]]
 
 
-def _find(signature: dict[str, Any]) -> Bound:
+def _find(signature: dict[str, Any], sources: Sources) -> Bound:
     """A resolver by its signature.
 
     The server's types count; the user's own classes come from the annotations.
@@ -119,6 +121,7 @@ def _find(signature: dict[str, Any]) -> Bound:
         signature["is_async"],
         _values(signature["inputs"], own.inputs),
         _values(signature["outputs"], own.outputs),
+        sources,
     )
 
 
@@ -176,11 +179,15 @@ def _encoded(outcome: Any, rows: int) -> Any:
     pa = pyarrow()
 
     codes: list[str | None] = [None] * rows
+    details: list[str | None] = [None] * rows
     for row, error in outcome.errors.items():
         codes[row] = error.code
+        details[row] = error.detail if isinstance(error, Failed) else None
     arrays, names = list(outcome.columns), [f"o{n}" for n in range(len(outcome.columns))]
     arrays += [pa.array(codes, pa.string())] * len(outcome.columns)
     names += [f"e{n}" for n in range(len(outcome.columns))]
+    if outcome.errors:
+        arrays, names = [*arrays, pa.array(details, pa.string())], [*names, "detail"]
     batch = pa.RecordBatch.from_arrays(arrays, names=names)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:

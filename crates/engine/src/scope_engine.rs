@@ -549,7 +549,8 @@ impl ScopeEngine {
         self.permitted(permit, Action::Plan, [])?;
         let deployment = self.deployment()?;
         let plan = self.ready(request)?.shape.plan.clone();
-        let running: BTreeMap<_, _> = deployment.host.running().into_iter().map(|one| (one.resolver, one.runs)).collect();
+        let running: BTreeMap<_, _> =
+            deployment.host.running().into_iter().map(|one| (one.resolver, one.runs)).collect();
         Ok(creta_planner::explain(&plan, &deployment.registry).with_runs(&|resolver| running.get(resolver).copied()))
     }
 

@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    Compiling, IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores,
-    TrainingSetRequest, Trial, VerifyOptions, load_request, read_source,
+    Compiling, IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
+    Trial, VerifyOptions, load_request, read_source,
 };
 use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
 use creta_keys::{KeyRing, RootKey};

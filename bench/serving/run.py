@@ -1,12 +1,14 @@
 """Asks everybody the same in turn and prints ratios. See `scripts/bench-serving`.
 
-Ours answers with TLS, authentication, permits, decryption, the audit log and the request log on. Pairs are interleaved, so
-that what else the machine does meets both alike: trust the ratios, not the rates. `wrk` loads them from the same machine.
+Ours answers with TLS, authentication, permits, decryption, the audit log and the request log on.
+Pairs are interleaved, so that what else the machine does meets both alike: trust the ratios, not the
+rates. `wrk` loads them from the same machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -49,14 +51,23 @@ class Target:
     name: str
     url: str
     bodies: str
-    token: str = "-"
+    token: str = "-"  # noqa: S105 - that there is none
     processes: list[int] = field(default_factory=list)
     thread: str | None = None
     runs: list[dict[str, float]] = field(default_factory=list)
 
     def ask(self, seconds: float, delay_ms: float | None = None) -> dict[str, float]:
         before, connections = self.cpu(), PACED_CONNECTIONS if delay_ms else CONNECTIONS
-        command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(HERE / "load.lua")]
+        command = [
+            "wrk",
+            "-t2",
+            f"-c{connections}",
+            f"-d{seconds:g}s",
+            "--timeout",
+            "10s",
+            "-s",
+            str(HERE / "load.lua"),
+        ]
         command += [self.url, "--", self.bodies, self.token]
         command += [f"{delay_ms:.0f}"] if delay_ms else []
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -117,10 +128,8 @@ class Peers:
     def __exit__(self, *_: object) -> None:
         for process in reversed(self.started):
             for one in descendants(process.pid):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(one, signal.SIGTERM)
-                except ProcessLookupError:
-                    pass
         for process in self.started:
             process.wait(timeout=30)
 
@@ -129,7 +138,7 @@ def until_answers(url: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while True:
         try:
-            urllib.request.urlopen(url, timeout=2, context=ssl._create_unverified_context()).close()
+            urllib.request.urlopen(url, timeout=2, context=ssl._create_unverified_context()).close()  # noqa: S310, S323 - our own, to see that it is there
             return
         except urllib.error.HTTPError:
             return
@@ -141,9 +150,9 @@ def until_answers(url: str, seconds: float = 60) -> None:
 
 def post(url: str, body: object, token: str | None = None, ca: str | None = None) -> Any:
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - our own
     context = ssl.create_default_context(cafile=ca) if ca else None
-    with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+    with urllib.request.urlopen(request, timeout=30, context=context) as answer:  # noqa: S310 - our own
         return json.load(answer)
 
 
@@ -181,7 +190,17 @@ def feast(peers: Peers, given: argparse.Namespace, outputs: list[str]) -> list[T
     """`feast serve` with two workers and Redis, without TLS and without anybody asking who asks."""
     folder, redis_port, port = given.folder / "feast", given.port + 1, given.port + 2
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [
+        "redis-server",
+        "--port",
+        str(redis_port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     redis = peers.start(command, folder / "redis.log", cwd=folder)
     time.sleep(1)
     quiet = os.environ | {"PYTHONWARNINGS": "ignore", "FEAST_USAGE": "False"}
@@ -196,10 +215,13 @@ def feast(peers: Peers, given: argparse.Namespace, outputs: list[str]) -> list[T
     targets = []
     for rows in ENTITIES:
         bodies = folder / f"bodies-{rows}"
-        asked = [{"features": features, "entities": {"user_id": users_of(n, rows, given.users)}} for n in range(QUESTIONS)]
+        asked = [
+            {"features": features, "entities": {"user_id": users_of(n, rows, given.users)}}
+            for n in range(QUESTIONS)
+        ]
         bodies.write_text("\n".join(map(json.dumps, asked)))
         url = f"http://127.0.0.1:{port}/get-online-features"
-        processes = descendants(process.pid) + [redis.pid]
+        processes = [*descendants(process.pid), redis.pid]
         targets.append(Target(f"feast {rows}", url, str(bodies), processes=processes))
     return targets
 
@@ -207,14 +229,18 @@ def feast(peers: Peers, given: argparse.Namespace, outputs: list[str]) -> list[T
 def compare(server: dict[str, Any], token: str, feast_url: str, users: int) -> None:
     """Both give the same values, or nothing was compared."""
     asked = users_of(3, 10, users)
-    ours = post(server["creta"], {"inputs": {"User.id": asked}, "outputs": server["outputs"]}, token, server["ca"])
+    ours = post(
+        server["creta"], {"inputs": {"User.id": asked}, "outputs": server["outputs"]}, token, server["ca"]
+    )
     features = [f"user:{output.removeprefix('User.')}" for output in server["outputs"]]
     theirs = post(feast_url, {"features": features, "entities": {"user_id": asked}})
     names = theirs["metadata"]["feature_names"]
     for column in ours["columns"]:
         found = theirs["results"][names.index(column["feature"].removeprefix("User."))]["values"]
         if found != column["values"]:
-            raise SystemExit(f"bench-serving: {column['feature']} is {column['values']} here and {found} in Feast")
+            raise SystemExit(
+                f"bench-serving: {column['feature']} is {column['values']} here and {found} in Feast"
+            )
 
 
 def ratio(ours: Target, theirs: Target, what: str) -> float:
@@ -234,6 +260,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.folder = given.folder.resolve()
+    given.feast = given.feast and str(Path(given.feast).absolute())
     shutil.rmtree(given.folder, ignore_errors=True)
     given.folder.mkdir(parents=True)
     with Peers() as peers:
@@ -243,8 +270,15 @@ def main() -> None:
 def measure(given: argparse.Namespace, peers: Peers) -> None:
     log = given.folder / "server.log"
     with log.open("w") as err:
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": err, "text": True}
-        process = peers.start([str(given.binary), str(given.folder), str(given.users)], given.folder / "unused", **pipes)
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": err,
+            "text": True,
+        }
+        process = peers.start(
+            [str(given.binary), str(given.folder), str(given.users)], given.folder / "unused", **pipes
+        )
     line = process.stdout.readline() if process.stdout else ""
     if not line:
         raise SystemExit(f"bench-serving: the server did not start:\n{log.read_text()}")
@@ -259,12 +293,21 @@ def measure(given: argparse.Namespace, peers: Peers) -> None:
     ours, pairs = {}, []
     for rows in ENTITIES:
         bodies = given.folder / f"bodies-{rows}"
-        asked = [{"inputs": {"User.id": users_of(n, rows, given.users)}, "outputs": outputs} for n in range(QUESTIONS)]
+        asked = [
+            {"inputs": {"User.id": users_of(n, rows, given.users)}, "outputs": outputs}
+            for n in range(QUESTIONS)
+        ]
         bodies.write_text("\n".join(map(json.dumps, asked)))
         ours[rows] = lambda name, bodies=str(bodies): Target(
-            name, server["creta"].replace("localhost", "127.0.0.1"), bodies, processes=[process.pid], thread="creta"
+            name,
+            server["creta"].replace("localhost", "127.0.0.1"),
+            bodies,
+            processes=[process.pid],
+            thread="creta",
         )
-    noop = Target("noop", server["noop"], str(given.folder / "bodies-1"), processes=[process.pid], thread="noop")
+    noop = Target(
+        "noop", server["noop"], str(given.folder / "bodies-1"), processes=[process.pid], thread="noop"
+    )
     pairs.append(("noop", ours[1]("creta/noop"), noop))
     pairs.append(("nginx", ours[1]("creta/nginx"), nginx(peers, given.folder, server, given.port)))
     feasts = feast(peers, given, outputs) if given.feast else []
@@ -296,12 +339,19 @@ def measure(given: argparse.Namespace, peers: Peers) -> None:
     answer["noop_p99_ratio"] = statistics.median(a["p99_us"] / b["p99_us"] for a, b in paced)
     show(pairs, paced, answer, server)
     measured = {target.name: target.runs for _, *both in pairs for target in both}
-    kept = answer | {"at_least": AT_LEAST, "at_most": AT_MOST, "answer_bytes": server["answer_bytes"], "measured": measured}
+    kept = answer | {
+        "at_least": AT_LEAST,
+        "at_most": AT_MOST,
+        "answer_bytes": server["answer_bytes"],
+        "measured": measured,
+    }
     given.out.write_text(json.dumps(kept, indent=1) + "\n")
     print(f"\nwritten to {given.out}")
 
 
-def at_equal_load(mine: Target, noop: Target, given: argparse.Namespace, token: Any) -> list[tuple[dict[str, float], ...]]:
+def at_equal_load(
+    mine: Target, noop: Target, given: argparse.Namespace, token: Any
+) -> list[tuple[dict[str, float], ...]]:
     """Both at a third of what ours can do."""
     delay = PACED_CONNECTIONS / (mine.median("rate") / 3) * 1e3
     rounds = []
@@ -314,22 +364,30 @@ def at_equal_load(mine: Target, noop: Target, given: argparse.Namespace, token: 
 
 
 def show(pairs: list[Any], paced: list[Any], answer: dict[str, float], server: dict[str, Any]) -> None:
-    print(f"\n  50 stored features, an answer of {server['answer_bytes']} bytes for one user; {CONNECTIONS} connections")
+    print(
+        f"\n  50 stored features, an answer of {server['answer_bytes']} bytes for one user; "
+        f"{CONNECTIONS} connections"
+    )
     print(f"  {'':<14}{'a second':>10}{'p50':>10}{'p99':>10}{'p99.9':>10}{'errors':>8}{'cpu':>10}")
     for _, *both in pairs:
         for target in both:
-            times = "".join(f"{target.median(what) / 1e3:>7.2f} ms" for what in ("p50_us", "p99_us", "p999_us"))
+            times = "".join(
+                f"{target.median(what) / 1e3:>7.2f} ms" for what in ("p50_us", "p99_us", "p999_us")
+            )
             errors = sum(run["errors"] for run in target.runs)
-            print(f"  {target.name:<14}{target.median('rate'):>10.0f}{times}{errors:>8}{target.median('cpu_us'):>7.0f} us")
+            print(
+                f"  {target.name:<14}{target.median('rate'):>10.0f}{times}{errors:>8}"
+                f"{target.median('cpu_us'):>7.0f} us"
+            )
     mine, noop = (statistics.median(run["p99_us"] for run in side) / 1e3 for side in zip(*paced, strict=True))
     rate = statistics.median(run["rate"] for run, _ in paced)
     print(f"  at {rate:.0f} a second p99 is {mine:.2f} ms, that of noop {noop:.2f} ms")
-    print(f"\n  {'ours to theirs':<28}{'now':>8}{'target':>14}")
+    print(f"\n  {'ours to theirs':<28}{'now':>8}{'target':>18}")
     for name, value in answer.items():
         least, most = AT_LEAST.get(name), AT_MOST.get(name)
         target = "" if least is None else f"at least {least:.3g}"
         target = target if most is None else f"at most {most:.3g}"
-        print(f"  {name:<28}{value:>8.2f}{target:>14}")
+        print(f"  {name:<28}{value:>8.2f}{target:>18}")
 
 
 if __name__ == "__main__":

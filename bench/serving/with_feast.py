@@ -1,7 +1,7 @@
 """The same users and features in a Feast repository with Redis: `with_feast.py FOLDER USERS REDIS_PORT`.
 
-Writes the repository that `feast serve` is started in, and puts the values into Redis. The values are those of
-`bench/serving/server`.
+Writes the repository that `feast serve` is started in, and puts the values into Redis. The values
+are those of `bench/serving/server`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def main(folder: Path, users: int, port: int) -> None:
     frame(range(10)).to_parquet(folder / "users.parquet")
     store = FeatureStore(repo_path=str(folder))
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
-    source = FileSource(path=str(folder / "users.parquet"), timestamp_field="seen", created_timestamp_column="created")
+    source = FileSource(
+        path=str(folder / "users.parquet"), timestamp_field="seen", created_timestamp_column="created"
+    )
     view = FeatureView(
         name="user",
         entities=[user],

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::ipc::writer::StreamWriter;
 use creta_model::Environment;
-use creta_server::{Credential, InitOptions, RunningServer, ServeOptions, init, start, tls_provider};
+use creta_server::{Credential, InitOptions, RunningServer, ServeOptions, init, init_logging, start, tls_provider};
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -31,6 +31,7 @@ fn main() -> Outcome<()> {
     let folder = arguments.next().ok_or("name a folder")?;
     let users: usize = arguments.next().ok_or("say how many users there are")?.parse()?;
     let folder = Path::new(&folder);
+    init_logging(); // Each answer is a line, as on any server.
     let whole = Whole::start(&folder.join("server"), users)?;
     let question = json!({"inputs": {"User.id": [7]}, "outputs": outputs()});
     let answer = whole.post("/v1/query", &whole.token, question.to_string().as_bytes(), JSON)?;

@@ -1,22 +1,25 @@
 //! Whether one set of policies allows more than another: asked of everybody there can be, about everything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy::{Policy, PolicySet};
+use cedar_policy::{Effect, Policy, PolicySet};
 use creta_model::{Environment, EnvironmentClass, Scope};
 use serde::Serialize;
 
 use crate::decision::out_of_reach;
 use crate::digest::{canonical, digest};
-use crate::policies::{questions, refused};
+use crate::policies::{PrincipalKind, questions, refused, words_in};
 use crate::question::Question;
 use crate::{
     Assurance, DeviceTrust, GrantId, HeldGrant, IamError, Identity, Person, Place, Policies, Principal, PrincipalId,
     Purpose, Reason, Role, Seal, Standing,
 };
 
-/// More words than these in conditions of added policies are combined in pairs only, not in every way.
-const WORDS_MAX: usize = 5;
+/// Most words of conditions that are combined in every way. A change that speaks of more is never said to allow no more.
+const WORDS_MAX: usize = 6;
+/// Most roles of policies of one's own that are combined in every way, for good and by a grant. As with words, a change that
+/// speaks of more is never said to allow no more.
+const ROLES_MAX: usize = 3;
 
 /// Something that one set of policies allows and another does not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,32 +65,80 @@ impl Comparison {
 }
 
 /// Compares two sets of policies on every question of a bounded world: each identity with its role for good, by a grant, and
-/// with all roles at once; people of the environment and of a tenant, of each degree of assurance; each action and each
-/// question about a feature; the own scope, that of a tenant, and the environment; each class; every subset of the tags that
-/// policies speak of together with one that they do not know; no purpose, another one, and each that policies speak of.
+/// with all roles at once; people of the environment and of a tenant, of each degree of assurance, with the seal intact and
+/// broken; each action and each question about a feature; the own scope, that of a tenant, and the environment; each class;
+/// every subset of the tags that policies speak of there together with one that they do not know; no purpose, another one, and
+/// each that policies speak of.
+///
+/// If nothing wider is found so, and a permit was added or a forbid taken away, people are asked about who have the roles that
+/// policies of one's own speak of in every combination, for good and by a grant, each with one role more. Any witness of a
+/// widening has one among these: built-in policies need of it one role that permits, and one grant that a boundary asks for.
+/// Where there are too many roles or words to combine, the change counts as wider, since nobody looked.
 ///
 /// What is outside is what no policy distinguishes: names of people, tenants and features. A policy that does name one
 /// (`principal == ...`, `resource == ...`) is refused with [`IamError::Policies`], since no bounded world shows its effect.
 ///
 /// Some seconds when a boundary changed, less for a policy that applies to few.
 pub fn compare(old: &Policies, new: &Policies) -> Result<Comparison, IamError> {
-    let mut comparison = Comparison { wider: Vec::new(), narrower: Vec::new() };
     let changes = Changes::between(old, new)?;
     let words: BTreeSet<String> = old.words()?.union(&new.words()?).cloned().collect();
-    let tag_sets = subsets(&words);
     let purposes = if old.mentions("purpose")? || new.mentions("purpose")? { purposes(&words) } else { vec![None] };
-    for Somebody { who, principal } in everybody() {
+    let mut asking = Asking { old, new, changes, purposes, tag_sets: HashMap::new(), unasked: false };
+    let mut comparison = Comparison { wider: Vec::new(), narrower: Vec::new() };
+    for somebody in everybody() {
+        asking.ask(&somebody, &mut comparison)?;
+    }
+    if comparison.wider.is_empty() && asking.changes.may_widen() {
+        let roles = roles_of_own(old, new)?;
+        let sets = if roles.len() <= ROLES_MAX { combined(&roles) } else { Vec::new() };
+        asking.unasked |= roles.len() > ROLES_MAX;
+        let mut combined = Comparison { wider: Vec::new(), narrower: Vec::new() };
+        if !asking.unasked {
+            for somebody in people(sets) {
+                asking.ask(&somebody, &mut combined)?;
+            }
+        }
+        comparison.wider = if asking.unasked { asking.changes.unasked(new) } else { combined.wider };
+    }
+    comparison.wider.sort();
+    comparison.narrower.sort();
+    Ok(comparison)
+}
+
+/// The questions of a comparison.
+struct Asking<'a> {
+    old: &'a Policies,
+    new: &'a Policies,
+    changes: Changes,
+    purposes: Vec<Option<Purpose>>,
+    /// The sets of tags that tell policies apart, by what is asked.
+    tag_sets: HashMap<(PrincipalKind, &'static str), Vec<Vec<String>>>,
+    /// Whether there were more words than are combined.
+    unasked: bool,
+}
+
+impl Asking<'_> {
+    fn ask(&mut self, somebody: &Somebody, comparison: &mut Comparison) -> Result<(), IamError> {
+        let (old, new) = (self.old, self.new);
         for (place_name, place) in places() {
-            let within_reach = out_of_reach(&principal, &place).is_none();
-            let question = Question::new(old, &principal, &place, None).filter(|_| within_reach);
+            let within_reach = out_of_reach(&somebody.principal, &place).is_none();
+            let question = Question::new(old, &somebody.principal, &place, None).filter(|_| within_reach);
             let Some(mut question) = question else { continue };
+            let kind = question.kind();
+            let can_concern = questions().filter(|action| self.changes.can_apply(old, kind, action));
             let concerned: Vec<&'static str> =
-                questions().filter(|action| changes.may_concern(&question, action)).collect();
-            for (class, purpose) in EnvironmentClass::ALL.iter().flat_map(|c| purposes.iter().map(move |p| (*c, p))) {
+                can_concern.filter(|action| self.changes.may_concern(&question, action)).collect();
+            for action in &concerned {
+                self.require_tag_sets(kind, action)?;
+            }
+            for (class, purpose) in
+                EnvironmentClass::ALL.iter().flat_map(|c| self.purposes.iter().map(move |p| (*c, p)))
+            {
                 question.set_circumstances(class, purpose.as_ref());
-                for (action, tags) in concerned.iter().flat_map(|a| tag_sets.iter().map(move |tags| (*a, tags))) {
+                let sets = concerned.iter().flat_map(|a| self.tag_sets[&(kind, *a)].iter().map(move |tags| (*a, tags)));
+                for (action, tags) in sets {
                     let asked = tags.iter().map(String::as_str).collect();
-                    if !changes.concern(&question, action, &asked) {
+                    if !self.changes.concern(&question, action, &asked) {
                         continue;
                     }
                     let allowed = |policies| question.ask_policies(policies, action, &asked).0 == Reason::Permitted;
@@ -97,7 +148,7 @@ pub fn compare(old: &Policies, new: &Policies) -> Result<Comparison, IamError> {
                         (true, true) | (false, false) => continue,
                     };
                     side.push(Allowance {
-                        who: who.clone(),
+                        who: somebody.who.clone(),
                         action: action.to_owned(),
                         place: place_name,
                         class,
@@ -107,10 +158,19 @@ pub fn compare(old: &Policies, new: &Policies) -> Result<Comparison, IamError> {
                 }
             }
         }
+        Ok(())
     }
-    comparison.wider.sort();
-    comparison.narrower.sort();
-    Ok(comparison)
+
+    /// Only words of policies that can have a say here tell anything apart here.
+    fn require_tag_sets(&mut self, kind: PrincipalKind, action: &'static str) -> Result<(), IamError> {
+        if !self.tag_sets.contains_key(&(kind, action)) {
+            let mut words = words_in(self.old.slice(kind, action))?;
+            words.extend(words_in(self.new.slice(kind, action))?);
+            self.unasked |= words.len() > WORDS_MAX;
+            self.tag_sets.insert((kind, action), subsets(&words));
+        }
+        Ok(())
+    }
 }
 
 /// The policies in which two sets differ. Decisions can differ only where one of them has something to say, which is much
@@ -126,6 +186,35 @@ impl Changes {
         let changed = [changed(old, new)?, changed(new, old)?];
         let heads = [heads(&changed[0])?, heads(&changed[1])?];
         Ok(Self { changed, heads })
+    }
+
+    /// Whether one of them can have a say there, by what stands before their conditions.
+    fn can_apply(&self, policies: &Policies, kind: PrincipalKind, action: &str) -> bool {
+        self.changed.iter().flat_map(PolicySet::policies).any(|policy| policies.can_apply(policy, kind, action))
+    }
+
+    /// Whether anything could be allowed that was not. A forbid more and a permit less allow nothing more.
+    fn may_widen(&self) -> bool {
+        self.widening().next().is_some()
+    }
+
+    fn widening(&self) -> impl Iterator<Item = &Policy> {
+        let of = |set: usize, effect: Effect| self.changed[set].policies().filter(move |p| p.effect() == effect);
+        of(0, Effect::Forbid).chain(of(1, Effect::Permit))
+    }
+
+    /// What could be wider and was not asked.
+    fn unasked(&self, policies: &Policies) -> Vec<Allowance> {
+        let mut all = Vec::new();
+        for policy in self.widening() {
+            let concerns = |action: &&str| PrincipalKind::ALL.iter().any(|k| policies.can_apply(policy, *k, action));
+            let who = format!("perhaps somebody: `{}` tells more roles or words apart than are compared", policy.id());
+            for (action, class) in questions().filter(concerns).flat_map(|a| EnvironmentClass::ALL.map(|c| (a, c))) {
+                let (who, action) = (who.clone(), action.to_owned());
+                all.push(Allowance { who, action, place: "some place", class, tags: Vec::new(), purpose: None });
+            }
+        }
+        all
     }
 
     fn may_concern(&self, question: &Question<'_>, action: &str) -> bool {
@@ -208,10 +297,18 @@ fn everybody() -> Vec<Somebody> {
             Identity::Person(_) => {}
         }
     }
+    all.extend(people(role_sets()));
+    all
+}
+
+/// People with these roles, of a tenant and of the environment, of each degree of assurance.
+fn people(role_sets: Vec<RoleSet>) -> Vec<Somebody> {
+    let id = PrincipalId::parse("somebody").expect("a valid id");
+    let mut all = Vec::new();
     for (home_name, home) in
         [("a tenant", Place::Scope(scope("own"))), ("the environment", Place::Environment(environment()))]
     {
-        for (roles_name, roles, granted) in role_sets() {
+        for RoleSet { name, roles, granted } in &role_sets {
             for (assurance_name, assurance) in assurances() {
                 let grant = |role: &Role| HeldGrant {
                     id: GrantId::parse(role.as_str()).expect("names of roles are valid ids"),
@@ -225,7 +322,7 @@ fn everybody() -> Vec<Somebody> {
                     class: EnvironmentClass::Development, // The question says which.
                 };
                 all.push(Somebody {
-                    who: format!("person {roles_name}, of {home_name}, {assurance_name}"),
+                    who: format!("person {name}, of {home_name}, {assurance_name}"),
                     principal: Principal::Person(Person::new(id.clone(), home.clone(), standing)),
                 });
             }
@@ -234,28 +331,92 @@ fn everybody() -> Vec<Somebody> {
     all
 }
 
+/// Roles for good and by grants, with words for them.
+struct RoleSet {
+    name: String,
+    roles: Vec<Role>,
+    granted: Vec<Role>,
+}
+
 /// No role, each for good, each by a grant, and all of them both ways.
-fn role_sets() -> Vec<(String, Vec<Role>, Vec<Role>)> {
-    let mut sets = vec![("without a role".to_owned(), Vec::new(), Vec::new())];
+fn role_sets() -> Vec<RoleSet> {
+    let set = |name: &str, roles: &[Role], granted: &[Role]| RoleSet {
+        name: name.to_owned(),
+        roles: roles.to_vec(),
+        granted: granted.to_vec(),
+    };
+    let mut sets = vec![set("without a role", &[], &[])];
     for role in Role::OF_PEOPLE {
-        sets.push((format!("as {role}"), vec![*role], Vec::new()));
-        sets.push((format!("as {role} by grant"), Vec::new(), vec![*role]));
+        sets.push(set(&format!("as {role}"), &[*role], &[]));
+        sets.push(set(&format!("as {role} by grant"), &[], &[*role]));
     }
-    sets.push(("in every role".to_owned(), Role::OF_PEOPLE.to_vec(), Vec::new()));
-    sets.push(("in every role by grant".to_owned(), Vec::new(), Role::OF_PEOPLE.to_vec()));
+    sets.push(set("in every role", Role::OF_PEOPLE, &[]));
+    sets.push(set("in every role by grant", &[], Role::OF_PEOPLE));
     sets
+}
+
+/// These roles in every combination, each not at all, for good, or by a grant, and each of the others beside one of these.
+fn combined(roles: &BTreeSet<Role>) -> Vec<RoleSet> {
+    let mut states: Vec<Vec<(Role, bool)>> = vec![Vec::new()];
+    for role in roles {
+        let with = |state: &Vec<(Role, bool)>, granted| state.iter().copied().chain([(*role, granted)]).collect();
+        let more: Vec<_> = states.iter().flat_map(|state| [with(state, false), with(state, true)]).collect();
+        states.extend(more);
+    }
+    let others: Vec<Role> = Role::OF_PEOPLE.iter().copied().filter(|role| !roles.contains(role)).collect();
+    let mut sets = Vec::new();
+    for state in states {
+        let beside = others.iter().flat_map(|role| [Some((*role, false)), Some((*role, true))]);
+        for other in [None].into_iter().chain(beside) {
+            let all: Vec<(Role, bool)> = state.iter().copied().chain(other).collect();
+            let of = |by_grant: bool| all.iter().filter(|(_, g)| *g == by_grant).map(|(role, _)| *role).collect();
+            let word = |(role, granted): &(Role, bool)| format!("{role}{}", if *granted { " by grant" } else { "" });
+            let name = format!("as {}", all.iter().map(word).collect::<Vec<_>>().join(" and "));
+            sets.push(RoleSet { name, roles: of(false), granted: of(true) });
+        }
+    }
+    sets
+}
+
+/// The roles that policies of one's own speak of, and the built-in ones that they take the place of.
+fn roles_of_own(old: &Policies, new: &Policies) -> Result<BTreeSet<Role>, IamError> {
+    let built_in = Policies::load()?;
+    let mut roles = BTreeSet::new();
+    for set in [old, new] {
+        for own in [changed(set, &built_in)?, changed(&built_in, set)?] {
+            for policy in own.policies() {
+                collect_roles(&policy.to_json().map_err(refused)?, &mut roles);
+            }
+        }
+    }
+    Ok(roles)
+}
+
+fn collect_roles(json: &serde_json::Value, roles: &mut BTreeSet<Role>) {
+    match json {
+        serde_json::Value::Object(members) => {
+            let kind = members.get("type").and_then(serde_json::Value::as_str);
+            if matches!(kind, Some("Creta::Role" | "Creta::Granted")) {
+                let named = |role: &&Role| members.get("id").and_then(serde_json::Value::as_str) == Some(role.as_str());
+                roles.extend(Role::OF_PEOPLE.iter().find(named));
+            }
+            members.values().for_each(|member| collect_roles(member, roles));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_roles(item, roles)),
+        _ => {}
+    }
 }
 
 fn assurances() -> Vec<(String, Assurance)> {
     let mut all = Vec::new();
-    for (user_verified, verified) in [(false, "not verified"), (true, "user verified")] {
-        for device in DeviceTrust::ALL {
-            let assurance = Assurance { user_verified, device: *device, seal: Seal::Intact };
-            all.push((format!("{verified}, device {}", device.as_str()), assurance));
+    for (seal, seal_name) in [(Seal::Intact, ""), (Seal::Broken, "under a broken seal, ")] {
+        for (user_verified, verified) in [(false, "not verified"), (true, "user verified")] {
+            for device in DeviceTrust::ALL {
+                let assurance = Assurance { user_verified, device: *device, seal };
+                all.push((format!("{seal_name}{verified}, device {}", device.as_str()), assurance));
+            }
         }
     }
-    let broken = Assurance { user_verified: false, device: DeviceTrust::None, seal: Seal::Broken };
-    all.push(("under a broken seal".to_owned(), broken));
     all
 }
 
@@ -278,12 +439,10 @@ pub(crate) fn subsets(words: &BTreeSet<String>) -> Vec<Vec<String>> {
     known.iter().cloned().chain(with_other).collect()
 }
 
-/// None, one that nobody speaks of, and each word that could be one. Built-in policies speak of no purpose.
+/// None, one that nobody speaks of, and each word that could be one.
 fn purposes(words: &BTreeSet<String>) -> Vec<Option<Purpose>> {
-    let built_in = ["credential", "internal", "pii", "pseudonymous", "secret"];
-    let own = words.iter().filter(|word| !built_in.contains(&word.as_str()));
     let another = Some(Purpose::parse("another purpose").expect("a valid purpose"));
-    [None, another].into_iter().chain(own.filter_map(|word| Purpose::parse(word).ok()).map(Some)).collect()
+    [None, another].into_iter().chain(words.iter().filter_map(|word| Purpose::parse(word).ok()).map(Some)).collect()
 }
 
 /// Policies that somebody proposes, with what they change.

@@ -96,3 +96,91 @@ fn attack_ci20_a_widening_needs_another_person_who_saw_it() {
     assert!(text.starts_with(r#"{"narrower":[{"action":"plan","class":"development""#), "{}", &text[..80]);
     assert_ne!(proposed.comparison.digest(), Comparison { wider: vec![], narrower: vec![] }.digest());
 }
+
+/// A policy that lets administrators approve access, under conditions.
+fn approvers(conditions: &str) -> String {
+    format!(
+        r#"@id("x") permit (principal is Creta::Person in Creta::Role::"administrator",
+            action == Creta::Action::"access.approve", resource is Creta::Environment) {conditions};"#
+    )
+}
+
+#[test]
+fn attack_ci20_a_widening_that_hides_behind_several_roles_is_found() {
+    for conditions in [
+        r#"when { principal in Creta::Role::"operator" } unless { principal in Creta::Role::"auditor" }"#,
+        r#"when { principal in Creta::Granted::"operator" } unless { principal in Creta::Granted::"administrator" }"#,
+        r#"when { principal in Creta::Role::"operator" } unless { principal in Creta::Granted::"operator" }"#,
+        r#"when { principal.breakGlass && principal.userVerified && principal.device == "trusted" }
+           unless { principal in Creta::Role::"auditor" }"#,
+    ] {
+        let comparison = compare(&with(""), &with(&approvers(conditions))).expect("comparable");
+        assert!(comparison.is_widening(), "{conditions}");
+        assert!(comparison.wider.iter().all(|a| a.action == "access.approve"), "{conditions}");
+    }
+}
+
+#[test]
+fn attack_ci20_a_forbid_taken_away_from_two_roles_is_a_widening() {
+    let both = r#"@id("not-both") forbid (principal is Creta::Person in Creta::Role::"auditor",
+        action == Creta::Action::"plan", resource) when { principal in Creta::Role::"viewer" };
+        @id("no-operators") forbid (principal is Creta::Person in Creta::Role::"operator",
+        action == Creta::Action::"plan", resource);"#;
+    let without = both.split_once("@id(\"no-operators\")").expect("two").1;
+    let without = format!("@id(\"no-operators\"){without}");
+    let comparison = compare(&with(both), &with(&without)).expect("comparable");
+    assert!(comparison.is_widening(), "in every role they are operators as well");
+    let back = compare(&with(&without), &with(both)).expect("comparable");
+    assert!(!back.is_widening(), "a forbid more");
+}
+
+#[test]
+fn attack_ci20_words_that_name_classes_devices_and_purposes_hide_nothing() {
+    for hidden in [
+        r#"when { context.tags.contains("production") }"#,
+        r#"when { context.tags.contains("trusted") && context.tags.contains("none") }"#,
+        r#"when { context has purpose && context.purpose == "pii" }"#,
+        r#"when { context.class == (if context.tags.contains("hidden") then "staging" else "none of them") }"#,
+    ] {
+        let text = format!(
+            r#"@id("x") permit (principal is Creta::Person in Creta::Role::"auditor", action == Creta::Action::"plan",
+                resource is Creta::Scope) {hidden};"#
+        );
+        assert!(compare(&with(""), &with(&text)).expect("comparable").is_widening(), "{hidden}");
+    }
+}
+
+#[test]
+fn attack_ci20_what_is_not_asked_about_is_never_called_no_wider() {
+    // Four tags that must all be there, three that must not: nobody asks in all ways.
+    let tag = |n: usize| format!(r#"context.tags.contains("tag-{n}")"#);
+    let all: Vec<String> = (0..4).map(tag).collect();
+    let none: Vec<String> = (4..7).map(tag).collect();
+    let words = format!(
+        r#"@id("x") permit (principal is Creta::Person in Creta::Role::"auditor", action == Creta::Action::"plan",
+            resource is Creta::Scope) when {{ {} }} unless {{ {} }};"#,
+        all.join(" && "),
+        none.join(" || ")
+    );
+    let roles = approvers(
+        r#"when { principal in Creta::Role::"operator" && principal in Creta::Role::"viewer" &&
+            principal in Creta::Role::"developer" } unless { principal in Creta::Role::"auditor" }"#,
+    );
+    for text in [words, roles] {
+        let comparison = compare(&with(""), &with(&text)).expect("comparable");
+        assert!(comparison.is_widening(), "{text}");
+        assert!(comparison.wider[0].to_string().starts_with("perhaps somebody: `x`"), "{}", comparison.wider[0]);
+    }
+    // A forbid allows nothing more, whatever it speaks of.
+    let forbid = format!(r#"@id("x") forbid (principal, action, resource) when {{ {} }};"#, all.join(" && "));
+    assert!(!compare(&with(""), &with(&forbid)).expect("comparable").is_widening());
+}
+
+#[test]
+fn a_permit_for_two_roles_who_may_already_is_no_widening() {
+    let text = r#"@id("x") permit (principal is Creta::Person in Creta::Role::"viewer", action == Creta::Action::"plan",
+        resource is Creta::Scope) when { principal.environment == resource.environment }
+        unless { principal in Creta::Role::"auditor" };"#;
+    let comparison = compare(&with(""), &with(text)).expect("comparable");
+    assert_eq!((comparison.wider, comparison.narrower), (vec![], vec![]));
+}

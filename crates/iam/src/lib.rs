@@ -64,7 +64,7 @@ pub use masking::{MASKED_CHARS_MAX, Tokeniser, masked};
 pub use person::{Assurance, DeviceTrust, GrantId, HeldGrant, Person, Seal, Standing};
 pub use policies::Policies;
 pub use principal::{Principal, PrincipalId, PrincipalKey};
-pub use reach::{Excess, excess, row_excess};
+pub use reach::{Excess, excess, power_excess, row_excess};
 pub use resource::{FeatureSet, Place, Purpose, Resource, control_plane, is_reserved};
 pub use role::Role;
 pub use row_rules::{BoundTo, ROW_RULES_MAX, ROW_VALUES_MAX, RowRules, RowsComparison, WrittenRowRule};

@@ -13,7 +13,7 @@ use cedar_policy::{
 use creta_model::EnvironmentClass;
 use serde_json::Value as Json;
 
-use crate::{Action, DeviceTrust, IamError, Level, PrincipalKey, Role};
+use crate::{Action, IamError, Level, PrincipalKey, Role};
 
 pub(crate) const SCHEMA: &str = include_str!("../policies/creta.cedarschema");
 pub(crate) const BUILT_IN: [&str; 4] = [
@@ -82,6 +82,10 @@ pub(crate) struct Types {
     pub(crate) service_account: EntityTypeName,
     pub(crate) person: EntityTypeName,
     pub(crate) action: EntityTypeName,
+}
+
+impl PrincipalKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Administrator, Self::ServiceAccount, Self::Person];
 }
 
 impl Policies {
@@ -153,8 +157,9 @@ impl Policies {
             person: name("Creta::Person")?,
             action: name("Creta::Action")?,
         };
-        let kinds = [PrincipalKind::Administrator, PrincipalKind::ServiceAccount, PrincipalKind::Person];
-        let slices = kinds.into_iter().flat_map(|kind| questions().map(move |asked| ((kind, asked), OnceLock::new())));
+        let slices = PrincipalKind::ALL
+            .into_iter()
+            .flat_map(|kind| questions().map(move |asked| ((kind, asked), OnceLock::new())));
         Ok(Self {
             slices: slices.collect(),
             actions: schema.action_entities().map_err(refused)?,
@@ -179,7 +184,7 @@ impl Policies {
         })
     }
 
-    fn can_apply(&self, policy: &Policy, kind: PrincipalKind, action: &str) -> bool {
+    pub(crate) fn can_apply(&self, policy: &Policy, kind: PrincipalKind, action: &str) -> bool {
         let own = match kind {
             PrincipalKind::Administrator => &self.types.administrator,
             PrincipalKind::ServiceAccount => &self.types.service_account,
@@ -199,16 +204,9 @@ impl Policies {
             }
     }
 
-    /// Texts that conditions compare with: tags and purposes, without the words for classes and devices.
+    /// Texts that conditions compare with: tags and purposes, without the words that classes and devices are compared with.
     pub(crate) fn words(&self) -> Result<BTreeSet<String>, IamError> {
-        let mut words = BTreeSet::new();
-        for policy in self.set.policies() {
-            collect_texts(&policy.to_json().map_err(refused)?["conditions"], &mut words);
-        }
-        let classes = EnvironmentClass::ALL.iter().map(|class| class.as_str());
-        let known: Vec<&str> = classes.chain(DeviceTrust::ALL.iter().map(|device| device.as_str())).collect();
-        words.retain(|word| !known.contains(&word.as_str()));
-        Ok(words)
+        words_in(&self.set)
     }
 
     /// Whether any condition looks at this attribute.
@@ -299,15 +297,39 @@ fn require_no_wildcard(policy: &Policy) -> Result<(), IamError> {
     }
 }
 
+/// Texts that conditions of a set compare with, as [`Policies::words`].
+pub(crate) fn words_in(set: &PolicySet) -> Result<BTreeSet<String>, IamError> {
+    let mut words = BTreeSet::new();
+    for policy in set.policies() {
+        collect_texts(&policy.to_json().map_err(refused)?["conditions"], &mut words);
+    }
+    Ok(words)
+}
+
 fn collect_texts(json: &Json, texts: &mut BTreeSet<String>) {
+    // Every class and every kind of device is asked about by itself. Elsewhere `production` is a tag as any other.
+    let is_known = |json: &Json| matches!(json["."]["attr"].as_str(), Some("class" | "device"));
+    let are_known = |one: &Json, other: &Json| is_known(one) && is_literal(other);
     match json {
+        Json::Object(_) if are_known(&json["left"], &json["right"]) || are_known(&json["right"], &json["left"]) => {}
         Json::Object(members) => {
-            if let Some(text) = members.get("Value").and_then(Json::as_str) {
-                texts.insert(text.to_owned());
-            }
+            members.get("Value").into_iter().for_each(|value| collect_literal(value, texts));
             members.values().for_each(|member| collect_texts(member, texts));
         }
         Json::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        _ => {}
+    }
+}
+
+/// A text or a set of texts, written out.
+fn is_literal(json: &Json) -> bool {
+    json["Value"].is_string() || json["Set"].as_array().is_some_and(|items| items.iter().all(is_literal))
+}
+
+fn collect_literal(json: &Json, texts: &mut BTreeSet<String>) {
+    match json {
+        Json::String(text) => drop(texts.insert(text.clone())),
+        Json::Array(items) => items.iter().for_each(|item| collect_literal(item, texts)),
         _ => {}
     }
 }

@@ -43,6 +43,11 @@ impl<'a> Question<'a> {
         Some(Self { kind, policies, who, what, entities, class: own.max(policies.class()), purpose })
     }
 
+    /// What kind of principal asks.
+    pub(crate) fn kind(&self) -> PrincipalKind {
+        self.kind
+    }
+
     /// The same principal and place under other circumstances, exactly these.
     pub(crate) fn set_circumstances(&mut self, class: EnvironmentClass, purpose: Option<&'a Purpose>) {
         (self.class, self.purpose) = (class, purpose);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::compare::subsets;
 use crate::{
-    Action, FeatureSet, IamError, Level, Person, Policies, Principal, Resource, Role, RowRules, Standing,
+    Action, FeatureSet, IamError, Level, Person, Place, Policies, Principal, Resource, Role, RowRules, Standing,
     WrittenRowRule, decide,
 };
 
@@ -53,6 +53,21 @@ pub fn excess(
     Ok(found)
 }
 
+/// What decides on what features and levels there are, so that it amounts to more than one's own level of them: definitions
+/// may leave a tag out, facts may say what a row rule asks for, and a directory makes people.
+const POWERS: [Action; 3] = [Action::Deploy, Action::Ingest, Action::ScimWrite];
+
+/// The first of the actions that change what is decided by which `account` may do at home and `maker` may not for good.
+pub fn power_excess(policies: &Policies, maker: &Principal, account: &Principal) -> Option<Action> {
+    let maker = for_good(maker);
+    let resource = match account.home() {
+        Place::Environment(environment) => Resource::environment(environment),
+        Place::Scope(scope) => Resource::features(scope, FeatureSet::none()),
+    };
+    let may = |principal: &Principal, action| decide(policies, principal, action, &resource).is_allowed();
+    POWERS.into_iter().find(|action| may(account, *action) && !may(&maker, *action))
+}
+
 /// The first row rule that binds `maker` for good and not `account`, if the account gets features at all: what it would be
 /// answered are rows that its maker is not.
 pub fn row_excess<'r>(rules: &'r RowRules, maker: &Principal, account: &Principal) -> Option<&'r WrittenRowRule> {
@@ -84,7 +99,7 @@ mod tests {
     use creta_model::EnvironmentClass;
 
     use super::*;
-    use crate::{Assurance, DeviceTrust, GrantId, HeldGrant, Place, PrincipalId, RowOp, Seal};
+    use crate::{Assurance, DeviceTrust, GrantId, HeldGrant, PrincipalId, RowOp, Seal};
 
     const SURE: Assurance = Assurance { user_verified: true, device: DeviceTrust::Trusted, seal: Seal::Intact };
 
@@ -161,6 +176,29 @@ mod tests {
             let found = excess(&policies, &maker, &program(account), &scope).expect("asked");
             assert_eq!(found.map(|found| (found.tags, found.maker, found.account)), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn attack_ci20_an_account_that_changes_what_is_decided_by_is_noticed() {
+        let scope = Scope::parse("acme", "prod").expect("valid");
+        let (own, staff) = (Place::Scope(scope.clone()), Place::Environment(scope.environment.clone()));
+        let (staging, production) = (EnvironmentClass::Staging, EnvironmentClass::Production);
+        let found = |maker: &Principal, account: &Principal, class| {
+            power_excess(&Policies::load().expect("valid").in_class(class), maker, account)
+        };
+        let program = |role| Principal::service_account(id("etl"), scope.clone(), role);
+        let operator = person(own.clone(), &[Role::Operator, Role::Viewer], &[Role::Developer], staging);
+        assert_eq!(found(&operator, &program(Role::Deployer), staging), Some(Action::Deploy), "hours do not count");
+        assert_eq!(found(&operator, &program(Role::Ingester), staging), Some(Action::Ingest));
+        assert_eq!(found(&operator, &program(Role::Provisioner), staging), Some(Action::ScimWrite));
+        assert_eq!(found(&operator, &program(Role::Reader), staging), None, "that is a matter of levels");
+        let developer = person(own.clone(), &[Role::Operator, Role::Developer], &[], staging);
+        assert_eq!(found(&developer, &program(Role::Deployer), staging), None, "they may as well");
+        let granted = person(own, &[Role::Developer], &[Role::Developer], production);
+        assert_eq!(found(&granted, &program(Role::Deployer), production), Some(Action::Deploy));
+        let directory = Principal::environment_account(id("hr"), &scope.environment, Role::Provisioner);
+        let administrator = person(staff, &[Role::Administrator], &[], staging);
+        assert_eq!(found(&administrator, &directory, staging), Some(Action::ScimWrite));
     }
 
     #[test]

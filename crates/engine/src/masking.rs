@@ -9,38 +9,97 @@ use arrow::array::{Array, ArrayRef, AsArray as _, StringArray};
 use creta_audit::Permit;
 use creta_iam::{Level, Tokeniser, masked};
 use creta_model::{CellState, Type, Value};
+use creta_planner::{BoundExpr, Origin, Plan, SlotId, Step};
+use creta_registry::{FeatureRef, Registry};
 
 use crate::EngineError;
 use crate::answer::Answer;
 use crate::column::CellColumn;
 
-/// Masks the columns of `answer` that `permit` gives masked; `features` are the names of theirs. A column whose feature is not
-/// known, or of which the permit gives less, becomes `denied` throughout: what cannot be judged is not shown. Time O(cells
-/// masked).
+/// An output of a plan, as far as it matters for what leaves of it.
+pub(crate) struct Output {
+    /// Name of its feature; `None` for one that the registry does not know.
+    pub(crate) feature: Option<String>,
+    /// Whether facts carry the feature, rather than something computing it.
+    is_stored: bool,
+    /// Whether its values come from the request, or are computed from such.
+    is_brought: bool,
+}
+
+impl Output {
+    /// The outputs of a plan, in order, whose features are `features`.
+    pub(crate) fn all(registry: &Registry, plan: &Plan, features: &[Option<FeatureRef>]) -> Vec<Self> {
+        let brought = brought(plan);
+        let one = |(slot, feature): (&SlotId, &Option<FeatureRef>)| Self {
+            feature: feature.as_ref().map(ToString::to_string),
+            is_stored: feature.as_ref().is_some_and(|feature| registry.is_stored(&feature.entity, &feature.feature))
+                && matches!(plan.slots[slot.0].origin, Origin::Facts | Origin::Given),
+            is_brought: brought[slot.0],
+        };
+        plan.outputs.iter().zip(features).map(one).collect()
+    }
+}
+
+/// Masks the columns of `answer` that `permit` gives masked; `outputs` are theirs. A column whose feature is not known, or of
+/// which the permit gives less, becomes `denied` throughout: what cannot be judged is not shown. So does
+/// - a masked feature that is computed: whoever writes the computation chooses its form, states and errors, and would say the
+///   value in them;
+/// - a feature that is given as tokens where its values come from the request: a guess would get its token.
+///
+/// Time O(cells masked).
 pub(crate) fn mask(
-    features: &[Option<String>],
+    outputs: &[Output],
     permit: &Permit,
     tokeniser: &Tokeniser,
     answer: &mut Answer,
 ) -> Result<(), EngineError> {
     for (index, column) in answer.columns.iter_mut().enumerate() {
-        let feature = features.get(index).and_then(Option::as_deref);
+        let output = outputs.get(index);
+        let feature = output.and_then(|output| output.feature.as_deref());
         let level = feature.and_then(|feature| permit.level_of(feature)).unwrap_or(Level::Deny);
         if level == Level::Allow {
             continue;
         }
         column.ages = None; // When something was last seen says something about it.
         column.cells = match (level, &column.ty) {
-            (Level::Tokenised, ty) => {
+            (Level::Tokenised, ty) if output.is_some_and(|output| !output.is_brought) => {
                 let cells = tokens(tokeniser, feature.unwrap_or_default(), ty, &column.cells)?;
                 column.ty = Type::Str; // Whatever the values are of, tokens are texts.
                 cells
             }
-            (Level::Masked, Type::Str) => masked_texts(&column.cells)?,
+            (Level::Masked, Type::Str) if output.is_some_and(|output| output.is_stored) => masked_texts(&column.cells)?,
             _ => CellColumn::absent(&column.ty, column.cells.len(), CellState::Denied),
         };
     }
     Ok(())
+}
+
+/// For each slot whether it holds values of the request, or what is computed from them. What is looked up by them is not:
+/// it is what the facts say.
+fn brought(plan: &Plan) -> Vec<bool> {
+    let mut brought = vec![false; plan.slots.len()];
+    for SlotId(slot) in &plan.given {
+        brought[*slot] = true;
+    }
+    for step in &plan.steps {
+        match step {
+            Step::Lookup { .. } | Step::Windows { .. } => {}
+            Step::Expression { expr, slot, .. } => brought[slot.0] = reads(expr, &brought),
+            Step::Resolve { inputs, outputs, .. } => {
+                let of_request = inputs.iter().filter_map(|input| input.slot).any(|SlotId(slot)| brought[slot]);
+                outputs.iter().for_each(|output| brought[output.slot.0] = of_request);
+            }
+        }
+    }
+    brought
+}
+
+fn reads(expr: &BoundExpr, brought: &[bool]) -> bool {
+    match expr {
+        BoundExpr::Column { index, .. } => brought[*index],
+        BoundExpr::Literal { .. } => false,
+        BoundExpr::Call { args, .. } => args.iter().any(|arg| reads(arg, brought)),
+    }
 }
 
 /// A token for each value. Cells without a value keep their state.

@@ -14,6 +14,7 @@ use creta_registry::Registry;
 use creta_store::layout;
 
 use crate::answer::AnswerColumn;
+use crate::ready::tags_changed;
 use crate::run::{Rows, RunOptions, run};
 use crate::scan::SnapshotReader;
 use crate::scope_engine::{Deployment, FeatureAccess, ScopeEngine, store_problem};
@@ -43,12 +44,17 @@ impl ScopeEngine {
     /// count. Reads the facts of the features' entities once per instant; values do not leave this function.
     pub fn populations(&self, asked: &[(FeaturePath, Instant)], permit: &Permit) -> Result<Vec<Population>, Problem> {
         let deployment = self.deployment()?;
-        let names = asked.iter().map(|(path, _)| Ok(self.feature_of_statistics(path)?.name));
-        let names = names.collect::<Result<Vec<String>, Problem>>()?;
+        let features = asked.iter().map(|(path, _)| self.feature_of_statistics(path));
+        let features = features.collect::<Result<Vec<FeatureAccess>, Problem>>()?;
         // The first is what is asked for; the others were answered before and are compared with it.
-        permit
-            .require(Action::StatisticsRead, self.scope(), names.first().map(String::as_str))
-            .map_err(|error| Problem::new("access/not-covered", error.to_string()))?;
+        self.permitted(permit, Action::StatisticsRead, features.first().map(|feature| feature.name.as_str()))?;
+        let as_decided = |feature: &FeatureAccess| {
+            let decided = permit.features().tags_of(&feature.name).into_iter().flatten();
+            decided.eq(feature.tags.iter().map(String::as_str))
+        };
+        if let Some(feature) = features.first().filter(|feature| !as_decided(feature)) {
+            return Err(tags_changed(&feature.name));
+        }
         let mut together: BTreeMap<(&creta_model::Name, Instant), Vec<usize>> = BTreeMap::new();
         for (place, (path, at)) in asked.iter().enumerate() {
             together.entry((&path.root, *at)).or_default().push(place);
@@ -80,6 +86,13 @@ impl ScopeEngine {
         outputs.dedup();
         let policy = self.ready_policy(&deployment.registry);
         let shape = self.shape_for(deployment, &policy, given, outputs, &BTreeMap::new())?;
+        // Counts over all entities, minus those that somebody sees, would tell of the others.
+        let guard = self.guard(deployment, permit.principal(), permit.place());
+        if guard.is_some_and(|guard| guard.concerns(registry.entity_id(&entity.name), &shape.plan)) {
+            let message = format!("a row rule binds you to some rows that statistics of `{}` are about", entity.name);
+            return Err(Problem::new("access/rows", message)
+                .with_help("ask for the rows that you see; somebody whom no row rule binds can ask for statistics"));
+        }
         let keys = self.keys_at(registry, entity, at)?;
         let rows = keys.first().map_or(0, |key| key.len());
         let texts = texts(&keys)?;

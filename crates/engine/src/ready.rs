@@ -15,6 +15,7 @@ use creta_registry::{Declassified, FeatureRef, Registry};
 
 use crate::answer::Answer;
 use crate::answers::Brought;
+use crate::masking::Output;
 use crate::request::{QueryAnswer, QueryRequest, TrainingSetRequest};
 use crate::run::{Rows, RunOptions};
 use crate::scope_engine::{Deployment, ReadyPolicy, ScopeEngine, engine_problem};
@@ -33,8 +34,8 @@ pub(crate) struct ReadyShape {
     pub(crate) plan: Arc<Plan>,
     /// What it would return, with the tags that flow along lineage.
     features: FeatureSet,
-    /// Name of each output's feature, in the order of the outputs; `None` for one that the registry does not know.
-    pub(crate) outputs: Vec<Option<String>>,
+    /// In the order of the plan.
+    pub(crate) outputs: Vec<Output>,
     /// How it is answered where it needs stored facts alone.
     pub(crate) stored: Option<StoredPlan>,
 }
@@ -97,7 +98,7 @@ impl ReadyShape {
         Self {
             features: FeatureSet::new(distinct.iter().map(tagged)),
             stored: StoredPlan::of(&plan),
-            outputs: outputs.iter().map(|feature| feature.as_ref().map(ToString::to_string)).collect(),
+            outputs: Output::all(registry, &plan, &outputs),
             plan: Arc::new(plan),
         }
     }
@@ -106,8 +107,14 @@ impl ReadyShape {
     pub(crate) fn is_whole(&self, permit: &Permit) -> bool {
         permit.lowest_level() == Some(Level::Allow)
             && *permit.features() == self.features
-            && self.outputs.iter().all(Option::is_some)
+            && self.outputs.iter().all(|output| output.feature.is_some())
     }
+}
+
+/// What a decision was made on is no longer what there is.
+pub(crate) fn tags_changed(feature: &str) -> Problem {
+    Problem::new("conflict/changed", format!("the tags of `{feature}` changed while this was asked"))
+        .with_help("ask again")
 }
 
 impl ReadyShapes {
@@ -282,10 +289,18 @@ impl ScopeEngine {
         Ok(shape.features.clone())
     }
 
-    /// Refuses a permit that is not for this action on all features of a shape.
+    /// Refuses a permit that is not for this action on all features of a shape, with the tags that they have: where a
+    /// deployment or a declassification came between, what was decided says nothing of them.
     pub(crate) fn permitted_on(&self, permit: &Permit, action: Action, shape: &ReadyShape) -> Result<(), Problem> {
         // The very set that was decided on needs no second look at its names.
-        let named = if permit.features() == &shape.features { None } else { Some(shape.features.names()) };
-        self.permitted(permit, action, named.into_iter().flatten())
+        if permit.features() == &shape.features {
+            return self.permitted(permit, action, []);
+        }
+        self.permitted(permit, action, shape.features.names())?;
+        let mut others = shape.features.iter().filter_map(|(name, tags)| {
+            let decided = permit.features().tags_of(name)?;
+            (!decided.eq(tags)).then_some(name)
+        });
+        others.next().map_or(Ok(()), |name| Err(tags_changed(name)))
     }
 }

@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use creta_iam::{BoundTo, Place, Principal, RowAccess, RowRule, RowRules, WrittenRowRule, row_access, row_rules_for};
-use creta_model::{CellState, EntityId, Environment, FeaturePath, Name, Problem, Type, Value};
-use creta_planner::{KeyColumn, Plan, Shape, SlotId};
+use creta_model::{CellState, EntityId, Environment, FeatureId, FeaturePath, Name, Problem, Type, Value};
+use creta_planner::{KeyColumn, Plan, Shape, SlotId, Step};
 use creta_registry::{FeatureRef, Registry};
+use creta_store::{FactBatch, layout};
 
 use crate::answer::AnswerColumn;
 use crate::column::CellColumn;
@@ -223,6 +224,37 @@ impl RowGuard {
         let mut names: Vec<_> = all.collect();
         names.sort();
         names
+    }
+
+    /// Refuses facts by which a rule that binds would be judged otherwise: those of a feature that its condition is computed
+    /// from, and those of its entity that take an earlier fact's place or are counted.
+    pub(crate) fn require_unread(&self, facts: &FactBatch) -> Result<(), Problem> {
+        let columns = facts.batch();
+        let replaces = columns.column_by_name(layout::EVENT_ID).is_some_and(|ids| ids.null_count() < ids.len());
+        let has = |feature: FeatureId| columns.column_by_name(&layout::feature_column(feature)).is_some();
+        let is_read = |step: &Step| match step {
+            Step::Lookup { entity, columns, .. } => {
+                *entity == facts.entity() && (replaces || columns.iter().any(|read| has(read.column.feature)))
+            }
+            Step::Windows { entity, .. } => *entity == facts.entity(),
+            Step::Expression { .. } | Step::Resolve { .. } => false,
+        };
+        let reads = |guard: &&EntityGuard| guard.plan.iter().any(|plan| plan.steps.iter().any(is_read));
+        let Some(guard) = self.by_entity.values().find(reads) else { return Ok(()) };
+        let ids: Vec<String> = guard.rules.iter().map(|(rule, _)| format!("`{}`", rule.id)).collect();
+        let message = format!("these facts decide on which rows of `{}` you see", guard.name);
+        Err(Problem::new("access/rows", message).with_note("row rules that bind you", ids.join(", "), None).with_help(
+            "leave out the columns that they look at, and ids of events; an account that no row rule binds can write them",
+        ))
+    }
+
+    /// Whether a rule that binds is about an entity that a plan of `root` reads facts of, or about that entity.
+    pub(crate) fn concerns(&self, root: Option<EntityId>, plan: &Plan) -> bool {
+        let read = plan.steps.iter().filter_map(|step| match step {
+            Step::Lookup { entity, .. } | Step::Windows { entity, .. } => Some(*entity),
+            Step::Expression { .. } | Step::Resolve { .. } => None,
+        });
+        root.into_iter().chain(read).any(|entity| self.by_entity.contains_key(&entity))
     }
 
     /// Denies what was looked up of an entity that a rule is about. `key_slots` hold the keys in the order of `key`.

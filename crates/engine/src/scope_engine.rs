@@ -493,7 +493,8 @@ impl ScopeEngine {
         self.present.now()
     }
 
-    /// Stores facts durably, then makes them visible online. All rows are taken or none.
+    /// Stores facts durably, then makes them visible online. All rows are taken or none. Whom a row rule binds writes nothing
+    /// that it looks at: they would say themselves what they see.
     pub fn ingest(
         &self,
         request: &IngestRequest,
@@ -507,6 +508,11 @@ impl ScopeEngine {
         let arriving = self.present.arrive();
         let stamp = Stamp { now: arriving.at(), sequence: writer.sequence };
         let prepared = ingest::prepare(&deployment.registry, request, batches, stamp)?;
+        if let Some(guard) = self.guard(&deployment, permit.principal(), permit.place()) {
+            for facts in prepared.facts.iter().chain(&prepared.quarantined) {
+                guard.require_unread(facts)?;
+            }
+        }
         let mut report = prepared.report;
         if let Some(quarantined) = prepared.quarantined {
             self.quarantine.append(vec![quarantined]).map_err(problem)?;

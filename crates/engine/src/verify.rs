@@ -31,6 +31,9 @@ const BEFORE_STOP: [i64; 5] = [0, 1, 3_599_999_999, 86_400_000_000, 7 * 86_400_0
 /// How often the online path is asked on the way.
 const STOPS: usize = 20;
 
+/// Most cells that are compared in one run.
+const SAMPLES_MAX: u64 = 1_000_000;
+
 /// Differences shown in the report.
 const EXAMPLES_MAX: usize = 5;
 
@@ -43,6 +46,11 @@ impl ScopeEngine {
         progress: &dyn Fn(u64, u64),
     ) -> Result<VerifyReport, Problem> {
         self.permitted(permit, Action::Verify, [])?;
+        if options.samples > SAMPLES_MAX {
+            let message = format!("at most {SAMPLES_MAX} cells are compared at a time");
+            return Err(Problem::new("too-large/samples", message)
+                .with_help("ask for fewer samples, with another `seed` each time"));
+        }
         let started = self.platform.clock.monotonic();
         let deployment = self.deployment()?;
         let history = History::of(self, &deployment)?;
@@ -256,7 +264,7 @@ impl History {
         let mut given: Vec<Vec<ArrayRef>> = vec![Vec::new(); columns.len()];
         for unit in units {
             let end = unit.known_at(stop);
-            let share = (wanted * end).div_ceil(known);
+            let share = wanted.saturating_mul(end).div_ceil(known);
             let usable = |row: &u32| {
                 columns
                     .iter()

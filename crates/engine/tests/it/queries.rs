@@ -118,3 +118,71 @@ fn s21_a_spine_keeps_its_rows_their_order_and_its_own_columns() {
     let missing = TrainingSetRequest { as_of: "when".into(), ..request };
     assert_eq!(airline.training_set(&missing, spine).expect_err("no such column").code, "spine/no-column");
 }
+
+/// The project with tags: of a flight's carrier, which is a text, and with features computed from it.
+fn tagged(tags: &[&str]) -> creta_model::Bundle {
+    let mut bundle = serde_json::to_value(crate::support::bundle()).expect("JSON");
+    let here = json!({ "file": "features.py", "line": 1 });
+    let carrier = json!({ "op": "feature", "path": "Flight.carrier" });
+    let upper = json!({ "name": "spelled", "type": { "kind": "str" }, "location": here,
+        "expression": { "op": "call", "function": "upper", "args": [carrier] } });
+    let features = bundle["graph"]["entities"][1]["features"].as_array_mut().expect("features");
+    let own = features.iter_mut().find(|feature| feature["name"] == "carrier").expect("there");
+    own["tags"] = json!(tags);
+    features.push(upper);
+    serde_json::from_value(bundle).expect("a bundle")
+}
+
+fn of_flight_one(airline: &Airline, outputs: &[&str], inputs: serde_json::Value) -> Vec<serde_json::Value> {
+    let request = json!({ "inputs": inputs, "outputs": outputs });
+    let answer = airline.query_as_person(&[creta_iam::Role::Developer], request).expect("answers");
+    answer.columns.iter().map(|column| json!([column.values[0], column.states.get(&0)])).collect()
+}
+
+#[test]
+fn attack_ch14_what_is_computed_from_a_masked_feature_shows_no_form() {
+    let airline = Airline::of(tagged(&["pii"]));
+    airline.ingest(load(), table(&[departure(1, "UA", 600, 20.0)])).expect("a load");
+    let shown = of_flight_one(&airline, &["Flight.carrier", "Flight.spelled"], json!({ "Flight.id": [1] }));
+    assert_eq!(shown, [json!(["XX", null]), json!([null, "denied"])]);
+}
+
+#[test]
+fn attack_ch14_nobody_gets_the_token_of_a_value_that_they_guess() {
+    let airline = Airline::of(tagged(&["pseudonymous"]));
+    airline.ingest(load(), table(&[departure(1, "UA", 600, 20.0)])).expect("a load");
+    let outputs = ["Flight.carrier", "Flight.spelled"];
+    let facts = of_flight_one(&airline, &outputs, json!({ "Flight.id": [1] }));
+    for told in &facts {
+        assert!(told[0].as_str().is_some_and(|token| token.starts_with("tok")), "{facts:?}");
+    }
+    for inputs in [json!({ "Flight.carrier": ["UA"] }), json!({ "Flight.id": [1], "Flight.carrier": ["UA"] })] {
+        let guessed = of_flight_one(&airline, &outputs, inputs);
+        assert_eq!(guessed, [json!([null, "denied"]), json!([null, "denied"])]);
+    }
+}
+
+#[test]
+fn attack_ch14_what_was_decided_on_other_tags_is_not_answered() {
+    let airline = Airline::of(tagged(&[]));
+    airline.ingest(load(), table(&[departure(1, "UA", 600, 20.0)])).expect("a load");
+    let request = json!({ "inputs": { "Flight.id": [1] }, "outputs": ["Flight.spelled"] });
+    let request: creta_engine::QueryRequest = serde_json::from_value(request).expect("a request");
+    let features = airline.engine.features_of(&request).expect("planned");
+    let permit = || airline.permit_on(creta_iam::Role::Reader, creta_iam::Action::Query, &features);
+    airline.engine.query(&request, &permit()).expect("answers");
+    // A colleague deploys between the decision and the answer.
+    let decided = permit();
+    airline.engine.deploy(tagged(&["secret"]), &airline.permit(creta_iam::Action::Deploy, &[])).expect("deployed");
+    assert_eq!(airline.engine.query(&request, &decided).expect_err("refused").code, "conflict/changed");
+}
+
+#[test]
+fn attack_t04_nobody_has_more_compared_than_there_is_memory_for() {
+    let airline = Airline::new();
+    airline.ingest(load(), table(&[departure(1, "UA", 600, 20.0)])).expect("a load");
+    for samples in [1_000_001, 1_000_000_000_000, u64::MAX] {
+        let refused = airline.verify(&creta_engine::VerifyOptions { samples, seed: 1 }).expect_err("refused");
+        assert_eq!(refused.code, "too-large/samples");
+    }
+}

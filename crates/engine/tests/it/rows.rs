@@ -163,6 +163,53 @@ fn s30_training_sets_are_judged_at_each_rows_own_instant() {
 }
 
 #[test]
+fn attack_ch03_whoever_a_rule_binds_writes_nothing_that_it_looks_at() {
+    let airline = airline();
+    airline.set_rows(json!([flights_of(json!(["UA"]))]));
+    let denied = |airline: &Airline| states(&airline.query(ask(&[3], &["Flight.delay"])).expect("answers"), 0);
+    assert_eq!(denied(&airline), [Denied]);
+    // Flight 3 is of AA. It becomes one of UA; or what said so is taken back; or it gets another version.
+    let mut gone = departure(3, "AA", 690, -5.0);
+    gone.retracted = true;
+    for row in [departure(3, "UA", 700, 1.0), gone] {
+        assert_eq!(airline.ingest(load(), table(&[row])).expect_err("refused").code, "access/rows");
+    }
+    let known = instants([MIDNIGHT + 700 * MINUTE]);
+    let versions = RecordBatch::try_from_iter([
+        ("id", std::sync::Arc::new(Int64Array::from(vec![3])) as ArrayRef),
+        ("delay", std::sync::Arc::new(arrow::array::Float64Array::from(vec![1.0]))),
+        ("departed", std::sync::Arc::clone(&known)),
+        ("known", std::sync::Arc::clone(&known)),
+    ])
+    .expect("columns of one length");
+    let request = json!({"entity": "Flight", "event_time": {"column": "departed"}, "arrival": {"column": "known"}});
+    let refused = airline.ingest(request, versions).expect_err("refused");
+    assert!(refused.code == "access/rows" && refused.to_string().contains("own-flights"), "{refused}");
+    assert_eq!(denied(&airline), [Denied], "nothing was stored");
+    // What the rule does not look at is theirs to write.
+    airline.set_rows(json!([carriers(json!(["UA"]))]));
+    airline.ingest(load(), table(&[departure(4, "UA", 700, 1.0)])).expect("a load");
+}
+
+#[test]
+fn attack_ch03_statistics_tell_nothing_of_rows_that_are_not_seen() {
+    let airline = airline();
+    let rule = json!({"id": "own-flights", "entity": "Flight", "roles": ["data-scientist"], "feature": "Flight.carrier",
+        "op": "in", "values": ["UA"]});
+    airline.set_rows(json!([rule]));
+    let at = crate::support::at(NOON);
+    let told = |roles: &[Role], path: &str, feature: &str| {
+        let asked = [(FeaturePath::parse(path).expect("a path"), at)];
+        let told = airline.engine.populations(&asked, &airline.statistics_permit(roles, &[feature]));
+        told.map(drop).map_err(|problem| problem.code)
+    };
+    let refused = Err("access/rows".to_owned());
+    assert_eq!(told(&[Role::DataScientist], "Flight.delay", "Flight.delay"), refused);
+    assert_eq!(told(&[Role::DataScientist], "Carrier.flights_n[1d]", "Carrier.flights_n"), refused, "over its facts");
+    assert_eq!(told(&[Role::Developer], "Flight.delay", "Flight.delay"), Ok(()), "who is not bound is told");
+}
+
+#[test]
 fn attack_ch03_verify_compares_and_names_nothing_of_denied_rows() {
     let airline = airline();
     let options = VerifyOptions { samples: 200, seed: 1 };

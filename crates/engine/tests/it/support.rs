@@ -10,9 +10,12 @@ use creta_engine::{
     DataPolicy, IngestReport, IngestRequest, NoResolvers, QueryAnswer, QueryRequest, ResolverHost, ResolverHosts,
     ScopeEngine, ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
 };
-use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, RowRules, decide};
+use creta_iam::{
+    Action, Assurance, DeviceTrust, FeatureSet, Person, Place, Policies, Principal, PrincipalId, Resource, Role,
+    RowRules, Seal, Standing, decide,
+};
 use creta_keys::{KeyRing, RootKey, ScopeKey};
-use creta_model::{Bundle, Environment, Instant, Problem, Scope};
+use creta_model::{Bundle, Environment, EnvironmentClass, Instant, Problem, Scope};
 use creta_platform::{FaultyFiles, ManualClock, Platform, SeededRandom};
 use creta_store::{MemoryMetadata, MemoryStore, MetadataStore, OnlineStore};
 use serde_json::json;
@@ -159,6 +162,28 @@ impl Airline {
         self.engine.query(&request, &self.permit_of(&principal, Action::Query, &names))
     }
 
+    /// A permit on features with these tags, as they were when it was decided.
+    pub(crate) fn permit_on(&self, role: Role, action: Action, features: &FeatureSet) -> Permit {
+        let principal = Principal::service_account(PrincipalId::parse("other").expect("valid"), scope(), role);
+        let decision = decide(&self.policies, &principal, action, &Resource::features(scope(), features.clone()));
+        self.log.admit(decision, Details::none()).expect("they may")
+    }
+
+    /// As [`Airline::query`], by a person of the tenant with roles for good, by the tags that features have.
+    pub(crate) fn query_as_person(&self, roles: &[Role], request: serde_json::Value) -> Result<QueryAnswer, Problem> {
+        let request: QueryRequest = serde_json::from_value(request).expect("a request");
+        let features = self.engine.features_of(&request)?;
+        let decision = decide(&self.policies, &person(roles), Action::Query, &Resource::features(scope(), features));
+        self.engine.query(&request, &self.log.admit(decision, Details::none()).expect("they may"))
+    }
+
+    /// A permit for statistics of a person of the tenant.
+    pub(crate) fn statistics_permit(&self, roles: &[Role], features: &[&str]) -> Permit {
+        let resource = Resource::features(scope(), FeatureSet::untagged(features.iter().copied()));
+        let decision = decide(&self.policies, &person(roles), Action::StatisticsRead, &resource);
+        self.log.admit(decision, Details::none()).expect("they may")
+    }
+
     /// Puts row rules in force, bound to the definitions as they are.
     pub(crate) fn set_rows(&self, rules: serde_json::Value) {
         let rules: RowRules = serde_json::from_value(json!({ "rules": rules })).expect("rules");
@@ -202,6 +227,18 @@ impl Airline {
     pub(crate) fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Problem> {
         self.engine.verify(options, &self.permit(Action::Verify, &[]), &|_, _| {})
     }
+}
+
+/// Somebody of the tenant, in class development.
+fn person(roles: &[Role]) -> Principal {
+    let standing = Standing {
+        roles: roles.iter().copied().collect(),
+        grants: Default::default(),
+        assurance: Assurance { user_verified: true, device: DeviceTrust::Trusted, seal: Seal::Intact },
+        class: EnvironmentClass::Development,
+    };
+    let id = PrincipalId::parse("ana").expect("valid");
+    Principal::Person(Person::new(id, Place::Scope(scope()), standing))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

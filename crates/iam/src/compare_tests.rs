@@ -74,7 +74,8 @@ fn a_forbid_narrows_and_a_purpose_counts() {
     let comparison = compare(&with(""), &with(custom)).expect("comparable");
     assert!(!comparison.is_widening());
     let purposes: BTreeSet<Option<&str>> = comparison.narrower.iter().map(|a| a.purpose.as_deref()).collect();
-    assert_eq!(purposes, BTreeSet::from([None, Some("another purpose")]));
+    assert!(purposes.contains(&None) && purposes.contains(&Some("another purpose")), "{purposes:?}");
+    assert!(!purposes.contains(&Some("fraud")), "{purposes:?}");
 }
 
 #[test]
@@ -172,7 +173,10 @@ fn attack_ci20_what_is_not_asked_about_is_never_called_no_wider() {
         assert!(comparison.wider[0].to_string().starts_with("perhaps somebody: `x`"), "{}", comparison.wider[0]);
     }
     // A forbid allows nothing more, whatever it speaks of.
-    let forbid = format!(r#"@id("x") forbid (principal, action, resource) when {{ {} }};"#, all.join(" && "));
+    let forbid = format!(
+        r#"@id("x") forbid (principal, action == Creta::Action::"plan", resource) when {{ {} }};"#,
+        all.join(" && ")
+    );
     assert!(!compare(&with(""), &with(&forbid)).expect("comparable").is_widening());
 }
 

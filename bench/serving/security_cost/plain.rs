@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use creta_store::{Merge, OnlineKey, OnlineStore, Position, StoreError};
+use creta_store::{Merge, OnlineKey, OnlineStore, OnlineView, Position, StoreError};
 use heed::types::Bytes;
-use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls};
 
 const POSITION: &[u8] = b"position";
 
@@ -41,11 +41,18 @@ fn stored(key: &OnlineKey) -> Vec<u8> {
     [key.kind().as_bytes(), b"/", key.bytes()].concat()
 }
 
-impl OnlineStore for PlainStore {
+struct PlainView<'a>(&'a PlainStore, RoTxn<'a, WithoutTls>);
+
+impl OnlineView for PlainView<'_> {
     fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let txn = self.env.read_txn().map_err(failed)?;
-        let load = |key| Ok(self.values.get(&txn, &stored(key)).map_err(failed)?.map(<[u8]>::to_vec));
+        let load = |key| Ok(self.0.values.get(&self.1, &stored(key)).map_err(failed)?.map(<[u8]>::to_vec));
         keys.iter().map(load).collect()
+    }
+}
+
+impl OnlineStore for PlainStore {
+    fn view(&self) -> Result<Box<dyn OnlineView + '_>, StoreError> {
+        Ok(Box::new(PlainView(self, self.env.read_txn().map_err(failed)?)))
     }
 
     fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError> {

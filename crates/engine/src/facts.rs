@@ -12,6 +12,7 @@ use creta_planner::KeyColumn;
 use creta_store::layout::{ARRIVAL_TIME, EVENT_ID, EVENT_TIME, SEQUENCE, SOURCE};
 
 use crate::error::EngineError;
+use crate::fact_index::FactIndex;
 use crate::key_set::KeySet;
 
 /// Smallest arrival time among later versions of the event: `Timestamp(us, "UTC")`, null where there is none. Computed.
@@ -91,6 +92,11 @@ pub trait FactReader: Send + Sync {
     /// time, so it cannot be seen from the answer. Only a batch without any event id may leave that column out. The four
     /// parts of rule S7 name one fact: the engine counts a fact that is returned twice once.
     fn read(&self, request: &FactRequest<'_>) -> Result<Vec<RecordBatch>, EngineError>;
+
+    /// The online index, if facts come from there: windows are then put together from its tiles.
+    fn tiles(&self) -> Option<&FactIndex> {
+        None
+    }
 }
 
 /// For each row of each batch, the smallest arrival time among later versions of its event in the order of rule S7, or

@@ -18,7 +18,7 @@ fn shifted(instant: Instant, by: i64) -> Instant {
 }
 
 /// A count of everything and the sum, count and greatest of an int, over the last `span` microseconds.
-fn plan_of(spans: &[i64]) -> Plan {
+pub(crate) fn plan_of(spans: &[i64]) -> Plan {
     let mut plan = PlanOf::given(&[Type::Str, Type::Str]);
     let int = || Some(input(1, Type::Int));
     let mut all = Vec::new();
@@ -126,7 +126,7 @@ proptest! {
 }
 
 /// Many rows and facts of few keys, so that everything that is precomputed is, rows in no order of time.
-fn crowd() -> impl Strategy<Value = (Vec<Fact>, Vec<Row>)> {
+pub(crate) fn crowd() -> impl Strategy<Value = (Vec<Fact>, Vec<Row>)> {
     let row = (
         prop::sample::select(vec![("1", "23"), ("12", "3")]),
         -5i64..80,

@@ -1,20 +1,20 @@
 //! One tenant in one environment: its definitions, its facts and the answers to its questions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use creta_audit::Permit;
 use creta_iam::{Action, Declassification, Place, Principal, RowRules, Tokeniser, WrittenRowRule, declassified};
 use creta_keys::ScopeKey;
-use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, RelationKind, Role, Scope, Type};
+use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, Scope};
 use creta_planner::{Explanation, Plan, Shape};
 use creta_platform::Platform;
 use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
 use creta_store::{Epoch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
 
 use crate::compiled::{DIFFERS, Running};
-use crate::fact_index::{FactIndex, IndexSpec};
+use crate::fact_index::{Contents, FactIndex};
 use crate::facts::FactReader;
 use crate::host::ResolverHost;
 use crate::ingest::{self, Stamp};
@@ -469,8 +469,8 @@ impl ScopeEngine {
             Some(host) => host,
             None => self.hosts.host(&self.scope, registry.bundle())?,
         };
-        let index = FactIndex::open(Arc::clone(&self.online), index_specs(&registry), stored_types(&registry))
-            .map_err(|error| store_problem(&error))?;
+        let contents = Contents::of(&registry, &self.scope.environment);
+        let index = FactIndex::open(Arc::clone(&self.online), contents).map_err(|error| store_problem(&error))?;
         catch_up(&self.facts, &index).map_err(|error| store_problem(&error))?;
         Ok(Deployment { registry, host, index })
     }
@@ -731,43 +731,14 @@ fn holding(registry: &Registry, scope: &Scope, all: &[Declassification]) -> Decl
     }))
 }
 
-/// Applies to the index what it lacks.
+/// Applies to the index what it lacks, and makes tiles that windows want and that are not there.
 pub(crate) fn catch_up(facts: &FactStore, index: &FactIndex) -> Result<(), StoreError> {
     for (position, batches) in facts.read_since(index.position()?)? {
         index.apply(&batches, position)?;
     }
-    Ok(())
-}
-
-/// An index over each entity's key and one for each set of features that a window's relation joins on.
-pub(crate) fn index_specs(registry: &Registry) -> Vec<IndexSpec> {
-    let mut specs = Vec::new();
-    let graph = registry.graph();
-    let ids =
-        |entity: &creta_model::Entity, names: &mut dyn Iterator<Item = &creta_model::Name>| -> Option<IndexSpec> {
-            let features = names.map(|name| registry.feature_id(&entity.name, name)).collect::<Option<Vec<_>>>()?;
-            Some(IndexSpec { entity: registry.entity_id(&entity.name)?, features })
-        };
-    for entity in &graph.entities {
-        specs.extend(ids(entity, &mut entity.keys().map(|feature| &feature.name)));
-        for relation in entity.relations.iter().filter(|relation| relation.kind == RelationKind::Many) {
-            if let Some(target) = graph.find_entity(&relation.target) {
-                specs.extend(ids(target, &mut relation.on.iter().map(|(_, there)| there)));
-            }
-        }
+    if index.lacks_tiles()? {
+        let all = facts.read_since(Position::START)?;
+        index.make_tiles(&all.into_iter().flat_map(|(_, batches)| batches).collect::<Vec<_>>())?;
     }
-    specs
-}
-
-/// Types of all features that facts may carry.
-pub(crate) fn stored_types(registry: &Registry) -> HashMap<creta_model::FeatureId, Type> {
-    registry
-        .features()
-        .filter(|(feature, _, definition)| {
-            definition.role != Role::Value || registry.is_stored(&feature.entity, &feature.feature)
-        })
-        .filter_map(|(feature, _, definition)| {
-            Some((registry.feature_id(&feature.entity, &feature.feature)?, definition.ty.clone()))
-        })
-        .collect()
+    Ok(())
 }

@@ -264,8 +264,7 @@ impl Timeline<'_> {
         from + passed + events[passed..end].partition_point(|event| before(*event))
     }
 
-    /// The first position with `event_time >= at`; what advancing is compared with.
-    #[cfg(test)]
+    /// The first position with `event_time >= at`.
     pub(crate) fn first_at(&self, at: i64) -> usize {
         self.range.start + self.all.event[self.range.clone()].partition_point(|event| *event < at)
     }

@@ -18,11 +18,11 @@ use creta_registry::Registry;
 use creta_store::{FactBatch, MemoryStore, Position, layout};
 
 use crate::answer::Answer;
-use crate::fact_index::FactIndex;
+use crate::fact_index::{Contents, FactIndex};
 use crate::request::{VerifyOptions, VerifyReport};
 use crate::run::Rows;
 use crate::scan::SnapshotReader;
-use crate::scope_engine::{Deployment, ScopeEngine, index_specs, store_problem, stored_types};
+use crate::scope_engine::{Deployment, ScopeEngine, store_problem};
 use crate::value::read_value;
 
 /// How long before a stop the online path is asked, in microseconds.
@@ -99,7 +99,8 @@ impl ScopeEngine {
         let problem = |error| store_problem(&error);
         let registry = &deployment.registry;
         let store = Arc::new(MemoryStore::new());
-        let index = FactIndex::open(store, index_specs(registry), stored_types(registry)).map_err(problem)?;
+        let contents = Contents::of(registry, &self.scope().environment);
+        let index = FactIndex::open(store, contents).map_err(problem)?;
         let mut done = vec![0; history.facts.len()];
         let mut position = Position::START;
         for stop in &history.stops {

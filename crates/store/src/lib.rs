@@ -45,7 +45,7 @@ pub use error::StoreError;
 pub use facts::{EntityStatistics, Epoch, FactSnapshot, FactStore};
 pub use layout::FactBatch;
 pub use metadata::{Document, MemoryMetadata, MetadataEpoch, MetadataStore, SqliteStore};
-pub use online::{LmdbStore, MemoryStore, Merge, OnlineKey, OnlineStore};
+pub use online::{LmdbStore, MemoryStore, Merge, OnlineKey, OnlineStore, OnlineView};
 pub use position::Position;
 
 #[cfg(test)]

@@ -54,20 +54,39 @@ pub type Merge<'a> = dyn FnMut(usize, Option<Vec<u8>>) -> Result<Option<Vec<u8>>
 /// [`FactStore::open_known`](crate::FactStore::open_known) refuses, or these values come from elsewhere. A crash loses at most the latest
 /// updates, whole calls of them and their positions with them, so catching up brings them back.
 pub trait OnlineStore: Send + Sync {
+    /// The values as they are now, for as long as the view lives: what is updated meanwhile does not show. Writers may
+    /// wait for it, so it is not kept.
+    fn view(&self) -> Result<Box<dyn OnlineView + '_>, StoreError>;
+
     /// The values of `keys`, in their order, all from one moment. A value that does not belong to its key is
     /// [`StoreError::Tampered`].
-    fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+    fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.view()?.get_many(keys)
+    }
 
     /// Sets each key to what `merge` makes of its old value, and the position, all or nothing. A key that stands twice
     /// is merged twice, in order. `merge` must not use the store. [`StoreError::Behind`] if `position` is lower than the
     /// present one.
     fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError>;
 
+    /// Sets each key to its value, `None` to remove it, and the position, all or nothing, whatever the old values are. No
+    /// key stands twice. [`StoreError::Behind`] if `position` is lower than the present one.
+    fn replace_many(&self, values: Vec<(OnlineKey, Option<Vec<u8>>)>, position: Position) -> Result<(), StoreError> {
+        let (keys, mut values): (Vec<OnlineKey>, Vec<Option<Vec<u8>>>) = values.into_iter().unzip();
+        self.update_many(&keys, &mut |index, _| Ok(values[index].take()), position)
+    }
+
     /// Up to where the facts are applied; [`Position::START`] for an empty store.
     fn position(&self) -> Result<Position, StoreError>;
 
     /// Removes every value and goes back to [`Position::START`].
     fn clear(&self) -> Result<(), StoreError>;
+}
+
+/// One moment of a store's values.
+pub trait OnlineView {
+    /// The values of `keys`, in their order. A value that does not belong to its key is [`StoreError::Tampered`].
+    fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
 }
 
 fn check_forward(store: &str, present: Position, given: Position) -> Result<(), StoreError> {

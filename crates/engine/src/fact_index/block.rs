@@ -24,7 +24,7 @@ use creta_store::layout;
 use crate::facts::SUPERSEDED_AT;
 
 /// Raised whenever the bytes of a block change meaning; an Arrow upgrade counts.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 const FIXED_BYTES: usize = 8 * 4 + 1;
 
@@ -107,7 +107,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Part>, NotABlock> {
     Ok(parts)
 }
 
-pub(super) fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], NotABlock> {
+pub(crate) fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], NotABlock> {
     let (head, tail) = bytes.split_at_checked(length).ok_or(NotABlock)?;
     *bytes = tail;
     Ok(head)
@@ -121,7 +121,7 @@ pub(super) fn take_u16(bytes: &mut &[u8]) -> Result<u16, NotABlock> {
     take_array(bytes).map(u16::from_le_bytes)
 }
 
-pub(super) fn take_u32(bytes: &mut &[u8]) -> Result<u32, NotABlock> {
+pub(crate) fn take_u32(bytes: &mut &[u8]) -> Result<u32, NotABlock> {
     take_array(bytes).map(u32::from_le_bytes)
 }
 
@@ -181,22 +181,26 @@ pub(super) fn encode(
 
 /// Facts back as batches in the layout of facts plus `superseded_at`, one for each distinct set of features.
 pub(super) fn decode(parts: Vec<Part>, types: &HashMap<FeatureId, Type>) -> Result<Vec<RecordBatch>, NotABlock> {
-    let mut merged = Vec::new();
+    let mut merged: Vec<Part> = Vec::new();
     append(&mut merged, parts);
-    merged.into_iter().filter(|part| !part.facts.is_empty()).map(|part| decode_part(&part, types)).collect()
+    // Whichever value was read first, facts come in the same order.
+    merged.sort_by(|a, b| a.features.cmp(&b.features));
+    let decode = |part: Part| decode_part(&part.features, &part.facts.iter().collect::<Vec<_>>(), types);
+    merged.into_iter().filter(|part| !part.facts.is_empty()).map(decode).collect()
 }
 
-fn decode_part(part: &Part, types: &HashMap<FeatureId, Type>) -> Result<RecordBatch, NotABlock> {
-    let feature_types = part
-        .features
-        .iter()
-        .map(|id| types.get(id).map(Type::to_arrow).ok_or(NotABlock))
-        .collect::<Result<Vec<_>, _>>()?;
+/// Facts that carry these features, ascending, in the layout of facts plus `superseded_at`.
+pub(super) fn decode_part(
+    features: &[FeatureId],
+    facts: &[&IndexedFact],
+    types: &HashMap<FeatureId, Type>,
+) -> Result<RecordBatch, NotABlock> {
+    let feature_types =
+        features.iter().map(|id| types.get(id).map(Type::to_arrow).ok_or(NotABlock)).collect::<Result<Vec<_>, _>>()?;
     let converter = RowConverter::new(sort_fields(&feature_types)).map_err(|_| NotABlock)?;
     let parser = converter.parser();
-    let rows = part.facts.iter().map(|fact| parser.parse(&fact.row));
+    let rows = facts.iter().map(|fact| parser.parse(&fact.row));
     let mut decoded = converter.convert_rows(rows).map_err(|_| NotABlock)?.into_iter();
-    let facts = &part.facts;
     let times = |values: Vec<i64>| Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")) as ArrayRef;
     let mut columns: Vec<ArrayRef> = vec![
         times(facts.iter().map(|fact| fact.event_time).collect()),
@@ -207,7 +211,7 @@ fn decode_part(part: &Part, types: &HashMap<FeatureId, Type>) -> Result<RecordBa
         Arc::new(facts.iter().map(|fact| Some(fact.retracted)).collect::<BooleanArray>()),
     ];
     let mut fields = layout::META_FIELDS.to_vec();
-    for (id, (column, ty)) in part.features.iter().zip(decoded.zip(&feature_types)) {
+    for (id, (column, ty)) in features.iter().zip(decoded.zip(&feature_types)) {
         fields.push(Arc::new(Field::new(layout::feature_column(*id), ty.clone(), true)));
         columns.push(column);
     }

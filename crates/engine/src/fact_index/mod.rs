@@ -1,15 +1,22 @@
 //! Facts where online queries find them: by key and time, in the online store.
 //!
 //! Each entity has an index over its key and one for every set of features that a `many` relation joins on. An index
-//! holds for each key one *root* value: all facts of the key while they are few, later a directory of *buckets* of one
-//! day, each a value of its own. A fact with an event id also has its place among the [versions] of its event, so that
-//! a newer version supersedes it wherever it lies (rule S8).
+//! holds for each key one *root* value: all facts of the key while they are few, later the top [page] of a tree over time
+//! with the facts in leaves and tiles above them, each a value of its own. A fact with an event id also has its place among
+//! the [versions] of its event, so that a newer version supersedes it wherever it lies (rule S8).
 //!
-//! The index is derived: applying a batch of facts and moving the position is one transaction of the online store, so
-//! each batch counts exactly once, whatever crashes; and what is applied does not depend on the order of arrival (S9).
+//! The index is derived: applying a batch of facts, with all tiles that it touches, and moving the position is one
+//! transaction of the online store, so each batch counts exactly once, whatever crashes; and what is applied does not
+//! depend on the order of arrival (S9). Whoever reads holds one view of the store, so tiles and facts are of one moment.
 
 mod block;
+mod contents;
+mod cover;
+mod grow;
 mod newest;
+mod page;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,28 +26,51 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use creta_model::{EntityId, FeatureId, Type};
 use creta_store::{FactBatch, OnlineKey, OnlineStore, Position, StoreError, layout};
 
-pub(crate) use block::NotABlock;
 use block::{FORMAT, Part};
+use cover::{Tree, Window};
+use grow::{Draft, Grower, Lying, Mark};
 pub(crate) use newest::{Newest, NewestReader, Plain, is_plain};
+use page::Interval;
 use versions::Version;
 
 use crate::error::EngineError;
 use crate::facts::{FactRange, FactReader, FactRequest};
 use crate::key_set::{Encoded, KeyEncoder};
+use crate::windows::{Accumulator, TileFacts, TileInput, TileMark, partials};
 
-/// A key keeps its facts in its root value up to this many.
-const INLINE_FACTS_MAX: usize = 128;
+pub(crate) use block::{NotABlock, take, take_u32};
+pub(crate) use contents::Contents;
+pub(crate) use cover::{Cover, Want, partial_of};
+pub(crate) use page::Page;
 
-/// Width of a bucket: one day.
-const BUCKET_MICROS: i64 = 86_400_000_000;
+/// How much is held together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// A key keeps its facts in its root value up to this many; at least as many as in a leaf.
+    pub(crate) inline_facts_max: usize,
+    /// Facts of one leaf, unless all are of one microsecond.
+    pub(crate) leaf_facts_max: usize,
+    /// A window is put together from tiles where it would otherwise read more facts than this, for each window of a key.
+    pub(crate) facts_per_window: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { inline_facts_max: 128, leaf_facts_max: 64, facts_per_window: 64 }
+    }
+}
 
 const ROOT: &str = "fact-root";
-const BUCKET: &str = "fact-bucket";
+const PAGE: &str = "fact-page";
+const LEAF: &str = "fact-leaf";
 const EVENT: &str = "fact-event";
 const SHAPE: &str = "fact-index-shape";
 
+/// Keys whose tiles are made anew in one transaction.
+const KEYS_AT_ONCE: usize = 64;
+
 const INLINE: u8 = 0;
-const DIRECTORY: u8 = 1;
+const TREE: u8 = 1;
 
 /// Features by which facts of an entity are found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -90,13 +120,19 @@ impl FactReader for FactIndex {
         let found = self.find(request).map_err(|error| EngineError::Reader { source: Box::new(error) })?;
         found.ok_or_else(|| EngineError::plan("no online index serves one of its steps"))
     }
+
+    fn tiles(&self) -> Option<&FactIndex> {
+        Some(self)
+    }
 }
 
 /// The index over one scope's facts.
 pub struct FactIndex {
     store: Arc<dyn OnlineStore>,
-    specs: Vec<IndexSpec>,
-    types: HashMap<FeatureId, Type>,
+    contents: Contents,
+    /// What the partials of each index are of, in the order of its inputs.
+    marks: Vec<Vec<TileMark>>,
+    limits: Limits,
 }
 
 /// What an index was built for, kept beside it.
@@ -105,52 +141,110 @@ struct Shape {
     format: u8,
     specs: Vec<IndexSpec>,
     types: BTreeMap<FeatureId, Type>,
+    /// Of each index.
+    tiles: Vec<Vec<TileMark>>,
 }
 
-/// What a bucket's value, or a root's, becomes.
+/// What happens to the facts of one key.
 #[derive(Default)]
 struct Change {
-    add: Vec<Part>,
-    /// (event time, arrival time, sequence) of facts that are superseded from then on.
-    supersede: Vec<((i64, i64, u64), i64)>,
+    add: Vec<Lying>,
+    supersede: Vec<Mark>,
 }
 
+/// Changes by index and root.
+type Changes = BTreeMap<(usize, OnlineKey), Change>;
+
 impl FactIndex {
-    /// An index over `specs`; `types` gives the type of every feature that is to be kept, others are left out.
+    /// An index with these contents; features without a type are left out.
     ///
     /// When the store was built for other specs, kept a feature that is gone, or was written by another version, it is
-    /// cleared; the owner then applies all facts again, from [`FactIndex::position`] on.
-    pub fn open(
+    /// cleared; the owner then applies all facts again, from [`FactIndex::position`] on. Tiles of other inputs stay where they
+    /// are: windows read facts instead until [`FactIndex::make_tiles`].
+    pub(crate) fn open(store: Arc<dyn OnlineStore>, contents: Contents) -> Result<Self, StoreError> {
+        Self::open_with(store, contents, Limits::default())
+    }
+
+    pub(crate) fn open_with(
         store: Arc<dyn OnlineStore>,
-        specs: impl IntoIterator<Item = IndexSpec>,
-        types: HashMap<FeatureId, Type>,
+        contents: Contents,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
-        let specs: Vec<IndexSpec> = specs.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let index = Self { store, specs, types };
+        let marks = contents.tiles.iter().map(|inputs| inputs.iter().map(|input| input.mark).collect()).collect();
+        let index = Self { store, contents, marks, limits };
         let wanted = index.shape();
-        let found = index.store.get_many(&[shape_key()])?.remove(0);
-        let found = found.and_then(|bytes| serde_json::from_slice::<Shape>(&bytes).ok());
+        let found = index.found_shape()?;
         if found.as_ref() == Some(&wanted) {
             return Ok(index);
         }
         // A feature that is new has no facts yet, so what stands there stays right.
-        let grown = found.is_some_and(|found| {
+        let grown = found.as_ref().is_some_and(|found| {
             found.format == wanted.format
                 && found.specs == wanted.specs
                 && found.types.iter().all(|(feature, ty)| wanted.types.get(feature) == Some(ty))
         });
-        if !grown {
-            index.store.clear()?;
+        match found {
+            Some(found) if grown => index.keep_shape(&Shape { tiles: found.tiles, ..wanted })?,
+            _ => {
+                index.store.clear()?;
+                index.keep_shape(&wanted)?;
+            }
         }
-        let bytes = serde_json::to_vec(&wanted).expect("numbers, names and lists are JSON");
-        let position = index.store.position()?;
-        index.store.update_many(&[shape_key()], &mut |_, _| Ok(Some(bytes.clone())), position)?;
         Ok(index)
     }
 
     fn shape(&self) -> Shape {
-        let types = self.types.iter().map(|(feature, ty)| (*feature, ty.clone())).collect();
-        Shape { format: FORMAT, specs: self.specs.clone(), types }
+        let types = self.contents.types.iter().map(|(feature, ty)| (*feature, ty.clone())).collect();
+        Shape { format: FORMAT, specs: self.contents.specs.clone(), types, tiles: self.marks.clone() }
+    }
+
+    fn found_shape(&self) -> Result<Option<Shape>, StoreError> {
+        let found = self.store.get_many(&[shape_key()])?.remove(0);
+        Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn keep_shape(&self, shape: &Shape) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(shape).expect("numbers, names and lists are JSON");
+        self.store.replace_many(vec![(shape_key(), Some(bytes))], self.store.position()?)
+    }
+
+    /// Whether tiles are missing that windows want.
+    pub(crate) fn lacks_tiles(&self) -> Result<bool, StoreError> {
+        Ok(self.found_shape()?.is_none_or(|found| found.tiles != self.marks))
+    }
+
+    /// Makes the tiles of all keys that stand in `facts` for the inputs of now, a few keys at a time; the answers are the
+    /// same before, meanwhile and afterwards. `facts` are all that were applied; the position stays.
+    pub(crate) fn make_tiles(&self, facts: &[FactBatch]) -> Result<(), StoreError> {
+        let mut roots: BTreeSet<(usize, OnlineKey)> = BTreeSet::new();
+        for facts in facts {
+            for (spec, index) in self.contents.specs.iter().enumerate().filter(|(_, s)| s.entity == facts.entity()) {
+                let keys = self.encode_keys(facts.batch(), index)?;
+                roots.extend(keys.iter().flatten().map(|key| (spec, root_key(index, key))));
+            }
+        }
+        let roots: Vec<(usize, OnlineKey)> = roots.into_iter().collect();
+        for some in roots.chunks(KEYS_AT_ONCE) {
+            let (mut drafts, mut dead) = (Vec::new(), Vec::new());
+            let view = self.store.view()?;
+            for (spec, root) in some {
+                let bytes = view.get_many(std::slice::from_ref(root))?.remove(0);
+                if let Root::Tree(page) = Root::read(bytes.as_deref()).map_err(damaged)?
+                    && (page.marks != self.marks[*spec] || !page.is_whole().map_err(damaged)?)
+                {
+                    let marks = &self.marks[*spec];
+                    let mut draft = Draft::of(page, marks).map_err(damaged)?;
+                    let limits = self.limits;
+                    Grower { view: &*view, root, marks, limits, dead: &mut dead }.open_all(&mut draft)?;
+                    drafts.push((*spec, root.clone(), draft));
+                }
+            }
+            drop(view);
+            let mut values = Vec::new();
+            self.finish(drafts, &mut values)?;
+            self.store.replace_many(values, self.store.position()?)?;
+        }
+        self.keep_shape(&self.shape())
     }
 
     /// Up to where the facts are applied.
@@ -158,10 +252,10 @@ impl FactIndex {
         self.store.position()
     }
 
-    /// Adds facts, all or none, and moves the position. Cost: one read and one write per key and day in the batch, one of
-    /// each per event id.
+    /// Adds facts, all or none, and moves the position. Cost: for each key in the batch one read and one write, of a key with
+    /// many facts one of each per leaf and per page above it; one of each per event id.
     pub fn apply(&self, batches: &[FactBatch], position: Position) -> Result<(), StoreError> {
-        let mut roots: BTreeMap<OnlineKey, BTreeMap<i64, Change>> = BTreeMap::new();
+        let mut roots = Changes::new();
         let mut events: BTreeMap<OnlineKey, Vec<u8>> = BTreeMap::new();
         for facts in batches {
             self.collect(facts, &mut roots, &mut events)?;
@@ -172,29 +266,24 @@ impl FactIndex {
     fn collect(
         &self,
         facts: &FactBatch,
-        roots: &mut BTreeMap<OnlineKey, BTreeMap<i64, Change>>,
+        roots: &mut Changes,
         events: &mut BTreeMap<OnlineKey, Vec<u8>>,
     ) -> Result<(), StoreError> {
         let batch = facts.batch();
         let entity = facts.entity();
-        let specs: Vec<usize> = (0..self.specs.len()).filter(|i| self.specs[*i].entity == entity).collect();
+        let all = &self.contents.specs;
+        let specs: Vec<usize> = (0..all.len()).filter(|i| all[*i].entity == entity).collect();
         let keys: Vec<Vec<Option<Box<[u8]>>>> =
-            specs.iter().map(|i| self.encode_keys(batch, &self.specs[*i])).collect::<Result<_, _>>()?;
+            specs.iter().map(|i| self.encode_keys(batch, &all[*i])).collect::<Result<_, _>>()?;
         let superseded = self.supersede(entity, batch, &specs, &keys, roots, events)?;
-        let (features, encoded) = block::encode(batch, &superseded, |feature| self.types.contains_key(&feature));
+        let (features, encoded) =
+            block::encode(batch, &superseded, |feature| self.contents.types.contains_key(&feature));
+        let features: Arc<[FeatureId]> = features.into();
         for (row, fact) in encoded.into_iter().enumerate() {
             for (slot, spec) in specs.iter().enumerate() {
                 let Some(key) = &keys[slot][row] else { continue };
-                let change = roots
-                    .entry(root_key(&self.specs[*spec], key))
-                    .or_default()
-                    .entry(fact.event_time.div_euclid(BUCKET_MICROS))
-                    .or_default();
-                let fact = fact.clone();
-                match change.add.iter_mut().find(|part| part.features == features) {
-                    Some(part) => part.facts.push(fact),
-                    None => change.add.push(Part { features: features.clone(), facts: vec![fact] }),
-                }
+                let change = roots.entry((*spec, root_key(&all[*spec], key))).or_default();
+                change.add.push(Lying { features: Arc::clone(&features), fact: fact.clone() });
             }
         }
         Ok(())
@@ -207,7 +296,7 @@ impl FactIndex {
         batch: &RecordBatch,
         specs: &[usize],
         keys: &[Vec<Option<Box<[u8]>>>],
-        roots: &mut BTreeMap<OnlineKey, BTreeMap<i64, Change>>,
+        roots: &mut Changes,
         events: &mut BTreeMap<OnlineKey, Vec<u8>>,
     ) -> Result<Vec<i64>, StoreError> {
         let mut superseded = vec![i64::MAX; batch.num_rows()];
@@ -239,10 +328,8 @@ impl FactIndex {
                 } else if at != i64::MAX {
                     for (slot, spec) in specs.iter().enumerate() {
                         let Some(key) = &version.keys[slot] else { continue };
-                        let bucket = version.event_time.div_euclid(BUCKET_MICROS);
-                        let root = root_key(&self.specs[*spec], key);
-                        let change = roots.entry(root).or_default().entry(bucket).or_default();
-                        change.supersede.push((stamp(version), at));
+                        let root = root_key(&self.contents.specs[*spec], key);
+                        roots.entry((*spec, root)).or_default().supersede.push((stamp(version), at));
                     }
                 }
             }
@@ -253,77 +340,99 @@ impl FactIndex {
 
     fn write(
         &self,
-        roots: BTreeMap<OnlineKey, BTreeMap<i64, Change>>,
+        roots: Changes,
         events: BTreeMap<OnlineKey, Vec<u8>>,
         position: Position,
     ) -> Result<(), StoreError> {
-        // First the new form of each root is decided; a root that outgrows itself hands its facts to buckets.
-        let keys: Vec<OnlineKey> = roots.keys().cloned().collect();
-        let old_roots = self.store.get_many(&keys)?;
-        let mut whole: Vec<(OnlineKey, Vec<u8>)> = Vec::new();
-        let mut buckets: Vec<(OnlineKey, Change)> = Vec::new();
-        for ((key, changes), old) in roots.into_iter().zip(old_roots) {
-            let added: usize = changes.values().flat_map(|change| &change.add).map(|part| part.facts.len()).sum();
-            let root = Root::read(old.as_deref()).map_err(damaged)?;
-            match root {
-                Root::Inline(mut parts) if facts_in(&parts) + added <= INLINE_FACTS_MAX => {
-                    for change in changes.into_values() {
-                        change.apply(&mut parts);
-                    }
-                    whole.push((key, Root::Inline(parts).write()));
-                }
+        let mut values: Vec<(OnlineKey, Option<Vec<u8>>)> =
+            events.into_iter().map(|(key, bytes)| (key, Some(bytes))).collect();
+        let (mut drafts, mut dead) = (Vec::new(), Vec::new());
+        let view = self.store.view()?;
+        let keys: Vec<OnlineKey> = roots.keys().map(|(_, key)| key.clone()).collect();
+        for (((spec, root), change), old) in roots.into_iter().zip(view.get_many(&keys)?) {
+            let Change { mut add, mut supersede } = change;
+            grow::sort(&mut add);
+            supersede.sort_unstable();
+            let marks = &self.marks[spec];
+            let mut grower = Grower { view: &*view, root: &root, marks, limits: self.limits, dead: &mut dead };
+            // Facts are added first: one apply may bring both a fact and the newer version of its event.
+            let mut draft = match Root::read(old.as_deref()).map_err(damaged)? {
                 Root::Inline(parts) => {
-                    let mut by_bucket: BTreeMap<i64, Change> = BTreeMap::new();
-                    for part in parts {
-                        for fact in part.facts {
-                            let change = by_bucket.entry(fact.event_time.div_euclid(BUCKET_MICROS)).or_default();
-                            let moved = Part { features: part.features.clone(), facts: vec![fact] };
-                            block::append(&mut change.add, vec![moved]);
-                        }
+                    let mut facts = grow::flatten(parts);
+                    facts.extend(add);
+                    grow::sort(&mut facts);
+                    if facts.len() <= self.limits.inline_facts_max {
+                        grow::supersede(&mut facts, &supersede);
+                        values.push((root, Some(Root::Inline(grow::gather(facts)).write())));
+                        continue;
                     }
-                    for (bucket, change) in changes {
-                        let merged = by_bucket.entry(bucket).or_default();
-                        block::append(&mut merged.add, change.add);
-                        merged.supersede.extend(change.supersede);
-                    }
-                    whole.push((key.clone(), Root::Directory(by_bucket.keys().copied().collect()).write()));
-                    buckets.extend(by_bucket.into_iter().map(|(bucket, change)| (bucket_key(&key, bucket), change)));
+                    grower.build(facts)
                 }
-                Root::Directory(mut present) => {
-                    present.extend(changes.keys().copied());
-                    whole.push((key.clone(), Root::Directory(present).write()));
-                    buckets.extend(changes.into_iter().map(|(bucket, change)| (bucket_key(&key, bucket), change)));
+                Root::Tree(page) => grower.add(Draft::of(page, marks).map_err(damaged)?, add)?,
+            };
+            grower.supersede(&mut draft, &supersede)?;
+            drafts.push((spec, root, draft));
+        }
+        drop(view);
+        self.finish(drafts, &mut values)?;
+        values.extend(dead.into_iter().map(|key| (key, None)));
+        self.store.replace_many(values, position)
+    }
+
+    /// Writes changed trees, and above what changed its tiles, those of one index all at once.
+    fn finish(
+        &self,
+        drafts: Vec<(usize, OnlineKey, Draft)>,
+        values: &mut Vec<(OnlineKey, Option<Vec<u8>>)>,
+    ) -> Result<(), StoreError> {
+        let mut by_spec: BTreeMap<usize, Vec<(OnlineKey, Draft)>> = BTreeMap::new();
+        for (spec, root, draft) in drafts {
+            by_spec.entry(spec).or_default().push((root, draft));
+        }
+        let mut accumulator = Accumulator::new();
+        for (spec, drafts) in by_spec {
+            let mut changed = Vec::new();
+            drafts.iter().for_each(|(_, draft)| draft.changed(&mut changed));
+            let mut partials = self.partials(spec, &changed).map_err(damaged)?.into_iter();
+            for (root, draft) in drafts {
+                let page =
+                    draft.finish(&root, &self.marks[spec], &mut partials, &mut accumulator, values).map_err(damaged)?;
+                values.push((root, Some(Root::Tree(page).write())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The partials of leaves over the facts that are neither superseded nor retracted.
+    fn partials(&self, spec: usize, leaves: &[&[Lying]]) -> Result<Vec<Vec<u8>>, NotABlock> {
+        let inputs = &self.contents.tiles[spec];
+        if inputs.is_empty() {
+            return Ok(vec![Vec::new(); leaves.len()]);
+        }
+        let mut by_features: BTreeMap<&[FeatureId], (Vec<&block::IndexedFact>, Vec<u32>)> = BTreeMap::new();
+        for (leaf, facts) in leaves.iter().enumerate() {
+            for Lying { features, fact } in facts.iter() {
+                if !fact.retracted && fact.superseded_at == i64::MAX {
+                    let (facts, tiles) = by_features.entry(features).or_default();
+                    facts.push(fact);
+                    tiles.push(leaf as u32);
                 }
             }
         }
-        whole.extend(events);
-        let keys: Vec<OnlineKey> =
-            whole.iter().map(|(key, _)| key).chain(buckets.iter().map(|(key, _)| key)).cloned().collect();
-        let wholes = whole.len();
-        self.store.update_many(
-            &keys,
-            &mut |index, old| {
-                if index < wholes {
-                    return Ok(Some(std::mem::take(&mut whole[index].1)));
-                }
-                let mut parts = match old {
-                    Some(bytes) => read_bucket(&bytes).map_err(damaged)?,
-                    None => Vec::new(),
-                };
-                std::mem::take(&mut buckets[index - wholes].1).apply(&mut parts);
-                let mut bytes = vec![FORMAT];
-                block::write(&parts, &mut bytes);
-                Ok(Some(bytes))
-            },
-            position,
-        )
+        let facts: Vec<TileFacts> = by_features
+            .into_iter()
+            .map(|(features, (facts, tiles))| {
+                Ok(TileFacts { batch: block::decode_part(features, &facts, &self.contents.types)?, tiles })
+            })
+            .collect::<Result<_, NotABlock>>()?;
+        Ok(partials(inputs, &facts, leaves.len()))
     }
 
     /// Keys of a batch of facts; `None` for a row without one, and where the load did not bring every feature of the index.
     fn encode_keys(&self, batch: &RecordBatch, spec: &IndexSpec) -> Result<Vec<Option<Box<[u8]>>>, StoreError> {
         let columns: Option<Vec<ArrayRef>> =
             spec.features.iter().map(|id| batch.column_by_name(&layout::feature_column(*id)).cloned()).collect();
-        let types: Option<Vec<Type>> = spec.features.iter().map(|id| self.types.get(id).cloned()).collect();
+        let types: Option<Vec<Type>> = spec.features.iter().map(|id| self.contents.types.get(id).cloned()).collect();
         let (Some(columns), Some(types)) = (columns, types) else { return Ok(vec![None; batch.num_rows()]) };
         let encoder = KeyEncoder::new(&types, &columns).map_err(|_| damaged(NotABlock))?;
         let mut key = Vec::new();
@@ -337,32 +446,10 @@ impl FactIndex {
 
     /// Facts for a request, as batches in the layout of facts plus `superseded_at`; `None` when no index serves it.
     ///
-    /// May hold more facts of the keys than wanted, never fewer. Cost: one read for keys with few facts, one per day in
-    /// reach for others.
+    /// May hold more facts of the keys than wanted, never fewer. Cost: one read for keys with few facts, for others one per
+    /// leaf in reach and page above it.
     pub fn find(&self, request: &FactRequest<'_>) -> Result<Option<Vec<RecordBatch>>, StoreError> {
-        let spec =
-            IndexSpec { entity: request.entity, features: request.key.iter().map(|column| column.feature).collect() };
-        if !self.specs.contains(&spec) {
-            return Ok(None);
-        }
-        let keys = request.keys.len();
-        let roots: Vec<OnlineKey> = (0..keys).map(|id| root_key(&spec, request.keys.encoded(id as u32))).collect();
-        let mut parts = Vec::new();
-        let mut directories = Vec::new();
-        for (id, value) in self.store.get_many(&roots)?.into_iter().enumerate() {
-            match Root::read(value.as_deref()).map_err(damaged)? {
-                Root::Inline(facts) => block::append(&mut parts, facts),
-                Root::Directory(buckets) => directories.push((id, buckets)),
-            }
-        }
-        if !directories.is_empty() {
-            let reaches = reaches(request);
-            for (id, buckets) in directories {
-                let Some(reach) = reaches[id] else { continue };
-                self.read_buckets(&roots[id], &buckets, reach, request.columns, &mut parts)?;
-            }
-        }
-        block::decode(parts, &self.types).map(Some).map_err(damaged)
+        Ok(self.find_windows(request, &[], &[])?.map(|found| found.batches))
     }
 
     /// What the roots of `keys` hold, to be read by [`newest`](Self::newest); `None` when no index serves them.
@@ -371,7 +458,7 @@ impl FactIndex {
         spec: &IndexSpec,
         keys: &[impl AsRef<[u8]>],
     ) -> Result<Option<Vec<Option<Vec<u8>>>>, StoreError> {
-        if !self.specs.contains(spec) {
+        if !self.contents.specs.contains(spec) {
             return Ok(None);
         }
         let roots: Vec<OnlineKey> = keys.iter().map(|key| root_key(spec, key.as_ref())).collect();
@@ -380,48 +467,114 @@ impl FactIndex {
 
     /// Reads the newest values of `features` out of roots.
     pub(crate) fn newest<'a>(&'a self, features: &'a [FeatureId]) -> NewestReader<'a> {
-        NewestReader::new(features, &self.types)
+        NewestReader::new(features, &self.contents.types)
     }
 
-    fn read_buckets(
+    /// As [`FactIndex::find`], with the windows of some keys put together from tiles.
+    ///
+    /// `frames` are the lengths of the windows that end at each point, whether they include it, and what is wanted of each.
+    /// A point of a key with many facts gets a cover per frame and want, and of its facts those that the covers need.
+    pub(crate) fn find_windows(
         &self,
-        root: &OnlineKey,
-        buckets: &BTreeSet<i64>,
-        reach: Reach,
-        features: &[FeatureId],
-        parts: &mut Vec<Part>,
-    ) -> Result<(), StoreError> {
-        let read = |wanted: &[i64]| -> Result<Vec<Part>, StoreError> {
-            let keys: Vec<OnlineKey> = wanted.iter().map(|bucket| bucket_key(root, *bucket)).collect();
-            let mut found = Vec::new();
-            for value in self.store.get_many(&keys)?.into_iter().flatten() {
-                block::append(&mut found, read_bucket(&value).map_err(damaged)?);
-            }
-            Ok(found)
-        };
-        match reach {
-            Reach::Window { from, to } => {
-                let range = from.div_euclid(BUCKET_MICROS)..=to.div_euclid(BUCKET_MICROS);
-                let wanted: Vec<i64> =
-                    if range.is_empty() { Vec::new() } else { buckets.range(range).copied().collect() };
-                block::append(parts, read(&wanted)?);
-            }
-            Reach::Latest { from, to, known } => {
-                let first = from.div_euclid(BUCKET_MICROS);
-                let later: Vec<i64> = buckets.range(first..=to.div_euclid(BUCKET_MICROS).max(first)).copied().collect();
-                let mut found = read(&later)?;
-                // Older days matter only until every feature has a fact that no instant asked about can miss.
-                for bucket in buckets.range(..first).rev() {
-                    if settled(&found, features, from, known) {
-                        break;
-                    }
-                    block::append(&mut found, read(&[*bucket])?);
-                }
-                block::append(parts, found);
+        request: &FactRequest<'_>,
+        spans: &[(i64, bool)],
+        wants: &[Vec<Want>],
+    ) -> Result<Option<Found>, StoreError> {
+        let Some(spec) = self.spec_of(request) else { return Ok(None) };
+        let index = &self.contents.specs[spec];
+        let keys = request.keys.len();
+        let roots: Vec<OnlineKey> = (0..keys).map(|id| root_key(index, request.keys.encoded(id as u32))).collect();
+        let view = self.store.view()?;
+        let (mut parts, mut trees) = (Vec::new(), Vec::new());
+        for (id, value) in view.get_many(&roots)?.into_iter().enumerate() {
+            match Root::read(value.as_deref()).map_err(damaged)? {
+                Root::Inline(facts) => block::append(&mut parts, facts),
+                Root::Tree(page) => trees.push((id, page)),
             }
         }
-        Ok(())
+        let mut found = Found { batches: Vec::new(), pages: Vec::new(), covers: HashMap::new() };
+        if !trees.is_empty() {
+            let reaches = reaches(request);
+            let mut points = vec![Vec::new(); keys];
+            for (number, point) in request.points.iter().enumerate() {
+                points[point.key as usize].push(number);
+            }
+            for (id, page) in trees {
+                let Some(reach) = reaches[id] else { continue };
+                let mut tree = Tree::new(&*view, &roots[id], &self.marks[spec], page, &mut found.pages);
+                let windows = (points[id].len() * spans.len()) as u64;
+                let tiled = matches!(reach, Reach::Window { from, to }
+                    if windows > 0 && tree.estimate(from, to) > windows.saturating_mul(self.limits.facts_per_window));
+                if !tiled {
+                    read_reach(&mut tree, reach, request, &mut parts)?;
+                    continue;
+                }
+                for number in &points[id] {
+                    let point = &request.points[*number];
+                    let mut covers = Vec::with_capacity(spans.len());
+                    for ((span, include_now), wants) in spans.iter().zip(wants) {
+                        let from = point.as_of.saturating_sub(*span);
+                        let to = if *include_now { point.as_of } else { point.as_of - 1 };
+                        let known_as_of = point.known_as_of;
+                        let cover = |want| tree.cover(Window { from, to, known_as_of, want });
+                        covers.push(wants.iter().map(cover).collect::<Result<Vec<_>, _>>()?);
+                    }
+                    found.covers.insert(*number as u32, covers);
+                }
+                tree.read_leaves(&mut parts)?;
+            }
+        }
+        drop(view);
+        found.batches = block::decode(parts, &self.contents.types).map_err(damaged)?;
+        Ok(Some(found))
     }
+
+    fn spec_of(&self, request: &FactRequest<'_>) -> Option<usize> {
+        let is_key =
+            |features: &[FeatureId]| request.key.iter().map(|column| column.feature).eq(features.iter().copied());
+        self.contents.specs.iter().position(|spec| spec.entity == request.entity && is_key(&spec.features))
+    }
+
+    /// The inputs of which the index that serves a request has tiles, in order.
+    pub(crate) fn inputs(&self, request: &FactRequest<'_>) -> &[TileInput] {
+        self.spec_of(request).map_or(&[], |spec| &self.contents.tiles[spec])
+    }
+}
+
+/// Facts, and how windows are put together from them and from tiles.
+pub(crate) struct Found {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) pages: Vec<Page>,
+    /// By number of the point: for each frame a cover per want. A point that is not here has all its facts in `batches`.
+    pub(crate) covers: HashMap<u32, Vec<Vec<Cover>>>,
+}
+
+/// Adds the facts of a tree that points may want.
+fn read_reach(
+    tree: &mut Tree<'_>,
+    reach: Reach,
+    request: &FactRequest<'_>,
+    parts: &mut Vec<Part>,
+) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    let (from, to, settles) = match reach {
+        Reach::Window { from, to } => (from, to, None),
+        Reach::Latest { from, to, known } => (from, to, Some(known)),
+    };
+    tree.latest_first(to, request.known_to(), &mut |last, read| {
+        // What is older than every instant asked about matters only until every feature has a fact that none can miss.
+        let older = last < from;
+        let enough = match settles {
+            None => older,
+            Some(known) => older && settled(&found, request.columns, from, known),
+        };
+        if !enough {
+            block::append(&mut found, read()?);
+        }
+        Ok(!enough)
+    })?;
+    block::append(parts, found);
+    Ok(())
 }
 
 /// Whether every feature has a fact that is visible at every instant from `from` on to whoever knows what was known at `known`.
@@ -433,22 +586,9 @@ fn settled(parts: &[Part], features: &[FeatureId], from: i64, known: i64) -> boo
     })
 }
 
-impl Change {
-    fn apply(self, parts: &mut Vec<Part>) {
-        // Added first: one apply may bring both a fact and the newer version of its event.
-        block::append(parts, self.add);
-        for (stamp, at) in self.supersede {
-            let facts = parts.iter_mut().flat_map(|part| &mut part.facts);
-            for fact in facts.filter(|fact| (fact.event_time, fact.arrival_time, fact.sequence) == stamp) {
-                fact.superseded_at = fact.superseded_at.min(at);
-            }
-        }
-    }
-}
-
 enum Root {
     Inline(Vec<Part>),
-    Directory(BTreeSet<i64>),
+    Tree(Page),
 }
 
 impl Root {
@@ -456,14 +596,7 @@ impl Root {
         match bytes {
             None => Ok(Self::Inline(Vec::new())),
             Some([FORMAT, INLINE, parts @ ..]) => block::read(parts).map(Self::Inline),
-            Some([FORMAT, DIRECTORY, buckets @ ..]) => {
-                let mut present = BTreeSet::new();
-                let mut buckets = buckets;
-                while !buckets.is_empty() {
-                    present.insert(block::take_i64(&mut buckets)?);
-                }
-                Ok(Self::Directory(present))
-            }
+            Some([FORMAT, TREE, page @ ..]) => Page::read(page).map(Self::Tree),
             Some(_) => Err(NotABlock),
         }
     }
@@ -475,24 +608,27 @@ impl Root {
                 block::write(parts, &mut bytes);
                 bytes
             }
-            Self::Directory(buckets) => {
-                let mut bytes = vec![FORMAT, DIRECTORY];
-                buckets.iter().for_each(|bucket| bytes.extend(bucket.to_le_bytes()));
+            Self::Tree(page) => {
+                let mut bytes = vec![FORMAT, TREE];
+                page.write(&mut bytes);
                 bytes
             }
         }
     }
 }
 
-fn read_bucket(bytes: &[u8]) -> Result<Vec<Part>, NotABlock> {
+fn read_leaf(bytes: &[u8]) -> Result<Vec<Part>, NotABlock> {
     match bytes {
         [FORMAT, parts @ ..] => block::read(parts),
         _ => Err(NotABlock),
     }
 }
 
-fn facts_in(parts: &[Part]) -> usize {
-    parts.iter().map(|part| part.facts.len()).sum()
+fn read_page(bytes: &[u8]) -> Result<Page, NotABlock> {
+    match bytes {
+        [FORMAT, page @ ..] => Page::read(page),
+        _ => Err(NotABlock),
+    }
 }
 
 pub(crate) fn damaged(_: NotABlock) -> StoreError {
@@ -512,10 +648,12 @@ fn root_key(spec: &IndexSpec, key: &[u8]) -> OnlineKey {
     OnlineKey::new(ROOT, bytes)
 }
 
-fn bucket_key(root: &OnlineKey, bucket: i64) -> OnlineKey {
-    let mut bytes = bucket.to_be_bytes().to_vec();
-    bytes.extend(root.bytes());
-    OnlineKey::new(BUCKET, bytes)
+fn page_key(root: &OnlineKey, interval: Interval) -> OnlineKey {
+    OnlineKey::new(PAGE, [&interval.to_bytes(), root.bytes()].concat())
+}
+
+fn leaf_key(root: &OnlineKey, interval: Interval) -> OnlineKey {
+    OnlineKey::new(LEAF, [&interval.to_bytes(), root.bytes()].concat())
 }
 
 fn event_key(entity: EntityId, id: &[u8]) -> OnlineKey {

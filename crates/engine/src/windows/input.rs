@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float64Array,
+    Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
 use arrow::compute;
 use arrow::datatypes::{
-    Date32Type, Decimal128Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType,
 };
 use creta_model::{Aggregate, CellError, CellState, Type};
 use creta_planner::{Aggregation, BoundExpr, KeyColumn};
@@ -40,6 +43,7 @@ pub(super) struct Input {
     /// Sorts as the values do.
     pub(super) order: Option<Vec<i64>>,
     pub(super) identities: Option<Identities>,
+    keys: OnceLock<Option<Vec<i128>>>,
 }
 
 impl Input {
@@ -67,15 +71,9 @@ impl Input {
         let mut count = 0;
         counted.push(0);
         for (position, (batch, row)) in timelines.places.iter().enumerate() {
-            let passes = match &filter {
-                None => Pass::Yes,
-                Some(filter) => Pass::of_filter(&filter[*batch], *row),
-            };
-            let pass = match (passes, &values) {
-                (Pass::Yes, Some(values)) => Pass::of_value(&values[*batch], *row),
-                (pass, _) => pass,
-            };
-            match pass {
+            let filter = filter.as_ref().map(|cells| &*cells[*batch]);
+            let value = values.as_ref().map(|cells| &*cells[*batch]);
+            match Pass::of(filter, value, *row) {
                 Pass::Yes => count += 1,
                 Pass::No => {}
                 Pass::Failed(error) => {
@@ -99,6 +97,7 @@ impl Input {
             squares: OnceLock::new(),
             order: None,
             identities: None,
+            keys: OnceLock::new(),
         })
     }
 
@@ -145,6 +144,12 @@ impl Input {
         }
     }
 
+    /// What sorts as the values do and says what they are, for types that have such.
+    pub(super) fn fixed_keys(&self) -> Option<&[i128]> {
+        let keys = self.keys.get_or_init(|| fixed_keys(self.ty.as_ref()?, self.values.as_ref()?));
+        keys.as_deref()
+    }
+
     /// Sums before each position, if they are kept.
     pub(super) fn prefix(&self, power: Power) -> Option<&Prefix> {
         let kept = if power == Power::One { &self.ones } else { &self.squares };
@@ -171,13 +176,22 @@ impl Input {
 }
 
 /// Whether a fact counts.
-enum Pass {
+pub(super) enum Pass {
     Yes,
     No,
     Failed(Arc<CellError>),
 }
 
 impl Pass {
+    /// `filter` and `value` are those of the fact in `row`, if there are any.
+    pub(super) fn of(filter: Option<&CellColumn>, value: Option<&CellColumn>, row: usize) -> Self {
+        let passes = filter.map_or(Self::Yes, |filter| Self::of_filter(filter, row));
+        match (passes, value) {
+            (Self::Yes, Some(value)) => Self::of_value(value, row),
+            (pass, _) => pass,
+        }
+    }
+
     fn of_filter(cells: &CellColumn, row: usize) -> Self {
         match Self::of_value(cells, row) {
             Self::Yes if !cells.values().as_boolean().value(row) => Self::No,
@@ -285,11 +299,19 @@ impl Specials {
 impl Numbers {
     /// `counted` is the number of positions before each one that count.
     fn of(ty: &Type, values: &ArrayRef, counted: &[u32]) -> Option<Self> {
+        let mut numbers = Self::plain(ty, values)?;
+        if let Self::Floats { values, specials } = &mut numbers {
+            *specials = Specials::of(values, counted);
+        }
+        Some(numbers)
+    }
+
+    /// The same without counts of numbers that are not finite.
+    pub(super) fn plain(ty: &Type, values: &ArrayRef) -> Option<Self> {
         Some(match ty {
             Type::Float => {
                 let floats = values.as_primitive::<Float64Type>().iter().map(Option::unwrap_or_default);
-                let values: Vec<f64> = floats.collect();
-                Self::Floats { specials: Specials::of(&values, counted), values }
+                Self::Floats { specials: None, values: floats.collect() }
             }
             Type::Int => Self::Ints(values.as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect()),
             Type::Timedelta => {
@@ -322,6 +344,60 @@ impl Numbers {
             Self::Decimals(values) => Some(Parts::of_int(values[position])),
         }
     }
+
+    /// The number at a position where there are no parts.
+    pub(super) fn special(&self, position: usize) -> f64 {
+        match self {
+            Self::Floats { values, .. } => values[position],
+            Self::Ints(_) | Self::Decimals(_) => unreachable!("whole numbers are finite"),
+        }
+    }
+}
+
+/// Whether values of a type have a place in their order that fits into 128 bits.
+pub(super) fn has_fixed_keys(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Int | Type::Datetime | Type::Timedelta | Type::Date | Type::Bool | Type::Float | Type::Decimal { .. }
+    )
+}
+
+/// Integers that sort as the values do and say what they are; `None` for types without such.
+pub(super) fn fixed_keys(ty: &Type, values: &ArrayRef) -> Option<Vec<i128>> {
+    match ty {
+        Type::Decimal { .. } => Some(values.as_primitive::<Decimal128Type>().values().to_vec()),
+        _ if has_fixed_keys(ty) => Some(sort_keys(ty, values)?.into_iter().map(i128::from).collect()),
+        _ => None,
+    }
+}
+
+/// The values that [`fixed_keys`] says these are.
+pub(super) fn values_of_keys(ty: &Type, keys: &[i128]) -> Result<ArrayRef, EngineError> {
+    let longs = || keys.iter().map(|key| *key as i64);
+    Ok(match ty {
+        Type::Int => Arc::new(Int64Array::from_iter_values(longs())),
+        Type::Datetime => Arc::new(TimestampMicrosecondArray::from_iter_values(longs()).with_timezone("UTC")),
+        Type::Timedelta => Arc::new(DurationMicrosecondArray::from_iter_values(longs())),
+        Type::Date => Arc::new(Date32Array::from_iter_values(longs().map(|day| day as i32))),
+        Type::Bool => Arc::new(longs().map(|bool| Some(bool == 1)).collect::<BooleanArray>()),
+        Type::Float => {
+            Arc::new(Float64Array::from_iter_values(longs().map(|key| f64::from_bits(total_order(key) as u64))))
+        }
+        Type::Decimal { .. } => {
+            let DataType::Decimal128(precision, scale) = ty.to_arrow() else {
+                unreachable!("decimals are 128 bits wide")
+            };
+            Arc::new(
+                Decimal128Array::from_iter_values(keys.iter().copied()).with_precision_and_scale(precision, scale)?,
+            )
+        }
+        _ => return Err(EngineError::plan(format!("a tile has no extremes of {}", ty.python_name()))),
+    })
+}
+
+/// From the bits of a float to an integer that sorts by IEEE total order, and back.
+fn total_order(bits: i64) -> i64 {
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
 /// Integers that sort as the values do, floats by IEEE total order (rule S14).
@@ -333,11 +409,8 @@ fn sort_keys(ty: &Type, values: &ArrayRef) -> Option<Vec<i64>> {
         Type::Date => values.as_primitive::<Date32Type>().values().iter().map(|day| i64::from(*day)).collect(),
         Type::Bool => values.as_boolean().iter().map(|bool| i64::from(bool == Some(true))).collect(),
         Type::Float => {
-            let total = |value: &f64| {
-                let bits = value.to_bits() as i64;
-                bits ^ (((bits >> 63) as u64) >> 1) as i64
-            };
-            values.as_primitive::<Float64Type>().values().iter().map(total).collect()
+            let floats = values.as_primitive::<Float64Type>().values();
+            floats.iter().map(|value| total_order(value.to_bits() as i64)).collect()
         }
         Type::Decimal { .. } => ranks(values.as_primitive::<Decimal128Type>().values()),
         Type::Str | Type::Enum { .. } => {

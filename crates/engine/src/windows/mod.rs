@@ -3,18 +3,24 @@
 //! Facts are sorted once by key and rule S7, rows by key and instant. A row's window is then a range of positions that only moves
 //! forward from row to row, cut into runs of visible facts where some arrived late or were superseded. What is aggregated over a
 //! run comes from prefix sums, queues and trees, built only where several rows ask. All of it is exact, so the answer is the same
-//! whatever was precomputed and however rows were split between threads.
+//! whatever was precomputed and however rows were split between threads. The online index has tiles: there a window of a key with
+//! many facts is put together from partial aggregates and the facts at its ends (rule S11).
 
 mod distinct;
 mod extreme;
 mod input;
 mod outcome;
+mod partial;
 mod prefix;
 mod sums;
+mod tile;
+mod tiled;
+mod wide;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use creta_model::{Aggregate, CellError, Type};
 use creta_planner::{Aggregation, KeyColumn};
 
@@ -25,10 +31,15 @@ use self::outcome::{Outcome, Outcomes};
 use self::sums::{KeySums, Scratch};
 use crate::column::CellColumn;
 use crate::error::EngineError;
+use crate::fact_index::Found;
 use crate::facts::{FactPoint, FactRange, FactReader, FactRequest};
 use crate::parallel::in_parallel;
 use crate::point_in_time::{Instants, KeyedRows, Spine};
 use crate::timeline::{Timeline, Timelines};
+
+pub(crate) use self::partial::{Accumulator, peek};
+pub(crate) use self::tile::{TileFacts, TileInput, TileMark, merged, next_partial, partials, tile_inputs};
+use self::tiled::{Tiled, Wanted};
 
 /// One column of cells per aggregation, in order; `types` are the types of their slots.
 ///
@@ -67,11 +78,19 @@ pub(crate) fn windows(
         points: &spine.points,
         range,
     };
-    let batches = if spine.points.is_empty() { Vec::new() } else { facts.read(&request)? };
+    let frames = frames(aggregations);
+    let Read { batches, tiled } = if spine.points.is_empty() {
+        Read { batches: Vec::new(), tiled: None }
+    } else {
+        read(&request, columns, aggregations, &frames, facts)?
+    };
     let members: Vec<_> = batches.iter().collect();
     let timelines = Timelines::new(&members, &request, keyed.entity_name.as_str())?;
     let many = spine.points.len() * FACTS_PER_ROW_MAX >= timelines.len();
-    let plan = WindowPlan::new(keyed, columns, aggregations, types, &batches, &timelines, many)?;
+    let inputs = Inputs::new(keyed, columns, aggregations, types, &batches, &timelines, many)?;
+    let overflow =
+        crate::column::cell_error("arithmetic/overflow", "the sum does not fit its type; aggregate a float instead");
+    let plan = WindowPlan { timelines: &timelines, frames, inputs, aggregations, types, tiled, overflow };
 
     let order = spine.by_key_and_time();
     let workers = threads.clamp(1, order.len().div_ceil(ROWS_PER_THREAD_MIN).max(1));
@@ -103,57 +122,93 @@ struct Frame {
     aggregations: Vec<usize>,
 }
 
-/// What all threads share.
-struct WindowPlan<'a> {
-    timelines: &'a Timelines,
-    frames: Vec<Frame>,
-    inputs: Vec<Input>,
-    aggregations: &'a [Aggregation],
-    types: &'a [Type],
-    /// Index into `inputs` of each aggregation.
-    input_of: Vec<usize>,
-    overflow: Arc<CellError>,
+fn frames(aggregations: &[Aggregation]) -> Vec<Frame> {
+    let mut frames: Vec<Frame> = Vec::new();
+    for (index, aggregation) in aggregations.iter().enumerate() {
+        let (span, include_now) = (aggregation.span.micros(), aggregation.include_now);
+        match frames.iter_mut().find(|frame| frame.span == span && frame.include_now == include_now) {
+            Some(frame) => frame.aggregations.push(index),
+            None => frames.push(Frame { span, include_now, aggregations: vec![index] }),
+        }
+    }
+    frames
 }
 
-impl<'a> WindowPlan<'a> {
+/// Facts, and windows that are put together from tiles.
+struct Read {
+    batches: Vec<RecordBatch>,
+    tiled: Option<Tiled>,
+}
+
+fn read(
+    request: &FactRequest<'_>,
+    columns: &[KeyColumn],
+    aggregations: &[Aggregation],
+    frames: &[Frame],
+    facts: &dyn FactReader,
+) -> Result<Read, EngineError> {
+    let Some(index) = facts.tiles() else { return Ok(Read { batches: facts.read(request)?, tiled: None }) };
+    let inputs = index.inputs(request);
+    let wanted = Wanted::of(inputs, columns, aggregations, frames);
+    let spans: Vec<(i64, bool)> = frames.iter().map(|frame| (frame.span, frame.include_now)).collect();
+    let found = index
+        .find_windows(request, &spans, &wanted.wants)
+        .map_err(|error| EngineError::Reader { source: Box::new(error) })?
+        .ok_or_else(|| EngineError::plan("no online index serves one of its steps"))?;
+    let Found { batches, pages, covers } = found;
+    let marks = inputs.iter().map(|input| input.mark).collect();
+    let tiled = (!covers.is_empty()).then_some(Tiled { wanted, marks, pages, covers });
+    Ok(Read { batches, tiled })
+}
+
+/// What is aggregated, each expression with its filter once.
+struct Inputs {
+    all: Vec<Input>,
+    /// Index into `all` of each aggregation.
+    of: Vec<usize>,
+}
+
+impl Inputs {
     fn new(
         keyed: &KeyedRows<'_>,
         columns: &[KeyColumn],
-        aggregations: &'a [Aggregation],
-        types: &'a [Type],
-        batches: &[arrow::array::RecordBatch],
-        timelines: &'a Timelines,
+        aggregations: &[Aggregation],
+        types: &[Type],
+        batches: &[RecordBatch],
+        timelines: &Timelines,
         many: bool,
     ) -> Result<Self, EngineError> {
-        let mut frames: Vec<Frame> = Vec::new();
-        let mut inputs: Vec<Input> = Vec::new();
-        let mut input_of = Vec::with_capacity(aggregations.len());
+        let mut inputs = Self { all: Vec::new(), of: Vec::with_capacity(aggregations.len()) };
         for (index, aggregation) in aggregations.iter().enumerate() {
-            let (span, include_now) = (aggregation.span.micros(), aggregation.include_now);
-            match frames.iter_mut().find(|frame| frame.span == span && frame.include_now == include_now) {
-                Some(frame) => frame.aggregations.push(index),
-                None => frames.push(Frame { span, include_now, aggregations: vec![index] }),
-            }
             let known = aggregations[..index]
                 .iter()
                 .position(|other| other.value == aggregation.value && other.filter == aggregation.filter);
             let input = match known {
-                Some(other) => input_of[other],
+                Some(other) => inputs.of[other],
                 None => {
-                    inputs.push(Input::new(keyed, columns, aggregation, batches, timelines)?);
-                    inputs.len() - 1
+                    inputs.all.push(Input::new(keyed, columns, aggregation, batches, timelines)?);
+                    inputs.all.len() - 1
                 }
             };
-            inputs[input].prepare(aggregation, &types[index], many)?;
-            input_of.push(input);
+            inputs.all[input].prepare(aggregation, &types[index], many)?;
+            inputs.of.push(input);
         }
-        let overflow = crate::column::cell_error(
-            "arithmetic/overflow",
-            "the sum does not fit its type; aggregate a float instead",
-        );
-        Ok(Self { timelines, frames, inputs, aggregations, types, input_of, overflow })
+        Ok(inputs)
     }
+}
 
+/// What all threads share.
+struct WindowPlan<'a> {
+    timelines: &'a Timelines,
+    frames: Vec<Frame>,
+    inputs: Inputs,
+    aggregations: &'a [Aggregation],
+    types: &'a [Type],
+    tiled: Option<Tiled>,
+    overflow: Arc<CellError>,
+}
+
+impl WindowPlan<'_> {
     /// The outcomes of each aggregation for some points, which are sorted by key and time.
     fn answer(&self, points: &[u32], all: &[FactPoint]) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = self
@@ -163,14 +218,24 @@ impl<'a> WindowPlan<'a> {
             .map(|(aggregation, ty)| Outcome::new(aggregation, ty, points.len()))
             .collect();
         let mut seen: Vec<Option<Seen>> =
-            self.inputs.iter().map(|input| input.identities.as_ref().map(Identities::seen)).collect();
+            self.inputs.all.iter().map(|input| input.identities.as_ref().map(Identities::seen)).collect();
         let mut scratch = Scratch::new();
         let mut runs = Vec::new();
         for of_key in points.chunk_by(|a, b| all[*a as usize].key == all[*b as usize].key) {
             let timeline = self.timelines.of_key(all[of_key[0] as usize].key);
-            let precompute = of_key.len() >= PRECOMPUTE_ROWS_MIN && timeline.range().len() >= PRECOMPUTE_FACTS_MIN;
+            let tiled = self.tiled.as_ref().filter(|tiled| tiled.has(of_key[0]));
+            let precompute = tiled.is_none()
+                && of_key.len() >= PRECOMPUTE_ROWS_MIN
+                && timeline.range().len() >= PRECOMPUTE_FACTS_MIN;
             let keys: Vec<KeySums<'_>> =
-                self.inputs.iter().map(|input| KeySums::new(input, timeline.range(), precompute)).collect();
+                self.inputs.all.iter().map(|input| KeySums::new(input, timeline.range(), precompute)).collect();
+            if let Some(tiled) = tiled {
+                let mut answers = tiled.answers(self, &timeline, &keys);
+                for point in of_key {
+                    answers.answer(*point, &all[*point as usize], &mut seen, &mut scratch, &mut outcomes);
+                }
+                continue;
+            }
             for frame in &self.frames {
                 let mut sweep = Sweep::new(&timeline, frame);
                 let mut queues: Vec<ExtremeQueue> =
@@ -178,7 +243,7 @@ impl<'a> WindowPlan<'a> {
                 for point in of_key {
                     let window = sweep.window(&all[*point as usize], &mut runs);
                     for (index, queue) in frame.aggregations.iter().zip(&mut queues) {
-                        let input = self.input_of[*index];
+                        let input = self.inputs.of[*index];
                         let queue = (precompute && runs.first() == Some(&window)).then_some(queue);
                         let one = One { plan: self, sums: &keys[input], runs: &runs };
                         let aggregate = &self.aggregations[*index].aggregate;

@@ -13,6 +13,7 @@ use creta_model::{Aggregate, CellError, CellState, Type};
 use creta_planner::Aggregation;
 
 use super::WindowPlan;
+use super::input::values_of_keys;
 use crate::column::{Absences, CellColumn};
 use crate::error::EngineError;
 use crate::parallel::in_parallel;
@@ -24,7 +25,12 @@ pub(super) struct Outcome {
     values: Values,
     missing: Vec<u32>,
     errors: BTreeMap<usize, Arc<CellError>>,
+    /// Values that no fact at hand has: the extremes of tiles.
+    keys: Vec<i128>,
 }
+
+/// Marks what is no position of a fact but an index into the keys.
+const KEY: u32 = 1 << 31;
 
 /// A filler stands where there is no value: states say that it is none, and nobody reads it.
 enum Values {
@@ -49,7 +55,7 @@ impl Outcome {
             (_, Type::Decimal { .. }) => Values::Decimals(Vec::with_capacity(capacity)),
             _ => Values::Floats(Vec::with_capacity(capacity)),
         };
-        Self { values, missing: Vec::new(), errors: BTreeMap::new() }
+        Self { values, missing: Vec::new(), errors: BTreeMap::new(), keys: Vec::new() }
     }
 
     fn len(&self) -> usize {
@@ -112,6 +118,17 @@ impl Outcome {
         match (&mut self.values, position) {
             (Values::Positions(positions), Some(position)) => positions.push(position as u32),
             _ => unreachable!("a window that counts facts has a first, a last and extremes"),
+        }
+    }
+
+    /// Pushes the value that a key of its type says.
+    pub(super) fn push_key(&mut self, key: Option<i128>) {
+        match (&mut self.values, key) {
+            (Values::Positions(positions), Some(key)) => {
+                positions.push(KEY | self.keys.len() as u32);
+                self.keys.push(key);
+            }
+            _ => unreachable!("a window that counts facts has extremes"),
         }
     }
 
@@ -199,8 +216,10 @@ impl Outcomes<'_> {
                 Arc::new(Decimal128Array::from(digits).with_precision_and_scale(precision, scale)?)
             }
             Some(Values::Positions(_)) => {
-                let source = plan.inputs[plan.input_of[index]].values.as_ref().expect("prepared with a value");
-                if source.is_empty() {
+                let source = plan.inputs.all[plan.inputs.of[index]].values.as_ref().expect("prepared with a value");
+                if outcomes.iter().any(|outcome| !outcome.keys.is_empty()) {
+                    self.with_keys(outcomes, ty, source)?
+                } else if source.is_empty() {
                     null_array(ty, self.rows)
                 } else {
                     let positions: Vec<u32> =
@@ -208,7 +227,7 @@ impl Outcomes<'_> {
                     compute::take(source, &UInt32Array::from(positions), None)?
                 }
             }
-            Some(Values::Lists(..)) => self.lists(outcomes, plan.inputs[plan.input_of[index]].values.as_ref())?,
+            Some(Values::Lists(..)) => self.lists(outcomes, plan.inputs.all[plan.inputs.of[index]].values.as_ref())?,
         };
         absences.finish(values)?.with_default(ty, aggregation.default.as_ref())
     }
@@ -222,6 +241,26 @@ impl Outcomes<'_> {
             }
         }
         scattered
+    }
+
+    /// Values of facts at hand and of tiles.
+    fn with_keys(&self, outcomes: &[Outcome], ty: &Type, source: &ArrayRef) -> Result<ArrayRef, EngineError> {
+        let (nothing, all_keys) = (null_array(ty, 1), outcomes.iter().flat_map(|outcome| outcome.keys.iter().copied()));
+        let of_keys = values_of_keys(ty, &all_keys.collect::<Vec<_>>())?;
+        let mut places = vec![(0, 0); self.rows];
+        let mut first_key = 0;
+        for (chunk, outcome) in outcomes.iter().enumerate() {
+            let Values::Positions(positions) = &outcome.values else { unreachable!("one kind per aggregation") };
+            for (row, position) in self.rows_of(chunk).iter().zip(positions) {
+                places[*row as usize] = match *position {
+                    key if key & KEY != 0 => (2, first_key + (key & !KEY) as usize),
+                    position if (position as usize) < source.len() => (1, position as usize),
+                    _ => (0, 0),
+                };
+            }
+            first_key += outcome.keys.len();
+        }
+        Ok(compute::interleave(&[nothing.as_ref(), source.as_ref(), of_keys.as_ref()], &places)?)
     }
 
     fn lists(&self, outcomes: &[Outcome], source: Option<&ArrayRef>) -> Result<ArrayRef, EngineError> {

@@ -260,7 +260,7 @@ fn variance_of<const W: usize>(sum: &[u64], sum_of_squares: &[u64], count: u64, 
 }
 
 /// A sum of whole numbers, whose grid is never finer than 1.
-fn whole(total: &[u64], exponent: i32) -> BigInt {
+pub(super) fn whole(total: &[u64], exponent: i32) -> BigInt {
     let total = to_i128(total).map_or_else(
         || {
             let bytes: Vec<u8> = total.iter().flat_map(|limb| limb.to_le_bytes()).collect();

@@ -2,11 +2,11 @@
 
 use arrow::array::RecordBatch;
 use creta_engine::{TrainingSetRequest, VerifyOptions};
-use creta_model::FeaturePath;
+use creta_model::{Bundle, FeaturePath};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{Airline, Departure, LoseOnline, MIDNIGHT, MINUTE, departure, instants, load, table};
+use crate::support::{Airline, Departure, LoseOnline, MIDNIGHT, MINUTE, bundle, departure, instants, load, table};
 
 fn path(text: &str) -> FeaturePath {
     FeaturePath::parse(text).expect("a path")
@@ -59,12 +59,15 @@ fn spine(ids: &[i64], minutes: &[i64]) -> RecordBatch {
 }
 
 fn online(airline: &Airline, spine: &RecordBatch) -> RecordBatch {
-    let request = request();
+    online_of(airline, &request(), spine)
+}
+
+fn online_of(airline: &Airline, request: &TrainingSetRequest, spine: &RecordBatch) -> RecordBatch {
     let spine = [spine.clone()];
-    let features = airline.engine.features_of_training_set(&request, &spine).expect("plans");
+    let features = airline.engine.features_of_training_set(request, &spine).expect("plans");
     let names: Vec<&str> = features.names().collect();
     let permit = airline.permit(creta_iam::Action::Query, &names);
-    airline.engine.query_batch(&request, &spine, &permit).expect("answers").remove(0)
+    airline.engine.query_batch(request, &spine, &permit).expect("answers").remove(0)
 }
 
 proptest! {
@@ -115,6 +118,120 @@ fn s9_a_hot_key_answers_online_as_offline_across_days() {
     let minutes: Vec<i64> = (0..200).map(|n| n * 72 - 13_700).collect();
     let spine = spine(&ids, &minutes);
     assert_eq!(online(&airline, &spine), airline.training_set(&request(), spine.clone()).expect("answers"));
+}
+
+/// The airline with windows of every kind that tiles help with and of those that they do not, filtered and not.
+fn windows_of_all_kinds() -> Bundle {
+    let mut all = serde_json::to_value(bundle()).expect("JSON");
+    let carrier = &mut all["graph"]["entities"][0];
+    let delay = json!({ "op": "feature", "path": "Flight.delay" });
+    let late = json!({ "op": "call", "function": "gt", "args": [
+        delay, { "op": "literal", "type": { "kind": "float" }, "value": 0.0 }
+    ] });
+    let features = carrier["features"].as_array_mut().expect("a list");
+    for (name, kind, window) in [
+        ("late_n", json!({ "kind": "int" }), json!({ "aggregate": "count", "where": late })),
+        ("late_min", json!({ "kind": "float" }), json!({ "aggregate": "min", "value": delay, "where": late })),
+        ("delay_var", json!({ "kind": "float" }), json!({ "aggregate": "var", "value": delay, "include_now": true })),
+        ("delay_first", json!({ "kind": "float" }), json!({ "aggregate": "first", "value": delay })),
+        ("delay_distinct", json!({ "kind": "int" }), json!({ "aggregate": "distinct", "value": delay })),
+        (
+            "last_three",
+            json!({ "kind": "list", "item": { "kind": "float" } }),
+            json!({ "aggregate": "last_n", "n": 3, "value": delay, "where": late }),
+        ),
+    ] {
+        let mut window = window;
+        window["relation"] = json!("flights");
+        window["last"] = json!(["1h", "1d", "7d", "30d"]);
+        let here = json!({ "file": "features.py", "line": 1 });
+        features.push(json!({ "name": name, "type": kind, "location": here, "window": window }));
+    }
+    serde_json::from_value(all).expect("a bundle")
+}
+
+fn of_all_kinds() -> TrainingSetRequest {
+    let mut features = asked();
+    for name in ["late_n", "late_min", "delay_var", "delay_first", "delay_distinct", "last_three"] {
+        features.extend(["1h", "7d", "30d"].map(|span| path(&format!("Flight.operator.{name}[{span}]"))));
+    }
+    TrainingSetRequest { features, ..request() }
+}
+
+/// Minutes from 1 July to 31 March, and a flight of before.
+const SPRING: i64 = -92 * 24 * 60;
+const WITNESS: i64 = 9_999;
+
+/// Flights of one carrier, thousands within days, some of them known late, corrected or taken back; the days are those
+/// around 31 March 2013, when clocks changed in Europe.
+fn crowded_days() -> Vec<Departure> {
+    let flight = |n: i64| Departure {
+        known_after: if n % 11 == 0 { n % 4_000 } else { 0 },
+        retracted: n % 53 == 0,
+        delay: (n % 17 != 0).then(|| (n * 7_919 % 600) as f64 / 10.0 - 20.3),
+        ..departure(n % 2_700, "UA", SPRING + n * 7_907 % 20_000, 0.0)
+    };
+    // The first leads from its id to the carrier at every instant that is asked about.
+    std::iter::once(departure(WITNESS, "UA", SPRING - 10, 1.0)).chain((0..3_000).map(flight)).collect()
+}
+
+fn agree(airline: &Airline, request: &TrainingSetRequest, minutes: &[i64]) {
+    for minute in minutes {
+        // One row at a time: windows of many rows about one key are read as facts.
+        let spine = spine(&[WITNESS], &[*minute]);
+        let online = online_of(airline, request, &spine);
+        assert_eq!(online, airline.training_set(request, spine).expect("answers"), "minute {minute}");
+    }
+}
+
+#[test]
+fn s11_s22_tiles_of_a_hot_key_answer_as_the_facts_do_across_changes_of_clocks() {
+    let airline = Airline::of(windows_of_all_kinds());
+    let all = crowded_days();
+    for part in all.chunks(701) {
+        airline.ingest(load(), table(part)).expect("a load");
+    }
+    let minutes = [1, 700, 4_000, 8_191, 8_192, 12_000, 19_999, 20_000, 26_000, 60_000].map(|minute| SPRING + minute);
+    agree(&airline, &of_all_kinds(), &minutes);
+    airline.engine.flush().expect("flushes");
+    let airline = airline.reopened(LoseOnline::Yes);
+    agree(&airline, &of_all_kinds(), &minutes);
+}
+
+#[test]
+fn s28_a_deploy_that_adds_windows_makes_their_tiles() {
+    let airline = Airline::new();
+    let all = crowded_days();
+    airline.ingest(load(), table(&all[..2_000])).expect("a load");
+    let permit = airline.permit(creta_iam::Action::Deploy, &[]);
+    airline.engine.deploy(windows_of_all_kinds(), &permit).expect("a valid project");
+    let minutes = [4_000, 8_191, 19_999].map(|minute| SPRING + minute);
+    agree(&airline, &of_all_kinds(), &minutes);
+    airline.ingest(load(), table(&all[2_000..])).expect("a load");
+    agree(&airline, &of_all_kinds(), &minutes);
+}
+
+#[test]
+fn s1_s9_queries_about_the_past_do_not_see_loads_that_arrive_meanwhile() {
+    let airline = Airline::new();
+    let early: Vec<Departure> = (0..1_500).map(|n| departure(n, "UA", n - 3_000, (n % 37) as f64 - 3.3)).collect();
+    airline.ingest(load(), table(&early)).expect("a load");
+    let spine = spine(&[7], &[-1_400]);
+    let before = online(&airline, &spine);
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            for part in 0..60 {
+                // Later flights of the same carrier, close enough that leaves and pages with earlier ones change.
+                let later: Vec<Departure> =
+                    (0..9).map(|n| departure(5_000 + part * 9 + n, "UA", -1_399 + (part * 9 + n) % 60, 1.0)).collect();
+                airline.ingest(load(), table(&later)).expect("a load");
+            }
+        });
+        while !loading.is_finished() {
+            assert_eq!(online(&airline, &spine), before);
+        }
+    });
+    assert_eq!(online(&airline, &spine), before);
 }
 
 #[test]

@@ -88,6 +88,38 @@ fn values_can_be_removed_one_by_one_and_all_together() {
 }
 
 #[test]
+fn replaced_values_and_the_position_come_together_and_positions_do_not_go_back() {
+    on_every_store(|store| {
+        put(store, &["a", "b"], b"1", 1).expect("space");
+        let [a, b, c] = keys(&["a", "b", "c"]).try_into().expect("three");
+        let values = vec![(a.clone(), Some(b"2".to_vec())), (b, None), (c, Some(b"3".to_vec()))];
+        store.replace_many(values, Position(2)).expect("space");
+        assert_eq!(get(store, &["a", "b", "c"]), [Some(b"2".to_vec()), None, Some(b"3".to_vec())]);
+        let back = store.replace_many(vec![(a, None)], Position(1));
+        assert!(matches!(back, Err(StoreError::Behind { given: Position(1), present: Position(2), .. })));
+        assert_eq!((get(store, &["a"]), store.position().expect("readable")), (vec![Some(b"2".to_vec())], Position(2)));
+    });
+}
+
+#[test]
+fn a_view_stays_at_its_moment() {
+    on_every_store(|store| {
+        put(store, &["a", "b"], b"1", 1).expect("space");
+        std::thread::scope(|scope| {
+            let view = store.view().expect("readable");
+            assert_eq!(view.get_many(&keys(&["a"])).expect("readable"), [Some(b"1".to_vec())]);
+            let writer = scope.spawn(|| put(store, &["a", "b"], b"2", 2).expect("space"));
+            // A store whose writers wait for views does not get further than this.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert_eq!(view.get_many(&keys(&["b"])).expect("readable"), [Some(b"1".to_vec())]);
+            drop(view);
+            writer.join().expect("it ends");
+        });
+        assert_eq!(get(store, &["a", "b"]), vec![Some(b"2".to_vec()); 2]);
+    });
+}
+
+#[test]
 fn s19_keys_of_two_kinds_never_meet() {
     on_every_store(|store| {
         let pair = [OnlineKey::new("a", *b"bc"), OnlineKey::new("ab", *b"c")];

@@ -9,7 +9,7 @@ use creta_keys::ScopeKey;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
-use super::{Merge, OnlineKey, OnlineStore, check_forward};
+use super::{Merge, OnlineKey, OnlineStore, OnlineView, check_forward};
 use crate::sealing::Sealer;
 use crate::{Position, StoreError};
 
@@ -77,6 +77,16 @@ impl LmdbStore {
         }
     }
 
+    fn set(&self, txn: &mut RwTxn<'_>, key: &StoredKey, value: Option<&[u8]>) -> Result<(), StoreError> {
+        match value {
+            Some(value) => {
+                let sealed = self.sealer.seal(&hex::encode(key), FORMAT, value);
+                self.values.put(txn, key, &sealed).map_err(failed)
+            }
+            None => self.values.delete(txn, key).map_err(failed).map(drop),
+        }
+    }
+
     /// A value that was moved here from another key is authentic, but not for this key.
     fn open_value(&self, key: &StoredKey, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
         self.sealer.open(&hex::encode(key), FORMAT, sealed).map_err(|error| match error {
@@ -98,10 +108,20 @@ impl LmdbStore {
     }
 }
 
-impl OnlineStore for LmdbStore {
+struct LmdbView<'a> {
+    store: &'a LmdbStore,
+    txn: RoTxn<'a, WithoutTls>,
+}
+
+impl OnlineView for LmdbView<'_> {
     fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let txn = self.env.read_txn().map_err(failed)?;
-        keys.iter().map(|key| self.load(&txn, &self.stored_key(key))).collect()
+        keys.iter().map(|key| self.store.load(&self.txn, &self.store.stored_key(key))).collect()
+    }
+}
+
+impl OnlineStore for LmdbStore {
+    fn view(&self) -> Result<Box<dyn OnlineView + '_>, StoreError> {
+        Ok(Box::new(LmdbView { store: self, txn: self.env.read_txn().map_err(failed)? }))
     }
 
     fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError> {
@@ -109,13 +129,18 @@ impl OnlineStore for LmdbStore {
         check_forward(STORE, self.load_position(&txn)?, position)?;
         for (index, key) in keys.iter().enumerate() {
             let stored = self.stored_key(key);
-            match merge(index, self.load(&txn, &stored)?)? {
-                Some(value) => {
-                    let sealed = self.sealer.seal(&hex::encode(stored), FORMAT, &value);
-                    self.values.put(&mut txn, &stored, &sealed).map_err(failed)?;
-                }
-                None => drop(self.values.delete(&mut txn, &stored).map_err(failed)?),
-            }
+            let value = merge(index, self.load(&txn, &stored)?)?;
+            self.set(&mut txn, &stored, value.as_deref())?;
+        }
+        self.put_position(&mut txn, position)?;
+        txn.commit().map_err(failed)
+    }
+
+    fn replace_many(&self, values: Vec<(OnlineKey, Option<Vec<u8>>)>, position: Position) -> Result<(), StoreError> {
+        let mut txn = self.env.write_txn().map_err(failed)?;
+        check_forward(STORE, self.load_position(&txn)?, position)?;
+        for (key, value) in values {
+            self.set(&mut txn, &self.stored_key(&key), value.as_deref())?;
         }
         self.put_position(&mut txn, position)?;
         txn.commit().map_err(failed)

@@ -1,9 +1,9 @@
 //! Online values that live and die with the process.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use super::{Merge, OnlineKey, OnlineStore, check_forward};
+use super::{Merge, OnlineKey, OnlineStore, OnlineView, check_forward};
 use crate::{Position, StoreError};
 
 /// Online values in memory, for the embedded engine and for tests. Nothing is written anywhere, so nothing is sealed.
@@ -25,11 +25,16 @@ impl MemoryStore {
     }
 }
 
+impl OnlineView for RwLockReadGuard<'_, State> {
+    fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        Ok(keys.iter().map(|key| self.values.get(key).cloned()).collect())
+    }
+}
+
 // A caller's merge may panic under the lock; the state is only changed after the last merge, so it is whole then too.
 impl OnlineStore for MemoryStore {
-    fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(keys.iter().map(|key| state.values.get(key).cloned()).collect())
+    fn view(&self) -> Result<Box<dyn OnlineView + '_>, StoreError> {
+        Ok(Box::new(self.state.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError> {

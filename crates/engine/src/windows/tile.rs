@@ -51,6 +51,9 @@ fn needs(aggregate: &Aggregate, ty: Option<&Type>) -> Option<Keeps> {
     }
 }
 
+/// A page counts its inputs in a byte; windows over further ones read facts.
+const INPUTS_MAX: usize = 255;
+
 /// The inputs of these aggregations that tiles help with, each once, in the order of their marks.
 pub(crate) fn tile_inputs<'a>(all: impl Iterator<Item = (&'a [KeyColumn], &'a Aggregation)>) -> Vec<TileInput> {
     let mut inputs: Vec<TileInput> = Vec::new();
@@ -73,6 +76,7 @@ pub(crate) fn tile_inputs<'a>(all: impl Iterator<Item = (&'a [KeyColumn], &'a Ag
         }
     }
     inputs.sort_by_key(|input| input.mark);
+    inputs.truncate(INPUTS_MAX);
     inputs
 }
 

@@ -40,7 +40,10 @@ pub(super) fn page(view: &View<'_>) -> Markup {
                         (parts::bar(&parts::counts(of_pillar(view, own.pillar).map(|commitment| commitment.state))))
                         p class="small quiet pair" { span { "met " (own.met) " of " (own.total) } span { "watched: " (parts::state(own.state)) } }
                         @let [(_, held), (_, looked_at), (_, refused)] = pillar::figures(own);
-                        p class="small quiet" { "held " (held) " · " (looked_at) " looked at · " (refused) " refused" }
+                        p class="small quiet" {
+                            @if own.held_ppm.is_some() { "held " (held) " of the time watched" } @else { (held) }
+                            " · " (looked_at) " looked at · " (refused) " refused"
+                        }
                     }
                 }
             }

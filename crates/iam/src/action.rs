@@ -147,6 +147,8 @@ actions! {
     ArtefactRecord = "artefact.record", Change;
     /// Break the seal of the emergency account.
     BreakGlassOpen = "break-glass.open", Change;
+    /// Read counts and times of the server. They name tenants, and hold no value.
+    MetricsRead = "metrics.read", Read;
     /// Fetch a copy of an environment's sealed files, without any key.
     BackupRead = "backup.read", Read;
     /// Keep a recovery key of one's own, by which one of two people agrees to go on from an older copy.
@@ -226,7 +228,8 @@ mod tests {
                 "device.read",
                 "policy.read",
                 "rows.read",
-                "review.read"
+                "review.read",
+                "metrics.read"
             ]
         );
     }

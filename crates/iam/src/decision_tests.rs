@@ -90,6 +90,8 @@ fn rows() -> Vec<Row> {
     rows.push(("staff's provisioner".to_owned(), Box::new(move |_, _| provisioner.clone())));
     let backup = Principal::environment_account(id("copies"), &environment("prod"), Role::Backup);
     rows.push(("staff's backup".to_owned(), Box::new(move |_, _| backup.clone())));
+    let monitor = Principal::environment_account(id("prometheus"), &environment("prod"), Role::Monitor);
+    rows.push(("staff's monitor".to_owned(), Box::new(move |_, _| monitor.clone())));
     let checker = Principal::environment_account(id("checks"), &environment("prod"), Role::Checker);
     rows.push(("the server's checker".to_owned(), Box::new(move |_, _| checker.clone())));
     for (kind, home) in
@@ -247,7 +249,9 @@ fn with_policies_that_permit_everything_other_scopes_still_stay_closed() {
         let principal = principal(EnvironmentClass::Production, true);
         for (place, resource) in places() {
             let mut within = principal.home().covers(resource.place());
-            if ["staff's provisioner", "staff's backup", "the server's checker"].contains(&who.as_str()) {
+            if ["staff's provisioner", "staff's backup", "staff's monitor", "the server's checker"]
+                .contains(&who.as_str())
+            {
                 within = place == "environment";
             }
             assert_eq!(decide(&open, &principal, Action::Query, &resource).is_allowed(), within, "{who} at {place}");

@@ -32,6 +32,7 @@ impl Identity {
                 TokenIssue,
                 TenantCreate,
                 TenantList,
+                MetricsRead,
                 ServiceAccountCreate,
                 StatisticsRead,
                 ServiceAccountList,
@@ -82,6 +83,7 @@ impl Identity {
             Identity::Person(Role::Operator) => &[
                 RecoveryHold,
                 TenantList,
+                MetricsRead,
                 ServiceAccountCreate,
                 ServiceAccountList,
                 ServiceAccountRotate,
@@ -120,6 +122,7 @@ impl Identity {
             ],
             Identity::Person(Role::Auditor) => &[
                 TenantList,
+                MetricsRead,
                 ServiceAccountList,
                 CatalogueRead,
                 AuditRead,
@@ -134,6 +137,7 @@ impl Identity {
                 RecoveryHold,
                 TenantCreate,
                 TenantList,
+                MetricsRead,
                 ServiceAccountCreate,
                 ServiceAccountList,
                 ServiceAccountRotate,
@@ -160,6 +164,7 @@ impl Identity {
             Identity::Program(Role::Ingester) => &[TokenIssue, Ingest],
             Identity::Program(Role::Provisioner) => &[TokenIssue, ScimWrite],
             Identity::Program(Role::Backup) => &[TokenIssue, BackupRead],
+            Identity::Program(Role::Monitor) => &[TokenIssue, MetricsRead],
             Identity::Program(Role::Checker) => &[TenantCreate, ServiceAccountCreate, ReportDecide],
             Identity::Person(_) | Identity::Program(_) => &[],
         }

@@ -110,11 +110,12 @@ fn attack_ch35_no_identity_holds_both_sides_of_a_decision_for_two() {
 #[test]
 fn programs_of_one_purpose_share_nothing_but_their_token() {
     use Role::*;
-    let purposes: [(Role, &[Action]); 4] = [
+    let purposes: [(Role, &[Action]); 5] = [
         (Deployer, &[Action::Deploy, Action::Check, Action::Diff]),
         (Ingester, &[Action::Ingest]),
         (Provisioner, &[Action::ScimWrite]),
         (Backup, &[Action::BackupRead]),
+        (Monitor, &[Action::MetricsRead]),
     ];
     for (role, purpose) in purposes {
         let may = Identity::Program(role).may().iter().filter(|action| **action != Action::TokenIssue);
@@ -128,6 +129,8 @@ fn programs_of_one_purpose_share_nothing_but_their_token() {
         (Backup, Reader),
         (Backup, Deployer),
         (Backup, Provisioner),
+        (Monitor, Reader),
+        (Monitor, Backup),
     ];
     for (one, other) in pairs {
         let theirs = Identity::Program(other).may();

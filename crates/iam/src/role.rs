@@ -38,6 +38,8 @@ pub enum Role {
     Provisioner,
     /// Program: fetches copies of an environment's sealed files. Never sees a key or a value.
     Backup,
+    /// Program: reads the server's metrics, and does nothing else.
+    Monitor,
     /// Program: the checks of a server on itself. Nobody logs in as one.
     Checker,
 }
@@ -57,6 +59,7 @@ impl Role {
         Role::Ingester,
         Role::Provisioner,
         Role::Backup,
+        Role::Monitor,
         Role::Checker,
     ];
 
@@ -79,6 +82,7 @@ impl Role {
         Role::Ingester,
         Role::Provisioner,
         Role::Backup,
+        Role::Monitor,
         Role::Checker,
     ];
 
@@ -97,6 +101,7 @@ impl Role {
             Role::Ingester => "ingester",
             Role::Provisioner => "provisioner",
             Role::Backup => "backup",
+            Role::Monitor => "monitor",
             Role::Checker => "checker",
         }
     }
@@ -159,7 +164,7 @@ mod tests {
         let message = Role::parse_of_program("viewer").expect_err("of people").to_string();
         assert_eq!(
             message,
-            "`viewer` is not a role here; use one of `developer`, `reader`, `deployer`, `ingester`, `provisioner`, `backup`, `checker`"
+            "`viewer` is not a role here; use one of `developer`, `reader`, `deployer`, `ingester`, `provisioner`, `backup`, `monitor`, `checker`"
         );
     }
 }

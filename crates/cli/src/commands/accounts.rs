@@ -70,12 +70,12 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
                 Some(tenant) => {
                     ("/v1/service-accounts", serde_json::json!({ "name": name, "tenant": tenant, "role": role }))
                 }
-                None if ["provisioner", "backup"].contains(&role.as_str()) => {
+                None if ["provisioner", "backup", "monitor"].contains(&role.as_str()) => {
                     (PROVISIONERS, serde_json::json!({ "name": name, "role": role }))
                 }
                 None => {
                     let message = format!("an account of the environment cannot be {role}");
-                    let help = "make it `provisioner` or `backup`, or name the tenant it belongs to with `--tenant`";
+                    let help = "make it `provisioner`, `backup` or `monitor`, or name the tenant it belongs to with `--tenant`";
                     return Err(Failure::usage("service-account/role", message, help));
                 }
             };

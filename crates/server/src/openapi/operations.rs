@@ -98,7 +98,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         id: "GET /metrics",
         name: "metrics",
         tag: "server",
-        summary: "Counts and times in Prometheus' text format. Scrape with `oauth2` client credentials of an administrator.",
+        summary: "Counts and times in Prometheus' text format. Scrape with `oauth2` client credentials of an account with the role `monitor`.",
         parameters: &[],
         body: Body::None,
         answer: raw("text/plain; version=0.0.4; charset=utf-8", "The metrics."),

@@ -39,7 +39,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         id: "POST /v1/provisioners",
         name: "create_provisioner",
         tag: "provisioning",
-        summary: "Make an account of the environment, by which the organisation's directory provisions people or backups are taken. The answer holds its secret, once.",
+        summary: "Make an account of the environment, by which the organisation's directory provisions people, backups are taken or metrics are read. The answer holds its secret, once.",
         parameters: &[],
         body: Body::Json("ProvisionerRequest"),
         answer: created("ServiceAccountMade"),

@@ -174,10 +174,10 @@ impl From<&Account> for ServiceAccountView {
 /// Makes a service account. The answer holds its secret, which nobody can see again.
 pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let ServiceAccountRequest { tenant, name, role } = input.json()?;
-    if [Role::Backup, Role::Checker].contains(&role) {
+    if [Role::Backup, Role::Monitor, Role::Checker].contains(&role) {
         let problem = Problem::new("request/role", format!("no account of a tenant is `{role}`"));
-        let help = "backups are taken by an account of the environment: `creta service-account create NAME \
-                    --environment --role backup`";
+        let help = "backups are taken and metrics are read by accounts of the environment: `creta service-account create \
+                    NAME --environment --role backup`, or `monitor`";
         return Err(problem.with_help(help).into());
     }
     let name = account_name(&name)?;
@@ -276,6 +276,8 @@ enum OfEnvironment {
     Provisioner,
     /// Copies of what is sealed are taken by it.
     Backup,
+    /// The server's metrics are read by it.
+    Monitor,
 }
 
 impl OfEnvironment {
@@ -283,11 +285,12 @@ impl OfEnvironment {
         match self {
             Self::Provisioner => Role::Provisioner,
             Self::Backup => Role::Backup,
+            Self::Monitor => Role::Monitor,
         }
     }
 }
 
-/// Makes an account of the environment: of a directory, or of what takes backups. Whoever may give people roles may make one.
+/// Makes an account of the environment: of a directory, of what takes backups, or of what reads metrics. Whoever may give people roles may make one.
 pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let ProvisionerRequest { name, role } = input.json()?;
     let (name, role) = (account_name(&name)?, role.role());

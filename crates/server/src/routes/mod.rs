@@ -265,8 +265,7 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/break-glass", ReviewRead on Environment, Light, NO_BODY, break_glass::show),
     guarded!(POST, "/v1/break-glass/openings/{id}/close", AccessRevoke on Environment, Light, NO_BODY, break_glass::close),
     guarded!(POST, "/v1/break-glass/openings/{id}/review", ReviewDecide on Environment, Light, JSON_BYTES_MAX, break_glass::review),
-    // Metrics name tenants, so whoever may list tenants may read them.
-    guarded!(GET, "/metrics", TenantList on Environment, Light, NO_BODY, system::metrics),
+    guarded!(GET, "/metrics", MetricsRead on Environment, Light, NO_BODY, system::metrics),
     guarded!(POST, "/v1/tenants", TenantCreate on Environment, Light, JSON_BYTES_MAX, control::create_tenant),
     guarded!(GET, "/v1/tenants", TenantList on Environment, Light, NO_BODY, control::list_tenants),
     guarded!(POST, "/v1/service-accounts", ServiceAccountCreate on NamedTenant, Light, JSON_BYTES_MAX, control::create_service_account),

@@ -83,8 +83,8 @@ fn attack_ch35_every_identity_is_refused_every_action_that_is_not_its_own() {
     server.shop("acme"); // With the account `etl@acme`.
     let asker = |identity: Identity| match identity {
         Identity::Administrator => Asker::Token(server.admin_token()),
-        Identity::Program(Role::Backup) => {
-            let body = json!({"name": "copies", "role": "backup"});
+        Identity::Program(role @ (Role::Backup | Role::Monitor)) => {
+            let body = json!({"name": format!("some-{role}"), "role": role});
             let made = server.post("/v1/provisioners", &server.admin_token(), &body).ok();
             let text = |name: &str| made[name].as_str().expect("text").to_owned();
             Asker::Token(server.token(&text("client_id"), &text("client_secret")))

@@ -39,6 +39,8 @@ pub struct Statement {
     pub log: LogAt,
     /// The moments that stores go on from.
     pub stores: Vec<StoreAt>,
+    /// The newest moments of those stores that the log knows, or that stand in the folder: what lies between is left behind.
+    pub newest: Vec<StoreAt>,
     /// Why.
     pub reason: String,
     /// When it was drawn.
@@ -55,12 +57,26 @@ pub enum What {
     Restore {
         /// SHA-256 of the backup's manifest, in hexadecimal digits.
         copy: String,
+        /// When the backup was complete.
+        taken: Instant,
+        /// Whether the log that goes on is the newest one.
+        log: KeptLog,
     },
     /// The log goes on, although witnesses have seen another history of it.
     Fork {
         /// What is left behind, by each witness.
         left: Vec<LeftBehind>,
     },
+}
+
+/// Which log goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptLog {
+    /// The one that stands in the folder.
+    Kept,
+    /// None stands there: the backup's goes on, and what was recorded since is left behind.
+    Lost,
 }
 
 /// The newest checkpoint that a witness cosigned of a history that does not go on.
@@ -108,9 +124,12 @@ pub enum RecoveryError {
     /// Not of this form or version.
     #[error("it is not of the form `{0}`")]
     Format(&'static str),
-    /// No reason, or too long a one.
-    #[error("a reason has 1 to {REASON_BYTES_MAX} bytes")]
+    /// No reason, too long a one, or one with more than letters and marks.
+    #[error("a reason has 1 to {REASON_BYTES_MAX} bytes on one line, and nothing that moves a cursor")]
     Reason,
+    /// A text that is shown as something else than it is.
+    #[error("a text in it holds characters that nobody sees")]
+    Unseen,
     /// Drawn too long ago, or in the future.
     #[error("the statement was drawn at {drawn}, and counts for {STATEMENT_HOURS} hours; draw it again")]
     Stale {
@@ -156,12 +175,12 @@ impl Statement {
         (environment, environment_id): (&Environment, &str),
         what: What,
         log: LogAt,
-        stores: Vec<StoreAt>,
+        (stores, newest): (Vec<StoreAt>, Vec<StoreAt>),
         reason: &str,
         now: Instant,
     ) -> Result<Self, RecoveryError> {
         let reason = reason.trim();
-        if !(1..=REASON_BYTES_MAX).contains(&reason.len()) {
+        if !(1..=REASON_BYTES_MAX).contains(&reason.len()) || !is_seen(reason) {
             return Err(RecoveryError::Reason);
         }
         Ok(Self {
@@ -171,15 +190,27 @@ impl Statement {
             what,
             log,
             stores,
+            newest,
             reason: reason.to_owned(),
             drawn: now,
         })
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote. Whoever reads it sees all of it: a text with characters that nobody
+    /// sees is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecoveryError> {
         let statement = serde_json::from_slice::<Self>(bytes).ok();
-        statement.filter(|s| s.format == STATEMENT_FORMAT).ok_or(RecoveryError::Format(STATEMENT_FORMAT))
+        let statement = statement.filter(|s| s.format == STATEMENT_FORMAT);
+        let statement = statement.ok_or(RecoveryError::Format(STATEMENT_FORMAT))?;
+        let texts = statement.stores.iter().chain(&statement.newest).flat_map(|at| [&at.store, &at.chain]);
+        let texts = texts.chain([&statement.environment_id, &statement.log.root, &statement.reason]);
+        let of_what: Vec<&String> = match &statement.what {
+            What::AcceptOlder => Vec::new(),
+            What::Restore { copy, .. } => vec![copy],
+            What::Fork { left } => left.iter().flat_map(|left| [&left.witness, &left.root]).collect(),
+        };
+        let all_seen = texts.chain(of_what).all(|text| is_seen(text));
+        if all_seen { Ok(statement) } else { Err(RecoveryError::Unseen) }
     }
 
     /// For people to look at: indented JSON.
@@ -300,6 +331,15 @@ fn registration(environment_id: &str, account: &str, key: &PublicKey) -> Vec<u8>
     message(KEY_FORMAT, &[environment_id, account, key.thumbprint().as_str()])
 }
 
+/// Whether a text has no characters that end a line, command a terminal or turn round how others are shown.
+fn is_seen(text: &str) -> bool {
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    !text.contains(unseen)
+}
+
 /// Texts under a format, which keeps these signatures apart from all others.
 fn message(format: &str, texts: &[&str]) -> Vec<u8> {
     let texts = serde_json::to_vec(texts).expect("texts have a JSON form");
@@ -330,7 +370,9 @@ mod tests {
             manifest: 1,
         };
         let of = (&environment, "prod-00");
-        Statement::draw(of, What::AcceptOlder, log, vec![store], "the disk was lost", now()).expect("drawn")
+        let newest = StoreAt { position: 9, ..store.clone() };
+        Statement::draw(of, What::AcceptOlder, log, (vec![store], vec![newest]), "the disk was lost", now())
+            .expect("drawn")
     }
 
     fn holder(account: &str, human: &str, seed: u8) -> KeyHolder {
@@ -375,6 +417,27 @@ mod tests {
     }
 
     #[test]
+    fn attack_ch35_a_statement_shows_all_that_it_says() {
+        let (statement, of) = (statement(7), Environment::parse("prod").expect("valid"));
+        let log = LogAt { size: 7, root: "root".into() };
+        for hidden in ["lost\nposition 900", "lost\u{1b}[2A", "lost\u{202e}tsol", "lost\u{200b}", "\u{7}lost"] {
+            let draw = |reason: &str| {
+                Statement::draw((&of, "prod-00"), What::AcceptOlder, log.clone(), (vec![], vec![]), reason, now())
+            };
+            assert_eq!(draw(hidden), Err(RecoveryError::Reason), "{hidden:?}");
+            assert!(draw("Prüfung: die Platte „A“ war leer").is_ok(), "letters of any language");
+            // By a program of one's own.
+            let mut edited = statement.clone();
+            edited.reason = hidden.into();
+            assert_eq!(Statement::parse(&edited.to_bytes()), Err(RecoveryError::Unseen));
+            edited.reason = "lost".into();
+            edited.what =
+                What::Fork { left: vec![LeftBehind { witness: hidden.into(), size: 1, root: "root".into() }] };
+            assert_eq!(Statement::parse(&edited.to_bytes()), Err(RecoveryError::Unseen));
+        }
+    }
+
+    #[test]
     fn attack_ch35_an_approval_is_of_one_statement_and_of_no_later_log() {
         let (first, holders) = (statement(7), holders());
         let approvals = [Approval::sign(&first, "ana", &key(1), now()), Approval::sign(&first, "ben", &key(3), now())];
@@ -389,7 +452,8 @@ mod tests {
         edit(|s| s.environment_id = "prod-01".into());
         edit(|s| s.stores[0].position = 2);
         edit(|s| s.reason.push('!'));
-        edit(|s| s.what = What::Restore { copy: "00".into() });
+        edit(|s| s.newest[0].position = 3);
+        edit(|s| s.what = What::Restore { copy: "00".into(), taken: now(), log: KeptLog::Kept });
         edit(|s| s.log.root = "other".into());
         edit(|s| s.drawn = s.drawn.plus(Span::seconds(1)));
         for other in others {

@@ -4,8 +4,8 @@
 //! What stays are keys and all that unlocks or signs: `root.key`, `keys/`, the log's signing key, `tls/`, `config.toml`.
 //! Whoever keeps those keeps them by another road, so that neither hand can read anything alone.
 //!
-//! Each store is copied as of one moment, and the log after all stores: it knows each of them as it was copied, or newer.
-//! Going on from such a copy is therefore what the log sees as an older store, and takes two people; see `restore`.
+//! Each store is copied as of one moment, and the log after all stores: it knows each of them as it was copied, or newer. The
+//! copied log says of itself that it is a copy, and going on from one takes two people; see `copied` and `restore`.
 //!
 //! On the wire a backup is a row of frames: the length of a head as four bytes, big-endian, the head as JSON, and as many
 //! bytes as it says. The last head is the manifest; an answer without it is no backup.
@@ -16,13 +16,14 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use aws_lc_rs::digest;
-use creta_audit::{Details, Event, Hash};
+use creta_audit::{Event, Hash};
 use creta_identity::recovery::{LogAt, StoreAt};
 use creta_model::{Environment, Instant, Problem, TenantId};
 use creta_platform::Files;
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::ControlPlane;
+use crate::copied;
 use crate::epochs::{Moment, Store};
 use crate::problem::{from_audit, from_store, internal, logged};
 
@@ -122,12 +123,24 @@ impl BackupManifest {
         Hash::of(&[&serde_json::to_vec(self).expect("a manifest has a JSON form")])
     }
 
+    /// Digest of all that was copied before the log: what the log itself has of a copy.
+    pub(crate) fn contents(&self) -> Hash {
+        let log = log_files(&self.environment);
+        contents(&self.stores, self.files.iter().filter(|file| !log.contains(&file.path)))
+    }
+
     /// The files of a store.
     pub(crate) fn of_store(&self, store: &StoreAt) -> impl Iterator<Item = &BackupFile> {
         let place = Store::parse(&store.store).map(|kind| kind.path(store.tenant.as_ref())).unwrap_or_default();
         let within = format!("{place}/");
         self.files.iter().filter(move |file| file.path == place || file.path.starts_with(&within))
     }
+}
+
+/// Digest of stores and of files, which are in the order of their paths.
+fn contents<'a>(stores: &[StoreAt], files: impl Iterator<Item = &'a BackupFile>) -> Hash {
+    let files: Vec<&BackupFile> = files.collect();
+    Hash::of(&[&serde_json::to_vec(&(stores, files)).expect("both have a JSON form")])
 }
 
 /// Paths of the log that a backup holds. The key that signs is not among them.
@@ -172,8 +185,9 @@ pub(crate) fn copy(control: &ControlPlane, done: Event, taker: &mut dyn Taker) -
     let files = &control.platform().files;
     clear(&**files)?;
     let copied = Copying { control, taker, files: Vec::new(), stores: Vec::new() }.everything(done);
+    let broken_off = copied::break_off(&**files, control.log());
     clear(&**files)?;
-    copied
+    copied.and(broken_off)
 }
 
 /// Removes what an earlier copy left behind.
@@ -213,6 +227,8 @@ impl Copying<'_> {
         }
         self.documents(None, |path| control.copy_documents(path))?;
 
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        let copy = copied::begin(control.platform(), control.log(), contents(&self.stores, self.files.iter()))?;
         let extent = control.log().extent().map_err(|error| from_audit(&error))?;
         let (checkpoint, sealed) = &extent.checkpoint;
         self.bytes(checkpoint, sealed)?;
@@ -229,12 +245,13 @@ impl Copying<'_> {
             files: self.files.clone(),
         };
         let total: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-        let details = Details::none()
-            .digest("manifest", *manifest.hash().as_bytes())
+        let details = copied::of_copy(copy)
+            .and_then(|details| details.digest("manifest", *manifest.hash().as_bytes()))
             .and_then(|details| details.count("files", manifest.files.len() as u64))
             .and_then(|details| details.count("bytes", total))
             .map_err(|error| from_audit(&error))?;
         control.log().record(done.with(details)).map_err(|error| from_audit(&error))?;
+        copied::over(&*control.platform().files)?;
         self.head(&BackupHead::Manifest { manifest: Box::new(manifest) })
     }
 

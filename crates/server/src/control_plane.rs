@@ -25,6 +25,7 @@ use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
 use crate::components::own_certificate;
 use crate::config::Config;
 use crate::context::{Caller, Credential};
+use crate::copied;
 use crate::data_policy::{Agreed, ScopePolicy};
 use crate::epochs::{Epochs, OLDER_COPY, Store};
 use crate::policies::PolicyBook;
@@ -115,6 +116,7 @@ impl ControlPlane {
         let key = ring.scope(&control_plane(&environment)).map_err(|e| from_keys(&e))?;
         let log = Log::open(&platform, key.clone(), environment.clone()).map_err(|e| from_audit(&e))?;
         require_begun(&log)?;
+        copied::require_own(&*platform.files, &log)?;
         let documents = SqliteStore::open(folder.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
         let documents = Arc::new(documents);
         // Before anything is appended: what a witness has seen of this log must be the beginning of it.
@@ -130,6 +132,7 @@ impl ControlPlane {
                 tracing::error!(%error, "a refused older copy could not be recorded");
             }
         })?;
+        copied::break_off(&*platform.files, &log)?;
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
         let policies = PolicyBook::open(Arc::clone(&metadata), &log, config.class)?;
         let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;

@@ -5,7 +5,8 @@
 //! admin.json         the administrator's credential       keys/            scope keys, wrapped by the root key
 //! tls/ca.pem         what clients trust                   <environment>/   control-plane/audit/: the environment's log
 //! metadata.sqlite    tenants and accounts, sealed         tenants/<name>/  facts, online values and definitions
-//! witnesses/         newest cosigned checkpoints, public
+//! witnesses/         newest cosigned checkpoints, public      recoveries/      what two people signed
+//! copying            while a backup is taken                  replaced/        what restored files took the place of
 //! ```
 
 use std::fs::{self, File, OpenOptions};

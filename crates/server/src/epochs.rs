@@ -94,6 +94,11 @@ impl Moment {
         MetadataEpoch { number: self.position, chain: self.chain }
     }
 
+    /// What is later in the life of one store is greater.
+    pub(crate) fn age(&self) -> (u64, u64) {
+        (self.position, self.manifest)
+    }
+
     /// As people read and sign it.
     pub(crate) fn of_store(self, tenant: Option<&TenantId>, store: Store) -> StoreAt {
         StoreAt {
@@ -163,6 +168,11 @@ impl Epochs {
         }
     }
 
+    /// The newest anchored moment of a store.
+    pub(crate) fn newest(&self, tenant: Option<&TenantId>, store: Store) -> Option<Moment> {
+        self.lock().get(&(tenant.cloned(), store)).map(|anchored| anchored.moment)
+    }
+
     /// Records the moment of a store, which must be durable, unless it is the newest that stands in the log.
     pub(crate) fn anchor(&self, log: &Log, place: &Place, store: Store, moment: Moment) -> Result<(), AuditError> {
         let mut anchored = self.lock();
@@ -192,12 +202,7 @@ impl Epochs {
         moment: Moment,
         (reason, statement): (&str, Option<Hash>),
     ) -> Result<u64, AuditError> {
-        let reason = *Hash::of(&[reason.as_bytes()]).as_bytes();
-        let mut details = moment.details(store)?.digest("reason", reason)?;
-        if let Some(statement) = statement {
-            details = details.digest("statement", *statement.as_bytes())?;
-        }
-        let entry = log.record(Event::new(ACCEPTED, place.clone()).with(details).for_commitment("CI-12"))?;
+        let entry = log.record(accepted(place, store, moment, (reason, statement))?)?;
         let key = (place.scope().map(|scope| scope.tenant.clone()), store);
         self.lock().insert(key, Anchored { moment, entry });
         Ok(entry)
@@ -212,6 +217,21 @@ impl fmt::Debug for Epochs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Epochs({} stores)", self.lock().len())
     }
+}
+
+/// What [`Epochs::accept`] records.
+pub(crate) fn accepted(
+    place: &Place,
+    store: Store,
+    moment: Moment,
+    (reason, statement): (&str, Option<Hash>),
+) -> Result<Event, AuditError> {
+    let reason = *Hash::of(&[reason.as_bytes()]).as_bytes();
+    let mut details = moment.details(store)?.digest("reason", reason)?;
+    if let Some(statement) = statement {
+        details = details.digest("statement", *statement.as_bytes())?;
+    }
+    Ok(Event::new(ACCEPTED, place.clone()).with(details).for_commitment("CI-12"))
 }
 
 fn older(tenant: Option<&TenantId>, store: Store, reason: &str, anchored: Anchored) -> Problem {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use creta_audit::{Details, Event, Log};
@@ -22,10 +22,12 @@ use creta_store::{FactStore, MetadataStore, SqliteStore};
 
 use crate::ServerError;
 use crate::config::{Config, WitnessConfig};
+use crate::copied;
 use crate::data_folder::{file_failed, lock};
 use crate::epochs::{Epochs, Moment, Store};
 use crate::people::{PersonRecord, checked_need, id_for, no_need};
-use crate::problem::{from_audit, from_keys, from_store};
+use crate::placed::undo_unfinished;
+use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::register::Register;
 use crate::witness::{ForkNotice, Witnesses, entries_of};
 
@@ -61,7 +63,12 @@ pub fn declare_fork(folder: &Path, reason: &str, out: &Path) -> Result<Vec<ForkN
     check_reason(reason)?;
     let offline = Offline::open(folder)?;
     require_one_suffices(&offline)?;
-    declare_forks(folder, &offline, reason, out)
+    let witnesses = witnesses_of(folder, &offline)?;
+    let left = witnesses.left_behind(&offline.log)?;
+    if left.is_empty() {
+        return Err(no_fork().into());
+    }
+    declare_forks(&offline, &witnesses, reason, NoticeFiles::create(out, left.len())?)
 }
 
 /// The witnesses of a data folder, as the environment's own server asks them.
@@ -74,24 +81,50 @@ pub(crate) fn witnesses_of(folder: &Path, offline: &Offline) -> Result<Witnesses
 
 /// As [`declare_fork`], for whoever made sure that it may be.
 pub(crate) fn declare_forks(
-    folder: &Path,
     offline: &Offline,
+    witnesses: &Witnesses,
     reason: &str,
-    out: &Path,
+    files: NoticeFiles,
 ) -> Result<Vec<ForkNotice>, ServerError> {
-    let notices = witnesses_of(folder, offline)?.declare_forks(&offline.log, reason)?;
-    if notices.is_empty() {
-        return Err(no_fork().into());
-    }
-    for (number, notice) in (1..).zip(&notices) {
-        let path = out.join(format!("fork-{number}.json"));
-        let failed = |source| ServerError::Io { action: "write", path: path.clone(), source };
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o644).open(&path).map_err(failed)?;
-        let json = serde_json::to_vec_pretty(notice).expect("a notice has a JSON form");
-        file.write_all(&json).and_then(|()| file.sync_all()).map_err(failed)?;
-    }
+    let notices = witnesses.declare_forks(&offline.log, reason)?;
+    files.write(&notices)?;
     Ok(notices)
+}
+
+/// Files that notices are written to, made before anything is recorded: what the log says once cannot be said again.
+/// Those that nothing was written to are removed when it is dropped.
+pub(crate) struct NoticeFiles(Vec<(PathBuf, fs::File)>);
+
+impl NoticeFiles {
+    /// `fork-<n>.json` in a folder, for so many notices; none of them may be there.
+    pub(crate) fn create(out: &Path, notices: usize) -> Result<Self, ServerError> {
+        let mut files = Self(Vec::new());
+        for number in 1..=notices {
+            let path = out.join(format!("fork-{number}.json"));
+            let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+            let file = made.map_err(|source| ServerError::Io { action: "create", path: path.clone(), source })?;
+            files.0.push((path, file));
+        }
+        Ok(files)
+    }
+
+    fn write(mut self, notices: &[ForkNotice]) -> Result<(), ServerError> {
+        for notice in notices {
+            let (path, mut file) = if self.0.is_empty() { return Err(internal().into()) } else { self.0.remove(0) };
+            let json = serde_json::to_vec_pretty(notice).expect("a notice has a JSON form");
+            let written = file.write_all(&json).and_then(|()| file.sync_all());
+            written.map_err(|source| ServerError::Io { action: "write", path, source })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for NoticeFiles {
+    fn drop(&mut self) {
+        for (path, _) in &self.0 {
+            let _ = fs::remove_file(path); // An empty file more is no harm.
+        }
+    }
 }
 
 pub(crate) fn no_fork() -> Problem {
@@ -144,28 +177,40 @@ pub(crate) fn moments_of(
     offline: &Offline,
     tenant: Option<&TenantId>,
 ) -> Result<(Place, Vec<(Store, Moment)>), ServerError> {
-    let documents = |path: String, key: ScopeKey| {
-        let store = SqliteStore::open(folder.join(path), key).and_then(|store| store.epoch());
-        store.map_err(|error| from_store(&error))
-    };
-    let environment = &offline.config.environment;
+    let of = |store: Store| Ok::<_, Problem>((store, moment_of(folder, offline, tenant, store)?));
+    let environment = offline.config.environment.clone();
     Ok(match tenant {
-        None => {
-            let moment = documents(Store::Metadata.path(None), offline.key.clone())?;
-            (Place::Environment(environment.clone()), vec![(Store::Metadata, moment.into())])
-        }
+        None => (Place::Environment(environment), vec![of(Store::Metadata)?]),
         Some(tenant) => {
-            let scope = Scope::new(tenant.clone(), environment.clone());
-            let key = offline.ring.scope(&scope).map_err(|error| from_keys(&error))?;
-            let facts = |store: Store| {
-                let opened = FactStore::open(&offline.platform, key.clone(), &store.path(Some(tenant)));
-                opened.map(|opened| (store, opened.epoch().into())).map_err(|error| from_store(&error))
-            };
-            let moment = documents(Store::Metadata.path(Some(tenant)), key.clone())?;
-            let moments = vec![facts(Store::Facts)?, facts(Store::Quarantine)?, (Store::Metadata, moment.into())];
-            (Place::Scope(scope), moments)
+            let moments = vec![of(Store::Facts)?, of(Store::Quarantine)?, of(Store::Metadata)?];
+            (Place::Scope(Scope::new(tenant.clone(), environment)), moments)
         }
     })
+}
+
+/// Where one store is now. Every byte of its facts is compared with what its manifest says of them.
+pub(crate) fn moment_of(
+    folder: &Path,
+    offline: &Offline,
+    tenant: Option<&TenantId>,
+    store: Store,
+) -> Result<Moment, Problem> {
+    let key = match tenant {
+        None => offline.key.clone(),
+        Some(tenant) => {
+            let scope = Scope::new(tenant.clone(), offline.config.environment.clone());
+            offline.ring.scope(&scope).map_err(|error| from_keys(&error))?
+        }
+    };
+    let moment = match store {
+        Store::Metadata => {
+            SqliteStore::open(folder.join(store.path(tenant)), key).and_then(|opened| opened.epoch()).map(Moment::from)
+        }
+        Store::Facts | Store::Quarantine => FactStore::open(&offline.platform, key, &store.path(tenant))
+            .and_then(|opened| opened.verify().map(|()| opened.epoch()))
+            .map(Moment::from),
+    };
+    moment.map_err(|error| from_store(&error))
 }
 
 /// Somebody whom whoever holds the root key gives their first roles, so that an environment can be begun in which nobody
@@ -236,7 +281,7 @@ pub fn appoint(folder: &Path, appointment: &Appointment) -> Result<String, Serve
         Some(_) => persons.change(&id, |_| Ok::<_, Problem>(person))?.map(drop),
         None => persons.add(person)?.map(drop),
     }
-    .ok_or_else(crate::problem::internal)?;
+    .ok_or_else(internal)?;
     offline.log.close().map_err(|error| from_audit(&error))?;
     Ok(id)
 }
@@ -271,13 +316,23 @@ pub(crate) struct Offline {
     ring: KeyRing,
     pub(crate) key: ScopeKey,
     pub(crate) log: Log,
-    _lock: fs::File,
+    _lock: Option<fs::File>,
 }
 
 impl Offline {
+    /// Opens a folder that nobody else has open. A log that is a backup's is refused; see `copied`.
     pub(crate) fn open(folder: &Path) -> Result<Self, ServerError> {
-        let config = Config::load(folder)?;
+        Config::load(folder)?;
         let lock = lock(folder)?;
+        undo_unfinished(folder)?;
+        let offline = Self { _lock: Some(lock), ..Self::under_lock(folder)? };
+        copied::require_own(&*offline.platform.files, &offline.log)?;
+        Ok(offline)
+    }
+
+    /// As [`open`](Self::open) by whoever holds the lock, and whichever log it is.
+    pub(crate) fn under_lock(folder: &Path) -> Result<Self, ServerError> {
+        let config = Config::load(folder)?;
         let platform = Platform::system(folder).map_err(|error| file_failed(folder, error))?;
         let root_key = config.root_key_file(folder);
         let root = RootKey::load_file(&root_key, &config.environment).map_err(|error| {
@@ -286,7 +341,7 @@ impl Offline {
         let ring = KeyRing::open(root, config.environment.clone(), platform.clone()).map_err(|e| from_keys(&e))?;
         let key = ring.scope(&control_plane(&config.environment)).map_err(|e| from_keys(&e))?;
         let log = Log::open(&platform, key.clone(), config.environment.clone()).map_err(|e| from_audit(&e))?;
-        Ok(Self { config, platform, ring, key, log, _lock: lock })
+        Ok(Self { config, platform, ring, key, log, _lock: None })
     }
 }
 

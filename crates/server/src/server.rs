@@ -24,6 +24,7 @@ use crate::environments::{fingerprint_of, require_own};
 use crate::http::{App, GRACE, router};
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::people::People;
+use crate::placed::undo_unfinished;
 use crate::problem::from_audit;
 use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, Clients, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
 use crate::trust::{Trust, refusals};
@@ -102,6 +103,7 @@ pub fn start_by(options: &ServeOptions, clock: Arc<dyn Clock>) -> Result<Running
     cores::none()?;
     let config = Config::load(&folder)?;
     let lock = lock(&folder)?;
+    undo_unfinished(&folder)?;
     let control = open_control_plane(&folder, &config, clock)?;
     let trust = Trust::open(&folder, &config, &control)?;
     let people = People::open(&folder, &config, &control)?;

@@ -45,7 +45,7 @@ pub(crate) enum RestoreCommand {
     },
     /// Draw the statement that two people approve. The server must not run.
     Draw(RestoreDraw),
-    /// Look at a statement and sign it with your recovery key. Needs no server.
+    /// Look at a statement; with the first digits of its digest, sign it with your recovery key. Needs no server.
     Approve {
         /// The statement.
         statement: PathBuf,
@@ -55,6 +55,9 @@ pub(crate) enum RestoreCommand {
         /// File for the approval.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// At least eight digits that the digest begins with, once you looked at it. Without them nothing is signed.
+        #[arg(long, value_name = "DIGITS")]
+        digest: Option<String>,
     },
     /// Do what a statement says. The server must not run.
     Run {

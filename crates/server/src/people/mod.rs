@@ -296,6 +296,9 @@ impl People {
         accounts.iter_mut().for_each(|other| other.human = person.human.clone());
         accounts.push(person.clone());
         self.require_apart(control, by, &Given::Accounts(&accounts), control.platform().clock.now())?;
+        if person.human != before {
+            self.record_humans(control, by, &accounts)?;
+        }
         for account in accounts {
             let changed = self.persons.change(account.id.as_str(), |current| match current.is_active() {
                 _ if account.id != person.id => Ok(PersonRecord { human: person.human.clone(), ..current.clone() }),

@@ -20,6 +20,8 @@ const FORMAT: &str = "creta.recovery-key/1";
 /// The entries that say who may agree.
 pub(crate) const ADDED: &str = "recovery.key-added";
 pub(crate) const ENDED: &str = "recovery.key-ended";
+/// The entry that says which human somebody with such keys is from now on.
+pub(crate) const HUMAN: &str = "recovery.key-human";
 
 /// A key that somebody registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,9 +92,28 @@ impl People {
             added: now,
             ended: None,
         };
-        let event = Event::new(ADDED, control.place()).by(by).with(added.details().map_err(|e| from_audit(&e))?);
+        let details = added.details().and_then(|details| details.name("human", person.human.to_string()));
+        let event = Event::new(ADDED, control.place()).by(by).with(details.map_err(|e| from_audit(&e))?);
         control.log().record(event.for_commitment("CH-35")).map_err(|e| from_audit(&e))?;
         self.recovery_keys.add(added)?.ok_or_else(taken)
+    }
+
+    /// Records which human each of these accounts is, for those that have recovery keys: documents may be lost, or put back
+    /// as they were before.
+    pub(crate) fn record_humans(
+        &self,
+        control: &ControlPlane,
+        by: &Principal,
+        accounts: &[PersonRecord],
+    ) -> Result<(), Problem> {
+        let keys = self.recovery_keys();
+        for person in accounts.iter().filter(|person| keys.iter().any(|key| key.account == person.id)) {
+            let details = Details::none().name("person", person.id.as_str());
+            let details = details.and_then(|details| details.name("human", person.human.to_string()));
+            let event = Event::new(HUMAN, control.place()).by(by).with(details.map_err(|e| from_audit(&e))?);
+            control.log().record(event.for_commitment("CH-35")).map_err(|e| from_audit(&e))?;
+        }
+        Ok(())
     }
 
     /// Keys that have not ended, by id.

@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::backup::{Taker, copy};
 use crate::context::{Guarded, Input};
+use crate::copied::TAKEN;
 use crate::people::recovery_keys::RecoveryKey;
 use crate::problem::{Refusal, from_audit};
 use crate::routes::{json as answer, typed};
@@ -41,7 +42,7 @@ pub(super) async fn backup(guarded: Guarded, _input: Input) -> Result<Response, 
             for tenant in admitted.control.tenants() {
                 admitted.control.stores_of(&tenant.tenant)?;
             }
-            Ok(Event::of(&admitted.permit, "backup.taken").for_commitment("CH-35"))
+            Ok(Event::of(&admitted.permit, TAKEN).for_commitment("CH-35"))
         })
         .await?;
     let (sender, receiver) = channel(PARTS_WAITING);

@@ -36,6 +36,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::where_ana_has_two_accounts(true)
+    }
+
+    /// With what is known of them or not.
+    fn where_ana_has_two_accounts(known: bool) -> Self {
         let provider = Provider::start();
         let mut server = Server::configured(EnvironmentClass::Staging, &provider.config());
         server.tenant("acme");
@@ -53,8 +58,9 @@ impl World {
             seed += 1;
             sign_in_with(&server, &provider, who, Some(&mut authenticator(&server, seed)))
         });
+        let same = known.then_some("ana@example.com");
         for (who, body) in [
-            ("ana-two", json!({"roles": ["operator"], "need": NEED, "same_human_as": "ana@example.com"})),
+            ("ana-two", json!({"roles": ["operator"], "need": NEED, "same_human_as": same})),
             ("vera", json!({"roles": ["viewer"], "need": NEED, "tenant": "acme"})),
         ] {
             ana.post(&server, &format!("/v1/persons/{who}@example.com/assign"), &body).ok();
@@ -456,5 +462,180 @@ fn attack_ch35_an_approval_is_used_once_and_for_nothing_else() {
     std::fs::remove_dir_all(place.join("facts")).expect("removed");
     assert!(refused(world.recover(&statement, &approvals, None)).contains("is not where the statement says"));
     assert!(start(&ServeOptions { folder: world.server.data(), listen: None }).is_ok());
+    world.server.start();
+}
+
+/// What is kept apart from backups, in an empty data folder; the rest is gone.
+fn lose_all_but_keys(data: &Path, safe: &Path) {
+    for kept in ["config.toml", "root.key", "admin.json", "keys", "tls", "prod/control-plane/audit/signing-key"] {
+        let (from, to) = (data.join(kept), safe.join(kept));
+        std::fs::create_dir_all(to.parent().expect("in a folder")).expect("made");
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).expect("copied");
+        }
+    }
+    std::fs::remove_dir_all(data).expect("removed");
+    copy_folder(safe, data);
+}
+
+#[test]
+fn attack_ch35_a_backup_that_is_copied_into_place_by_hand_does_not_start() {
+    let mut world = World::new();
+    let (of_ana, of_ben) = (world.key(&world.ana), world.key(&world.ben));
+    world.ingest().ok();
+    let copy = world.back_up("copy");
+    world.ingest().ok();
+    world.server.stop();
+    let (data, safe) = (world.server.data(), world.path("safe"));
+    lose_all_but_keys(&data, &safe);
+    for (path, bytes) in files_of(&copy).into_iter().filter(|(path, _)| path != MANIFEST_FILE) {
+        std::fs::create_dir_all(data.join(&path).parent().expect("in a folder")).expect("made");
+        std::fs::write(data.join(path), bytes).expect("written");
+    }
+    let code = |error: ServerError| error.to_problem().code;
+    let started = start(&ServeOptions { folder: data.clone(), listen: None });
+    assert_eq!(code(started.err().expect("refused")), "restore/copied-log");
+    // Nor does it go on by another road, or store by store.
+    assert_eq!(code(accept_older(&data, None, REASON).expect_err("refused")), "restore/copied-log");
+    let draw = |asked: &AskedRecovery| code(draw_recovery(&data, asked, REASON).expect_err("refused"));
+    assert_eq!(draw(&AskedRecovery::AcceptOlder(Some(acme()))), "restore/copied-log");
+    assert_eq!(draw(&AskedRecovery::Restore { copy: copy.clone(), tenant: Some(acme()) }), "restore/log-lost");
+    // Two people may say that all of it goes on.
+    let statement = world.draw(&AskedRecovery::Restore { copy: copy.clone(), tenant: None });
+    assert!(refused(world.recover(&statement, &[], Some(&copy))).contains("two different people"));
+    let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
+    world.recover(&statement, &approvals, Some(&copy)).expect("done");
+    world.server.start();
+    assert_eq!(world.ask().status, 200);
+    // A copy of this log closes nothing of the next one.
+    world.back_up("another");
+    world.server.stop();
+    world.server.start();
+}
+
+#[test]
+fn attack_ch35_a_backup_of_which_something_was_left_out_is_not_restored() {
+    let mut world = World::new();
+    world.ingest().ok();
+    let copy = world.back_up("copy");
+    world.ingest().ok();
+    let later = world.back_up("later");
+    world.server.stop();
+    let draw = |copy: &Path| {
+        let asked = AskedRecovery::Restore { copy: copy.to_owned(), tenant: None };
+        draw_recovery(&world.server.data(), &asked, REASON).map_err(|error| error.to_problem().code)
+    };
+    let statement = draw(&copy).expect("drawn");
+    let facts = |of: &[creta_identity::recovery::StoreAt]| {
+        of.iter().find(|at| at.store == "facts").map(|at| at.position).expect("facts")
+    };
+    assert!(facts(&statement.newest) > facts(&statement.stores), "it says what is left behind: {statement:?}");
+    // The tenant is dropped, and the manifest says so.
+    let read = |folder: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join(MANIFEST_FILE)).expect("there")).expect("JSON")
+    };
+    let write = |folder: &Path, manifest: &Value| {
+        std::fs::write(folder.join(MANIFEST_FILE), manifest.to_string()).expect("written");
+    };
+    let dropped = world.path("dropped");
+    copy_folder(&copy, &dropped);
+    std::fs::remove_dir_all(dropped.join("tenants")).expect("removed");
+    let mut manifest = read(&dropped);
+    manifest["stores"].as_array_mut().expect("stores").retain(|store| store["tenant"].is_null());
+    let in_tenant = |file: &Value| file["path"].as_str().is_some_and(|path| path.starts_with("tenants/"));
+    manifest["files"].as_array_mut().expect("files").retain(|file| !in_tenant(file));
+    write(&dropped, &manifest);
+    verify_backup(&dropped).expect("whole by itself");
+    assert_eq!(draw(&dropped).expect_err("dropped"), "restore/unknown-copy");
+    // One day's tenant with another day's control plane.
+    let mixed = world.path("mixed");
+    copy_folder(&later, &mixed);
+    std::fs::remove_dir_all(mixed.join("tenants")).expect("removed");
+    copy_folder(&copy.join("tenants"), &mixed.join("tenants"));
+    let (mut manifest, earlier) = (read(&mixed), read(&copy));
+    for (list, is_old) in [("stores", false), ("files", true)] {
+        let of_tenant = |at: &Value| if is_old { in_tenant(at) } else { !at["tenant"].is_null() };
+        let mut all: Vec<Value> = manifest[list].as_array().expect("there").clone();
+        all.retain(|at| !of_tenant(at));
+        all.extend(earlier[list].as_array().expect("there").iter().filter(|at| of_tenant(at)).cloned());
+        manifest[list] = Value::Array(all);
+    }
+    write(&mixed, &manifest);
+    verify_backup(&mixed).expect("whole by itself");
+    assert_eq!(draw(&mixed).expect_err("mixed"), "restore/unknown-copy");
+    world.server.start();
+}
+
+#[test]
+fn attack_ch35_a_restore_that_fails_or_is_killed_leaves_what_was_there() {
+    let mut world = World::new();
+    let (of_ana, of_ben) = (world.key(&world.ana), world.key(&world.ben));
+    world.ingest().ok();
+    let copy = world.back_up("copy");
+    world.ingest().ok();
+    world.server.stop();
+    let data = world.server.data();
+    let asked = AskedRecovery::Restore { copy: copy.clone(), tenant: Some(acme()) };
+    let statement = world.draw(&asked);
+    let sealed = || files_of(&data.join("tenants/acme/facts"));
+    let before = sealed();
+    // Without two people nothing is moved at all: a folder for what is moved cannot even be made here.
+    std::fs::write(data.join("replaced"), b"").expect("written");
+    assert!(refused(world.recover(&statement, &[], Some(&copy))).contains("two different people"));
+    std::fs::remove_file(data.join("replaced")).expect("removed");
+    // What was signed cannot be kept: nothing is recorded, and everything is as it was.
+    let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
+    std::fs::write(data.join("recoveries"), b"").expect("written");
+    refused(world.recover(&statement, &approvals, Some(&copy)));
+    assert_eq!(sealed(), before);
+    std::fs::remove_file(data.join("recoveries")).expect("removed");
+    // Killed while files were moved: the journal stands, and one store is aside.
+    let aside = data.join("replaced/killed");
+    let truth = "tenants/acme/facts/truth";
+    let places = [json!({"path": truth, "stood": true}), json!({"path": "tenants/acme/facts/more", "stood": false})];
+    std::fs::create_dir_all(aside.join("tenants/acme/facts")).expect("made");
+    std::fs::write(aside.join("journal.json"), json!({"format": "creta.placing/1", "places": places}).to_string())
+        .expect("written");
+    std::fs::rename(data.join(truth), aside.join(truth)).expect("moved");
+    copy_folder(&copy.join(truth), &data.join(truth));
+    copy_folder(&copy.join(truth), &data.join("tenants/acme/facts/more"));
+    world.server.start();
+    assert_eq!(world.ask().status, 200);
+    assert!(!aside.exists() && !data.join("tenants/acme/facts/more").exists());
+    world.server.stop();
+    // And the statement, drawn again, is carried out.
+    let statement = world.draw(&asked);
+    let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
+    let done = world.recover(&statement, &approvals, Some(&copy)).expect("done");
+    assert!(done.replaced.is_some_and(|replaced| replaced.join(truth).exists()));
+    world.server.start();
+}
+
+#[test]
+fn attack_ch35_accounts_that_were_linked_stay_one_human_under_older_documents() {
+    let mut world = World::where_ana_has_two_accounts(false);
+    let keys = [world.key(&world.ana), world.key(&world.ana_two)];
+    assert_eq!(world.ben.get(&world.server, "/v1/recovery/keys").ok()["people"], 2, "not linked yet");
+    world.ingest().ok();
+    let copy = world.back_up("copy");
+    world.server.stop();
+    let (documents, kept) = (world.server.data().join("metadata.sqlite"), world.path("metadata.sqlite"));
+    std::fs::copy(&documents, &kept).expect("copied");
+    world.server.start();
+    let human = json!({"roles": ["operator"], "need": NEED, "same_human_as": "ana@example.com"});
+    world.ana.post(&world.server, "/v1/persons/ana-two@example.com/assign", &human).ok();
+    world.server.stop();
+    let newer = world.path("newer.sqlite");
+    std::fs::copy(&documents, &newer).expect("copied");
+    std::fs::copy(&kept, &documents).expect("put back");
+    for (tenant, says) in [(Some(acme()), "an older copy"), (None, "two different people")] {
+        let statement = world.draw(&AskedRecovery::Restore { copy: copy.clone(), tenant });
+        let approvals = [sign(&statement, "ana", &keys[0]), sign(&statement, "ana-two", &keys[1])];
+        let refusal = refused(world.recover(&statement, &approvals, Some(&copy)));
+        assert!(refusal.contains(says), "{refusal}");
+    }
+    std::fs::copy(&newer, &documents).expect("put back");
     world.server.start();
 }

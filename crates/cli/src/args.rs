@@ -374,15 +374,18 @@ pub(crate) enum ServiceAccountCommand {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Ask to be shown the secret of an account that gets more of features than you do. Somebody else has to approve it.
+    /// Ask to be shown the secret of an account that can do more than you. Somebody else has to approve it.
     Request {
         /// Lowercase letters, digits and hyphens.
         name: String,
         /// Tenant it belongs to.
-        #[arg(long)]
-        tenant: String,
+        #[arg(long, required_unless_present = "environment")]
+        tenant: Option<String>,
+        /// Of the environment itself: a provisioner, by which the organisation's directory provisions people.
+        #[arg(long, conflicts_with = "tenant")]
+        environment: bool,
         /// What a new account may do.
-        #[arg(long, required_unless_present = "rotate")]
+        #[arg(long, required_unless_present_any = ["rotate", "environment"])]
         role: Option<String>,
         /// A new secret of an account that is there.
         #[arg(long)]

@@ -98,6 +98,23 @@ pub struct Config {
     pub on_call: Vec<OnCall>,
 }
 
+impl Config {
+    /// What clients may call this server besides its names on its own machine, in lower case: `names`, those that its
+    /// certificate is issued for, the host of `public_url`, and the address where it listens.
+    pub(crate) fn own_names(&self) -> BTreeSet<String> {
+        let public = self.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.as_deref());
+        let public =
+            public.and_then(|url| url.parse::<axum::http::Uri>().ok()).and_then(|url| Some(url.host()?.to_owned()));
+        let certified = self.acme.iter().flat_map(|acme| acme.names.clone());
+        let addresses =
+            |name: String| if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name };
+        let address = self.listen.ip();
+        let listens = (!address.is_unspecified()).then(|| address.to_string());
+        let all = self.names.iter().cloned().chain(certified).chain(public).chain(listens);
+        all.map(|name| addresses(name.to_ascii_lowercase())).collect()
+    }
+}
+
 fn is_default(config: &StatisticsConfig) -> bool {
     *config == StatisticsConfig::default()
 }

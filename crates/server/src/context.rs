@@ -15,19 +15,21 @@ use creta_audit::{Details, Event, Permit};
 use creta_engine::ScopeEngine;
 use creta_iam::{Action, Decision, FeatureSet, Place, Principal, Resource};
 use creta_identity::dpop::{DpopError, Expected, Proof, Proven};
+use creta_identity::key::Thumbprint;
 use creta_model::{Instant, Problem, Scope};
 use creta_programme::{PersonId, PersonRef};
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::arrow_body;
 use crate::control_plane::ControlPlane;
+use crate::failures::Attempt;
 use crate::http::App;
 use crate::intake::Urgency;
 use crate::people::PersonRecord;
 use crate::problem::{Refusal, internal, json_problem};
 use crate::tls::Peer;
 use crate::tokens::{Claims, TokenError};
+use crate::turns::Turn;
 
 /// What a request brings besides who sends it. Already within the limits of its route.
 pub(crate) struct Input {
@@ -155,8 +157,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whether they still are who they were: the account lives, the session is open, nothing that they held when the
-    /// request began was taken away, and their device is worth as much as it was.
+    /// Whether they still are who they were: the account lives, the session is open, they belong where they did, nothing that
+    /// they held when the request began was taken away, and sign-in and device are worth as much as they were.
     pub(crate) fn still_holds(&self, app: &App) -> bool {
         let now = match &self.credential {
             Credential::Token(claims) => caller_of(app, claims).ok(),
@@ -165,8 +167,12 @@ impl Caller {
         let Some(now) = now else { return false };
         match (self.principal.person(), now.principal.person()) {
             (Some(then), Some(now)) => {
+                let same_home = now.home() == then.home();
                 let (then, now) = (then.standing(), now.standing());
-                now.grants.is_superset(&then.grants)
+                same_home
+                    && now.assurance.user_verified >= then.assurance.user_verified
+                    && now.assurance.seal == then.assurance.seal
+                    && now.grants.is_superset(&then.grants)
                     && now.roles.is_superset(&then.roles)
                     && now.assurance.device >= then.assurance.device
             }
@@ -203,7 +209,7 @@ pub(crate) struct Guarded {
     action: Action,
     place: PlaceOf,
     /// A place among the requests at work, kept until the work ends even when nobody waits for it any more.
-    turn: Arc<OwnedSemaphorePermit>,
+    turn: Arc<Turn<String>>,
 }
 
 /// Where a route acts. It follows from who asks, never from a header, and from the body only for administrators.
@@ -271,6 +277,11 @@ impl Admitted<'_> {
         Ok(PersonRef { person: PersonId::new(account.clone()), account })
     }
 
+    /// Who it is whose questions and rows are counted: a human by whichever account, or a program.
+    pub(crate) fn counted(&self) -> String {
+        counted(self.app, self.permit.principal())
+    }
+
     /// The present instant.
     pub(crate) fn now(&self) -> Instant {
         self.control.platform().clock.now()
@@ -317,6 +328,17 @@ impl Admitted<'_> {
     }
 }
 
+/// The name by which somebody is counted: of a person the human behind the account, as is known now, and apart from programs
+/// and administrators of the same name.
+pub(crate) fn counted(app: &App, principal: &Principal) -> String {
+    let id = principal.id();
+    match principal {
+        Principal::Person(_) => format!("person:{}", app.people.human_now(&PersonId::new(id.clone()))),
+        Principal::ServiceAccount { scope, .. } => format!("service-account:{id}@{}", scope.tenant),
+        Principal::Administrator { .. } => format!("administrator:{id}"),
+    }
+}
+
 /// What a request shows of who sends it.
 pub(crate) struct Presented<'a> {
     pub(crate) headers: &'a HeaderMap,
@@ -350,11 +372,11 @@ pub(crate) fn authenticate(app: &App, presented: &Presented<'_>) -> Result<Calle
     let claims = app.control.claims_of(token).map_err(token_problem)?;
     match &claims.cnf {
         Some(bound) => {
-            let expected = Expected { access_token: Some(token), ..Expected::default() };
-            let proven = if proven(scheme) { require_proof(app, presented, expected)? } else { return Err(no_proof()) };
-            if proven.thumbprint.as_str() != bound.jkt {
-                return Err(refused_proof(app, presented.address, &DpopError::OtherKey));
-            }
+            let key = Thumbprint::parse(&bound.jkt).filter(|_| proven(scheme)).ok_or_else(no_proof)?;
+            let expected = Expected { access_token: Some(token), thumbprint: Some(&key), ..Expected::default() };
+            let proof = check_proof(app, presented, expected)?;
+            // Remembered last: nobody else's proof takes a place among those of keys that tokens are bound to.
+            admit_proof(app, presented, proof, KeyOf::Somebody)?;
         }
         None if proven(scheme) => return Err(token_problem(TokenError::Invalid)),
         None => {}
@@ -389,22 +411,40 @@ fn no_proof() -> Problem {
         .with_help("send `authorization: DPoP ...` and a proof in the header `dpop` (RFC 9449); `creta` and the SDK do")
 }
 
-/// The proof of possession that comes with a request (RFC 9449), if it is right and new.
+/// Whose key a proof is of. What strangers prove is remembered apart, so that they fill no memory that others need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyOf {
+    /// A key that a session or token is bound to.
+    Somebody,
+    /// A key that anybody may have made just now.
+    Anybody,
+}
+
+/// The proof of possession that comes with a request before there is a token (RFC 9449), if it is right and new.
 pub(crate) fn require_proof(app: &App, presented: &Presented<'_>, expected: Expected<'_>) -> Result<Proven, Problem> {
+    admit_proof(app, presented, check_proof(app, presented, expected)?, KeyOf::Anybody)
+}
+
+/// The proof that comes with a request, if it is right. It counts once it is admitted.
+pub(crate) fn check_proof(app: &App, presented: &Presented<'_>, expected: Expected<'_>) -> Result<Proof, Problem> {
     let mut values = presented.headers.get_all("dpop").iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(no_proof()) };
     let now = app.control.platform().clock.now();
     let expected = Expected { method: presented.method, url: presented.url, ..expected };
     let checked =
         value.to_str().map_err(|_| DpopError::Malformed).and_then(|proof| Proof::check(proof, &expected, now));
-    checked
-        .and_then(|proof| app.people.admit(proof, now))
-        .map_err(|error| refused_proof(app, presented.address, &error))
+    checked.map_err(|error| refused_proof(app, presented.address, &error))
+}
+
+/// Takes a proof, once.
+pub(crate) fn admit_proof(app: &App, presented: &Presented<'_>, proof: Proof, key: KeyOf) -> Result<Proven, Problem> {
+    let admitted = app.people.admit(proof, key, app.control.platform().clock.now());
+    admitted.map_err(|error| refused_proof(app, presented.address, &error))
 }
 
 /// A proof that is wrong may be a stolen token: it is counted, and written to the log as far as failures are.
 fn refused_proof(app: &App, address: IpAddr, error: &DpopError) -> Problem {
-    if app.failures.count("proof of possession", address, app.control.platform().clock.monotonic()) {
+    if app.failures.count(Attempt::Proof, "", address, app.control.platform().clock.monotonic()) {
         let event = Event::new("proof.refused", app.control.place()).for_commitment(error.commitment());
         app.control.record(event);
     }
@@ -433,13 +473,7 @@ impl Guarded {
         })
     }
 
-    pub(crate) fn new(
-        app: Arc<App>,
-        caller: Caller,
-        action: Action,
-        place: PlaceOf,
-        turn: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(crate) fn new(app: Arc<App>, caller: Caller, action: Action, place: PlaceOf, turn: Turn<String>) -> Self {
         Self { app, caller, action, place, turn: Arc::new(turn) }
     }
 
@@ -461,7 +495,7 @@ impl Guarded {
     }
 
     /// This request's place among those at work, for work that goes on after the answer began.
-    pub(crate) fn turn(&self) -> Arc<OwnedSemaphorePermit> {
+    pub(crate) fn turn(&self) -> Arc<Turn<String>> {
         Arc::clone(&self.turn)
     }
 
@@ -628,11 +662,12 @@ impl Asking {
 }
 
 impl Asking {
-    /// A token for some features is good for no others, whatever its account may ask for.
+    /// A token for some features is good for asking for these and for nothing else, whatever its account may do.
     fn require_within_token(&self, app: &App, place: &Place, features: &FeatureSet) -> Result<(), Problem> {
         let Some(good_for) = &self.caller.features else { return Ok(()) };
         let outside = features.names().filter(|name| !good_for.contains(*name)).count();
-        if outside == 0 {
+        let asks = matches!(self.action, Action::Query | Action::Train | Action::Plan);
+        if asks && outside == 0 {
             return Ok(());
         }
         let details = Details::none()
@@ -644,7 +679,11 @@ impl Asking {
             .log()
             .record(event.with(details).for_commitment("CH-33"))
             .map_err(|e| crate::problem::from_audit(&e))?;
-        Err(Problem::new("access/token-features", "this token is not good for all of these features")
+        let says = match asks {
+            true => "this token is not good for all of these features",
+            false => "this token is good for asking for its features and for nothing else",
+        };
+        Err(Problem::new("access/token-features", says)
             .with_help("ask for a token that names them, or for one that names none"))
     }
 }

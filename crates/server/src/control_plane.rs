@@ -484,7 +484,8 @@ impl ControlPlane {
         Some(state.accounts.get(client_id)?.account.clone())
     }
 
-    /// Gives a service account of the permit's scope a new secret; the present one is taken for `overlap` longer.
+    /// Gives a service account of the permit's scope a new secret; the present one is taken for `overlap` longer. Without any
+    /// overlap the tokens that were got with it end as well.
     pub(crate) fn rotate_service_account(
         &self,
         client_id: &str,
@@ -496,10 +497,15 @@ impl ControlPlane {
         let Some(stored) = stored.filter(|stored| stored.account.revoked.is_none()) else {
             return Err(no_account(client_id));
         };
-        let now = self.platform.clock.now();
+        let (now, version) = (self.platform.clock.now(), stored.version);
         let (mut account, secret) = stored.account.rotate(&self.key, &*self.platform.random, now, overlap);
         account.shown_to = permit.principal().person().map(|person| person.id().clone());
-        let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
+        if overlap == Span::ZERO {
+            // First, so that a crash in between ends tokens rather than leaving some.
+            self.begin_epoch(&mut state)?;
+            account.epoch = state.epoch;
+        }
+        let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(version), &account.to_bytes());
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
         drop(state);

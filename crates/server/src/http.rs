@@ -1,6 +1,6 @@
 //! The listener, and what happens to every request whatever its route.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,13 +21,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use crate::context::{Caller, Guarded, Input, PlaceOf, Presented, authenticate, authenticate_known};
+use crate::context::{Caller, Guarded, Input, PlaceOf, Presented, authenticate, authenticate_known, counted};
 use crate::control_plane::ControlPlane;
 use crate::disclosure::{Disclosures, STAFF_ANSWER_BYTES_MAX, day_of, is_staff};
-use crate::failures::Failures;
+use crate::failures::{Failures, network_of};
 use crate::limits::{
-    BODY_TIME_MAX, BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, DRAIN_BYTES_MAX, DRAIN_TIME_MAX, QUERY_BYTES_MAX,
-    REQUEST_TIME_MAX, REQUESTS_MAX, WATCHES_MAX,
+    ARRIVING_MAX, ARRIVING_SHARE_MAX, BODY_TIME_MAX, BULK_REQUEST_TIME_MAX, BULK_REQUESTS_MAX, BULK_REQUESTS_SHARE_MAX,
+    DRAIN_BYTES_MAX, DRAIN_TIME_MAX, PUBLIC_ARRIVING_SHARE_MAX, PUBLIC_BODY_TIME_MAX, PUBLIC_REQUESTS_MAX,
+    PUBLIC_REQUESTS_SHARE_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX, REQUESTS_MAX, REQUESTS_SHARE_MAX, WATCHES_MAX,
 };
 use crate::metrics::Metrics;
 use crate::people::{People, web};
@@ -35,6 +36,7 @@ use crate::problem::{Refusal, internal};
 use crate::routes::{Access, ROUTES, Route, Weight};
 use crate::tls::{Certificates, EnvironmentVerifier, Peer};
 use crate::trust::Trust;
+use crate::turns::{Turn, Turns};
 use crate::watched::Watched;
 
 /// Everything that requests share.
@@ -52,10 +54,16 @@ pub(crate) struct App {
     pub(crate) verifier: Arc<EnvironmentVerifier>,
     /// False from the moment the server begins to stop.
     pub(crate) ready: AtomicBool,
-    turns: Arc<Semaphore>,
-    bulk_turns: Arc<Semaphore>,
+    /// Light requests at work and their bodies on the way, by the path of where who asks belongs.
+    light: [Arc<Turns<String>>; 2],
+    /// Bulk requests from the first byte of their bodies on: few, since these are large.
+    bulk: Arc<Turns<String>>,
+    /// Requests of strangers at work and their bodies on the way, by network.
+    public: [Arc<Turns<IpAddr>>; 2],
     watch_turns: Arc<Semaphore>,
     copy_turns: Arc<Semaphore>,
+    /// What this server is called, in lower case; none in class development, where it answers to any name.
+    names: Option<BTreeSet<String>>,
 }
 
 impl App {
@@ -66,8 +74,10 @@ impl App {
         disclosures: Disclosures,
         certificates: Arc<Certificates>,
         verifier: Arc<EnvironmentVerifier>,
+        names: Option<BTreeSet<String>>,
     ) -> Self {
         Self {
+            names,
             control,
             trust,
             people,
@@ -78,17 +88,32 @@ impl App {
             metrics: Metrics::new(),
             openapi: crate::openapi::document_text(),
             ready: AtomicBool::new(true),
-            turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            bulk_turns: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
+            light: [Turns::new(REQUESTS_MAX, REQUESTS_SHARE_MAX), Turns::new(ARRIVING_MAX, ARRIVING_SHARE_MAX)],
+            bulk: Turns::new(BULK_REQUESTS_MAX, BULK_REQUESTS_SHARE_MAX),
+            public: [
+                Turns::new(PUBLIC_REQUESTS_MAX, PUBLIC_REQUESTS_SHARE_MAX),
+                Turns::new(ARRIVING_MAX, PUBLIC_ARRIVING_SHARE_MAX),
+            ],
             watch_turns: Arc::new(Semaphore::new(WATCHES_MAX)),
             copy_turns: Arc::new(Semaphore::new(1)),
         }
     }
 
-    /// A place among the requests at work; the caller is told to come back when there is none.
-    fn turn(&self, weight: Weight) -> Result<OwnedSemaphorePermit, Problem> {
-        let turns = if weight == Weight::Bulk { &self.bulk_turns } else { &self.turns };
-        Arc::clone(turns).try_acquire_owned().map_err(|_| busy())
+    /// Whether the host that a request names is this server. A proof names the address that its client used, and pages their
+    /// origin: both are compared with the host, so it must not be whatever somebody says who passes requests on.
+    fn require_own_name(&self, route: &Route, parts: &Parts) -> Result<(), Problem> {
+        // Whoever looks whether it lives knows it by its address.
+        let Some(names) = self.names.as_ref().filter(|_| !PROBED.contains(&route.path)) else { return Ok(()) };
+        let host = host_of(parts).unwrap_or_default().to_ascii_lowercase();
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host.as_str(),
+        };
+        if LOOPBACK.contains(&name) || names.contains(name) {
+            return Ok(());
+        }
+        Err(Problem::new("request/host", "this server is not called so")
+            .with_help("use its name; whoever runs it lists them under `names` in `config.toml`, or as `public_url`"))
     }
 
     /// A place among the open pages that listen. They work on nothing, so they take no place from requests that do.
@@ -116,8 +141,7 @@ impl App {
 
     /// Counts and times so far, and how many requests are at work.
     pub(crate) fn render_metrics(&self) -> String {
-        let light = REQUESTS_MAX - self.turns.available_permits();
-        self.metrics.render(light, BULK_REQUESTS_MAX - self.bulk_turns.available_permits())
+        self.metrics.render(self.light.iter().map(|turns| turns.taken()).sum(), self.bulk.taken())
     }
 
     pub(crate) fn stopping(&self) {
@@ -128,6 +152,11 @@ impl App {
         self.ready.load(Ordering::Acquire)
     }
 }
+
+/// Routes that say whether the server lives and nothing else.
+const PROBED: [&str; 2] = ["/health", "/ready"];
+/// What every machine calls itself.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 fn busy() -> Problem {
     Problem::new("busy/requests", "the server is working on as many requests as it takes at a time")
@@ -204,18 +233,23 @@ async fn dispatch(
     parts: &mut Parts,
     body: &mut Body,
 ) -> Result<Response, Refusal> {
+    app.require_own_name(route, parts)?;
     match &route.access {
         Access::Public(handler) => {
-            let turn = app.turn(route.weight)?;
-            let input = read_input(route, parts, body).await?;
+            // Strangers have places of their own, and take none before all of what they say is here.
+            let network = network_of(address_of(parts).await?);
+            let [at_work, arriving] = &app.public;
+            let waiting = arriving.take(network).ok_or_else(busy)?;
+            let input = read_input(route, parts, body, PUBLIC_BODY_TIME_MAX).await?;
+            drop(waiting);
+            let turn = at_work.take(network).ok_or_else(busy)?;
             let response = handler(Arc::clone(&app), input).await;
             drop(turn);
             response
         }
         Access::Guarded { action, place, handler } => {
             let caller = authenticate_first(Arc::clone(&app), route, parts, *action, *place).await?;
-            let turn = app.turn(route.weight)?;
-            let input = read_input(route, parts, body).await?;
+            let (input, turn) = admit_body(&app, route, &caller, parts, body).await?;
             let guarded = Guarded::new(Arc::clone(&app), caller.clone(), *action, *place, turn);
             let response = metered(&app, &caller, handler(guarded, input).await?)?;
             Ok(match route.weight {
@@ -227,13 +261,34 @@ async fn dispatch(
     }
 }
 
+/// The body and a place among the requests at work. No tenant takes all places from others, nor by sending slowly: a light
+/// request has none before its body is here.
+async fn admit_body(
+    app: &App,
+    route: &Route,
+    caller: &Caller,
+    parts: &mut Parts,
+    body: &mut Body,
+) -> Result<(Input, Turn<String>), Refusal> {
+    let whose = caller.principal.home().path();
+    let [at_work, arriving] = &app.light;
+    if route.weight == Weight::Bulk {
+        let turn = app.bulk.take(whose).ok_or_else(busy)?;
+        return Ok((read_input(route, parts, body, BODY_TIME_MAX).await?, turn));
+    }
+    let waiting = arriving.take(whose.clone()).ok_or_else(busy)?;
+    let input = read_input(route, parts, body, BODY_TIME_MAX).await?;
+    drop(waiting);
+    Ok((input, at_work.take(whose).ok_or_else(busy)?))
+}
+
 /// Counts what goes to staff, and keeps back what is too much. An answer counts as much as it can come to; one
 /// whose length is not bounded counts as the most.
 fn metered(app: &App, caller: &Caller, response: Response) -> Result<Response, Refusal> {
     if is_staff(&caller.principal) {
         let bytes = response.body().size_hint().upper().unwrap_or(STAFF_ANSWER_BYTES_MAX);
-        let who = caller.principal.id().as_str();
-        app.disclosures.meter.pass(who, day_of(app.control.platform().clock.now()), bytes)?;
+        let who = counted(app, &caller.principal);
+        app.disclosures.meter.pass(&who, day_of(app.control.platform().clock.now()), bytes)?;
         app.metrics.staff_bytes(bytes);
     }
     Ok(response)
@@ -273,15 +328,24 @@ async fn address_of(parts: &mut Parts) -> Result<IpAddr, Problem> {
     address.map(|ConnectInfo(address)| address.ip()).map_err(|_| internal())
 }
 
-/// The address that the client wrote, without its query. The host is the client's word: a proof for another host's
-/// address cannot be sent here unless its maker wrote that host, and tokens are bound to this environment anyway.
+/// The address that the client wrote, without its query. Outside class development its host was found to be one of this
+/// server's names before.
 fn url_of(parts: &Parts) -> String {
-    let authority = parts.uri.authority().map(ToString::to_string);
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-    format!("https://{}{}", authority.or(host).unwrap_or_default(), parts.uri.path())
+    format!("https://{}{}", host_of(parts).unwrap_or_default(), parts.uri.path())
 }
 
-async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result<Input, Refusal> {
+/// The host that a request is for, with its port.
+fn host_of(parts: &Parts) -> Option<String> {
+    let authority = parts.uri.authority().map(ToString::to_string);
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    match (authority, hosts.next(), hosts.next()) {
+        (Some(authority), ..) => Some(authority),
+        (None, Some(host), None) => host.to_str().ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
+async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body, time_max: Duration) -> Result<Input, Refusal> {
     let query = parts.uri.query().unwrap_or_default().to_owned();
     if query.len() > QUERY_BYTES_MAX {
         return Err(Problem::new(
@@ -299,9 +363,9 @@ async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body) -> Result
     let address = address_of(parts).await?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_owned();
-    let reading = tokio::time::timeout(BODY_TIME_MAX, read_body(&parts.headers, body, route.body_bytes_max));
+    let reading = tokio::time::timeout(time_max, read_body(&parts.headers, body, route.body_bytes_max));
     let body = reading.await.map_err(|_| {
-        let seconds = BODY_TIME_MAX.as_secs();
+        let seconds = time_max.as_secs();
         Problem::new("request/slow-body", format!("the body did not arrive within {seconds} s"))
             .with_help("send it in smaller parts")
     })??;

@@ -57,6 +57,7 @@ mod server;
 mod tls;
 mod tokens;
 mod trust;
+mod turns;
 mod two_people;
 mod watched;
 pub mod witness;

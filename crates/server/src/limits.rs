@@ -25,10 +25,24 @@ pub const REPORT_BYTES_MAX: usize = 64 << 10;
 /// Entries of the audit log in one answer.
 pub const AUDIT_ENTRIES_MAX: u64 = 1_000;
 
-/// Requests at work at the same time, bulk requests apart; more are told to come back.
-pub const REQUESTS_MAX: usize = 64;
+/// Requests at work at the same time, bulk requests and strangers apart; more are told to come back.
+pub const REQUESTS_MAX: usize = 96;
+/// Those of one tenant, or of staff together.
+pub const REQUESTS_SHARE_MAX: usize = 64;
 /// Bulk requests (Arrow in or out, deploy, verify) at work at the same time.
 pub const BULK_REQUESTS_MAX: usize = 4;
+/// Those of one tenant, or of staff together.
+pub const BULK_REQUESTS_SHARE_MAX: usize = 3;
+/// Requests of strangers at work at the same time: routes that anybody may use.
+pub const PUBLIC_REQUESTS_MAX: usize = 64;
+/// Those of one network.
+pub const PUBLIC_REQUESTS_SHARE_MAX: usize = 16;
+/// Bodies that are on their way at the same time, of light routes and of public ones each, before their requests are at work.
+pub const ARRIVING_MAX: usize = 128;
+/// Those of one tenant.
+pub const ARRIVING_SHARE_MAX: usize = 64;
+/// Those of one network's strangers.
+pub const PUBLIC_ARRIVING_SHARE_MAX: usize = 16;
 /// Open pages that listen whether their reader's session is over.
 pub const WATCHES_MAX: usize = 1_000;
 
@@ -38,6 +52,8 @@ pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 pub const BULK_REQUEST_TIME_MAX: Duration = Duration::from_secs(900);
 /// Longest time for a body to arrive, so that nobody keeps a place among the requests at work by sending slowly.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(120);
+/// The same for routes that anybody may use, whose bodies are small.
+pub const PUBLIC_BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// Most bytes that are taken of a body after its request was refused, so that the client reads why.
 pub const DRAIN_BYTES_MAX: usize = 64 << 20;
 /// Longest time for that.
@@ -51,9 +67,9 @@ pub const TOKEN_SECONDS: u64 = 900;
 pub const FAILURES_MAX: u32 = 10;
 /// How long failed attempts count.
 pub const FAILURE_MEMORY: Duration = Duration::from_secs(60);
-/// Failed attempts of anybody that are written to the log within that time; more are counted in the metrics only.
-pub const FAILURES_RECORDED_MAX: u32 = 100;
-/// How many pairs of client id and address failed attempts are counted for.
+/// Failed attempts of a kind that are written to the log within that time, whosesoever; more are counted in the metrics only.
+pub const FAILURES_RECORDED_MAX: u32 = 30;
+/// How many pairs of name and network failed attempts of a kind are counted for.
 pub const FAILURE_ENTRIES_MAX: usize = 10_000;
 
 /// Largest frame between the server and a worker.

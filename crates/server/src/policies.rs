@@ -192,7 +192,7 @@ impl PolicyBook {
     }
 
     /// Puts a proposal in force that another human proposed, as it was shown: `seen` is its digest beside the policies that
-    /// held then.
+    /// held then. `other` looks whether they are another human still, `apart` at what would come to lie in one hand.
     pub(crate) fn approve(
         &self,
         control: &ControlPlane,
@@ -200,7 +200,7 @@ impl PolicyBook {
         by: &PersonRef,
         id: &str,
         seen: &str,
-        apart: impl FnOnce(&Policies) -> Result<(), Problem>,
+        (other, apart): (impl FnOnce(&PersonRef) -> Result<(), Problem>, impl FnOnce(&Policies) -> Result<(), Problem>),
     ) -> Result<Compared, Problem> {
         let _one_at_a_time = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.proposals.find(id).ok_or_else(|| no_proposal(id))?;
@@ -209,6 +209,7 @@ impl PolicyBook {
         let proposed = proposed.map_err(|error| refused(&error))?;
         let human = PrincipalId::parse(by.person.as_str()).map_err(|_| internal())?;
         let policies = proposed.approve(&human, seen).map_err(|error| refused(&error))?;
+        record.proposed_by.as_ref().map_or(Ok(()), other)?;
         apart(&policies)?;
         self.adopt(control, permit, &record, policies)?;
         Ok(Compared { digest: proposed.digest(), comparison: proposed.comparison, in_force: true, record })

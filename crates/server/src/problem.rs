@@ -22,6 +22,7 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("request/query-string", StatusCode::BAD_REQUEST),
     ("request/cut-short", StatusCode::BAD_REQUEST),
     ("request/slow-body", StatusCode::REQUEST_TIMEOUT),
+    ("request/host", StatusCode::MISDIRECTED_REQUEST),
     ("auth/too-many-failures", StatusCode::TOO_MANY_REQUESTS),
     ("busy/reports", StatusCode::TOO_MANY_REQUESTS),
     ("audit/unavailable", StatusCode::SERVICE_UNAVAILABLE),

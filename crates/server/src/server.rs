@@ -10,7 +10,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use creta_audit::{Details, Event, SignedCheckpoint};
 use creta_keys::RootKey;
-use creta_model::Problem;
+use creta_model::{EnvironmentClass, Problem};
 use creta_platform::{Clock, Platform, SystemClock};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -109,7 +109,8 @@ pub fn start_by(options: &ServeOptions, clock: Arc<dyn Clock>) -> Result<Running
     let people = People::open(&folder, &config, &control)?;
     let (certificates, verifier) = transit(&folder, &config, &control)?;
     let disclosures = Disclosures::open(&config, &control)?;
-    let app = Arc::new(App::new(control, trust, people, disclosures, certificates, verifier));
+    let names = (config.class != EnvironmentClass::Development).then(|| config.own_names());
+    let app = Arc::new(App::new(control, trust, people, disclosures, certificates, verifier, names));
 
     let acme = match config.acme.clone() {
         None => None,

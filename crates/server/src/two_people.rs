@@ -217,6 +217,20 @@ impl<M: Matter> TwoPeople<M> {
         adopted.map_or_else(|| self.require(id), Ok)
     }
 
+    /// Uses up an approval. Says whether it was there to be used: of two who come at once, one uses it.
+    pub(crate) fn use_up(&self, control: &ControlPlane, permit: &Permit, id: &str) -> Result<bool, Problem> {
+        let (now, mut used) = (control.platform().clock.now(), false);
+        self.proposals.change(id, |proposal| {
+            if !matches!(proposal.state, State::Approved { .. }) {
+                return Ok(proposal.clone());
+            }
+            record(control, permit, M::EVENTS[2], proposal)?;
+            used = true;
+            Ok::<_, Problem>(Proposal { state: State::Ended { at: now }, ..proposal.clone() })
+        })?;
+        Ok(used)
+    }
+
     /// Ends one: it was used, or is taken back. Harmless when repeated.
     pub(crate) fn end(&self, control: &ControlPlane, permit: &Permit, id: &str) -> Result<Proposal<M>, Problem> {
         let now = control.platform().clock.now();

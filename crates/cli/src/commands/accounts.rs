@@ -73,11 +73,7 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
                 None if ["provisioner", "backup", "monitor"].contains(&role.as_str()) => {
                     (PROVISIONERS, serde_json::json!({ "name": name, "role": role }))
                 }
-                None => {
-                    let message = format!("an account of the environment cannot be {role}");
-                    let help = "make it `provisioner`, `backup` or `monitor`, or name the tenant it belongs to with `--tenant`";
-                    return Err(Failure::usage("service-account/role", message, help));
-                }
+                None => return Err(not_of_environment(&role)),
             };
             // Before anything is made on the server: afterwards a secret that has nowhere to go would be lost.
             require_absent(&out)?;
@@ -125,11 +121,19 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
                 )
             });
         }
-        ServiceAccountCommand::Request { name, tenant, role, rotate, reason, connection } => {
+        ServiceAccountCommand::Request { name, tenant, environment: _, role, rotate, reason, connection } => {
             let what = if rotate { "rotate" } else { "create" };
-            let body =
-                serde_json::json!({"what": what, "tenant": tenant, "name": name, "role": role, "reason": reason});
-            let asked: SecretRequest = connect(&connection)?.0.post(REQUESTS, &body)?;
+            let (path, body) = match (tenant, role.as_deref()) {
+                (Some(tenant), role) => {
+                    let body = serde_json::json!({"what": what, "tenant": tenant, "name": name, "role": role, "reason": reason});
+                    (REQUESTS, body)
+                }
+                (None, None | Some("provisioner")) => {
+                    (PROVISIONER_REQUESTS, serde_json::json!({"what": what, "name": name, "reason": reason}))
+                }
+                (None, Some(role)) => return Err(not_of_environment(role)),
+            };
+            let asked: SecretRequest = connect(&connection)?.0.post(path, &body)?;
             terminal.show(&asked, || {
                 let SecretRequest { request, says, void_at, .. } = &asked;
                 format!(
@@ -188,6 +192,13 @@ fn kept_at(client_id: &str) -> &'static str {
 }
 
 const REQUESTS: &str = "/v1/service-account-requests";
+const PROVISIONER_REQUESTS: &str = "/v1/provisioner-requests";
+
+fn not_of_environment(role: &str) -> Failure {
+    let message = format!("an account of the environment cannot be {role}");
+    let help = "make it `provisioner`, `backup` or `monitor`, or name the tenant it belongs to with `--tenant`";
+    Failure::usage("service-account/role", message, help)
+}
 
 /// That somebody asks to be shown a secret.
 #[derive(Debug, Serialize, Deserialize)]

@@ -146,6 +146,11 @@ impl Proof {
         Ok(Self { key, thumbprint, made, digest })
     }
 
+    /// The name of the key that made it.
+    pub fn thumbprint(&self) -> &Thumbprint {
+        &self.thumbprint
+    }
+
     /// Records the proof as used. `Replayed` if it was, `Busy` if the cache is full.
     pub fn admit(self, seen: &mut ReplayCache, now: Instant) -> Result<Proven, DpopError> {
         seen.admit(&self, now)?;

@@ -173,7 +173,7 @@ impl Statistics {
         permit: &Permit,
         now: Instant,
     ) -> Result<(), Problem> {
-        let who = permit.principal().id().to_string();
+        let who = crate::context::counted(app, permit.principal());
         let about = about(scope, path);
         let ask = |spent: &Spent| spent.ask(day_of(now), &about, self.config.budget);
         let known = self.spent.with(&who, |record| record.spent.clone()).unwrap_or_default();

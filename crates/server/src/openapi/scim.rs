@@ -46,6 +46,16 @@ pub(super) static OPERATIONS: &[Operation] = &[
         problems: &[409, 422, 507],
     },
     Operation {
+        id: "POST /v1/provisioner-requests",
+        name: "request_provisioner",
+        tag: "provisioning",
+        summary: "Ask to be shown the secret of such an account, which outside class development takes another person's approval.",
+        parameters: &[],
+        body: Body::Json("ProvisionerSecretRequest"),
+        answer: created("SecretRequestView"),
+        problems: &[404, 409, 422, 507],
+    },
+    Operation {
         id: "GET /v1/provisioners",
         name: "list_provisioners",
         tag: "provisioning",

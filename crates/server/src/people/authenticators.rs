@@ -232,10 +232,16 @@ impl People {
         };
         let text = match factor {
             Factor::Register => vec![
-                format!("{} signs in for the first time.", person.id),
+                match purpose.elsewhere() {
+                    Some(elsewhere) => format!("{} signs in for the first time, {elsewhere}.", person.id),
+                    None => format!("{} signs in for the first time.", person.id),
+                },
                 "Register the authenticator with which you will sign in from now on: a security key, or this device's own.".to_owned(),
             ],
-            _ => vec![format!("Sign in as {}.", person.id)],
+            _ => vec![match purpose.elsewhere() {
+                Some(elsewhere) => format!("Sign in as {}, {elsewhere}.", person.id),
+                None => format!("Sign in as {}.", person.id),
+            }],
         };
         let then = Then::SignIn { purpose: purpose.clone(), methods: methods.to_vec() };
         let asked = Asked { origin, browser: Some(Hash::of(&[cookie])), about, text, document: None, then };

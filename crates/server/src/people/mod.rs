@@ -50,7 +50,7 @@ pub(crate) use self::sign_in::{
     DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Purpose, SignIns, Step, normal_code, over,
 };
 use crate::config::Config;
-use crate::context::{Caller, Credential};
+use crate::context::{Caller, Credential, KeyOf};
 use crate::control_plane::ControlPlane;
 use crate::problem::from_audit;
 use crate::register::Register;
@@ -77,7 +77,8 @@ pub(crate) struct People {
     authenticators: Register<authenticators::Authenticators>,
     pub(crate) local: Local,
     pub(crate) prompts: authenticators::Prompts,
-    proofs: Mutex<ReplayCache>,
+    /// Proofs of keys that sessions and tokens are bound to, and those of strangers.
+    proofs: [Mutex<ReplayCache>; 2],
     /// Held while something is given to somebody; see [`duties`].
     giving: Mutex<()>,
 }
@@ -123,7 +124,10 @@ impl People {
             local: Local::open(metadata(), folder, &config.passwords.breached)?,
             prompts: authenticators::Prompts::default(),
             // Proofs that were made before this start may have been used before it.
-            proofs: Mutex::new(ReplayCache::new(control.platform().clock.now())),
+            proofs: {
+                let now = control.platform().clock.now();
+                [Mutex::new(ReplayCache::new(now)), Mutex::new(ReplayCache::of_strangers(now))]
+            },
             giving: Mutex::default(),
         };
         people.settle(control, control.platform().clock.now())?;
@@ -156,8 +160,10 @@ impl People {
     }
 
     /// Takes a proof of possession once.
-    pub(crate) fn admit(&self, proof: Proof, now: Instant) -> Result<Proven, DpopError> {
-        proof.admit(&mut self.proofs.lock().unwrap_or_else(PoisonError::into_inner), now)
+    pub(crate) fn admit(&self, proof: Proof, key: KeyOf, now: Instant) -> Result<Proven, DpopError> {
+        let [of_somebody, of_anybody] = &self.proofs;
+        let seen = if key == KeyOf::Somebody { of_somebody } else { of_anybody };
+        proof.admit(&mut seen.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
     // Who asks.
@@ -213,6 +219,7 @@ impl People {
         &self,
         control: &ControlPlane,
         signed_in: &creta_identity::oidc::SignIn,
+        refused: &dyn Fn(Event),
         now: Instant,
     ) -> Result<PersonRecord, Problem> {
         let is = |person: &PersonRecord| person.identity.as_ref() == Some(&signed_in.identity);
@@ -220,15 +227,15 @@ impl People {
         let active = self.persons.find_by(|person| is(person) && person.is_active());
         if let Some(person) = active.or_else(|| self.persons.find_by(is)) {
             if person.is_active() {
-                return if self.provisioning.lets_in(&person) { Ok(person) } else { Err(stranger(control)) };
+                return if self.provisioning.lets_in(&person) { Ok(person) } else { Err(stranger(control, refused)) };
             }
             let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
-            control.record(Event::new("sign-in.refused", control.place()).with(details).for_commitment("CH-33"));
+            refused(Event::new("sign-in.refused", control.place()).with(details).for_commitment("CH-33"));
             return Err(Problem::new("access/left", "this account was ended when its person left")
                 .with_help("if you are back, ask an administrator for a new account"));
         }
         if !self.provisioning.takes_strangers() {
-            return Err(stranger(control));
+            return Err(stranger(control, refused));
         }
         let is_free = |id: &str| self.persons.with(id, |_| ()).is_none();
         let id = id_for(&signed_in.identity, signed_in.email.as_deref(), is_free);
@@ -471,8 +478,8 @@ pub(crate) fn no_need(role: Role) -> Problem {
 }
 
 /// Whoever the provider vouches for and the directory does not know.
-fn stranger(control: &ControlPlane) -> Problem {
-    control.record(Event::new("sign-in.refused", control.place()).for_commitment("CH-33"));
+fn stranger(control: &ControlPlane, refused: &dyn Fn(Event)) -> Problem {
+    refused(Event::new("sign-in.refused", control.place()).for_commitment("CH-33"));
     Problem::new("access/not-provisioned", "the organisation's directory has not told this server about you")
         .with_help("ask whoever looks after the directory to give you this application")
 }

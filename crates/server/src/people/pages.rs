@@ -47,7 +47,7 @@ fn document(title: &str, main: &Markup) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="referrer" content="no-referrer";
+                meta name="referrer" content="same-origin";
                 title { (title) " · Creta" }
                 link rel="stylesheet" href="/sign-in/style.css";
             }
@@ -107,12 +107,13 @@ pub(crate) fn choose_password(code: &str, person: &str, wrong: Option<&Problem>)
 }
 
 /// A second factor is registered: the first code of an application, or a security key instead.
-pub(crate) fn register_factor(address: &str, wrong: Option<&Problem>) -> String {
+pub(crate) fn register_factor(address: &str, elsewhere: Option<&str>, wrong: Option<&Problem>) -> String {
     let secret = address.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
     page(
         "Register a second factor",
         &html! {
             (alert(wrong))
+            (signed_in(elsewhere))
             p { "Scan this with an application that makes codes, and type the code that it shows." }
             (qr(address))
             details {
@@ -135,17 +136,27 @@ pub(crate) fn register_factor(address: &str, wrong: Option<&Problem>) -> String 
 }
 
 /// Asks for the code of an application.
-pub(crate) fn enter_factor(wrong: Option<&Problem>) -> String {
+pub(crate) fn enter_factor(elsewhere: Option<&str>, wrong: Option<&Problem>) -> String {
     page(
         "Enter your code",
         &html! {
             (alert(wrong))
+            (signed_in(elsewhere))
             form method="post" action="/sign-in/second-factor" {
                 (code_field())
                 button type="submit" { "Sign in" }
             }
         },
     )
+}
+
+/// Where somebody will be signed in who signs in for another machine.
+fn signed_in(elsewhere: Option<&str>) -> Markup {
+    html! {
+        @if let Some(elsewhere) = elsewhere {
+            p { "You will be signed in " (elsewhere) ". Stop here if you did not run " code { "creta login --device" } " there." }
+        }
+    }
 }
 
 fn code_field() -> Markup {
@@ -223,7 +234,7 @@ pub(crate) fn enter_code(wrong: bool) -> String {
 }
 
 /// Shows from where the code was asked for, before anything is signed in.
-pub(crate) fn confirm_code(user_code: &str, address: IpAddr) -> String {
+pub(crate) fn confirm_code(user_code: &str, address: IpAddr, word: &str) -> String {
     page(
         "Is this your machine?",
         &html! {
@@ -232,6 +243,7 @@ pub(crate) fn confirm_code(user_code: &str, address: IpAddr) -> String {
                 "wants to be signed in as you." }
             form method="post" action="/sign-in/device" {
                 input type="hidden" name="user_code" value=(user_code);
+                input type="hidden" name="word" value=(word);
                 button type="submit" name="confirm" value="yes" { "It is mine: sign in" }
                 button type="submit" name="confirm" value="no" class="quiet" { "It is not mine" }
             }

@@ -1,16 +1,16 @@
-//! Service accounts and those who see their secrets: an account that gets more of features than its maker takes a second
-//! human, since a secret in somebody's hands is access for them (CI-20).
+//! Service accounts and those who see their secrets: an account that gets more of features than its maker, or changes what
+//! is decided by, takes a second human, since a secret in somebody's hands is access for them (CI-20).
 
 use creta_audit::{Event, Permit};
-use creta_iam::{Place, Principal, PrincipalId, Role, excess, row_excess};
+use creta_iam::{Place, Principal, PrincipalId, Role, excess, is_reserved, power_excess, row_excess};
 use creta_model::{EnvironmentClass, Problem, Scope, Span};
-use creta_programme::PersonRef;
+use creta_programme::{PersonId, PersonRef};
 use serde::{Deserialize, Serialize};
 
-use super::People;
+use super::{People, PersonRecord};
 use crate::accounts::client_id;
 use crate::control_plane::{ControlPlane, no_account};
-use crate::problem::{internal, logged};
+use crate::problem::logged;
 use crate::two_people::{Matter, Proposal};
 
 /// How a secret comes into somebody's hands.
@@ -52,9 +52,9 @@ impl Matter for SecretShown {
 }
 
 impl SecretShown {
-    /// Where it is about.
+    /// Where it is about: a tenant's scope, or the environment.
     pub(crate) fn place(&self) -> Place {
-        Place::Scope(self.scope.clone())
+        self.principal().home()
     }
 
     fn principal(&self) -> Principal {
@@ -81,8 +81,9 @@ impl People {
             }
             None => None,
         };
-        if let Some(approval) = approved {
-            self.shown_secrets.end(control, permit, &approval.id.to_string())?;
+        if let Some(approval) = approved
+            && self.shown_secrets.use_up(control, permit, &approval.id.to_string())?
+        {
             return show();
         }
         control.record(Event::of(permit, "service-account.refused").for_commitment(SecretShown::COMMITMENT));
@@ -94,15 +95,18 @@ impl People {
         }
         let SecretShown { what, scope, name, role } = shown;
         let rotate = if *what == Shown::Rotate { " --rotate" } else { "" };
+        let whose = match is_reserved(&scope.tenant) {
+            true => "--environment".to_owned(),
+            false => format!("--tenant {}", scope.tenant),
+        };
         Err(Problem::new("access/second-person", message).with_help(format!(
-            "ask for it: `creta service-account request {name} --tenant {} --role {role}{rotate} --reason \"...\"`; when \
-             another person has approved it, repeat this within a day",
-            scope.tenant
+            "ask for it: `creta service-account request {name} {whose} --role {role}{rotate} --reason \"...\"`; when \
+             another person has approved it, repeat this within a day"
         )))
     }
 
-    /// What of features an account gets beyond its maker, where that matters: on a developer's own machine nothing of worth
-    /// is within its reach.
+    /// What an account gets beyond its maker, of features or of what they are decided by, where that matters: on a developer's
+    /// own machine nothing of worth is within its reach.
     fn exceeds(
         &self,
         control: &ControlPlane,
@@ -116,6 +120,12 @@ impl People {
         let found = excess(&ruling.policies, maker, &account, &shown.scope);
         if let Some(excess) = found.map_err(|e| logged("the policies could not be asked", &e))? {
             return Ok(Some(excess.to_string()));
+        }
+        if let Some(action) = power_excess(&ruling.policies, maker, &account) {
+            return Ok(Some(format!("it may `{action}`, which you may not for good")));
+        }
+        if is_reserved(&shown.scope.tenant) {
+            return Ok(None); // There are no rows.
         }
         let rules = control.data_policy(&shown.scope)?.rules();
         let rule = row_excess(&rules, maker, &account);
@@ -136,6 +146,35 @@ impl People {
                 && now < proposal.void_at()
         };
         self.shown_secrets.list(fits).pop()
+    }
+
+    /// The human who was known by this name, as they are known now: of two accounts it may have turned out later that they are
+    /// one human's.
+    pub(crate) fn human_now(&self, human: &PersonId) -> PersonId {
+        self.persons.with(human.as_str(), |person| person.human.clone()).unwrap_or_else(|| human.clone())
+    }
+
+    /// An account as it is known now.
+    pub(crate) fn known_now(&self, account: &PersonRef) -> PersonRef {
+        self.persons.with(account.account.as_str(), PersonRecord::reference).unwrap_or_else(|| account.clone())
+    }
+
+    /// Refuses to decide on what is one's own by what is known now, whatever was known when it was asked for.
+    pub(crate) fn require_other_human<'a>(
+        &self,
+        (control, permit): (&ControlPlane, &Permit),
+        own: &PersonRef,
+        concerned: impl IntoIterator<Item = &'a PersonRef>,
+    ) -> Result<(), Problem> {
+        if concerned.into_iter().all(|other| self.is_other_human(other, own)) {
+            return Ok(());
+        }
+        control.record(Event::of(permit, "access.refused").for_commitment("CH-43"));
+        Err(Problem::new(
+            "access/same-person",
+            "you cannot decide on this request: it is your own, by another account of yours",
+        )
+        .with_help("another human has to decide"))
     }
 
     /// Whether an account is another human's, by what is known of both now.
@@ -175,7 +214,10 @@ pub(crate) fn client_id_of(shown: &SecretShown) -> String {
 }
 
 /// The words of a request, for whoever decides on it.
-pub(crate) fn described(shown: &SecretShown) -> Result<String, Problem> {
-    let whose = shown.place().scope().map(|scope| scope.tenant.clone()).ok_or_else(internal)?;
-    Ok(format!("{} `{}`, which is {} of `{whose}`", shown.what.as_str(), client_id_of(shown), shown.role))
+pub(crate) fn described(shown: &SecretShown) -> String {
+    let whose = match shown.place().scope() {
+        Some(scope) => format!("`{}`", scope.tenant),
+        None => "the environment".to_owned(),
+    };
+    format!("{} `{}`, which is {} of {whose}", shown.what.as_str(), client_id_of(shown), shown.role)
 }

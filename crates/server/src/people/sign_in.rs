@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use creta_audit::Event;
 use creta_iam::PrincipalId;
 use creta_identity::oidc::{Attempt, Attempts, BoundTo, Callback, OidcError};
 use creta_identity::totp;
@@ -60,7 +61,7 @@ struct OnPage {
     purpose: Purpose,
     began: Instant,
     step: Step,
-    /// Wrong codes so far.
+    /// Codes so far.
     tries: u32,
 }
 
@@ -108,6 +109,8 @@ pub(crate) enum Purpose {
         user_code: String,
         /// The key that the session will be bound to.
         thumbprint: String,
+        /// From where the code was asked for.
+        address: IpAddr,
     },
     /// Somebody who was invited registers a second factor. No session comes of it.
     Invitation,
@@ -119,6 +122,16 @@ impl Purpose {
         match self {
             Self::CommandLine { thumbprint, .. } | Self::Device { thumbprint, .. } => Some(thumbprint),
             Self::Invitation => None,
+        }
+    }
+
+    /// What somebody is told who signs in for another machine: they may have been led here.
+    pub(crate) fn elsewhere(&self) -> Option<String> {
+        match self {
+            Self::Device { user_code, address, .. } => {
+                Some(format!("on the machine that shows the code {user_code}, which was asked for from {address}"))
+            }
+            Self::CommandLine { .. } | Self::Invitation => None,
         }
     }
 
@@ -288,16 +301,19 @@ impl SignIns {
         self.lock().pages.remove(&Hash::of(&[cookie]));
     }
 
-    /// A wrong code: after some, whoever types begins anew.
-    fn wrong_code(&self, cookie: &[u8]) {
+    /// What the page of this browser waits for, with one try less: counted before the code is looked at, so that of many at
+    /// once no more are looked at. After some, whoever types begins anew.
+    fn try_code(&self, cookie: &[u8], now: Instant) -> Option<(Purpose, Step)> {
         let mut under_way = self.lock();
+        under_way.forget_old(now);
         let key = Hash::of(&[cookie]);
-        if let Some(page) = under_way.pages.get_mut(&key) {
-            page.tries += 1;
-            if page.tries >= CODE_TRIES {
-                under_way.pages.remove(&key);
-            }
+        let page = under_way.pages.get_mut(&key)?;
+        page.tries += 1;
+        let found = (page.purpose.clone(), page.step.clone());
+        if page.tries >= CODE_TRIES {
+            under_way.pages.remove(&key);
         }
+        Some(found)
     }
 
     /// Who signed in for a code: once, with the verifier whose challenge began it and the key it was begun with.
@@ -383,13 +399,15 @@ impl People {
         Ok(Started { location, cookie: hex::encode(cookie) })
     }
 
-    /// A browser came back from the provider with its cookie, to `origin`.
+    /// A browser came back from the provider with its cookie, to `origin`. `refused` is told what came of a sign-in that began
+    /// here and is refused.
     pub(crate) fn finish_sign_in(
         &self,
         control: &ControlPlane,
         callback: &Callback,
         cookie: Option<&str>,
         origin: &str,
+        refused: &dyn Fn(Event),
     ) -> Result<Done, Problem> {
         let now = control.platform().clock.now();
         let secret = cookie.and_then(|cookie| hex::decode(cookie).ok()).unwrap_or_default();
@@ -397,11 +415,14 @@ impl People {
         let taken = self.sign_ins.take(&callback.state, &BoundTo::browser(&secret), now);
         let signed_in = taken.and_then(|(attempt, purpose)| Ok((provider.finish(&attempt, callback, now)?, purpose)));
         let (signed_in, purpose) = signed_in.map_err(|error| {
-            let event = creta_audit::Event::new("sign-in.refused", control.place());
-            control.record(event.for_commitment(error.commitment()));
+            // What began nowhere is nobody's sign-in.
+            if !matches!(error, OidcError::NoAttempt | OidcError::OtherClient) {
+                let event = Event::new("sign-in.refused", control.place());
+                refused(event.for_commitment(error.commitment()));
+            }
             from_oidc(&error)
         })?;
-        let person = self.recognise(control, &signed_in, now)?;
+        let person = self.recognise(control, &signed_in, refused, now)?;
         let known = Known { person: person.id.clone(), methods: methods_of(&signed_in.amr) };
         self.after_first_factor(control, &person, (origin, secret.as_slice()), (purpose, known), now)
     }
@@ -491,7 +512,7 @@ impl People {
     /// A code was typed: that of an authenticator that is known, or the first of one that is being registered.
     pub(crate) fn code_typed(&self, control: &ControlPlane, cookie: &[u8], code: &str) -> Result<Done, Problem> {
         let now = control.platform().clock.now();
-        let (purpose, step) = self.sign_ins.page(cookie, now).ok_or_else(over)?;
+        let (purpose, step) = self.sign_ins.try_code(cookie, now).ok_or_else(over)?;
         let (who, taken) = match step {
             Step::Begin => return Err(over()),
             Step::Code(who) => {
@@ -503,7 +524,7 @@ impl People {
                 (who, taken)
             }
         };
-        taken.inspect_err(|_| self.sign_ins.wrong_code(cookie))?;
+        taken?;
         self.sign_ins.end_page(cookie);
         let Known { person, mut methods } = who;
         methods.retain(|method| method != "provider");
@@ -695,7 +716,8 @@ mod tests {
         };
         assert_eq!(ask("key", 0), Ok(None));
         assert!(ask("stolen", 3).is_err());
-        let purpose = Purpose::Device { user_code: device.user_code.clone(), thumbprint: "key".into() };
+        let (user_code, thumbprint) = (device.user_code.clone(), "key".into());
+        let purpose = Purpose::Device { user_code, thumbprint, address };
         assert_eq!(sign_ins.complete(&random, purpose.clone(), who(), now()), Ok(Done::Page));
         assert!(sign_ins.complete(&random, purpose, who(), now()).is_err(), "nobody signs in over somebody else");
         assert_eq!(ask("key", 1), Ok(None), "asking too often tells nothing");

@@ -13,8 +13,9 @@ use zeroize::Zeroizing;
 
 use super::session::Client;
 use super::{People, Session, sign_in};
-use crate::context::{Caller, Credential, Presented, require_proof};
+use crate::context::{Caller, Credential, KeyOf, Presented, admit_proof, check_proof};
 use crate::control_plane::ControlPlane;
+use crate::failures::Attempt;
 use crate::http::App;
 
 /// Where pages get what they show. What stands below answers to cookies, and to nothing else.
@@ -75,9 +76,10 @@ pub(crate) fn authenticate(app: &App, presented: &Presented<'_>, path: &str) -> 
         return Err(keyless());
     }
     let expected = Expected { access_token: Some(cookie), ..Expected::default() };
-    let thumbprint = require_proof(app, presented, expected)?.thumbprint;
+    let proof = check_proof(app, presented, expected)?;
     let now = app.control.platform().clock.now();
-    let session = app.people.of_cookie(&app.control, cookie, thumbprint.as_str(), now).ok_or_else(over)?;
+    let session = app.people.of_cookie(&app.control, cookie, proof.thumbprint().as_str(), now).ok_or_else(over)?;
+    admit_proof(app, presented, proof, KeyOf::Somebody)?;
     if presented.method != "GET" {
         let given = one(presented.headers, FORM_HEADER).unwrap_or_default();
         let known = form_word(&app.control, &session.id);
@@ -101,7 +103,7 @@ pub(crate) fn form_word(control: &ControlPlane, session: &str) -> String {
 /// Browsers say where a request comes from. Another site's, another subdomain's or nobody's is none of ours, whatever it
 /// brings.
 pub(crate) fn require_own_page(app: &App, presented: &Presented<'_>) -> Result<(), Problem> {
-    let origin = presented.url.split('/').take(3).collect::<Vec<_>>().join("/");
+    let origin = origin_of(presented.url);
     let site = presented.headers.contains_key("sec-fetch-site").then(|| one(presented.headers, "sec-fetch-site"));
     let from = presented.headers.contains_key("origin").then(|| one(presented.headers, "origin"));
     let same_site = site.is_none_or(|site| site == Some("same-origin"));
@@ -111,6 +113,20 @@ pub(crate) fn require_own_page(app: &App, presented: &Presented<'_>) -> Result<(
         None => presented.method == "GET",
     };
     if same_site && same_origin { Ok(()) } else { Err(foreign(app, presented)) }
+}
+
+/// A form is sent by a page of this server: nobody signs in by what another site fills in for them.
+pub(crate) fn require_own_form(app: &App, presented: &Presented<'_>) -> Result<(), Problem> {
+    // Who says where it comes from in the newer way may leave out the origin, or hide it.
+    let own = match presented.headers.contains_key("sec-fetch-site") {
+        true => one(presented.headers, "sec-fetch-site") == Some("same-origin"),
+        false => one(presented.headers, "origin") == Some(origin_of(presented.url).as_str()),
+    };
+    if own { Ok(()) } else { Err(foreign(app, presented)) }
+}
+
+fn origin_of(url: &str) -> String {
+    url.split('/').take(3).collect::<Vec<_>>().join("/")
 }
 
 /// A header, if it is there once and is text.
@@ -124,7 +140,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Somebody else's page tried: counted, and written to the log as far as failures are.
 fn foreign(app: &App, presented: &Presented<'_>) -> Problem {
-    if app.failures.count("foreign page", presented.address, app.control.platform().clock.monotonic()) {
+    if app.failures.count(Attempt::ForeignPage, "", presented.address, app.control.platform().clock.monotonic()) {
         app.control.record(Event::new("page.refused", app.control.place()).for_commitment("CH-33"));
     }
     Problem::new("access/foreign-page", "this request does not come from a page of this server")

@@ -154,21 +154,35 @@ pub(super) async fn ask(guarded: Guarded, asked: AccessRequest) -> Result<Reques
                 Some(Where::Tenant(tenant)) => Place::Scope(Scope::new(tenant, admitted.control.environment().clone())),
             };
             require_reach(&own, &place)?;
-            let beneficiary = match asked.beneficiary {
-                Some(id) => admitted.app.people.require_person(id.as_str())?.reference(),
-                None => own.reference(),
-            };
             let before = access.requests(|request| request.terms.requester.is_same_human(&own.reference()));
             let before: Vec<&str> =
                 before.iter().rev().take(REASONS_COMPARED).map(|request| request.terms.reason.as_str()).collect();
             let reason = Reason::parse(&asked.reason, &ticket, &before)
                 .map_err(|fault| Problem::new("access/reason", fault.to_string()))?;
+            let beneficiary = match asked.beneficiary {
+                Some(id) => beneficiary(admitted, &own, &place, id.as_str())?.reference(),
+                None => own.reference(),
+            };
             let hours = asked.hours.and_then(|hours| u8::try_from(hours).ok()).unwrap_or_default();
             let (role, kind) = (asked.role, Kind::Ordinary);
             let asked = Asked { beneficiary, role, place, reason, ticket, hours, kind };
             as_person(admitted, |actor| access.ask(actor, asked))
         })
         .await
+}
+
+/// Somebody for whom access is asked: of the tenant it is for, or of the staff where staff asks. Who else has an account is not
+/// for whoever asks to know.
+fn beneficiary(
+    admitted: &Admitted<'_>,
+    own: &crate::people::PersonRecord,
+    place: &Place,
+    id: &str,
+) -> Result<crate::people::PersonRecord, Problem> {
+    let found = admitted.app.people.require_person(id)?;
+    let of_place = found.tenant.is_some() && found.tenant.as_ref() == place.scope().map(|scope| &scope.tenant);
+    let both_staff = found.tenant.is_none() && own.tenant.is_none();
+    if of_place || both_staff { Ok(found) } else { Err(crate::people::no_person(id)) }
 }
 
 /// People of a tenant ask for their own scope only: an approval for another would be worth nothing.
@@ -323,7 +337,12 @@ pub(super) fn decide_now(
     digest: &str,
     verdict: Verdict,
 ) -> Result<Request, Refusal> {
-    as_person(admitted, |actor| admitted.app.people.access.decide(actor, id, digest, verdict))
+    let people = &admitted.app.people;
+    let (request, own) = (people.access.require_request(id)?, admitted.person()?.reference());
+    let (terms, before) = (&request.terms, request.approvals.iter().map(|approval| &approval.by));
+    let concerned = before.chain([&terms.requester, &terms.beneficiary]);
+    people.require_other_human((admitted.control, &admitted.permit), &own, concerned)?;
+    as_person(admitted, |actor| people.access.decide(actor, id, digest, verdict))
 }
 
 /// Begins access that was approved: the hours run from now.
@@ -339,7 +358,9 @@ pub(super) async fn begin(guarded: Guarded, id: String) -> Result<(Grant, Instan
         .act(details, move |admitted| {
             let people = &admitted.app.people;
             let terms = people.access.require_request(&id)?.terms;
-            let given = Given::Grant { holder: &terms.beneficiary, role: terms.role, place: &terms.place };
+            // Whose account it is now counts, not whose it was when it was asked for.
+            let holder = people.known_now(&terms.beneficiary);
+            let given = Given::Grant { holder: &holder, role: terms.role, place: &terms.place };
             let grant = as_person(admitted, |actor| {
                 let begin = || people.access.activate(actor, &id);
                 people.give(actor.control, actor.principal, &given, actor.now, begin)
@@ -442,9 +463,11 @@ pub(super) async fn explain(guarded: Guarded, input: Input) -> Result<Response, 
             require_reach(&own, &place)?;
             let names = question.features.as_deref().unwrap_or_default();
             let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-            // Definitions are looked into only where the person belongs: staff learn nothing of a tenant's features here.
+            // Definitions are looked into only where the person belongs, and by who may know them: staff learn nothing of a
+            // tenant's features here, nor do people without a role.
+            let knows = may(admitted, Action::CatalogueRead, &place) || may(admitted, action, &place);
             let engine = match (&place, names.is_empty()) {
-                (Place::Scope(scope), false) if own.tenant.as_ref() == Some(&scope.tenant) => {
+                (Place::Scope(scope), false) if knows && own.tenant.as_ref() == Some(&scope.tenant) => {
                     Some(admitted.control.engine(scope)?)
                 }
                 _ => None,

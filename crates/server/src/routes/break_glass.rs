@@ -1,6 +1,6 @@
 //! The sealed emergency account: its halves, its openings, and their reviews.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -14,16 +14,12 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::context::{Guarded, Input, require_proof, whole};
+use crate::failures::Attempt;
 use crate::http::App;
 use crate::people::break_glass::{AskedToOpen, SealRecord, word};
 use crate::problem::{Refusal, from_audit, internal};
 use crate::routes::access::as_person;
 use crate::routes::json as answer;
-
-/// What failed attempts are counted for: all halves together, so that nobody guesses at two of them.
-const GUESSED: &str = "half of the emergency account";
-/// Failed attempts of everybody are counted here as well.
-const EVERYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,20 +114,18 @@ pub(super) async fn join(app: Arc<App>, input: Input) -> Result<Response, Refusa
     answer(&work.await.map_err(|_| internal())??)
 }
 
-/// Lets somebody try a half, and counts it when it was none.
+/// Lets somebody try a half, and counts it when it was none: for both halves together, and by network alone. Halves cannot be
+/// guessed; who tries it from elsewhere must not keep their holders out.
 fn guess<T>(app: &App, address: IpAddr, attempt: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
     let now = app.control.platform().clock.monotonic();
-    let waits = app.failures.wait(GUESSED, address, now).or_else(|| app.failures.wait(GUESSED, EVERYWHERE, now));
-    if let Some(wait) = waits {
+    if let Some(wait) = app.failures.wait(Attempt::Half, "", address, now) {
         let says = format!("too many halves that were none; wait {} s", wait.as_secs() + 1);
         return Err(Problem::new("auth/too-many-failures", says));
     }
     let tried = attempt();
-    if tried.as_ref().is_err_and(|problem| problem.code == "auth/bad-half") {
-        app.failures.count(GUESSED, EVERYWHERE, now);
-        if app.failures.count(GUESSED, address, now) {
-            app.control.record(Event::new("break-glass.refused", app.control.place()).for_commitment("CH-33"));
-        }
+    let is_wrong = tried.as_ref().is_err_and(|problem| problem.code == "auth/bad-half");
+    if is_wrong && app.failures.count(Attempt::Half, "", address, now) {
+        app.control.record(Event::new("break-glass.refused", app.control.place()).for_commitment("CH-33"));
     }
     tried
 }

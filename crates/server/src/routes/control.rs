@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::accounts::Account;
 use crate::context::{Admitted, Guarded, Input, require_proof, resource, whole};
 use crate::control_plane::{Narrowed, no_account};
+use crate::failures::Attempt;
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
 use crate::people::duties::Given;
@@ -58,7 +59,7 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
     let work = tokio::task::spawn_blocking(move || {
         let address = input.address;
         let now = app.control.platform().clock.monotonic();
-        if let Some(wait) = app.failures.wait(&request.client_id, address, now) {
+        if let Some(wait) = app.failures.wait(Attempt::ClientSecret, &request.client_id, address, now) {
             app.metrics.token("waiting");
             let seconds = wait.as_secs() + 1;
             let problem = Problem::new("auth/too-many-failures", format!("too many failed attempts; wait {seconds} s"));
@@ -66,7 +67,7 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
         }
         let account = app.control.authenticate(&request.client_id, &request.client_secret);
         let Some(account) = account.filter(|account| app.takes(&account.principal)) else {
-            if app.failures.count(&request.client_id, address, now) {
+            if app.failures.count(Attempt::ClientSecret, &request.client_id, address, now) {
                 let details =
                     Details::none().keyed("client", request.client_id.as_bytes()).map_err(|e| from_audit(&e))?;
                 app.control
@@ -290,7 +291,9 @@ impl OfEnvironment {
     }
 }
 
-/// Makes an account of the environment: of a directory, of what takes backups, or of what reads metrics. Whoever may give people roles may make one.
+/// Makes an account of the environment: of a directory, of what takes backups, or of what reads metrics. Whoever may give
+/// people roles may make one, that of a directory with another human's approval outside class development: who has its secret
+/// can make people up.
 pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let ProvisionerRequest { name, role } = input.json()?;
     let (name, role) = (account_name(&name)?, role.role());
@@ -298,8 +301,18 @@ pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result
         .name("service-account", name.as_str())
         .and_then(|details| details.name("role", role.as_str()))
         .map_err(|e| from_audit(&e))?;
-    let make =
-        move |admitted: &Admitted<'_>| Ok(admitted.control.create_service_account(&name, role, &admitted.permit)?);
+    let make = move |admitted: &Admitted<'_>| {
+        let (control, people, permit) = (admitted.control, &admitted.app.people, &admitted.permit);
+        let scope = creta_iam::control_plane(control.environment());
+        let made = Principal::service_account(name.clone(), scope.clone(), role);
+        let shown = SecretShown { what: Shown::Create, scope, name: name.clone(), role };
+        let make = || {
+            control.require_free(&name, &shown.scope.tenant)?;
+            let create = || control.create_service_account(&name, role, permit);
+            people.show_secret(control, permit, &shown, create)
+        };
+        Ok(people.give(control, permit.principal(), &Given::Program(&made), admitted.now(), make)?)
+    };
     let made = guarded.act(details, make).await?;
     Ok((StatusCode::CREATED, with_secret(&made)?).into_response())
 }
@@ -319,7 +332,13 @@ pub(super) async fn list_provisioners(guarded: Guarded, _input: Input) -> Result
 pub(super) async fn rotate_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let (id, hours, details) = rotation(&input)?;
     let rotate = move |admitted: &Admitted<'_>| {
-        Ok(admitted.control.rotate_service_account(&id, Span::hours(hours), &admitted.permit)?)
+        let (control, people, permit) = (admitted.control, &admitted.app.people, &admitted.permit);
+        let shown = people.secret_of(control, &id)?;
+        if shown.place() != *permit.place() {
+            return Err(no_account(&id).into());
+        }
+        let rotate = || control.rotate_service_account(&id, Span::hours(hours), permit);
+        Ok(people.show_secret(control, permit, &shown, rotate)?)
     };
     with_secret(&guarded.act(details, rotate).await?)
 }

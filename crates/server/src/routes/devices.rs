@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
+use crate::failures::Attempt;
 use crate::http::App;
 use crate::intake::Urgency;
 use crate::people::devices::{canary_of, degree, found_new, no_device, of_error};
@@ -139,7 +140,7 @@ pub(super) async fn report(app: Arc<App>, input: Input) -> Result<Response, Refu
 
 /// A report that the rules refuse may be forged: it is counted, and written to the log as far as failures are.
 fn refused(app: &App, address: IpAddr, error: &DeviceError) -> Problem {
-    if app.failures.count("device report", address, app.control.platform().clock.monotonic()) {
+    if app.failures.count(Attempt::DeviceReport, "", address, app.control.platform().clock.monotonic()) {
         app.control.record(Event::new("device.refused", app.control.place()).for_commitment(error.commitment()));
     }
     of_error(error)

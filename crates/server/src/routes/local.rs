@@ -1,13 +1,14 @@
 //! Tenants' own people who sign in here: invitations, passwords, and second factors of whoever has no security key.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::http::StatusCode;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use creta_audit::{Details, Event};
-use creta_iam::{Place, Role};
+use creta_iam::Role;
 use creta_model::{Problem, TenantId};
 use serde::Deserialize;
 use serde_json::json;
@@ -15,13 +16,12 @@ use zeroize::Zeroizing;
 
 use super::sign_in::{COOKIE, cookie_with, go, html, page, redirect, to_provider};
 use crate::context::{Guarded, Input};
+use crate::failures::{Attempt, EVERYWHERE};
 use crate::http::App;
+use crate::people::web::require_own_form;
 use crate::people::{Step, pages};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
-
-/// Failed attempts from everywhere are counted under this address.
-const EVERYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,10 +44,11 @@ pub(super) async fn invite(guarded: Guarded, input: Input) -> Result<Response, R
     let url = input.url.clone();
     let invited = guarded
         .act_at(
-            move |app| app.control.require_tenant(&place).map(Place::Scope),
+            move |app| super::control::home_of(app, &place),
             details,
             move |admitted| {
                 let people = &admitted.app.people;
+                admitted.control.require_tenant(&tenant)?;
                 let url = people.public_url(&url)?;
                 if let Ok(known) = people.require_person(&email.to_ascii_lowercase()) {
                     super::people::require_somebody_else(admitted, &known)?;
@@ -79,7 +80,7 @@ pub(super) async fn invited(app: Arc<App>, input: Input) -> Result<Response, Ref
     let code: Result<Code, Problem> = input.query();
     page(code, app, input, |app, input, Code { code }| {
         let now = app.control.platform().clock.now();
-        let person = guess(app, input, "invitation", || app.people.invited(&app.control, &code, now))?;
+        let person = try_code(app, input, || app.people.invited(&app.control, &code, now))?;
         Ok(html(StatusCode::OK, pages::choose_password(&code, person.id.as_str(), None)))
     })
     .await
@@ -99,7 +100,8 @@ pub(super) async fn choose(app: Arc<App>, input: Input) -> Result<Response, Refu
     let chosen = form::<Chosen>(&input);
     page(chosen, app, input, |app, input, Chosen { code, password, again }| {
         let (control, now) = (&app.control, app.control.platform().clock.now());
-        let person = guess(app, input, "invitation", || app.people.invited(control, &code, now))?;
+        require_own_form(app, &input.presented())?;
+        let person = try_code(app, input, || app.people.invited(control, &code, now))?;
         let shown = |problem: &Problem| {
             Ok(html(StatusCode::UNPROCESSABLE_ENTITY, pages::choose_password(&code, person.id.as_str(), Some(problem))))
         };
@@ -135,6 +137,7 @@ pub(super) async fn password(app: Arc<App>, input: Input) -> Result<Response, Re
     require_used(&app)?;
     let typed = form::<Typed>(&input);
     page(typed, app, input, |app, input, Typed { name, password, with }| {
+        require_own_form(app, &input.presented())?;
         let (cookie, now) = (cookie_of(input), app.control.platform().clock.now());
         if with.is_some() {
             let (purpose, _) = app.people.sign_ins.page(&cookie, now).ok_or_else(crate::people::over)?;
@@ -142,14 +145,14 @@ pub(super) async fn password(app: Arc<App>, input: Input) -> Result<Response, Re
         }
         let origin = app.people.public_url(&input.url)?;
         let typed = (name.as_str(), password.as_str());
-        let account = format!("password of {}", name.trim().to_ascii_lowercase());
-        let done = guess(app, input, &account, || app.people.password_typed(&app.control, (&cookie, &origin), typed));
+        let done =
+            guess_password(app, input, &name, || app.people.password_typed(&app.control, (&cookie, &origin), typed));
         match done {
             Err(problem) if problem.code == "auth/bad-password" => {
                 let provider = app.people.require_provider().is_ok();
                 Ok(html(StatusCode::UNAUTHORIZED, pages::begin(provider, Some(&problem))))
             }
-            done => go(done?),
+            done => knowing(app, go(done?)?, &name),
         }
     })
     .await
@@ -162,9 +165,11 @@ pub(super) async fn second_factor(app: Arc<App>, input: Input) -> Result<Respons
 
 fn show_factor(app: &App, cookie: &[u8], status: StatusCode, wrong: Option<&Problem>) -> Result<Response, Problem> {
     let page = app.people.sign_ins.page(cookie, app.control.platform().clock.now());
+    let elsewhere = page.as_ref().and_then(|(purpose, _)| purpose.elsewhere());
+    let elsewhere = elsewhere.as_deref();
     match page.map(|(_, step)| step) {
-        Some(Step::Code(_)) => Ok(html(status, pages::enter_factor(wrong))),
-        Some(Step::Register { address, .. }) => Ok(html(status, pages::register_factor(&address, wrong))),
+        Some(Step::Code(_)) => Ok(html(status, pages::enter_factor(elsewhere, wrong))),
+        Some(Step::Register { address, .. }) => Ok(html(status, pages::register_factor(&address, elsewhere, wrong))),
         _ => wrong.map_or_else(|| Err(crate::people::over()), |problem| Err(problem.clone())),
     }
 }
@@ -183,6 +188,7 @@ struct Factor {
 pub(super) async fn factor_typed(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     let factor = form::<Factor>(&input);
     page(factor, app, input, |app, input, Factor { code, key }| {
+        require_own_form(app, &input.presented())?;
         let cookie = cookie_of(input);
         if key.is_some() {
             let origin = app.people.public_url(&input.url)?;
@@ -193,8 +199,9 @@ pub(super) async fn factor_typed(app: Arc<App>, input: Input) -> Result<Response
             Step::Begin => None,
             Step::Code(who) | Step::Register { who, .. } => Some(who.person),
         });
-        let whose = format!("code of {}", who.ok_or_else(crate::people::over)?);
-        match guess(app, input, &whose, || app.people.code_typed(&app.control, &cookie, &code)) {
+        let who = who.ok_or_else(crate::people::over)?;
+        let whose = Guess { kind: Attempt::Code, whose: who.as_str() };
+        match guess(app, &whose, || app.people.code_typed(&app.control, &cookie, &code)) {
             Err(problem) if problem.code == "access/authenticator" => {
                 show_factor(app, &cookie, StatusCode::FORBIDDEN, Some(&problem))
             }
@@ -224,9 +231,9 @@ pub(super) async fn change(guarded: Guarded, input: Input) -> Result<Response, R
         .act(Details::none(), move |admitted| {
             let person = admitted.person()?;
             let (own, passwords) = ((&person, admitted.session), (current.as_str(), new.as_str()));
-            let whose = format!("password of {}", person.id);
+            let whose = Guess { kind: Attempt::PresentPassword, whose: person.id.as_str() };
             let now = admitted.now();
-            let changed = guess(admitted.app, &input, &whose, || {
+            let changed = guess(admitted.app, &whose, || {
                 admitted.app.people.change_password(admitted.control, own, passwords, now)
             });
             changed.map_err(|problem| match problem.code.as_str() {
@@ -260,38 +267,101 @@ fn cookie_of(input: &Input) -> Vec<u8> {
     input.cookie(COOKIE).and_then(|cookie| hex::decode(cookie).ok()).unwrap_or_default()
 }
 
-/// Lets somebody guess, and counts what was wrong: by account and network, by account from everywhere, and by network
-/// whatever the account. Accounts that do not exist count like those that do.
-fn guess<T>(
-    app: &App,
-    input: &Input,
-    account: &str,
-    attempt: impl FnOnce() -> Result<T, Problem>,
-) -> Result<T, Problem> {
-    let (now, network) = (app.control.platform().clock.monotonic(), network_of(input.address));
-    let counted = [(account, network), (account, EVERYWHERE), ("what is typed at a sign-in", network)];
-    if let Some(wait) = counted.iter().find_map(|(what, whence)| app.failures.wait(what, *whence, now)) {
-        let says = format!("too many wrong attempts; wait {} s", wait.as_secs() + 1);
-        return Err(Problem::new("auth/too-many-failures", says));
+/// What somebody tries to know, and whose it is.
+struct Guess<'a> {
+    kind: Attempt,
+    whose: &'a str,
+}
+
+/// Lets somebody try what cannot be guessed, and counts by network what was wrong: only who tries has to wait.
+fn try_code<T>(app: &App, input: &Input, attempt: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    let now = app.control.platform().clock.monotonic();
+    if let Some(wait) = app.failures.wait(Attempt::Invitation, "", input.address, now) {
+        return Err(has_to_wait(wait));
     }
     let tried = attempt();
-    let wrong = ["auth/bad-password", "access/authenticator", "not-found/invitation"];
-    if tried.as_ref().is_err_and(|problem| wrong.contains(&problem.code.as_str())) {
-        let mut is_recorded = true;
-        for (what, whence) in counted {
-            is_recorded &= app.failures.count(what, whence, now);
-        }
-        if is_recorded {
-            app.control.record(Event::new("sign-in.refused", app.control.place()).for_commitment("CI-25"));
-        }
+    if is_wrong(&tried) && app.failures.count(Attempt::Invitation, "", input.address, now) {
+        record_refusal(app);
     }
     tried
 }
 
-/// The network that somebody is in: who has one IPv6 address has 2^64 of them.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+/// Lets somebody guess. It is counted for whose it is, from wherever it comes, before it is made: of many at once no more are
+/// made than may be wrong. Accounts that do not exist count like those that do.
+fn guess<T>(
+    app: &App,
+    Guess { kind, whose }: &Guess<'_>,
+    attempt: impl FnOnce() -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let now = app.control.platform().clock.monotonic();
+    app.failures.begin(*kind, whose, EVERYWHERE, now).map_err(has_to_wait)?;
+    let tried = attempt();
+    if !is_wrong(&tried) {
+        app.failures.give_back(*kind, whose, EVERYWHERE);
+    } else if app.failures.is_recorded(*kind, now) {
+        record_refusal(app);
     }
+    tried
+}
+
+/// Lets a browser try a password. One in which that person's password was right before is counted by itself: strangers who
+/// guess at the name keep out browsers that nobody knows, and not these.
+fn guess_password<T>(
+    app: &App,
+    input: &Input,
+    name: &str,
+    attempt: impl FnOnce() -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let (now, name) = (app.control.platform().clock.monotonic(), name.trim().to_ascii_lowercase());
+    if let Some(browser) = known_browser(app, input, &name) {
+        let whose = format!("{name} {browser}");
+        return guess(app, &Guess { kind: Attempt::PasswordInKnownBrowser, whose: &whose }, attempt);
+    }
+    if let Some(wait) = app.failures.wait(Attempt::Typed, "", input.address, now) {
+        return Err(has_to_wait(wait));
+    }
+    let tried = guess(app, &Guess { kind: Attempt::Password, whose: &name }, attempt);
+    if is_wrong(&tried) {
+        app.failures.count(Attempt::Typed, "", input.address, now);
+    }
+    tried
+}
+
+fn is_wrong<T>(tried: &Result<T, Problem>) -> bool {
+    const WRONG: [&str; 3] = ["auth/bad-password", "access/authenticator", "not-found/invitation"];
+    tried.as_ref().is_err_and(|problem| WRONG.contains(&problem.code.as_str()))
+}
+
+fn has_to_wait(wait: Duration) -> Problem {
+    Problem::new("auth/too-many-failures", format!("too many wrong attempts; wait {} s", wait.as_secs() + 1))
+}
+
+fn record_refusal(app: &App) {
+    app.control.record(Event::new("sign-in.refused", app.control.place()).for_commitment("CI-25"));
+}
+
+/// What browsers keep in which somebody's password was right: a word of theirs, and its keyed hash for that name.
+const KNOWN_COOKIE: &str = "__Host-creta-known";
+const KNOWN_DOMAIN: &str = "known browser";
+/// How long they keep it.
+const KNOWN_DAYS: u32 = 180;
+
+/// The word of a browser in which this person's password was right before.
+fn known_browser<'i>(app: &App, input: &'i Input, name: &str) -> Option<&'i str> {
+    let (word, given) = input.cookie(KNOWN_COOKIE)?.split_once('.')?;
+    let own = hex::encode(app.control.own_key().mac(KNOWN_DOMAIN, &[name.as_bytes(), word.as_bytes()]));
+    verify_slices_are_equal(given.as_bytes(), own.as_bytes()).is_ok().then_some(word)
+}
+
+/// Lets a browser keep that this person's password was right in it.
+fn knowing(app: &App, mut response: Response, name: &str) -> Result<Response, Problem> {
+    let mut word = [0; 16];
+    app.control.platform().random.fill(&mut word);
+    let (word, name) = (hex::encode(word), name.trim().to_ascii_lowercase());
+    let own = hex::encode(app.control.own_key().mac(KNOWN_DOMAIN, &[name.as_bytes(), word.as_bytes()]));
+    let age = u64::from(KNOWN_DAYS) * 24 * 60 * 60;
+    let cookie = format!("{KNOWN_COOKIE}={word}.{own}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}");
+    let cookie = HeaderValue::from_str(&cookie).map_err(|_| crate::problem::internal())?;
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    Ok(response)
 }

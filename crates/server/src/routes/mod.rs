@@ -207,6 +207,7 @@ pub(crate) static ROUTES: &[Route] = &[
     // What a tool says makes devices trusted, so whoever approves access may bring it.
     guarded!(POST, "/v1/devices/import", AccessApprove on Environment, Light, EXPORT_BYTES_MAX, devices::import),
     guarded!(POST, "/v1/provisioners", PersonAssign on Environment, Light, JSON_BYTES_MAX, control::create_provisioner),
+    guarded!(POST, "/v1/provisioner-requests", PersonAssign on Environment, Light, JSON_BYTES_MAX, programs::request_provisioner),
     guarded!(GET, "/v1/provisioners", PersonRead on Environment, Light, NO_BODY, control::list_provisioners),
     guarded!(POST, "/v1/provisioners/{id}/rotate", PersonAssign on Environment, Light, JSON_BYTES_MAX, control::rotate_provisioner),
     guarded!(POST, "/v1/provisioners/{id}/revoke", PersonAssign on Environment, Light, NO_BODY, control::revoke_provisioner),

@@ -4,6 +4,7 @@ use axum::response::Response;
 use creta_audit::Details;
 use creta_iam::{Action, Comparison, Policies};
 use creta_model::Problem;
+use creta_programme::PersonRef;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -199,5 +200,9 @@ fn agreed_to(compared: &Compared, seen: &str) -> About {
 pub(super) fn approve_now(admitted: &Admitted<'_>, id: &str, digest: &str) -> Result<Compared, Refusal> {
     let by = admitted.person()?.reference();
     let book = admitted.control.policies();
-    Ok(book.approve(admitted.control, &admitted.permit, &by, id, digest, apart(admitted))?)
+    let other = |proposer: &PersonRef| match admitted.app.people.is_other_human(proposer, &by) {
+        true => Ok(()),
+        false => Err(crate::two_people::own_proposal()),
+    };
+    Ok(book.approve(admitted.control, &admitted.permit, &by, id, digest, (other, apart(admitted)))?)
 }

@@ -55,9 +55,9 @@ struct SecretRequestView {
 }
 
 impl SecretRequestView {
-    fn of(proposal: &Proposal<SecretShown>, now: Instant) -> Result<Self, Problem> {
+    fn of(proposal: &Proposal<SecretShown>, now: Instant) -> Self {
         let matter = &proposal.matter;
-        Ok(Self {
+        Self {
             request: proposal.id.to_string(),
             state: proposal.state_at(now),
             what: matter.what,
@@ -68,9 +68,9 @@ impl SecretRequestView {
             requested: proposal.proposed,
             void_at: proposal.void_at(),
             approved_by: proposal.approved_by().map(|by| by.account.to_string()),
-            says: described(matter)?,
+            says: described(matter),
             digest: proposal.digest().to_string(),
-        })
+        }
     }
 }
 
@@ -96,10 +96,36 @@ pub(super) async fn request_secret(guarded: Guarded, input: Input) -> Result<Res
                 let scope = control.require_tenant(&admitted.scope()?.tenant)?;
                 let shown = people.secret_asked_for(control, what, scope, (name, role))?;
                 let proposal = people.shown_secrets.propose(control, &admitted.permit, by, shown, &reason)?;
-                Ok(SecretRequestView::of(&proposal, admitted.now())?)
+                Ok(SecretRequestView::of(&proposal, admitted.now()))
             },
         )
         .await?;
+    Ok((StatusCode::CREATED, answer(&view)?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProvisionerSecretRequest {
+    what: Shown,
+    name: String,
+    reason: String,
+}
+
+/// Asks to be shown the secret of an account by which the directory provisions. Whoever has it can make people, so another
+/// person approves it outside class development.
+pub(super) async fn request_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let ProvisionerSecretRequest { what, name, reason } = input.json()?;
+    let name = account_name(&name)?;
+    let details = Details::none().name("service-account", name.as_str()).map_err(|e| from_audit(&e))?;
+    let ask = move |admitted: &Admitted<'_>| {
+        let (control, people) = (admitted.control, &admitted.app.people);
+        let by = admitted.person()?.reference();
+        let scope = creta_iam::control_plane(control.environment());
+        let shown = people.secret_asked_for(control, what, scope, (name, Role::Provisioner))?;
+        let proposal = people.shown_secrets.propose(control, &admitted.permit, by, shown, &reason)?;
+        Ok(SecretRequestView::of(&proposal, admitted.now()))
+    };
+    let view = guarded.act(details, ask).await?;
     Ok((StatusCode::CREATED, answer(&view)?).into_response())
 }
 
@@ -113,7 +139,7 @@ pub(super) async fn secret_requests(guarded: Guarded, _input: Input) -> Result<R
                     proposal.proposed_by.is_same_human(&own) || may_approve(admitted, &proposal.matter)
                 });
             let views = seen.iter().map(|proposal| SecretRequestView::of(proposal, admitted.now()));
-            Ok(views.collect::<Result<Vec<_>, _>>()?)
+            Ok(views.collect::<Vec<_>>())
         })
         .await?;
     answer(&json!({ "requests": views }))
@@ -149,14 +175,14 @@ pub(super) async fn approve_secret(guarded: Guarded, input: Input) -> Result<Res
                 let agreed = Agreed::Secret { id: id.clone(), digest: digest.clone() };
                 match sign_first(admitted, &url, agreed, agreed_to(&request, &digest)?)? {
                     Some(verify) => {
-                        let view = SecretRequestView::of(&request, admitted.now())?;
+                        let view = SecretRequestView::of(&request, admitted.now());
                         let mut view = serde_json::to_value(view).expect("a request has a JSON form");
                         view["verify"] = verify.into();
                         Ok(view)
                     }
                     None => {
                         let approved = approve_now(admitted, &id, &digest)?;
-                        let view = SecretRequestView::of(&approved, admitted.now())?;
+                        let view = SecretRequestView::of(&approved, admitted.now());
                         Ok(serde_json::to_value(view).expect("a request has a JSON form"))
                     }
                 }
@@ -169,7 +195,7 @@ pub(super) async fn approve_secret(guarded: Guarded, input: Input) -> Result<Res
 /// What somebody's authenticator signs: exactly what is asked for.
 fn agreed_to(request: &Proposal<SecretShown>, seen: &str) -> Result<About, Problem> {
     let text = vec![
-        format!("Agree that {} may {}.", request.proposed_by.account, described(&request.matter)?),
+        format!("Agree that {} may {}.", request.proposed_by.account, described(&request.matter)),
         "They will see its secret, and with it get more of features than they do themselves.".to_owned(),
         format!("Their reason: {}", request.reason),
     ];

@@ -43,9 +43,9 @@ pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Re
             },
             move |admitted| {
                 if ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
-                    let who = admitted.permit.principal().id().as_str();
+                    let who = admitted.counted();
                     let rows = request.rows() as u64;
-                    let taken = admitted.app.disclosures.rows.take(who, day_of(admitted.now()), rows);
+                    let taken = admitted.app.disclosures.rows.take(&who, day_of(admitted.now()), rows);
                     taken.map_err(|problem| kept_back(admitted, problem))?;
                 }
                 let answer = admitted.engine()?.query_json(&request, &admitted.permit)?;

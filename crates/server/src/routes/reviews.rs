@@ -200,9 +200,26 @@ pub(super) fn decide_now(
     reason: &str,
 ) -> Result<Line, Refusal> {
     let people = &admitted.app.people;
+    require_no_conflict(admitted, id, about.0)?;
     let decided = as_person(admitted, |actor| people.decide_review(actor, id, about, verdict, reason))?;
     let line = decided.line(about.0).map_err(|error| Problem::new(error.code(), error.to_string()))?;
     Ok(line.clone())
+}
+
+/// Refuses to decide on one's own access by what is known now: accounts may have become known as one human's since the review
+/// opened.
+fn require_no_conflict(admitted: &Admitted<'_>, id: &str, subject: &SubjectId) -> Result<(), Problem> {
+    let (people, own) = (&admitted.app.people, admitted.person()?.human);
+    let campaign = people.reviews.require(id)?;
+    let line = campaign.line(subject).map_err(|error| Problem::new(error.code(), error.to_string()))?;
+    let (held, given) = (&line.identity.people, &line.identity.granted_by);
+    match held.iter().chain(given).any(|human| people.human_now(human) == own) {
+        true => {
+            Err(Problem::new("review/conflict", "this line is your own, or you gave it, by another account of yours")
+                .with_help("another reviewer has to decide on it"))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Closes a review in which nothing is undone; else says what is.

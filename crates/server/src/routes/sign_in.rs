@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use creta_audit::Event;
 use creta_identity::dpop::{Expected, Proven};
 use creta_identity::key::Thumbprint;
 use creta_identity::oidc::Callback;
@@ -11,10 +12,12 @@ use creta_model::Problem;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::context::{Input, require_proof};
+use crate::context::{Input, KeyOf, admit_proof, check_proof, require_proof};
+use crate::failures::Attempt;
 use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
 use crate::people::authenticators::Then;
+use crate::people::web::require_own_form;
 use crate::people::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Opened, Purpose, normal_code, pages};
 use crate::problem::{Refusal, internal, status_of};
 use crate::routes::{json as answer, typed};
@@ -114,7 +117,14 @@ pub(super) async fn callback(app: Arc<App>, input: Input) -> Result<Response, Re
     let callback = callback_of(&input);
     page(callback, app, input, |app, input, callback| {
         let url = app.people.public_url(&input.url)?;
-        let done = app.people.finish_sign_in(&app.control, &callback, input.cookie(COOKIE), &url)?;
+        // Anybody may come here with anything: what is refused is written to the log as far as failures are.
+        let refused = |event: Event| {
+            let now = app.control.platform().clock.monotonic();
+            if app.failures.count(Attempt::ProviderAnswer, "", input.address, now) {
+                app.control.record(event);
+            }
+        };
+        let done = app.people.finish_sign_in(&app.control, &callback, input.cookie(COOKIE), &url, &refused)?;
         go(done)
     })
     .await
@@ -146,6 +156,18 @@ struct Entered {
     user_code: String,
     #[serde(default)]
     confirm: Option<String>,
+    /// What the page that asks holds, beside the cookie that came with it.
+    #[serde(default)]
+    word: Option<String>,
+}
+
+/// Says that this browser was shown from where a code was asked for.
+const CONFIRM_COOKIE: &str = "__Host-creta-device";
+const CONFIRM_DOMAIN: &str = "confirmation of a device code";
+
+/// What a form has to bring beside the cookie `word`: no other site knows either, and none can set the cookie.
+fn confirmation(app: &App, user_code: &str, word: &str) -> String {
+    hex::encode(app.control.own_key().mac(CONFIRM_DOMAIN, &[user_code.as_bytes(), word.as_bytes()]))
 }
 
 /// A code was entered, or confirmed.
@@ -154,23 +176,34 @@ pub(super) async fn device_entered(app: Arc<App>, input: Input) -> Result<Respon
         String::from_utf8(input.body.to_vec()).map_err(|_| Problem::new("request/malformed", "the form is not text"));
     let entered = form.and_then(|form| input.with_query(form).query::<Entered>());
     page(entered, app, input, |app, input, entered| {
+        require_own_form(app, &input.presented())?;
         let now = app.control.platform().clock.monotonic();
-        if app.failures.wait("device code", input.address, now).is_some() {
+        if app.failures.wait(Attempt::DeviceCode, "", input.address, now).is_some() {
             return Err(Problem::new("auth/too-many-failures", "too many codes that nobody waits with; wait a minute"));
         }
         let code = normal_code(&entered.user_code);
         let Some((address, thumbprint)) = app.people.sign_ins.device_of(&code, app.control.platform().clock.now())
         else {
-            app.failures.count("device code", input.address, now);
+            app.failures.count(Attempt::DeviceCode, "", input.address, now);
             return Ok(html(StatusCode::OK, pages::enter_code(true)));
         };
+        let shown = input.cookie(CONFIRM_COOKIE).map(|word| confirmation(app, &code, word));
         match entered.confirm.as_deref() {
-            Some("yes") => start(app, input, Purpose::Device { user_code: code, thumbprint }),
+            // Only a browser that was asked whether it is theirs can say so.
+            Some(_) if shown.is_none() || entered.word != shown => Ok(html(StatusCode::OK, pages::enter_code(false))),
+            Some("yes") => start(app, input, Purpose::Device { user_code: code, thumbprint, address }),
             Some(_) => {
                 app.people.sign_ins.refuse_device(&code);
                 Ok(html(StatusCode::OK, pages::refused()))
             }
-            None => Ok(html(StatusCode::OK, pages::confirm_code(&code, address))),
+            None => {
+                let mut word = [0; 32];
+                app.control.platform().random.fill(&mut word);
+                let word = hex::encode(word);
+                let page = pages::confirm_code(&code, address, &confirmation(app, &code, &word));
+                let cookie = format!("{CONFIRM_COOKIE}={word}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=600");
+                with_cookie(html(StatusCode::OK, page), &cookie)
+            }
         }
     })
     .await
@@ -324,7 +357,10 @@ struct Renewal {
 pub(super) async fn renew_session(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     let Renewal { session, renewal } = input.json()?;
     let work = tokio::task::spawn_blocking(move || {
-        let thumbprint = prove(&app, &input)?.thumbprint;
+        let proof = check_proof(&app, &input.presented(), Expected::default())?;
+        let is_its_key = app.people.session(&session).is_some_and(|s| s.thumbprint == proof.thumbprint().as_str());
+        let key = if is_its_key { KeyOf::Somebody } else { KeyOf::Anybody };
+        let thumbprint = admit_proof(&app, &input.presented(), proof, key)?.thumbprint;
         let now = app.control.platform().clock.now();
         app.people.renew(&app.control, &session, &renewal, thumbprint.as_str(), now)
     });
@@ -358,7 +394,8 @@ pub(super) fn html(status: StatusCode, body: String) -> Response {
     let mut response = (status, typed("text/html; charset=utf-8", body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(pages::POLICY));
-    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+    // Not `no-referrer`: browsers would hide the origin of the page's forms from us too.
+    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("same-origin"));
     response
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn statistics(guarded: Guarded, input: Input) -> Result<Redacte
     let asked = path.clone();
     guarded
         .act_on_features_at(
-            move |app| app.control.require_tenant(&tenant).map(creta_iam::Place::Scope),
+            move |app| super::control::home_of(app, &tenant),
             Details::none(),
             move |engine| {
                 let feature = engine.feature_of_statistics(&asked)?;

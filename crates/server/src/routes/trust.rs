@@ -352,7 +352,9 @@ pub(super) async fn decide_exception(guarded: Guarded, input: Input) -> Result<R
     let decided = guarded
         .act(Details::none(), move |admitted| {
             let by = admitted.human()?;
-            Ok(admitted.app.trust.decide_exception(admitted.control, &id, &decision, &by, &admitted.permit)?)
+            let is_other = |proposer: &creta_programme::PersonRef| admitted.app.people.is_other_human(proposer, &by);
+            let (trust, by) = (&admitted.app.trust, (&by, is_other));
+            Ok(trust.decide_exception(admitted.control, &id, &decision, by, &admitted.permit)?)
         })
         .await?;
     answer(&decided)

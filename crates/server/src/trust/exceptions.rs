@@ -70,13 +70,13 @@ impl Trust {
         self.write_exception(control, change, None, permit)
     }
 
-    /// Approves or refuses an exception that somebody else proposed.
+    /// Approves or refuses an exception that somebody else proposed. `is_other` knows whether they are another human now.
     pub(crate) fn decide_exception(
         &self,
         control: &ControlPlane,
         id: &str,
         decision: &Decision,
-        by: &PersonRef,
+        (by, is_other): (&PersonRef, impl FnOnce(&PersonRef) -> bool),
         permit: &Permit,
     ) -> Result<ListedException, Problem> {
         let (exception, version) = self.stored_exception(control, id)?;
@@ -86,7 +86,7 @@ impl Trust {
             return Err(refused(&ExceptionError::Changed));
         }
         let now = control.platform().clock.now();
-        if by.account == exception.terms.proposed_by.account {
+        if by.account == exception.terms.proposed_by.account || !is_other(&exception.terms.proposed_by) {
             return Err(refused(&ExceptionError::SamePerson));
         }
         let change = exception.decide(decision.verdict, by, decision.terms, now).map_err(|e| refused(&e))?;
@@ -224,7 +224,7 @@ mod tests {
         ) -> Result<ListedException, Problem> {
             let decision = Decision { verdict: ExceptionVerdict::Approved, terms };
             let permit = self.permit(by, Action::ExceptionApprove)?;
-            self.trust.decide_exception(&self.control, id, &decision, &human(by, human_of), &permit)
+            self.trust.decide_exception(&self.control, id, &decision, (&human(by, human_of), |_| true), &permit)
         }
 
         fn shown(&self) -> usize {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::people::{Someone, answer_prompt, appoint, authenticator, prove, prover, server_by, sign_in_with};
 use crate::provider::Provider;
 use crate::soft_authenticator::SoftAuthenticator;
+use crate::strangers::{ELSEWHERE, post_from};
 use crate::support::{JSON, Reply, Server};
 
 const REASON: &str = "The identity provider is down and a stolen deploy token is in use";
@@ -247,6 +248,20 @@ fn attack_ch33_halves_are_not_guessed_and_tell_nothing() {
     }
     assert_eq!(world.begin(&none, "ben", 30).0.problem(429), "auth/too-many-failures");
     assert_eq!(world.begin(&halves[0], "ana", 30).0.problem(429), "auth/too-many-failures", "right ones wait too");
+}
+
+#[test]
+fn attack_t04_junk_from_elsewhere_keeps_no_holder_out() {
+    let mut world = World::new();
+    let halves = world.halves();
+    let junk = |path: &str| {
+        let body = json!({"person": "ana@example.com", "half": "x"});
+        post_from(&world.server, ELSEWHERE, path, &body)
+    };
+    let path = "/v1/break-glass/openings/x/join";
+    let said: Vec<u16> = (0..12).map(|_| junk(path)).collect();
+    assert_eq!((said[0], said[11]), (401, 429), "whoever tries has to wait: {said:?}");
+    world.open(&halves, 30);
 }
 
 #[test]

@@ -196,9 +196,8 @@ fn attack_ch14_people_take_no_values_home_in_bulk_and_exports_go_to_sinks_of_the
     let server = Server::configured(EnvironmentClass::Staging, &format!("{tail}\n{}", provider.config()));
     server.tenant("acme");
     // Outside of development one program deploys, another loads, and a third one reads.
-    let [release, load] =
-        [("release", "deployer"), ("load", "ingester")].map(|(name, role)| server.account("acme", name, role).token);
-    let scoring = crate::secrets::reader_by_two(&server, &provider, "scoring");
+    let programs = [("release", "deployer"), ("load", "ingester"), ("scoring", "reader")];
+    let [release, load, scoring] = crate::secrets::programs_by_two(&server, &provider, programs);
     server.post("/v1/deploy", &release, &bundle()).ok();
     server.post_arrow(INGEST, &load, &users(0..60, CANARY_SCORE)).ok();
     let ana = sign_in_with(&server, &provider, "ana", Some(&mut authenticator(&server, 1)));

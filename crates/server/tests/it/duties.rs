@@ -190,15 +190,17 @@ fn attack_ch35_no_human_is_given_duties_that_must_be_apart_by_any_account() {
 fn attack_ch35_outside_development_no_program_both_deploys_and_reads() {
     let provider = Provider::start();
     let mut server = server(&provider, EnvironmentClass::Staging);
-    appoint(&mut server, &provider, &[("kim", "administrator")]);
+    appoint(&mut server, &provider, &[("kim", "administrator"), ("lee", "security-lead")]);
     let kim = sign_in_with(&server, &provider, "kim", Some(&mut authenticator(&server, 1)));
+    let mut key = authenticator(&server, 2);
+    let lee = sign_in_with(&server, &provider, "lee", Some(&mut key));
     kim.post(&server, "/v1/tenants", &json!({"tenant": "acme"})).ok();
     let body = |role: &str| json!({"tenant": "acme", "name": role, "role": role});
     let make = |role: &str| kim.post(&server, "/v1/service-accounts", &body(role));
     let shown = refused_as_toxic(&make("developer"));
     assert!(shown.contains("service-account:developer@acme > deploy@prod/acme"), "{shown}");
     for role in ["deployer", "ingester", "provisioner"] {
-        assert_eq!(make(role).status, 201, "{role}");
+        crate::secrets::made_by_two(&server, &kim, (&lee, &mut key), role, role);
     }
     let listed = kim.get(&server, "/v1/service-accounts?tenant=acme").ok();
     assert_eq!(listed["service_accounts"].as_array().expect("a list").len(), 3, "what was refused is not there");

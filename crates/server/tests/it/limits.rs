@@ -2,8 +2,10 @@
 
 use std::sync::mpsc::channel;
 
+use creta_model::EnvironmentClass;
 use serde_json::json;
 
+use crate::provider::Provider;
 use crate::support::{ARROW, INGEST, JSON, Server, Slow, bundle, facts, stream};
 
 #[test]
@@ -72,6 +74,32 @@ fn other_content_types_and_bad_json_are_problems_without_the_values() {
     assert_eq!(reply.problem(400), "request/malformed");
 }
 
+/// RFC 9449 section 4.3: a proof names this server, and not whatever somebody calls it who passes requests on.
+#[test]
+fn attack_ch33_outside_development_a_server_answers_to_its_own_names_alone() {
+    let provider = Provider::start();
+    let tail = "public_url = \"https://creta.shop.example:8443\"\n";
+    let staging = Server::configured(EnvironmentClass::Staging, &format!("{}{tail}", provider.config()));
+    let ask = |server: &Server, host: &str| server.send_with("GET", "/openapi.json", None, &[("host", host)], None);
+    for host in
+        ["creta.evil.example", "creta.shop.example.evil.example", "", "creta.shop.example@evil.example", "evil:443"]
+    {
+        assert_eq!(ask(&staging, host).problem(421), "request/host", "{host}");
+    }
+    for host in ["creta.shop.example", "CRETA.shop.example:8443", "localhost:1", "127.0.0.1"] {
+        assert_eq!(ask(&staging, host).status, 200, "{host}");
+    }
+    let probe = staging.send_with("GET", "/health", None, &[("host", "10.1.2.3:7443")], None);
+    assert_eq!(probe.status, 200, "whoever looks whether it lives knows an address");
+    // With a proof that is right for the look-alike's name.
+    let key = crate::people::prover();
+    let url = "https://creta.evil.example/v1/sign-in/device";
+    let proof = key.prove("POST", url, None, None, crate::people::random(), crate::people::now());
+    let headers = [("host", "creta.evil.example"), ("dpop", proof.as_str()), ("content-type", JSON)];
+    let passed_on = |server: &Server| server.send_with("POST", "/v1/sign-in/device", None, &headers, Some(b"{}"));
+    assert_eq!(passed_on(&staging).problem(421), "request/host");
+}
+
 #[test]
 fn a_request_id_is_made_by_the_server_and_never_taken_over() {
     let server = Server::new();
@@ -87,7 +115,7 @@ fn requests_beyond_what_the_server_takes_are_told_to_come_back() {
     let agent = crate::support::agent(&server.report.ca);
     let (started, has_started) = channel();
     let mut at_work = Vec::new();
-    for _ in 0..creta_server::limits::BULK_REQUESTS_MAX {
+    for _ in 0..creta_server::limits::BULK_REQUESTS_SHARE_MAX {
         let (go_on, may_go_on) = channel();
         let end = Some(bundle().to_string().into_bytes());
         let body = Slow { padding: 3 << 20, end, started: started.clone(), go_on: may_go_on };
@@ -98,7 +126,7 @@ fn requests_beyond_what_the_server_takes_are_told_to_come_back() {
         at_work.push((go_on, std::thread::spawn(sending)));
         has_started.recv().expect("most of the body is sent");
     }
-    server.wait_for("bulk", creta_server::limits::BULK_REQUESTS_MAX);
+    server.wait_for("bulk", creta_server::limits::BULK_REQUESTS_SHARE_MAX);
     let refused = server.post("/v1/check", &token, &bundle());
     assert_eq!(refused.problem(503), "busy/requests");
     assert!(refused.headers.contains_key("retry-after"));

@@ -1,5 +1,6 @@
 //! Tenants' own people without a provider: invitations, passwords, second factors.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -17,6 +18,7 @@ use crate::people::{
 };
 use crate::provider::Provider;
 use crate::soft_authenticator::SoftAuthenticator;
+use crate::strangers::{ELSEWHERE, form_from};
 use crate::support::{Reply, Server};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -236,6 +238,55 @@ fn attack_ci25_accounts_are_not_told_apart_and_guessing_is_slow() {
     assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 429, "the right one waits too");
     let log = world.log();
     assert!(log.contains("sign-in.refused") && log.contains("CI-25"), "{log}");
+}
+
+#[test]
+fn attack_ci25_of_many_codes_at_once_no_more_are_looked_at_than_one_after_the_other() {
+    let world = World::new();
+    let codes = world.registered("ana");
+    let cookie = world.begin(prover().thumbprint().as_str(), "v");
+    world.type_password(&cookie, "ana@acme.example", PASSWORD);
+    let wrong = if codes.at(&world.clock) == "000000" { "code=000001" } else { "code=000000" };
+    let said: Vec<u16> = std::thread::scope(|scope| {
+        let send = || form_from(&world.server, Ipv4Addr::LOCALHOST, "/sign-in/second-factor", &cookie, wrong);
+        let threads: Vec<_> = (0..14).map(|_| scope.spawn(send)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(said.iter().filter(|status| **status == 403).count() <= 5, "{said:?}");
+    assert!(said.iter().all(|status| [403, 401, 429, 503].contains(status)), "{said:?}");
+}
+
+#[test]
+fn attack_t04_guesses_from_elsewhere_keep_out_no_browser_in_which_the_password_was_right() {
+    let world = World::new();
+    world.registered("ana");
+    let cookie = world.begin(prover().thumbprint().as_str(), "v");
+    let typed = world.type_password(&cookie, "ana@acme.example", PASSWORD);
+    let kept = typed.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
+    let kept = kept.filter_map(|cookie| cookie.split(';').next()).find(|pair| pair.starts_with("__Host-creta-known="));
+    let kept = kept.expect("the browser is known from now on").to_owned();
+    // A stranger elsewhere tries the name, and invitations.
+    let begun = world.begin(prover().thumbprint().as_str(), "v");
+    let form = "name=ana%40acme.example&password=not+the+right+one";
+    let said: Vec<u16> = (0..12).map(|_| form_from(&world.server, ELSEWHERE, "/sign-in/local", &begun, form)).collect();
+    assert_eq!((said[0], said[11]), (401, 429), "{said:?}");
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 429, "browsers that nobody knows wait");
+    let again = world.begin(prover().thumbprint().as_str(), "v");
+    let both = format!("{again}; {kept}");
+    assert_eq!(world.type_password(&both, "ana@acme.example", PASSWORD).status, 303, "this one does not");
+    // It is known for that name, as it is, and guesses in it count too.
+    let forged = format!("{again}; {}0", &kept[..kept.len() - 1]);
+    let forged = if forged.ends_with(&kept) { format!("{}1", &forged[..forged.len() - 1]) } else { forged };
+    assert_eq!(world.type_password(&forged, "ana@acme.example", PASSWORD).status, 429);
+    for _ in 0..10 {
+        assert_eq!(world.type_password(&both, "ana@acme.example", "not the right one").status, 401);
+    }
+    assert_eq!(world.type_password(&both, "ana@acme.example", PASSWORD).status, 429);
+    let invitation = "code=none&password=seven+otters+juggle&again=seven+otters+juggle";
+    let said: Vec<u16> =
+        (0..12).map(|_| form_from(&world.server, ELSEWHERE, "/sign-in/invited", "a=b", invitation)).collect();
+    assert_eq!((said[0], said[11]), (404, 429), "{said:?}");
+    assert_eq!(world.choose(&world.invited("eve"), PASSWORD).status, 303);
 }
 
 #[test]

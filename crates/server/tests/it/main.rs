@@ -13,6 +13,7 @@ mod disclosure;
 mod duties;
 mod epochs;
 mod grants;
+mod humans;
 mod intake;
 mod lifecycle;
 mod limits;
@@ -31,6 +32,7 @@ mod secrets;
 mod serving;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]
 mod soft_authenticator;
+mod strangers;
 mod support;
 mod tenants;
 mod tls;

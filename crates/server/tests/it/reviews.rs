@@ -240,7 +240,8 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
             _ => {
                 let kim = sign_in_with(&world.server, &world.provider, "kim", Some(kims));
                 kim.post(&world.server, "/v1/tenants", &json!({"tenant": "acme"})).ok();
-                kim.post(&world.server, "/v1/service-accounts", &job).ok()
+                let ben = sign_in_with(&world.server, &world.provider, "ben", Some(bens));
+                crate::secrets::made_by_two(&world.server, &kim, (&ben, bens), "scoring", "ingester")
             }
         };
         let [id, secret] = ["client_id", "client_secret"].map(|name| made[name].as_str().expect("text").to_owned());

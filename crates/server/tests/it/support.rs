@@ -242,9 +242,12 @@ impl Server {
         }
     }
 
-    /// As a browser sends a form, without following where it is sent.
+    /// As a browser sends a form of a page of this server, without following where it is sent.
     pub(crate) fn post_form(&self, origin: &str, path: &str, headers: &[(&str, &str)], form: &[u8]) -> Reply {
         let mut request = ureq::http::Request::post(format!("{origin}{path}"));
+        if !headers.iter().any(|(name, _)| ["origin", "sec-fetch-site"].contains(name)) {
+            request = request.header("origin", origin);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

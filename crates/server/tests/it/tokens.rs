@@ -112,6 +112,55 @@ fn attack_guessing_secrets_is_slowed_down() {
 }
 
 #[test]
+fn attack_ch33_a_rotation_without_overlap_ends_what_the_leaked_secret_got() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let other = server.account("acme", "other", "reader");
+    let rotate = |hours: u32| {
+        let path = format!("/v1/service-accounts/{}/rotate", etl.client_id);
+        let made = server.post(&path, &server.admin_token(), &json!({"overlap_hours": hours})).ok();
+        made["client_secret"].as_str().expect("shown").to_owned()
+    };
+    let second = server.token(&etl.client_id, &rotate(1));
+    assert_eq!(server.get("/v1/status", &etl.token).status, 200, "with an overlap nobody stops");
+    let third = rotate(0);
+    for (whose, token) in [("the first", &etl.token), ("the second", &second)] {
+        assert_eq!(server.get("/v1/status", token).problem(401), "auth/bad-token", "{whose}");
+    }
+    assert_eq!(server.get("/v1/status", &server.token(&etl.client_id, &third)).status, 200);
+    assert_eq!(server.get("/v1/status", &other.token).status, 200, "others are not concerned");
+}
+
+#[test]
+fn attack_ch33_a_token_for_some_features_asks_for_these_and_does_nothing_else() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let body = json!({"client_id": etl.client_id, "client_secret": etl.secret, "scope": "User.city"}).to_string();
+    let narrow = server.send("POST", "/v1/token", None, Some((crate::support::JSON, body.as_bytes()))).ok();
+    let narrow = narrow["access_token"].as_str().expect("a token");
+    let question = json!({"inputs": {"User.id": [7]}, "outputs": ["User.city"]});
+    server.post("/v1/query", narrow, &question).ok();
+    let facts = json!({
+        "load": {"entity": "User", "event_time": {"constant": "2025-03-01T12:00:00Z"}, "arrival": {"delay": "0s"}},
+        "rows": [{"id": 7, "city": "Lyon", "score": 1.5}],
+    });
+    for (path, body) in [
+        ("/v1/deploy", crate::support::bundle()),
+        ("/v1/check", crate::support::bundle()),
+        ("/v1/facts", facts),
+        ("/v1/verify", json!({})),
+    ] {
+        assert_eq!(server.post(path, narrow, &body).problem(403), "access/token-features", "{path}");
+        server.post(path, &etl.token, &body).ok();
+    }
+    for path in ["/v1/audit/entries", "/v1/catalogue", "/v1/status"] {
+        assert_eq!(server.get(path, narrow).problem(403), "access/token-features", "{path}");
+    }
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert!(log.matches("token.narrowed").count() >= 7 && log.contains("CH-33"), "{log}");
+}
+
+#[test]
 fn tokens_and_accounts_outlive_a_restart() {
     let mut server = Server::new();
     let etl = server.shop("acme");

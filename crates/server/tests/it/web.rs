@@ -506,6 +506,26 @@ fn attack_ch33_what_is_revoked_is_over_everywhere_within_five_seconds_open_strea
     }
 }
 
+#[test]
+fn attack_ch33_an_answer_ends_when_its_reader_is_moved_to_another_tenant() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let etl = server.shop("acme");
+    server.tenant("globex");
+    let terminal = sign_in(&server, &provider, "ana");
+    assign(&server, "ana", &json!({"roles": ["data-scientist"], "tenant": "acme"}));
+    let browser = Browser::open(&server, &provider, "ana");
+    let mut long = long_answer(&server, &etl.token, &terminal);
+    let mut some = vec![0; 1 << 20];
+    long.read_exact(&mut some).expect("it has begun");
+    let (took, last) = watched(&browser, &server, || {
+        assign(&server, "ana", &json!({"roles": ["data-scientist"], "tenant": "globex"}));
+    });
+    assert!(took < SOON && last.ends_with("over\n"), "{took:?} {last}");
+    let mut rest = Vec::new();
+    assert!(long.read_to_end(&mut rest).is_err(), "{} bytes of acme's", rest.len());
+}
+
 /// A training set of many megabytes, of which nothing was read yet.
 fn long_answer(server: &Server, etl: &str, who: &Someone) -> impl std::io::Read {
     let city = "x".repeat(200 << 10);

@@ -358,8 +358,8 @@ fn attack_ci20_a_deploy_that_takes_a_tag_away_waits_for_another_person() {
     let provider = Provider::start();
     let server = server(&provider, EnvironmentClass::Staging);
     server.tenant("acme");
-    let [release, load] =
-        [("release", "deployer"), ("load", "ingester")].map(|(name, role)| server.account("acme", name, role).token);
+    let programs = [("release", "deployer"), ("load", "ingester")];
+    let [release, load] = crate::secrets::programs_by_two(&server, &provider, programs).map(|account| account.token);
     let mut masked = bundle();
     tags(&mut masked, "city", json!(["pii", "finance"]));
     server.post("/v1/deploy", &release, &masked).ok();

@@ -197,7 +197,8 @@ fn attack_ch14_people_take_no_values_home_in_bulk_and_exports_go_to_sinks_of_the
     server.tenant("acme");
     // Outside of development one program deploys, another loads, and a third one reads.
     let programs = [("release", "deployer"), ("load", "ingester"), ("scoring", "reader")];
-    let [release, load, scoring] = crate::secrets::programs_by_two(&server, &provider, programs);
+    let accounts = crate::secrets::programs_by_two(&server, &provider, programs);
+    let [release, load, scoring] = accounts.map(|account| account.token);
     server.post("/v1/deploy", &release, &bundle()).ok();
     server.post_arrow(INGEST, &load, &users(0..60, CANARY_SCORE)).ok();
     let ana = sign_in_with(&server, &provider, "ana", Some(&mut authenticator(&server, 1)));

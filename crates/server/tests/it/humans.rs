@@ -52,10 +52,10 @@ fn attack_ch20_nobody_finds_out_who_has_an_account_in_another_tenant() {
     };
     let reason = "Look into why last night's load of payments was refused";
     for reason in ["please", reason] {
-        let (nobody, bob, staff) = (ask("nobody", reason), ask("bob", reason), ask("staff", reason));
+        let (nobody, bob, staff) = (ask("zoe", reason), ask("bob", reason), ask("staff", reason));
         assert_eq!((&nobody, &nobody), (&bob, &staff), "{reason}");
     }
-    assert_eq!(ask("nobody", reason).0, 404);
+    assert_eq!(ask("zoe", reason).0, 404);
     assert_eq!(ask("eve", reason).0, 201, "of one's own tenant");
 }
 

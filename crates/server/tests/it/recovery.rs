@@ -44,9 +44,9 @@ impl World {
         let provider = Provider::start();
         let mut server = Server::configured(EnvironmentClass::Staging, &provider.config());
         server.tenant("acme");
-        let release = server.account("acme", "release", "deployer");
+        let programs = [("release", "deployer"), ("feed", "ingester")];
+        let [release, feed] = crate::secrets::programs_by_two(&server, &provider, programs);
         server.post("/v1/deploy", &release.token, &bundle()).ok();
-        let feed = server.account("acme", "feed", "ingester");
         let body = json!({"name": "copies", "role": "backup"});
         let made = server.post("/v1/provisioners", &server.admin_token(), &body).ok();
         let text = |name: &str| made[name].as_str().expect("text").to_owned();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::people::{Someone, answer_prompt, assign, authenticator, prove, server, server_by, sign_in, sign_in_with};
 use crate::provider::Provider;
 use crate::soft_authenticator::SoftAuthenticator;
-use crate::support::{Reply, Server};
+use crate::support::{Account, Reply, Server};
 
 const ACCOUNTS: &str = "/v1/service-accounts";
 const REQUESTS: &str = "/v1/service-account-requests";
@@ -34,12 +34,12 @@ fn sign(server: &Server, key: &mut SoftAuthenticator, asked: &Reply) -> Reply {
     answer_prompt(server, key, verify.split("prompt=").nth(1).expect("a prompt"), None)
 }
 
-/// Outside class development: programs of `acme` that one person makes and another approved; a token of each.
+/// Outside class development: programs of `acme` that one person makes and another approved.
 pub(crate) fn programs_by_two<const N: usize>(
     server: &Server,
     provider: &Provider,
     programs: [(&str, &str); N],
-) -> [String; N] {
+) -> [Account; N] {
     let (mut one, mut two) = (authenticator(server, 71), authenticator(server, 72));
     let maker = sign_in_with(server, provider, "maker", Some(&mut one));
     let lead = sign_in_with(server, provider, "lead", Some(&mut two));
@@ -48,7 +48,8 @@ pub(crate) fn programs_by_two<const N: usize>(
     programs.map(|(name, role)| {
         let made = made_by_two(server, &maker, (&lead, &mut two), name, role);
         let text = |field: &str| made[field].as_str().expect("text").to_owned();
-        server.token(&text("client_id"), &text("client_secret"))
+        let (client_id, secret) = (text("client_id"), text("client_secret"));
+        Account { token: server.token(&client_id, &secret), client_id, secret }
     })
 }
 
@@ -247,8 +248,8 @@ fn attack_ci20_one_approval_shows_one_secret_however_many_ask_at_once() {
     let provider = Provider::start();
     let (server, _) = server_by(&provider, EnvironmentClass::Staging, "");
     server.tenant("acme");
-    let [token] = programs_by_two(&server, &provider, [("scoring", "reader")]);
-    assert_eq!(server.get("/v1/status", &token).status, 200);
+    let [scoring] = programs_by_two(&server, &provider, [("scoring", "reader")]);
+    assert_eq!(server.get("/v1/status", &scoring.token).status, 200);
     let (mut one, mut two) = (authenticator(&server, 1), authenticator(&server, 2));
     let ana = sign_in_with(&server, &provider, "ana", Some(&mut one));
     let ben = sign_in_with(&server, &provider, "ben", Some(&mut two));

@@ -2,9 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Int64Array, ListArray, PrimitiveArray, StructArray,
+    TimestampMicrosecondArray, new_null_array,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Date64Type, DurationMicrosecondType, DurationNanosecondType, Field, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampNanosecondType,
+};
+use arrow::error::ArrowError;
 use chrono::{Offset, TimeZone};
 use chrono_tz::Tz;
 use creta_model::{Instant, Problem, Type};
@@ -17,6 +25,8 @@ pub struct Coerced {
     /// Rows whose time lost digits.
     pub floored: u64,
 }
+
+const DAY_MILLIS: i64 = 86_400_000;
 
 const YEARS_HELP: &str = "check the unit of the column: seconds read as milliseconds end up far away";
 
@@ -59,9 +69,68 @@ pub fn coerce(what: &str, ty: &Type, array: &ArrayRef, zone: Option<&str>) -> Re
                 ))),
             }
         }
-        _ if fits(ty, given) => plain(cast(what, ty, array, &wanted)?),
+        _ if fits(ty, given) => convert(what, ty, array),
         _ => Err(mismatch(what, ty, given)),
     }
+}
+
+/// Brings what fits into the Arrow type of `ty`, items and members by the same rules as whole values. Whether values within
+/// values lie in the range of their types is for [`violations`](crate::resolve::violations) to say, which knows the row.
+fn convert(what: &str, ty: &Type, array: &ArrayRef) -> Result<Coerced, Problem> {
+    let plain = |array| Ok(Coerced { array, floored: 0 });
+    match (ty, array.data_type()) {
+        (_, DataType::Null) => plain(new_null_array(&ty.to_arrow(), array.len())),
+        (_, given) if *given == ty.to_arrow() => plain(Arc::clone(array)),
+        (Type::Datetime, DataType::Timestamp(..)) => {
+            let (micros, floored) = to_micros(what, array)?;
+            let micros = micros.reinterpret_cast::<TimestampMicrosecondType>().with_timezone("UTC");
+            Ok(Coerced { array: Arc::new(micros), floored })
+        }
+        (Type::Timedelta, DataType::Duration(TimeUnit::Nanosecond)) => {
+            let (micros, floored) = floor_nanos(array.as_primitive::<DurationNanosecondType>());
+            Ok(Coerced { array: Arc::new(micros.reinterpret_cast::<DurationMicrosecondType>()), floored })
+        }
+        (Type::Date, DataType::Date64) => {
+            let millis = array.as_primitive::<Date64Type>();
+            let days = millis.try_unary::<_, Date32Type, ArrowError>(|ms| {
+                i32::try_from(ms.div_euclid(DAY_MILLIS)).map_err(|_| ArrowError::CastError(String::new()))
+            });
+            plain(Arc::new(days.map_err(|_| inexact(what, ty))?))
+        }
+        (Type::List { item, .. }, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)) => {
+            lists(what, ty, item, array)
+        }
+        (Type::Struct { fields, .. }, DataType::Struct(_)) => {
+            let given = array.as_struct();
+            let members = fields.iter().zip(given.columns()).map(|(field, member)| convert(what, &field.ty, member));
+            let members = members.collect::<Result<Vec<_>, _>>()?;
+            let floored = members.iter().map(|member| member.floored).sum();
+            let DataType::Struct(wanted) = ty.to_arrow() else { unreachable!("a struct's Arrow type is a struct") };
+            let members = members.into_iter().map(|member| member.array).collect();
+            let array = StructArray::try_new_with_length(wanted, members, given.nulls().cloned(), given.len());
+            Ok(Coerced { array: Arc::new(array.map_err(|_| inexact(what, ty))?), floored })
+        }
+        _ => plain(cast(what, ty, array, &ty.to_arrow())?),
+    }
+}
+
+fn lists(what: &str, ty: &Type, item: &Type, array: &ArrayRef) -> Result<Coerced, Problem> {
+    let items = match array.data_type() {
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            Arc::new(Field::new("item", field.data_type().clone(), true))
+        }
+        _ => unreachable!("only lists come here"),
+    };
+    let given = cast(what, ty, array, &DataType::List(items))?;
+    let given = given.as_list::<i32>();
+    // Of a slice only its own items.
+    let (first, last) = (given.value_offsets()[0], given.value_offsets()[given.len()]);
+    let of_slice = given.values().slice(first as usize, (last - first) as usize);
+    let converted = convert(what, item, &of_slice)?;
+    let offsets = OffsetBuffer::new(given.value_offsets().iter().map(|at| at - first).collect());
+    let DataType::List(wanted) = ty.to_arrow() else { unreachable!("a list's Arrow type is a list") };
+    let array = ListArray::new(wanted, offsets, converted.array, given.nulls().cloned());
+    Ok(Coerced { array: Arc::new(array), floored: converted.floored })
 }
 
 fn is_text(given: &DataType) -> bool {
@@ -121,14 +190,8 @@ fn cast(what: &str, ty: &Type, array: &ArrayRef, wanted: &DataType) -> Result<Ar
     if array.data_type() == wanted {
         return Ok(Arc::clone(array));
     }
-    let out =
-        cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() }).map_err(|_| {
-            Problem::new(
-                "value/out-of-range",
-                format!("{what} holds a value that `{}` cannot hold exactly", ty.python_name()),
-            )
-            .with_help("convert the column so that every value fits, or change the feature's type")
-        })?;
+    let out = cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() })
+        .map_err(|_| inexact(what, ty))?;
     // Beyond 2^53 an integer is not always a float; silently moving it would break equality.
     if *wanted == DataType::Float64 && array.data_type().is_integer() {
         let whole = cast_with_options(array, &DataType::Int64, &CastOptions { safe: false, ..CastOptions::default() });
@@ -143,6 +206,11 @@ fn cast(what: &str, ty: &Type, array: &ArrayRef, wanted: &DataType) -> Result<Ar
         }
     }
     Ok(out)
+}
+
+fn inexact(what: &str, ty: &Type) -> Problem {
+    Problem::new("value/out-of-range", format!("{what} holds a value that `{}` cannot hold exactly", ty.python_name()))
+        .with_help("convert the column so that every value fits, or change the feature's type")
 }
 
 fn mismatch(what: &str, ty: &Type, given: &DataType) -> Problem {
@@ -223,10 +291,7 @@ fn to_micros(what: &str, array: &ArrayRef) -> Result<(Int64Array, u64), Problem>
         unreachable!("only timestamp columns come here");
     };
     if *unit == TimeUnit::Nanosecond {
-        let nanos = array.as_primitive::<TimestampNanosecondType>();
-        let floored = nanos.iter().flatten().filter(|ns| ns.rem_euclid(1000) != 0).count() as u64;
-        // Arrow's cast divides towards zero; before the epoch that would move a time into its future.
-        return Ok((nanos.unary(|ns| ns.div_euclid(1000)), floored));
+        return Ok(floor_nanos(array.as_primitive::<TimestampNanosecondType>()));
     }
     let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);
     let naive =
@@ -236,6 +301,13 @@ fn to_micros(what: &str, array: &ArrayRef) -> Result<(Int64Array, u64), Problem>
                     .with_help(YEARS_HELP)
             })?;
     Ok((naive.as_primitive::<TimestampMicrosecondType>().unary(|us| us), 0))
+}
+
+/// Microseconds, and how many lost digits. Arrow's cast divides towards zero; before the epoch that would move a time into
+/// its future.
+fn floor_nanos<T: ArrowPrimitiveType<Native = i64>>(nanos: &PrimitiveArray<T>) -> (Int64Array, u64) {
+    let floored = nanos.iter().flatten().filter(|ns| ns.rem_euclid(1000) != 0).count() as u64;
+    (nanos.unary(|ns| ns.div_euclid(1000)), floored)
 }
 
 /// The same instants without the zone's name: the number counts from the epoch in UTC either way.
@@ -256,7 +328,11 @@ fn to_utc(zone: Tz, local_micros: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Float64Array, Int32Array, StringArray, TimestampNanosecondArray, UInt64Array};
+    use arrow::array::{
+        Date64Array, DurationNanosecondArray, Float64Array, Int32Array, StringArray, TimestampNanosecondArray,
+        UInt64Array,
+    };
+    use creta_model::StructField;
 
     fn code(result: Result<Coerced, Problem>) -> String {
         result.expect_err("refused").code
@@ -293,6 +369,56 @@ mod tests {
             let naive: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![local]));
             assert_eq!(code(coerce("`T.at`", &Type::Datetime, &naive, Some("America/New_York"))), "time/ambiguous");
         }
+    }
+
+    #[test]
+    fn s17_times_within_values_and_lengths_are_floored_and_counted() {
+        let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![-1, 1_000, 1_500]).with_timezone("UTC"));
+        let item = |array: &ArrayRef| Arc::new(Field::new("item", array.data_type().clone(), true));
+        let offsets = OffsetBuffer::new(vec![0, 1, 3].into());
+        let lists: ArrayRef = Arc::new(ListArray::new(item(&nanos), offsets, Arc::clone(&nanos), None));
+        let ty = Type::List { item: Box::new(Type::Datetime), optional: false };
+        let coerced = coerce("`T.a`", &ty, &lists, None).expect("a list of instants");
+        let times = |array: &ArrayRef| array.as_primitive::<TimestampMicrosecondType>().values().to_vec();
+        assert_eq!((coerced.floored, times(coerced.array.as_list::<i32>().values())), (2, vec![-1, 1, 1]));
+        let second = coerce("`T.a`", &ty, &lists.slice(1, 1), None).expect("a list of instants");
+        assert_eq!(
+            (second.floored, times(&second.array.as_list::<i32>().value(0))),
+            (1, vec![1, 1]),
+            "of a slice its own"
+        );
+
+        let member = StructField { name: "at".into(), ty: Type::Datetime, optional: false };
+        let ty = Type::Struct { name: "S".into(), fields: vec![member] };
+        let field = Field::new("at", nanos.data_type().clone(), true);
+        let structs: ArrayRef = Arc::new(StructArray::new(vec![field].into(), vec![nanos], None));
+        let coerced = coerce("`T.a`", &ty, &structs, None).expect("a struct with an instant");
+        assert_eq!((coerced.floored, times(coerced.array.as_struct().column(0))), (2, vec![-1, 1, 1]));
+
+        let lengths: ArrayRef = Arc::new(DurationNanosecondArray::from(vec![Some(-1), None, Some(2_000)]));
+        let coerced = coerce("`T.a`", &Type::Timedelta, &lengths, None).expect("lengths");
+        let micros = coerced.array.as_primitive::<DurationMicrosecondType>();
+        assert_eq!((coerced.floored, micros.value(0), micros.is_null(1), micros.value(2)), (1, -1, true, 2));
+    }
+
+    #[test]
+    fn s20_a_day_before_the_epoch_stays_its_day_and_far_ones_are_refused() {
+        let millis: ArrayRef = Arc::new(Date64Array::from(vec![-1, DAY_MILLIS + 1]));
+        let coerced = coerce("`T.a`", &Type::Date, &millis, None).expect("days");
+        assert_eq!(coerced.array.as_primitive::<Date32Type>().values(), &[-1, 1]);
+        let far: ArrayRef = Arc::new(Date64Array::from(vec![i64::MAX]));
+        assert_eq!(code(coerce("`T.a`", &Type::Date, &far, None)), "value/out-of-range");
+    }
+
+    #[test]
+    fn s20_integers_within_values_become_floats_only_exactly() {
+        let ints: ArrayRef = Arc::new(Int64Array::from(vec![1, (1 << 53) + 1]));
+        let field = Arc::new(Field::new("item", DataType::Int64, true));
+        let lists: ArrayRef = Arc::new(ListArray::new(field, OffsetBuffer::new(vec![0, 2].into()), ints, None));
+        let ty = Type::List { item: Box::new(Type::Float), optional: false };
+        assert_eq!(code(coerce("`T.a`", &ty, &lists, None)), "value/out-of-range");
+        let other = Type::List { item: Box::new(Type::Str), optional: false };
+        assert_eq!(code(coerce("`T.a`", &other, &lists, None)), "value/wrong-type");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
+use arrow::compute::{CastOptions, cast_with_options, concat_batches, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use creta_model::{Arrival, Entity, EventTime, Feature, FeatureId, Instant, Name, Problem, Role, Span, Type};
 use creta_registry::Registry;
@@ -35,6 +35,8 @@ pub(crate) struct Stamp {
     pub now: Instant,
     /// `source_sequence` of the first row (rule S7); rows count up from it.
     pub sequence: u64,
+    /// Facts may lie after `now` and are known from the moment they are true on.
+    pub any_time: bool,
 }
 
 /// Checks a load and brings it into the layout of facts. Nothing is stored here, and a load is taken whole or not at all:
@@ -82,19 +84,28 @@ pub(crate) fn prepare(
     load.note_ignored_columns();
     let facts = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns follow their fields");
 
-    let future = future_rows(&event_time, &arrival);
+    let learned = if stamp.any_time { Arc::clone(&arrival) } else { not_after(&arrival, stamp.now) };
+    let future = future_rows(&event_time, &learned);
     let (kept, quarantined) = split(&facts, &future);
     let mut report = load.report;
     report.accepted = kept.num_rows() as u64;
     report.quarantined = quarantined.num_rows() as u64;
+    if report.floored > 0 {
+        report.warnings.push(format!("{} times were finer than a microsecond and were floored", report.floored));
+    }
+    if !stamp.any_time
+        && let Some(warning) = not_known_yet(&kept, stamp.now)
+    {
+        report.warnings.push(warning);
+    }
     if report.quarantined > 0 {
         let facts = match report.quarantined {
             1 => "1 fact lies".to_owned(),
             many => format!("{many} facts lie"),
         };
         report.warnings.push(format!(
-            "{facts} more than {CLOCK_SKEW} after the arrival time and will never be served: look at the source's clock and \
-             time zone, then load what is right"
+            "{facts} more than {CLOCK_SKEW} after the arrival time, or after now, and will never be served: look at the source's \
+             clock and time zone, then load what is right"
         ));
     }
     let batch = |rows: RecordBatch| {
@@ -147,16 +158,7 @@ impl Load<'_> {
 
     fn event_time(&mut self) -> Result<ArrayRef, Problem> {
         match &self.request.event_time {
-            EventTime::Column(name) => {
-                let array = self.instants(&name.clone(), "event time")?;
-                if self.report.floored > 0 {
-                    let floored = self.report.floored;
-                    self.report
-                        .warnings
-                        .push(format!("{floored} times were finer than a microsecond and were floored"));
-                }
-                Ok(array)
-            }
+            EventTime::Column(name) => self.instants(&name.clone(), "event time"),
             EventTime::Constant(at) => Ok(repeat(*at, self.table.num_rows())),
         }
     }
@@ -168,7 +170,8 @@ impl Load<'_> {
                 let array = self.instants(&name.clone(), "arrival time")?;
                 let limit = now.plus(CLOCK_SKEW).micros();
                 match array.as_primitive::<TimestampMicrosecondType>().values().iter().position(|at| *at > limit) {
-                    None => Ok(array),
+                    // The source's clock is fast: what is here now is known now (rule S29).
+                    None => Ok(not_after(&array, now)),
                     Some(row) => Err(Problem::new(
                         "ingest/arrival-in-the-future",
                         format!("column `{name}` says that row {row} will arrive after now"),
@@ -228,7 +231,7 @@ impl Load<'_> {
                 .map_err(|problem| problem.at(&feature.location))?
                 .array;
         }
-        encode_event_ids(&name, &column)
+        encode_event_ids(&name, &column, self.request.zone.as_deref())
     }
 
     /// Stored features the load brings, in declaration order, with their checked columns.
@@ -355,18 +358,74 @@ fn repeat(at: Instant, rows: usize) -> ArrayRef {
     Arc::new(arrow::array::TimestampMicrosecondArray::from_value(at.micros(), rows).with_timezone("UTC"))
 }
 
-fn encode_event_ids(name: &str, column: &ArrayRef) -> Result<BinaryArray, Problem> {
+/// The same instants, those after `limit` moved to it.
+fn not_after(instants: &ArrayRef, limit: Instant) -> ArrayRef {
+    let instants = instants.as_primitive::<TimestampMicrosecondType>();
+    let moved = instants.unary::<_, TimestampMicrosecondType>(|at| at.min(limit.micros()));
+    Arc::new(moved.with_timezone("UTC"))
+}
+
+/// Facts that are not to be known before an instant after now, because of the delay that the load declares.
+fn not_known_yet(kept: &RecordBatch, now: Instant) -> Option<String> {
+    let arrivals = kept.column_by_name(layout::ARRIVAL_TIME).expect("a column of the layout");
+    let arrivals = arrivals.as_primitive::<TimestampMicrosecondType>().values();
+    let ahead = arrivals.iter().filter(|at| **at > now.micros());
+    let (count, last) = (ahead.clone().count(), *ahead.max()?);
+    let last = Instant::from_micros(last).expect("arrivals are in range");
+    let (facts, are) = if count == 1 { ("1 fact".to_owned(), "is") } else { (format!("{count} facts"), "are") };
+    Some(format!("{facts} {are} stored and not served before the declared delay is over, the last at {last}"))
+}
+
+/// Event ids of one kind have one form, whatever the width or unit they come in: otherwise the versions of an event would
+/// not meet (rules S8, S20).
+fn encode_event_ids(name: &str, column: &ArrayRef, zone: Option<&str>) -> Result<BinaryArray, Problem> {
     let unusable = || {
         let holds = arrow_words(column.data_type());
         Problem::new("ingest/bad-event-id", format!("column `{name}` holds `{holds}`, which cannot tell events apart"))
             .with_help("name a column of integers or texts with `event_id=`")
     };
-    if column.data_type().is_floating() || column.data_type().is_nested() {
-        return Err(unusable());
-    }
-    let converter = RowConverter::new(vec![SortField::new(column.data_type().clone())]).map_err(|_| unusable())?;
-    let rows = converter.convert_columns(std::slice::from_ref(column)).map_err(|_| unusable())?;
+    let ty = kind_of_ids(column.data_type()).ok_or_else(unusable)?;
+    let whole = match column.data_type() {
+        given if ty == Type::Int && given.is_decimal() => whole_numbers(column).ok_or_else(|| {
+            Problem::new("value/out-of-range", format!("column `{name}` holds an event id beyond 64 bits"))
+                .with_help("bring event ids that are as long as texts")
+        })?,
+        _ => Arc::clone(column),
+    };
+    let column = coerce(&format!("column `{name}`"), &ty, &whole, zone)?.array;
+    let converter = RowConverter::new(vec![SortField::new(ty.to_arrow())]).expect("plain types have a row form");
+    let rows = converter.convert_columns(std::slice::from_ref(&column)).expect("the column is of its type");
     Ok((0..column.len()).map(|row| column.is_valid(row).then(|| rows.row(row).data().to_vec())).collect())
+}
+
+/// Decimals without places as integers; `None` when one is beyond 64 bits.
+fn whole_numbers(column: &ArrayRef) -> Option<ArrayRef> {
+    cast_with_options(column, &DataType::Int64, &CastOptions { safe: false, ..CastOptions::default() }).ok()
+}
+
+/// The one type for all that tell events apart in the same way; `None` for what cannot.
+fn kind_of_ids(given: &DataType) -> Option<Type> {
+    match given {
+        given if given.is_integer() => Some(Type::Int),
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => match u8::try_from(*scale).ok()? {
+            0 => Some(Type::Int),
+            scale => Some(Type::Decimal { scale }),
+        },
+        DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Type::Str),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            Some(Type::Bytes)
+        }
+        DataType::Timestamp(..) => Some(Type::Datetime),
+        DataType::Date32 | DataType::Date64 => Some(Type::Date),
+        DataType::Duration(_) => Some(Type::Timedelta),
+        DataType::Boolean => Some(Type::Bool),
+        DataType::Dictionary(_, values) => kind_of_ids(values),
+        DataType::RunEndEncoded(_, values) => kind_of_ids(values.data_type()),
+        _ => None,
+    }
 }
 
 /// Rule S18: rows whose event time lies after their arrival time by more than the skew.

@@ -35,8 +35,9 @@ pub(crate) fn tick() -> Span {
 }
 
 impl Present {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let state = State { last_arrival: Instant::MIN, told: Instant::MIN, under_way: None };
+    /// Of a scope whose newest durable load arrived at `last_arrival`.
+    pub(crate) fn new(clock: Arc<dyn Clock>, last_arrival: Instant) -> Self {
+        let state = State { last_arrival, told: Instant::MIN, under_way: None };
         Self { clock, state: Mutex::new(state) }
     }
 
@@ -95,7 +96,7 @@ mod tests {
 
     fn present() -> (Arc<ManualClock>, Present) {
         let clock = Arc::new(ManualClock::new(Instant::parse("2026-03-01T12:00:00Z").expect("valid")));
-        (Arc::clone(&clock), Present::new(clock))
+        (Arc::clone(&clock), Present::new(clock, Instant::MIN))
     }
 
     #[test]

@@ -216,7 +216,7 @@ pub struct IngestRequest {
 pub struct IngestReport {
     /// Rows given.
     pub rows: u64,
-    /// Rows stored and visible.
+    /// Rows stored; visible online unless a warning says that they are not yet.
     pub accepted: u64,
     /// Rows from the future, stored apart and never served (rule S18).
     pub quarantined: u64,

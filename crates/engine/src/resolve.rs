@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::{self, CastOptions};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use creta_compiler::numbers::compare_int_float;
 use creta_model::{CellError, CellState, Instant, Type, Validation, Value};
 use creta_planner::{CallInput, CallOutput, ResolverCall};
@@ -284,6 +284,16 @@ fn intrinsic(ty: &Type, values: &ArrayRef, row: usize) -> Option<Broken> {
                 .is_err()
                 .then_some(("validation/out-of-range", "the instant is outside the years 0001 to 9999"))
         }
+        Type::Date => {
+            let days = values.as_primitive::<Date32Type>().value(row);
+            (!Value::DATES.contains(&days))
+                .then_some(("validation/out-of-range", "the date is outside the years 0001 to 9999"))
+        }
+        Type::Decimal { .. } => {
+            let unscaled = values.as_primitive::<Decimal128Type>().value(row);
+            (unscaled.unsigned_abs() >= 10_u128.pow(38))
+                .then_some(("validation/out-of-range", "the decimal has more than 38 digits"))
+        }
         Type::List { item, optional } => {
             let items = values.as_list::<i32>().value(row);
             if !optional && items.null_count() > 0 {
@@ -308,7 +318,7 @@ fn bounds(ty: &Type, validation: &Validation, values: &ArrayRef, row: usize) -> 
         Type::Int => compare_int_float(values.as_primitive::<Int64Type>().value(row), bound),
         Type::Float => values.as_primitive::<Float64Type>().value(row).partial_cmp(&bound),
         Type::Decimal { scale } => {
-            let unscaled = values.as_primitive::<arrow::datatypes::Decimal128Type>().value(row);
+            let unscaled = values.as_primitive::<Decimal128Type>().value(row);
             crate::exact::ratio_to_f64(unscaled, *scale).partial_cmp(&bound)
         }
         _ => Some(Equal),

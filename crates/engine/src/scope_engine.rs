@@ -11,7 +11,7 @@ use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, Scope};
 use creta_planner::{Explanation, Plan, Shape};
 use creta_platform::Platform;
 use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
-use creta_store::{Epoch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
+use creta_store::{Document, Epoch, FactBatch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
 
 use crate::compiled::{DIFFERS, Running};
 use crate::fact_index::{Contents, FactIndex};
@@ -27,12 +27,19 @@ use crate::run::{Guarding, RunOptions, run_guarded};
 use crate::scan::SnapshotReader;
 use crate::{answers, spine};
 
+mod upkeep;
+
+use upkeep::{NOT_ONLINE_YET, last_arrival, not_kept_apart, stopped};
+
 /// Document kind and id of the active definitions in the metadata store.
 const REGISTRY_KIND: &str = "registry";
 const REGISTRY_ID: &str = "active";
 
 /// Separates the key of tokens from all others of a scope.
 const TOKENS: &str = "feature tokens";
+
+/// An index that catches up takes about so many facts in one transaction.
+const ROWS_AT_ONCE: usize = 1 << 16;
 
 /// Makes what runs a bundle's Python resolvers.
 pub trait ResolverHosts: Send + Sync {
@@ -110,8 +117,11 @@ pub struct ScopeEngine {
     online: Arc<dyn OnlineStore>,
     hosts: Arc<dyn ResolverHosts>,
     deployment: RwLock<Option<Arc<Deployment>>>,
+    /// Why nothing is in force although definitions are stored.
+    stopped: Mutex<Option<Problem>>,
     writer: Mutex<Writer>,
     present: Present,
+    any_time: bool,
     tokeniser: Tokeniser,
     policy: RwLock<DataPolicy>,
     /// What was made of the policy for the definitions in force.
@@ -249,10 +259,11 @@ impl ScopeEngine {
         let quarantine = FactStore::open(&platform, key, &format!("{prefix}/quarantine")).map_err(problem)?;
         check(&facts, &quarantine)?;
         let rows = |store: &FactStore| store.statistics().values().map(|entity| entity.rows).sum::<u64>();
+        let last_arrival = last_arrival(&facts, platform.clock.now()).map_err(problem)?;
         let writer = Writer { sequence: rows(&facts) + rows(&quarantine) };
         let engine = Self {
             scope,
-            present: Present::new(Arc::clone(&platform.clock)),
+            present: Present::new(Arc::clone(&platform.clock), last_arrival),
             platform,
             facts,
             quarantine,
@@ -260,19 +271,35 @@ impl ScopeEngine {
             online,
             hosts,
             deployment: RwLock::new(None),
+            stopped: Mutex::default(),
             writer: Mutex::new(writer),
+            any_time: false,
             tokeniser: Tokeniser::new(version, of_tokens),
             policy: RwLock::default(),
             ready: Mutex::default(),
         };
-        if let Some(document) = engine.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(problem)? {
-            let registry = Registry::load(&document.body).map_err(|error| {
-                Problem::new("store/refused", format!("the stored definitions are refused: {error}"))
-            })?;
-            let deployment = engine.prepare(Arc::new(registry), None)?;
-            engine.set_deployment(deployment);
-        }
+        engine.put_in_force_what_is_stored()?;
         Ok(engine)
+    }
+
+    fn stored_definitions(&self) -> Result<Option<Document>, Problem> {
+        self.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(|error| store_problem(&error))
+    }
+
+    /// The definitions that the next ones follow: those in force, or those that could not be put in force.
+    fn previous(&self, stored: Option<&Document>) -> Result<Option<Arc<Registry>>, Problem> {
+        match self.registry() {
+            Some(registry) => Ok(Some(registry)),
+            None => stored.map(read_registry).transpose(),
+        }
+    }
+
+    /// Takes facts of any time, as known from the moment they are true on: for made-up facts in a process of its own. Otherwise
+    /// rule S18 holds, and nothing is known before it arrived.
+    #[must_use]
+    pub fn with_facts_of_any_time(mut self) -> Self {
+        self.any_time = true;
+        self
     }
 
     /// Puts a policy about data in force instead of the one before: for every request that begins after this.
@@ -376,8 +403,10 @@ impl ScopeEngine {
 
     pub(crate) fn deployment(&self) -> Result<Arc<Deployment>, Problem> {
         self.deployment.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| {
-            Problem::new("not-found/deployment", format!("nothing is deployed in `{}`", self.scope))
-                .with_help("run `creta deploy` in the project's folder")
+            lock(&self.stopped).clone().unwrap_or_else(|| {
+                Problem::new("not-found/deployment", format!("nothing is deployed in `{}`", self.scope))
+                    .with_help("run `creta deploy` in the project's folder")
+            })
         })
     }
 
@@ -386,13 +415,10 @@ impl ScopeEngine {
         self.deployment.try_read().ok()?.clone()
     }
 
-    fn set_deployment(&self, deployment: Deployment) {
-        *self.deployment.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(deployment));
-    }
-
     /// Checks a bundle against what is deployed. Changes nothing.
     pub fn check(&self, bundle: Bundle) -> Result<Checked, Vec<Problem>> {
-        let previous = self.registry();
+        let one = |problem: Problem| vec![problem];
+        let previous = self.previous(self.stored_definitions().map_err(one)?.as_ref()).map_err(one)?;
         let applied = Registry::apply(previous.as_deref(), bundle)?;
         self.plan_queries(&applied.registry)?;
         let mut warnings = applied.warnings;
@@ -434,8 +460,8 @@ impl ScopeEngine {
         self.permitted(permit, Action::Deploy, []).map_err(|problem| vec![problem])?;
         let _writer = lock(&self.writer);
         let one = |problem: Problem| vec![problem];
-        let stored = self.metadata.read(REGISTRY_KIND, REGISTRY_ID).map_err(|error| one(store_problem(&error)))?;
-        let previous = self.registry();
+        let stored = self.stored_definitions().map_err(one)?;
+        let previous = self.previous(stored.as_ref()).map_err(one)?;
         let applied = Registry::apply(previous.as_deref(), bundle)?;
         let queries = self.plan_queries(&applied.registry)?;
         let mut warnings = applied.warnings;
@@ -460,7 +486,15 @@ impl ScopeEngine {
         };
         // The index may be rebuilt; until it is ready, queries wait rather than miss facts.
         let mut current = self.deployment.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Some(Arc::new(self.prepare(registry, Some(host)).map_err(one)?));
+        let prepared = self.prepare(registry, Some(host));
+        // The definitions before these cannot go on over online values that are half made for others.
+        *current = None;
+        *current = Some(Arc::new(prepared.map_err(|problem| {
+            let problem = stopped(&problem);
+            *lock(&self.stopped) = Some(problem.clone());
+            one(problem)
+        })?));
+        *lock(&self.stopped) = None;
         Ok(deployed)
     }
 
@@ -495,6 +529,9 @@ impl ScopeEngine {
 
     /// Stores facts durably, then makes them visible online. All rows are taken or none. Whom a row rule binds writes nothing
     /// that it looks at: they would say themselves what they see.
+    ///
+    /// Once they are durable the load is taken: what fails afterwards is a warning of the report, since sending the load again
+    /// would count it twice.
     pub fn ingest(
         &self,
         request: &IngestRequest,
@@ -502,11 +539,13 @@ impl ScopeEngine {
         permit: &Permit,
     ) -> Result<IngestReport, Problem> {
         self.permitted(permit, Action::Ingest, [])?;
-        let deployment = self.deployment()?;
         let problem = |error: StoreError| store_problem(&error);
         let mut writer = lock(&self.writer);
+        self.resume(&writer)?;
+        // Whoever waited for a deploy goes by what it put in force.
+        let deployment = self.deployment()?;
         let arriving = self.present.arrive();
-        let stamp = Stamp { now: arriving.at(), sequence: writer.sequence };
+        let stamp = Stamp { now: arriving.at(), sequence: writer.sequence, any_time: self.any_time };
         let prepared = ingest::prepare(&deployment.registry, request, batches, stamp)?;
         if let Some(guard) = self.guard(&deployment, permit.principal(), permit.place()) {
             for facts in prepared.facts.iter().chain(&prepared.quarantined) {
@@ -514,21 +553,25 @@ impl ScopeEngine {
             }
         }
         let mut report = prepared.report;
-        if let Some(quarantined) = prepared.quarantined {
-            self.quarantine.append(vec![quarantined]).map_err(problem)?;
-        }
         let stored = prepared.facts.as_ref().map(|facts| self.facts.append(vec![facts.clone()]));
         let stored = stored.transpose().map_err(problem)?;
-        // From here on the load is acknowledged; an index that fails is caught up before the next load.
+        if let Some(quarantined) = prepared.quarantined {
+            match self.quarantine.append(vec![quarantined]) {
+                Err(error) if stored.is_none() => return Err(problem(error)),
+                Err(error) => {
+                    let lost = std::mem::take(&mut report.quarantined);
+                    report.warnings.push(not_kept_apart(lost, &error));
+                }
+                Ok(_) => {}
+            }
+        }
         writer.sequence += report.rows;
         arriving.is_durable();
         if let (Some(facts), Some(position)) = (prepared.facts, stored) {
             report.position = position.0;
-            let before = deployment.index.position().map_err(problem)?;
-            if Position(before.0 + 1) == position {
-                deployment.index.apply(&[facts], position).map_err(problem)?;
-            } else {
-                catch_up(&self.facts, &deployment.index).map_err(problem)?;
+            if let Err(error) = self.show(&deployment.index, facts, position) {
+                tracing::error!(scope = %self.scope, %error, "acknowledged facts are not online yet");
+                report.warnings.push(NOT_ONLINE_YET.to_owned());
             }
         }
         Ok(report)
@@ -568,7 +611,8 @@ impl ScopeEngine {
         permit: &Permit,
     ) -> Result<Vec<RecordBatch>, Problem> {
         let reader = SnapshotReader::new(self.facts.snapshot());
-        self.beside_spine(request, spine, permit, Action::Train, &reader)
+        let deployment = self.deployment()?;
+        self.beside_spine(&deployment, request, spine, permit, Action::Train, &reader)
     }
 
     /// As [`ScopeEngine::training_set`], answered from the online store: for many rows about the present.
@@ -579,29 +623,29 @@ impl ScopeEngine {
         permit: &Permit,
     ) -> Result<Vec<RecordBatch>, Problem> {
         let deployment = self.deployment()?;
-        self.beside_spine(request, spine, permit, Action::Query, &deployment.index)
+        self.beside_spine(&deployment, request, spine, permit, Action::Query, &deployment.index)
     }
 
     fn beside_spine(
         &self,
+        deployment: &Deployment,
         request: &TrainingSetRequest,
         spine: &[RecordBatch],
         permit: &Permit,
         action: Action,
         reader: &dyn FactReader,
     ) -> Result<Vec<RecordBatch>, Problem> {
-        let deployment = self.deployment()?;
         let table = spine::one_table(spine)?;
         let given = spine::given_columns(&deployment.registry, request, spine)?;
         let paths = given.iter().map(|(path, _)| path.clone()).collect();
         let policy = self.ready_policy(&deployment.registry);
-        let shape = self.shape_for(&deployment, &policy, paths, request.features.clone(), &request.max_age)?;
+        let shape = self.shape_for(deployment, &policy, paths, request.features.clone(), &request.max_age)?;
         self.permitted_on(permit, action, &shape)?;
         let plan = &shape.plan;
         let rows = spine::rows(plan, request, &table, &given)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = RunOptions { threads, ..RunOptions::default() };
-        let mut answer = self.run(&deployment, plan, &rows, permit, reader, &options)?;
+        let mut answer = self.run(deployment, plan, &rows, permit, reader, &options)?;
         self.mask(&shape, permit, &mut answer)?;
         spine::beside(&table, request, &answer).map(|batch| vec![batch])
     }
@@ -731,10 +775,28 @@ fn holding(registry: &Registry, scope: &Scope, all: &[Declassification]) -> Decl
     }))
 }
 
-/// Applies to the index what it lacks, and makes tiles that windows want and that are not there.
+fn read_registry(document: &Document) -> Result<Arc<Registry>, Problem> {
+    let registry = Registry::load(&document.body);
+    registry
+        .map(Arc::new)
+        .map_err(|error| Problem::new("store/refused", format!("the stored definitions are refused: {error}")))
+}
+
+/// Applies to the index what it lacks, some units at a time, so that neither memory nor a transaction holds all of them; then
+/// makes tiles that windows want and that are not there.
 pub(crate) fn catch_up(facts: &FactStore, index: &FactIndex) -> Result<(), StoreError> {
-    for (position, batches) in facts.read_since(index.position()?)? {
-        index.apply(&batches, position)?;
+    loop {
+        let units = facts.read_some_since(index.position()?)?;
+        let Some((end, _)) = units.last() else { break };
+        let (end, mut some, mut rows) = (*end, Vec::new(), 0);
+        for (position, batches) in units {
+            rows += batches.iter().map(FactBatch::rows).sum::<usize>();
+            some.extend(batches);
+            if rows >= ROWS_AT_ONCE || position == end {
+                index.apply(&std::mem::take(&mut some), position)?;
+                rows = 0;
+            }
+        }
     }
     if index.lacks_tiles()? {
         let all = facts.read_since(Position::START)?;

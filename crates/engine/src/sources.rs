@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Float64Builder, Int64Builder, NullArray, RecordBatch, StringArray,
-    StringBuilder, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, Decimal128Array, Float64Builder, Int64Builder, NullArray, RecordBatch,
+    StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use chrono::Utc;
-use creta_model::{Arrival, Entity, EventTime, Feature, Graph, Problem, Source, SourceFormat, Type};
+use creta_model::{Arrival, Entity, EventTime, Feature, Graph, Problem, Source, SourceFormat, Type, parse_decimal};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use rusqlite::types::ValueRef;
@@ -216,8 +216,16 @@ impl Wrong {
 fn as_type(column: &ArrayRef, ty: &Type) -> Result<ArrayRef, Wrong> {
     match (column.data_type(), ty) {
         (DataType::Utf8, Type::Datetime) => times(column.as_string()),
-        (DataType::Utf8, Type::Bool | Type::Int | Type::Float | Type::Date | Type::Decimal { .. })
-        | (DataType::Int64, Type::Bool) => {
+        (DataType::Utf8, Type::Decimal { scale }) => {
+            let read = |(row, text): (usize, Option<&str>)| match text {
+                Some(text) => parse_decimal(text, *scale).map(Some).ok_or(Wrong::Value(row)),
+                None => Ok(None),
+            };
+            let unscaled = column.as_string::<i32>().iter().enumerate().map(read);
+            let decimals = unscaled.collect::<Result<Decimal128Array, Wrong>>()?;
+            Ok(Arc::new(decimals.with_data_type(ty.to_arrow())))
+        }
+        (DataType::Utf8, Type::Bool | Type::Int | Type::Float | Type::Date) | (DataType::Int64, Type::Bool) => {
             let converted = cast(column, &ty.to_arrow()).map_err(Wrong::Other)?;
             let is_other_int = |row: usize| {
                 column.as_primitive_opt::<Int64Type>().is_some_and(|ints| !matches!(ints.value(row), 0 | 1))
@@ -252,10 +260,11 @@ fn times(texts: &StringArray) -> Result<ArrayRef, Wrong> {
     Ok(Arc::new(if zoned == Some(false) { micros } else { micros.with_timezone("UTC") }))
 }
 
-/// Whether a time ends with `Z` or an offset such as `+02:00`; a date has ten characters and no zone.
+/// Whether something follows the time: `Z`, an offset such as `+02:00`, or a zone's name. A date has ten characters and one
+/// that parts it from the time.
 fn has_zone(text: &str) -> bool {
-    let time = text.get(10..).unwrap_or_default();
-    time.ends_with(['Z', 'z']) || time.contains(['+', '-'])
+    let time = text.get(11..).unwrap_or_default();
+    time.contains(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.' | ','))
 }
 
 /// Runs one `select` on a database opened for reading only. A column's type is that of its first value that is not null.
@@ -348,6 +357,7 @@ impl SqliteColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::datatypes::{Decimal128Type, TimeUnit, TimestampMicrosecondType};
 
     #[test]
     fn a_source_may_not_leave_its_project() {
@@ -407,7 +417,44 @@ mod tests {
         assert_eq!(types(&zoned[0]), ["Int64", "Boolean", "Date32", "Timestamp(µs, \"UTC\")", "Utf8"]);
         let local = read(ints(&[0, 1]), texts(&[Some("2025-03-01"), None])).expect("reads");
         assert_eq!(types(&local[0])[3], "Timestamp(µs)");
+        let named = read(ints(&[0, 1]), texts(&[Some("2025-07-01 12:00:00 UTC"), None])).expect("reads");
+        assert_eq!(types(&named[0])[3], "Timestamp(µs, \"UTC\")", "a zone's name is a zone");
+        let mixed = read(ints(&[0, 1]), texts(&[Some("2025-07-01T12:00:00.5"), Some("2025-07-01 12:00:00 UTC")]));
+        assert!(mixed.expect_err("one local, one not").contains("mixes times with and without a time zone"));
         let two = read(ints(&[0, 2]), texts(&[None, None])).expect_err("2 is neither true nor false");
         assert_eq!(two, "column `was_paid` should hold `bool` and does not in row 1");
+    }
+
+    #[test]
+    fn s15_times_that_end_in_a_zones_name_are_instants() {
+        let texts = StringArray::from(vec!["2025-07-01 12:00:00 UTC", "2025-07-01 12:00:00 America/New_York"]);
+        let Ok(read) = times(&texts) else { panic!("both are times") };
+        assert_eq!(read.data_type(), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
+        let noon = creta_model::Instant::parse("2025-07-01T12:00:00Z").expect("valid").micros();
+        let micros = read.as_primitive::<TimestampMicrosecondType>().values();
+        assert_eq!(micros, &[noon, noon + 4 * 3_600_000_000]);
+        for (text, zone) in [
+            ("2025-07-01", false),
+            ("2025-07-01T12:00", false),
+            ("2025-07-01 12:00:00,5", false),
+            ("2025-07-01T12:00:00z", true),
+            ("2025-07-01T12:00:00-04", true),
+            ("2025-07-01 12:00:00 GMT", true),
+        ] {
+            assert_eq!(has_zone(text), zone, "{text}");
+        }
+    }
+
+    #[test]
+    fn decimals_in_texts_are_read_exactly_or_not_at_all() {
+        let ty = Type::Decimal { scale: 2 };
+        let read =
+            |text: &str| as_type(&(Arc::new(StringArray::from(vec![Some("1"), None, Some(text)])) as ArrayRef), &ty);
+        let Ok(exact) = read("1.500") else { panic!("two places are enough for it") };
+        let decimals = exact.as_primitive::<Decimal128Type>();
+        assert_eq!((exact.data_type(), decimals.value(2), decimals.is_null(1)), (&ty.to_arrow(), 150, true));
+        for text in ["1.005", "1e3", "one", "1000000000000000000000000000000000000.00"] {
+            assert!(matches!(read(text), Err(Wrong::Value(2))), "{text}");
+        }
     }
 }

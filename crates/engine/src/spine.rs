@@ -13,6 +13,7 @@ use creta_registry::Registry;
 use crate::answer::Answer;
 use crate::coerce::coerce;
 use crate::request::{KnownAsOfColumn, TrainingSetRequest};
+use crate::resolve::violations;
 use crate::run::Rows;
 
 /// The parts of a spine as one table.
@@ -78,6 +79,13 @@ pub(crate) fn rows(
                 "its type is `{}`; drop the row, or declare the feature optional",
                 slot.ty.python_name()
             )));
+        }
+        if let Some((row, error)) = violations(&slot.ty, None, &array).into_iter().next() {
+            return Err(Problem::new(
+                "value/out-of-bounds",
+                format!("`{}` of the spine in row {row}: {}", slot.path, error.message),
+            )
+            .with_help("correct or drop the row"));
         }
         columns.push(array);
     }

@@ -12,7 +12,7 @@ use arrow::compute::{concat_batches, take, take_record_batch};
 use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use creta_audit::Permit;
 use creta_iam::Action;
-use creta_model::{CellState, Entity, EntityId, Feature, FeaturePath, Name, Problem, RelationKind, Role};
+use creta_model::{CellState, Entity, EntityId, Feature, FeaturePath, Instant, Name, Problem, RelationKind, Role};
 use creta_planner::{Plan, Shape};
 use creta_registry::Registry;
 use creta_store::{FactBatch, MemoryStore, Position, layout};
@@ -289,7 +289,8 @@ impl History {
             return Ok(None);
         }
         // The stop itself, one microsecond before it, and instants in its past.
-        let as_of = (0..rows).map(|row| stop - BEFORE_STOP[row % BEFORE_STOP.len()]);
+        let first = Instant::MIN.micros();
+        let as_of = (0..rows).map(|row| (stop - BEFORE_STOP[row % BEFORE_STOP.len()]).max(first));
         let as_of = TimestampMicrosecondArray::from_iter_values(as_of).with_timezone("UTC");
         debug_assert_eq!(given.len(), plan.given.len(), "the plan is given the key");
         Ok(Some(Rows::new(given, as_of)))

@@ -194,6 +194,9 @@ fn json_kind(json: &serde_json::Value) -> &'static str {
 }
 
 impl Value {
+    /// Days since 1970-01-01 that a [`Type::Date`] holds: those of the years 0001 to 9999, as Python's dates.
+    pub const DATES: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
+
     /// Reads JSON by the schema's type (rule S20): nothing is guessed, an integer is accepted for a float, never the
     /// other way round. `null` reads as [`Value::Null`]; whether that is allowed is the caller's question.
     pub fn from_json(ty: &Type, json: &serde_json::Value) -> Result<Self, TypeMismatch> {
@@ -206,6 +209,10 @@ impl Value {
             (Type::Int, Json::Number(n)) => Self::Int(
                 n.as_i64().ok_or_else(|| if n.is_f64() { wrong() } else { mismatch("an integer beyond 64 bits") })?,
             ),
+            // Beyond 2^53 an integer is not always a float; `9007199254740993.0` says that digits may be lost.
+            (Type::Float, Json::Number(n)) if !n.is_f64() && n.as_i64().is_none_or(|i| i.unsigned_abs() > 1 << 53) => {
+                return Err(mismatch("an integer beyond 2^53, which it may not hold exactly"));
+            }
             (Type::Float, Json::Number(n)) => Self::Float(n.as_f64().ok_or_else(wrong)?),
             (Type::Float, Json::String(s)) => match s.as_str() {
                 "NaN" => Self::Float(f64::NAN),
@@ -233,7 +240,11 @@ impl Value {
             (Type::Date, Json::String(s)) => {
                 let day = NaiveDate::parse_from_str(s, "%Y-%m-%d")
                     .map_err(|_| mismatch("a string that is not YYYY-MM-DD"))?;
-                Self::Date(day.num_days_from_ce() - 719_163)
+                let days = day.num_days_from_ce() - 719_163;
+                if !Self::DATES.contains(&days) {
+                    return Err(mismatch("a date outside the years 0001 to 9999"));
+                }
+                Self::Date(days)
             }
             (Type::Datetime, Json::String(s)) => Self::Datetime(Instant::parse(s).map_err(|error| {
                 mismatch(match error {
@@ -342,6 +353,20 @@ mod tests {
         assert!(Value::from_json(&Type::Bool, &json("1")).is_err());
         assert!(Value::from_json(&Type::Str, &json("1")).is_err());
         assert_eq!(Value::from_json(&Type::Float, &json("1")), Ok(Value::Float(1.0)));
+        assert!(Value::from_json(&Type::Float, &json("9007199254740993")).is_err());
+        assert!(Value::from_json(&Type::Float, &json("18446744073709551615")).is_err());
+        assert_eq!(Value::from_json(&Type::Float, &json("-9007199254740992")), Ok(Value::Float(-9007199254740992.0)));
+        assert_eq!(Value::from_json(&Type::Float, &json("1e300")), Ok(Value::Float(1e300)));
+    }
+
+    #[test]
+    fn dates_lie_in_the_years_of_python() {
+        let read = |text: &str| Value::from_json(&Type::Date, &serde_json::Value::from(text));
+        assert_eq!(read("0001-01-01"), Ok(Value::Date(*Value::DATES.start())));
+        assert_eq!(read("9999-12-31"), Ok(Value::Date(*Value::DATES.end())));
+        for far in ["+10000-01-01", "0000-12-31", "-0001-01-01"] {
+            assert!(read(far).is_err(), "{far}");
+        }
     }
 
     #[test]

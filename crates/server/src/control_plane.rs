@@ -423,6 +423,15 @@ impl ControlPlane {
         self.scopes.at_work()
     }
 
+    /// Does what the stores of the open scopes have due; one that fails is tried again the next time.
+    pub(crate) fn maintain_scopes(&self) {
+        for engine in self.scopes.at_work() {
+            if let Err(problem) = engine.maintain() {
+                tracing::error!(scope = %engine.scope(), %problem, "the stores of a scope could not be kept");
+            }
+        }
+    }
+
     /// What was refused and waits to be counted in the log.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals

@@ -28,6 +28,7 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("audit/unavailable", StatusCode::SERVICE_UNAVAILABLE),
     ("audit/behind-witness", StatusCode::SERVICE_UNAVAILABLE),
     ("store/full", StatusCode::INSUFFICIENT_STORAGE),
+    ("store/not-ready", StatusCode::SERVICE_UNAVAILABLE),
 ];
 
 /// The status of each family of codes.
@@ -232,6 +233,7 @@ mod tests {
             ("internal/unexpected", 500),
             ("store/corrupt", 500),
             ("store/full", 507),
+            ("store/not-ready", 503),
             ("busy/requests", 503),
         ] {
             assert_eq!(status_of(&Problem::new(code, "x")).as_u16(), status, "{code}");

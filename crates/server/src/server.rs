@@ -38,7 +38,9 @@ const FIRST_CHECKS_AFTER: Duration = Duration::from_secs(30);
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How often reports are taken from intakes.
 const TAKE_REPORTS_EVERY: Duration = Duration::from_secs(2);
-/// How many of those between two signed checkpoints.
+/// How often stores are looked at for what is due: logs that became long, segments that became many.
+const STORES_KEPT_EVERY: Duration = Duration::from_secs(5);
+/// How many seconds between two signed checkpoints.
 const CHECKPOINT_EVERY: u32 = 10;
 /// How many between two heartbeats, with which the epochs of tenants' stores are anchored.
 const HEARTBEAT_EVERY: u32 = 60;
@@ -144,6 +146,7 @@ pub fn start_by(options: &ServeOptions, clock: Arc<dyn Clock>) -> Result<Running
     for witness in 0..app.control.witnesses().len() {
         runtime.spawn(crate::witness::follow(Arc::clone(&app), witness));
     }
+    runtime.spawn(keep_stores(Arc::clone(&app)));
     runtime.spawn(check(Arc::clone(&app)));
     runtime.spawn(take_reports(Arc::clone(&app)));
     app.trust.pager.follow();
@@ -348,6 +351,19 @@ fn keep_log(control: &ControlPlane, round: u32) -> Result<(), Problem> {
         control.checkpoint()?;
     }
     anchored
+}
+
+/// Keeps memory, logs and numbers of files of the open scopes within bounds.
+async fn keep_stores(app: Arc<App>) {
+    let mut interval = tokio::time::interval(STORES_KEPT_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let app = Arc::clone(&app);
+        if let Err(error) = tokio::task::spawn_blocking(move || app.control.maintain_scopes()).await {
+            tracing::error!(%error, "stores could not be kept");
+        }
+    }
 }
 
 /// Runs the checks whose evidence will soon be out of date.

@@ -52,6 +52,8 @@ use tail::Tail;
 const STORE: &str = "facts";
 /// Decoded columns of segments that are kept in memory.
 const CACHE_BYTES_MAX: u64 = 256 << 20;
+/// Decoded bytes of segments, about, that catching up holds at once.
+const READ_MEMORY_MAX: u64 = 512 << 20;
 
 /// The facts of one scope.
 ///
@@ -152,13 +154,19 @@ impl FactStore {
     ///
     /// Always complete: what is no longer in the log is read from segments, where the batches of a unit that concern the
     /// same entity and features are one. [`StoreError::Ahead`] when `since` is beyond the end: the caller's state is not
-    /// derived from these facts and must be rebuilt. Holds all of them in memory; whoever starts from nothing scans a
-    /// [`snapshot`](Self::snapshot) instead.
+    /// derived from these facts and must be rebuilt. Holds all of them in memory; whoever may be far behind asks for
+    /// [some](Self::read_some_since) at a time.
     pub fn read_since(
         &self,
         since: Position,
     ) -> Result<impl Iterator<Item = (Position, Vec<FactBatch>)> + use<>, StoreError> {
         Ok(self.snapshot().units_since(since, &self.prefix)?.into_iter())
+    }
+
+    /// The first of the units after `since`, in order and without gaps, as many as memory holds well; none at the end. Whoever
+    /// catches up asks again from the last of them on. Otherwise as [`read_since`](Self::read_since).
+    pub fn read_some_since(&self, since: Position) -> Result<Vec<(Position, Vec<FactBatch>)>, StoreError> {
+        self.snapshot().some_units_since(since, READ_MEMORY_MAX, &self.prefix)
     }
 
     /// The facts as they are now. Costs a few reference counts; later changes do not reach it, and files it needs stay

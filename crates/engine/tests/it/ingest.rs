@@ -191,3 +191,123 @@ fn attack_ch22_a_default_that_does_not_fit_its_type_is_refused_at_deploy() {
     let problems = Airline::new().engine.check(bundle).expect_err("a text is no float");
     assert!(problems.iter().all(|problem| !problem.to_string().contains("sk_live")), "{problems:?}");
 }
+
+#[test]
+fn s8_versions_of_one_event_meet_whatever_the_width_of_its_id() {
+    use arrow::array::{Int32Array, UInt16Array};
+    let airline = Airline::new();
+    let request = |event_id: &str| {
+        json!({ "entity": "Flight", "event_time": { "column": "departed" }, "arrival": { "column": "known" },
+            "retract": "gone", "event_id": event_id })
+    };
+    let with_ticket = |row: Departure, ticket: ArrayRef| {
+        let base = table(&[row]);
+        let columns = base.schema_ref().fields().iter().map(|field| field.name().as_str()).zip(base.columns().to_vec());
+        RecordBatch::try_from_iter(columns.chain([("ticket", ticket)])).expect("one length")
+    };
+    let counts = || {
+        let query = json!({ "inputs": { "Carrier.code": ["UA"] }, "outputs": ["Carrier.flights_n[1d]", "Carrier.delay_mean[1d]"] });
+        let answer = airline.query(query).expect("answers");
+        (answer.columns[0].values[0].clone(), answer.columns[1].values[0].clone())
+    };
+    let first = with_ticket(departure(1, "UA", 60, 10.0), Arc::new(Int32Array::from(vec![7])));
+    airline.ingest(request("ticket"), first).expect("a load");
+    let corrected = Departure { known_after: 5, ..departure(2, "UA", 60, 30.0) };
+    airline.ingest(request("ticket"), with_ticket(corrected, Arc::new(Int64Array::from(vec![7])))).expect("a load");
+    assert_eq!(counts(), (json!(1), json!(30.0)), "the correction counts, once");
+    let retracted = Departure { known_after: 9, retracted: true, ..departure(2, "UA", 60, 0.0) };
+    airline.ingest(request("ticket"), with_ticket(retracted, Arc::new(UInt16Array::from(vec![7])))).expect("a load");
+    assert_eq!(counts().0, json!(0), "it is taken back");
+    let beyond = with_ticket(departure(3, "UA", 60, 1.0), Arc::new(arrow::array::UInt64Array::from(vec![u64::MAX])));
+    refused(&airline, request("ticket"), beyond, "value/out-of-range");
+    // Times of any unit are the same events, and so are texts of any layout.
+    let seconds = arrow::array::TimestampSecondArray::from(vec![60]).with_timezone("UTC");
+    let micros = arrow::array::TimestampMicrosecondArray::from(vec![60_000_000]).with_timezone("Europe/Paris");
+    let pairs: [(ArrayRef, ArrayRef); 3] = [
+        (Arc::new(seconds), Arc::new(micros)),
+        (Arc::new(StringArray::from(vec!["x"])), Arc::new(arrow::array::LargeStringArray::from(vec!["x"]))),
+        (
+            Arc::new(Int64Array::from(vec![8])),
+            Arc::new(arrow::array::Decimal128Array::from(vec![8]).with_precision_and_scale(20, 0).expect("valid")),
+        ),
+    ];
+    for (number, (one, other)) in (1..).zip(pairs) {
+        airline.ingest(request("ticket"), with_ticket(departure(number, "UA", 60, 10.0), one)).expect("a load");
+        let again = Departure { known_after: 5, ..departure(number, "UA", 60, 10.0) };
+        airline.ingest(request("ticket"), with_ticket(again, other)).expect("a load");
+        assert_eq!(counts().0, json!(number));
+    }
+}
+
+#[test]
+fn s17_whichever_time_is_floored_a_warning_says_so_once() {
+    let airline = Airline::new();
+    let fine: ArrayRef = Arc::new(
+        arrow::array::TimestampNanosecondArray::from(vec![MIDNIGHT * 1000 + 60_000_999, (MIDNIGHT + MINUTE) * 1000])
+            .with_timezone("UTC"),
+    );
+    let report = airline.ingest(load(), with_column("known", fine)).expect("a load");
+    let told = "1 times were finer than a microsecond and were floored";
+    assert_eq!((report.floored, report.warnings), (1, vec![told.to_owned()]));
+}
+
+/// A shop whose products have a day and a price.
+fn shop() -> creta_model::Bundle {
+    let here = json!({ "file": "shop.py", "line": 1 });
+    let mut bundle = serde_json::to_value(crate::support::bundle()).expect("JSON");
+    bundle["graph"]["queries"] = json!([]);
+    bundle["graph"]["entities"] = json!([{ "name": "Product", "location": here, "relations": [], "features": [
+        { "name": "id", "type": { "kind": "int" }, "role": "key", "location": here },
+        { "name": "since", "type": { "kind": "date" }, "optional": true, "location": here },
+        { "name": "price", "type": { "kind": "decimal", "scale": 2 }, "optional": true, "location": here },
+    ] }]);
+    serde_json::from_value(bundle).expect("a bundle")
+}
+
+#[test]
+fn dates_and_decimals_that_no_answer_can_hold_are_refused_at_both_doors() {
+    use arrow::array::{Date32Array, Decimal128Array};
+    let airline = Airline::of(shop());
+    let request = json!({ "entity": "Product", "event_time": { "constant": "2013-06-01T00:00:00Z" }, "arrival": { "delay": "0s" } });
+    let ids = || Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+    let with =
+        |name: &str, column: ArrayRef| RecordBatch::try_from_iter([("id", ids()), (name, column)]).expect("even");
+    // Postgres writes `infinity` as the last day that 32 bits can count.
+    for far in [i32::MAX, i32::MIN, 2_932_897, -719_163] {
+        let text = refused(
+            &airline,
+            request.clone(),
+            with("since", Arc::new(Date32Array::from(vec![0, far]))),
+            "value/out-of-bounds",
+        );
+        assert!(text.contains("row 1") && text.contains("years 0001 to 9999"), "{text}");
+    }
+    let huge =
+        Decimal128Array::from(vec![0, 10_i128.pow(38)]).with_data_type(arrow::datatypes::DataType::Decimal128(38, 2));
+    let text = refused(&airline, request.clone(), with("price", Arc::new(huge)), "value/out-of-bounds");
+    assert!(text.contains("more than 38 digits"), "{text}");
+    let ends: ArrayRef = Arc::new(Date32Array::from(vec![-719_162, 2_932_896]));
+    airline.ingest(request, with("since", ends)).expect("the first and the last day");
+    let query = json!({ "inputs": { "Product.id": [1, 2] }, "outputs": ["Product.since"] });
+    assert_eq!(airline.query(query).expect("answers").columns[0].values, [json!("0001-01-01"), json!("9999-12-31")]);
+
+    let spine = RecordBatch::try_from_iter([
+        ("Product.since", Arc::new(Date32Array::from(vec![i32::MAX])) as ArrayRef),
+        ("at", instants([MIDNIGHT])),
+    ]);
+    let wanted = serde_json::from_value(json!({ "features": ["Product.since"], "as_of": "at" })).expect("a request");
+    let problem = airline.training_set(&wanted, spine.expect("even")).expect_err("no day of an answer");
+    assert_eq!(problem.code, "value/out-of-bounds");
+}
+
+#[test]
+fn facts_that_are_known_since_ever_can_be_verified() {
+    let airline = Airline::of(shop());
+    let request = json!({ "entity": "Product", "event_time": { "constant": "0001-01-01T00:00:00Z" }, "arrival": { "delay": "0s" } });
+    let days: ArrayRef = Arc::new(arrow::array::Date32Array::from(vec![1, 2, 3, 4, 5, 6]));
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5, 6]));
+    airline.ingest(request, RecordBatch::try_from_iter([("id", ids), ("since", days)]).expect("even")).expect("a load");
+    let report = airline.verify(&creta_engine::VerifyOptions { samples: 10, seed: 1 }).expect("a report");
+    assert_eq!((report.differences, report.planted_fault_seen), (0, true));
+    assert!(report.compared >= 10, "{report:?}");
+}

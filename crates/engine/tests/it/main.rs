@@ -5,6 +5,7 @@
 mod agreement;
 mod bad_input;
 mod ingest;
+mod outages;
 mod queries;
 mod rows;
 mod statistics;

@@ -7,8 +7,8 @@ use arrow::array::{
 };
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    DataPolicy, IngestReport, IngestRequest, NoResolvers, QueryAnswer, QueryRequest, ResolverHost, ResolverHosts,
-    ScopeEngine, ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
+    DataPolicy, Deployed, IngestReport, IngestRequest, NoResolvers, QueryAnswer, QueryRequest, ResolverHost,
+    ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
 };
 use creta_iam::{
     Action, Assurance, DeviceTrust, FeatureSet, Person, Place, Policies, Principal, PrincipalId, Resource, Role,
@@ -38,8 +38,9 @@ pub(crate) struct Stores {
     pub(crate) files: FaultyFiles,
     platform: Platform,
     key: ScopeKey,
-    online: Arc<dyn OnlineStore>,
+    pub(crate) online: Arc<dyn OnlineStore>,
     metadata: Arc<dyn MetadataStore>,
+    pub(crate) hosts: Arc<dyn ResolverHosts>,
 }
 
 /// A scope and somebody who may do everything in it.
@@ -62,7 +63,7 @@ fn scope() -> Scope {
 
 impl Stores {
     /// Empty ones.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::new(at(NOW)));
         let files = FaultyFiles::new(7);
         let platform = Platform {
@@ -81,7 +82,15 @@ impl Stores {
             key,
             online: Arc::new(MemoryStore::new()),
             metadata: Arc::new(MemoryMetadata::new()),
+            hosts: Arc::new(NoHosts),
         }
+    }
+
+    /// The same with a clock that shows another time.
+    pub(crate) fn at(self, now: Instant) -> Self {
+        let clock = Arc::new(ManualClock::new(now));
+        let platform = Platform { clock: Arc::clone(&clock) as Arc<_>, ..self.platform };
+        Self { clock, platform, ..self }
     }
 
     fn engine(&self) -> Result<ScopeEngine, Problem> {
@@ -92,7 +101,7 @@ impl Stores {
             metadata: Arc::clone(&self.metadata),
             prefix: "tenants/acme/facts".into(),
         };
-        ScopeEngine::open(scope(), stores, Arc::new(NoHosts))
+        ScopeEngine::open(scope(), stores, Arc::clone(&self.hosts))
     }
 
     /// A scope with what these hold.
@@ -115,6 +124,11 @@ impl Airline {
         let airline = Stores::new().open().expect("opens");
         airline.engine.deploy(bundle(), &airline.permit(Action::Deploy, &[])).expect("a valid project");
         airline
+    }
+
+    /// Puts other definitions in force.
+    pub(crate) fn deploy(&self, bundle: Bundle) -> Result<Deployed, Vec<Problem>> {
+        self.engine.deploy(bundle, &self.permit(Action::Deploy, &[]))
     }
 
     /// Another project, deployed, without facts.

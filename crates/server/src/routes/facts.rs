@@ -157,7 +157,8 @@ fn to_column(
     name: &str,
     rows: &[BTreeMap<String, serde_json::Value>],
 ) -> Result<ArrayRef, Problem> {
-    let Some(ty) = type_of(entity, load, name) else {
+    let ints = || rows.iter().filter_map(|row| row.get(name)).all(|json| json.is_null() || json.is_i64());
+    let Some(ty) = type_of(entity, load, name, ints) else {
         return Ok(Arc::new(NullArray::new(rows.len()))); // No feature: the load reports it as ignored.
     };
     let null = serde_json::Value::Null;
@@ -176,8 +177,9 @@ fn to_column(
         .map_err(|_| Problem::new("ingest/wrong-type", format!("the column `{name}` is {}", ty.python_name())))
 }
 
-/// What a column holds: what its feature does, or what the load takes it for.
-fn type_of(entity: &Entity, load: &IngestRequest, column: &str) -> Option<Type> {
+/// What a column holds: what its feature does, or what the load takes it for. Event ids are what tables bring them as:
+/// integers or texts, which are different events.
+fn type_of(entity: &Entity, load: &IngestRequest, column: &str, ints: impl FnOnce() -> bool) -> Option<Type> {
     let renamed = load.columns.iter().find(|(_, given)| given.as_str() == column).map(|(feature, _)| feature);
     let same_name = Name::parse(column).ok().filter(|name| !load.columns.contains_key(name));
     let feature = renamed.or(same_name.as_ref()).and_then(|name| entity.find_feature(name));
@@ -190,7 +192,7 @@ fn type_of(entity: &Entity, load: &IngestRequest, column: &str) -> Option<Type> 
         (Some(feature), _) => Some(feature.ty.clone()),
         (None, EventTime::Column(event_time)) if event_time == column => Some(Type::Datetime),
         _ if is(arrival) => Some(Type::Datetime),
-        _ if is(load.event_id.as_deref()) => Some(Type::Str),
+        _ if is(load.event_id.as_deref()) => Some(if ints() { Type::Int } else { Type::Str }),
         _ if is(load.retract.as_deref()) => Some(Type::Bool),
         _ => None,
     }

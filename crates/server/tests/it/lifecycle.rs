@@ -2,8 +2,11 @@
 
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use creta_model::Environment;
 use creta_server::{InitOptions, ServeOptions, ServerError, init, start};
 use serde_json::json;
@@ -81,6 +84,34 @@ fn facts_definitions_and_the_log_outlive_a_restart() {
     assert_eq!(report["verified"], true);
     let page = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
     assert!(page.contains("server.stop"));
+}
+
+#[test]
+fn a_server_at_work_moves_a_long_log_into_segments() {
+    let server = Server::new();
+    let developer = server.shop("acme");
+    let city = "x".repeat(1 << 20);
+    let rows = 66;
+    let large = RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from_iter_values(0..rows)) as ArrayRef),
+        ("seen", Arc::new(TimestampMicrosecondArray::from_iter_values(0..rows).with_timezone("UTC"))),
+        ("city", Arc::new(StringArray::from_iter_values((0..rows).map(|_| &city)))),
+        ("score", Arc::new(Float64Array::from_iter_values((0..rows).map(|n| n as f64)))),
+    ]);
+    server.post_arrow(INGEST, &developer.token, &large.expect("columns of one length")).ok();
+    let truth = server.data().join("tenants/acme/facts/truth");
+    let count = |folder: &str| std::fs::read_dir(truth.join(folder)).map_or(0, Iterator::count);
+    let log_bytes = || -> u64 {
+        let files = std::fs::read_dir(truth.join("log")).expect("there").flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while count("segment") == 0 || log_bytes() > 1 << 20 {
+        assert!(Instant::now() < deadline, "the log of 66 MiB is still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let question = json!({"inputs": {"User.id": [65]}, "outputs": ["User.score"]});
+    assert_eq!(server.post("/v1/query", &developer.token, &question).ok()["columns"][0]["values"], json!([65.0]));
 }
 
 #[test]

@@ -91,3 +91,23 @@ fn a_position_beyond_the_end_asks_for_a_rebuild() {
         assert_eq!(store.read_since(Position(1)).expect("readable").count(), 0);
     });
 }
+
+#[test]
+fn the_latest_arrival_is_found_in_segments_and_in_the_log() {
+    on_every_kind_of_files(|platform| {
+        let store = open(platform);
+        let late = |arrival: i64| Fact { arrival, ..Fact::at(1, 1) };
+        let latest =
+            |after: i64| store.snapshot().latest_arrival(at(after), |event, _| event == at(1)).expect("readable");
+        assert_eq!(latest(0), None);
+        store.append(vec![batch(1, &[late(50), late(70)])]).expect("space");
+        store.flush().expect("space");
+        assert_eq!((latest(0), latest(69), latest(70)), (Some(at(70)), Some(at(70)), None));
+        store.append(vec![batch(1, &[late(60), late(90)]), batch(2, &[Fact { event: 2, ..late(99) }])]).expect("space");
+        assert_eq!(
+            (latest(0), latest(89), latest(90)),
+            (Some(at(90)), Some(at(90)), None),
+            "what does not count does not"
+        );
+    });
+}

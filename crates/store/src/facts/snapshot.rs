@@ -11,7 +11,7 @@ use creta_model::{EntityId, FeatureId, Instant};
 use super::View;
 use super::segment::split_positions;
 use super::tail::{Run, Tail, group};
-use crate::layout::{META_COLUMNS, feature_of};
+use crate::layout::{META_COLUMNS, feature_of, instants};
 use crate::{FactBatch, Position, StoreError};
 
 /// The facts of one moment. Cloning is cheap; files it needs stay until it is dropped.
@@ -68,6 +68,31 @@ impl FactSnapshot {
         Ok(found)
     }
 
+    /// The latest arrival after `after` among facts that `counts` by (event time, arrival time). Reads the times of segments
+    /// with later arrivals; others cost nothing.
+    pub fn latest_arrival(
+        &self,
+        after: Instant,
+        counts: impl Fn(Instant, Instant) -> bool,
+    ) -> Result<Option<Instant>, StoreError> {
+        let mut latest: Option<Instant> = None;
+        let mut look = |batch: &RecordBatch| {
+            let at = |micros: i64| Instant::from_micros(micros).expect("fact batches hold instants in range");
+            for (event, arrival) in instants(batch, 0).iter().zip(instants(batch, 1)) {
+                let (event, arrival) = (at(*event), at(*arrival));
+                if arrival > latest.unwrap_or(after) && counts(event, arrival) {
+                    latest = Some(arrival);
+                }
+            }
+        };
+        for segment in self.view.segments.iter().filter(|segment| segment.meta.arrival_max > after) {
+            segment.scan(Some(&[]), i64::MIN, i64::MAX)?.iter().for_each(&mut look);
+        }
+        let runs = self.view.tails().flat_map(|tail| &tail.tables).flat_map(|table| &table.runs);
+        runs.for_each(|run| look(&run.batch));
+        Ok(latest)
+    }
+
     /// Entities that have facts.
     pub fn entities(&self) -> Vec<EntityId> {
         self.statistics().into_keys().collect()
@@ -107,7 +132,7 @@ impl FactSnapshot {
             let mut found = Vec::new();
             for segment in self.view.segments.iter().filter(|segment| segment.meta.last > since) {
                 let (facts, positions) = split_positions(&segment.load()?);
-                by_position(segment.meta.entity, &facts, positions.as_primitive(), since, &mut found);
+                by_position(segment.meta.entity, &facts, positions.as_primitive(), since, base, &mut found);
             }
             found.sort_by_key(|(position, ..)| *position);
             units = group(found, since, base);
@@ -116,6 +141,40 @@ impl FactSnapshot {
             units.extend(tail.units_since(since));
         }
         Ok(units)
+    }
+
+    /// The first of the units after `since`, none only at the end; see
+    /// [`FactStore::read_some_since`](super::FactStore::read_some_since).
+    pub(super) fn some_units_since(
+        &self,
+        since: Position,
+        memory_max: u64,
+        store: &str,
+    ) -> Result<Vec<(Position, Vec<FactBatch>)>, StoreError> {
+        let end = self.position();
+        if since > end {
+            return Err(StoreError::Ahead { store: store.to_owned(), given: since, end });
+        }
+        if let Some(tail) = self.view.tails().find(|tail| tail.base <= since && since < tail.end) {
+            return Ok(tail.units_since(since)); // In memory already.
+        }
+        let mut ends: Vec<Position> =
+            self.view.segments.iter().map(|segment| segment.meta.last).filter(|last| *last > since).collect();
+        ends.sort_unstable();
+        let reaching = |to: Position| {
+            let reached = move |meta: &super::manifest::SegmentMeta| meta.last > since && meta.first <= to;
+            self.view.segments.iter().filter(move |segment| reached(&segment.meta))
+        };
+        let memory = |to: Position| reaching(to).map(|segment| segment.meta.memory).sum::<u64>();
+        let Some(first) = ends.first().copied() else { return Ok(Vec::new()) };
+        let to = ends.into_iter().take_while(|to| memory(*to) <= memory_max).last().unwrap_or(first);
+        let mut found = Vec::new();
+        for segment in reaching(to) {
+            let (facts, positions) = split_positions(&segment.load()?);
+            by_position(segment.meta.entity, &facts, positions.as_primitive(), since, to, &mut found);
+        }
+        found.sort_by_key(|(position, ..)| *position);
+        Ok(group(found, since, to))
     }
 }
 
@@ -150,17 +209,18 @@ fn scan_run(run: &Run, columns: Option<&[FeatureId]>, first: i64, last: i64) -> 
     (rows.num_rows() > 0).then_some(rows)
 }
 
-/// Splits rows in S7 order into the batches of their units, after `since`.
+/// Splits rows in S7 order into the batches of their units, after `since` and up to `to`.
 fn by_position(
     entity: EntityId,
     facts: &RecordBatch,
     positions: &UInt64Array,
     since: Position,
+    to: Position,
     found: &mut Vec<(Position, u32, FactBatch)>,
 ) {
     let mut rows_of: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
     for (row, position) in (0..).zip(positions.values()) {
-        if *position > since.0 {
+        if since.0 < *position && *position <= to.0 {
             rows_of.entry(*position).or_default().push(row);
         }
     }

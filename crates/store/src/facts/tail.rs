@@ -8,6 +8,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use creta_model::EntityId;
 
+use super::segment::memory;
 use crate::layout::instants;
 use crate::{FactBatch, Position};
 
@@ -15,6 +16,8 @@ use crate::{FactBatch, Position};
 const SMALL_ROWS: usize = 8192;
 /// How many runs of about the same size are merged into one.
 const FAN_IN: usize = 8;
+/// Merged runs stay below this: texts of one column cannot take 2 GiB, and rows that are large gain nothing by merging.
+const MERGED_BYTES_MAX: u64 = 64 << 20;
 
 /// The units after `base`, immutable: adding one makes a new tail that shares almost everything.
 #[derive(Clone)]
@@ -39,6 +42,7 @@ pub(crate) struct Run {
     pub(crate) batch: RecordBatch,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) events: RangeInclusive<i64>,
+    bytes: u64,
 }
 
 /// The rows of a run, up to `end`, that came as batch number `ordinal` of the unit at `position`.
@@ -70,7 +74,7 @@ impl Tail {
             let schema = facts.batch().schema_ref();
             let same = |table: &Arc<Table>| table.entity == facts.entity() && table.schema == *schema;
             match self.tables.iter_mut().find(|table| same(table)) {
-                Some(table) => Arc::make_mut(table).push(run),
+                Some(table) => Arc::make_mut(table).push(run, MERGED_BYTES_MAX),
                 None => self.tables.push(Arc::new(Table {
                     entity: facts.entity(),
                     schema: Arc::clone(schema),
@@ -117,14 +121,19 @@ pub(crate) fn group(
 }
 
 impl Table {
-    fn push(&mut self, run: Run) {
+    fn push(&mut self, run: Run, merged_bytes_max: u64) {
         self.runs.push(Arc::new(run));
         loop {
             let Some(rows) = self.runs.last().map(|run| run.batch.num_rows()).filter(|rows| *rows < SMALL_ROWS) else {
                 return;
             };
             let tier = tier(rows);
-            let alike = self.runs.iter().rev().take_while(|run| tier_at_most(run, tier)).count();
+            let mut bytes = 0;
+            let fits = |run: &&Arc<Run>| {
+                bytes += run.bytes;
+                bytes <= merged_bytes_max && tier_at_most(run, tier)
+            };
+            let alike = self.runs.iter().rev().take_while(fits).count();
             if alike < FAN_IN {
                 return;
             }
@@ -148,7 +157,7 @@ impl Run {
         let times = facts.event_times();
         let first = *times.iter().min().expect("a run has rows");
         let last = *times.iter().max().expect("a run has rows");
-        Self { batch: facts.batch().clone(), pieces: vec![piece], events: first..=last }
+        Self { batch: facts.batch().clone(), pieces: vec![piece], events: first..=last, bytes: memory(facts.batch()) }
     }
 
     fn merge(runs: &[Arc<Run>]) -> Self {
@@ -162,11 +171,38 @@ impl Run {
         }
         let first = runs.iter().map(|run| *run.events.start()).min().expect("several runs");
         let last = runs.iter().map(|run| *run.events.end()).max().expect("several runs");
-        Self { batch, pieces, events: first..=last }
+        let bytes = runs.iter().map(|run| run.bytes).sum();
+        Self { batch, pieces, events: first..=last, bytes }
     }
 
     /// Event times of the run.
     pub(crate) fn event_times(&self) -> &[i64] {
         instants(&self.batch, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fact, batch};
+
+    /// How many runs twenty loads of one row each become.
+    fn runs(merged_bytes_max: u64) -> usize {
+        let facts = |n: u64| batch(1, &[Fact::at(n as i64, n)]);
+        let schema = facts(0).batch().schema();
+        let mut table = Table { entity: facts(0).entity(), schema, runs: Vec::new() };
+        for n in 1..=20 {
+            let piece = Piece { position: Position(n), ordinal: 0, end: 1 };
+            table.push(Run::new(&facts(n), piece), merged_bytes_max);
+        }
+        assert_eq!(table.runs.iter().flat_map(|run| &run.pieces).count(), 20, "no load is lost");
+        table.runs.len()
+    }
+
+    #[test]
+    fn runs_of_few_rows_are_merged_and_runs_of_many_bytes_stay_apart() {
+        assert_eq!(runs(MERGED_BYTES_MAX), 2 + 4, "two of eight, four that wait");
+        let one = memory(batch(1, &[Fact::at(1, 1)]).batch());
+        assert_eq!(runs(4 * one), 20, "eight rows would be too large for one run");
     }
 }

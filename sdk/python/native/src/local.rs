@@ -204,7 +204,7 @@ impl Local {
         let compiling = Compiling::new(Arc::new(InProcess(host)), Trial::AtFirstCall);
         let id = PrincipalId::parse(ENVIRONMENT).map_err(|error| internal(&error))?;
         Ok(Self {
-            engine: ScopeEngine::open(scope.clone(), stores, Arc::new(compiling))?,
+            engine: ScopeEngine::open(scope.clone(), stores, Arc::new(compiling))?.with_facts_of_any_time(),
             log: Log::in_memory(environment).map_err(|error| internal(&error))?,
             policies: Policies::load().map_err(|error| internal(&error))?,
             decisions: DecisionCache::new(DECISIONS_MAX),

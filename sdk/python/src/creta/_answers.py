@@ -349,7 +349,7 @@ class IngestReport:
 
     rows: int
     accepted: int
-    """Stored and visible."""
+    """Stored, and visible unless a warning says that they are not yet."""
 
     quarantined: int
     """From the future: stored apart, never served (rule S18)."""

@@ -77,6 +77,22 @@ fn check_units(store: &FactStore, model: &Model, since: u64) {
     let since = since.min(model.units.len() as u64);
     let found: Vec<(Position, Vec<FactBatch>)> = store.read_since(Position(since)).expect("readable").collect();
     assert_eq!(found.len() as u64, model.units.len() as u64 - since);
+    let names = |units: &[(Position, Vec<FactBatch>)]| -> Vec<(Position, Vec<(u32, Fact)>)> {
+        let of = |batches: &[FactBatch]| -> Vec<(u32, Vec<Fact>)> {
+            batches.iter().map(|facts_of| (facts_of.entity().0, facts(facts_of.batch()))).collect()
+        };
+        units.iter().map(|(at, batches)| (*at, flat(of(batches).iter().map(|(e, all)| (*e, all.as_slice()))))).collect()
+    };
+    for memory_max in [0, 4096, u64::MAX] {
+        let (mut at, mut portions) = (Position(since), Vec::new());
+        loop {
+            let some = store.snapshot().some_units_since(at, memory_max, "").expect("readable");
+            let Some((last, _)) = some.last() else { break };
+            at = *last;
+            portions.extend(some);
+        }
+        assert_eq!(names(&portions), names(&found), "some at a time are all in the end");
+    }
     for ((position, batches), number) in found.into_iter().zip(since + 1..) {
         assert_eq!(position, Position(number));
         let batches: Vec<_> = batches.iter().map(|facts_of| (facts_of.entity().0, facts(facts_of.batch()))).collect();

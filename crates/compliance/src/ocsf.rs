@@ -111,6 +111,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("inventory.declare", class::API_ACTIVITY, 3),
     ("inventory.declared", class::API_ACTIVITY, 3),
     ("log.heartbeat", class::APPLICATION_LIFECYCLE, 99),
+    ("metrics.read", class::API_ACTIVITY, 2),
     ("older-store.refused", class::DETECTION_FINDING, 1),
     ("page.refused", class::AUTHENTICATION, 1),
     ("peer.refused", class::AUTHENTICATION, 1),

@@ -142,6 +142,8 @@ fn apply(function: Function, values: &[Value], types: &[&Type], ty: &Type) -> Re
             Ok(values[best].clone())
         }
         (F::Pow, [V::Int(a), V::Int(b)]) if *ty == Type::Int => match b {
+            // Python divides by zero there; what it answers for any other base is no int.
+            ..0 if *a == 0 => Err(ZERO),
             ..0 => Err("arithmetic/negative-exponent"),
             // 0 and 1 stay what they are, -1 alternates, and anything to the power of 0 is 1.
             _ if (-1..=1).contains(a) => Ok(V::Int(if *b == 0 || (*a == -1 && b % 2 == 0) { 1 } else { *a })),

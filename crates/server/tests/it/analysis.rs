@@ -8,12 +8,13 @@ use crate::provider::Provider;
 use crate::support::Server;
 
 /// What a person who looks after an environment may do there and in its scopes, beside what everybody does for themselves.
-const OPERATOR: [&str; 14] = [
+const OPERATOR: [&str; 15] = [
     "artefact.record",
     "recovery.hold",
     "audit.read",
     "catalogue.read",
     "exception.propose",
+    "metrics.read",
     "inventory.declare",
     "service-account.create",
     "service-account.list",

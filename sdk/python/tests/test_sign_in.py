@@ -65,8 +65,9 @@ class Organisation:
         return answer
 
     def browser(self) -> httpx.Client:
-        """A browser that goes where it is sent and keeps its cookies."""
-        return httpx.Client(verify=ssl_of(self.folder), follow_redirects=True, timeout=30)
+        """A browser: goes where it is sent, keeps cookies, says that forms are of the page it shows."""
+        own = {"sec-fetch-site": "same-origin"}
+        return httpx.Client(verify=ssl_of(self.folder), follow_redirects=True, timeout=30, headers=own)
 
     def account(self, name: str) -> Any:
         """Somebody's account at the provider, who has agreed that Creta learns who they are."""
@@ -348,6 +349,13 @@ def test_after_logout_the_session_is_over_wherever_its_file_went(organisation: O
     assert "auth/session-over" in organisation.creta("whoami", "--profile", "kim", expect=4)
 
 
+def word_of(page: str) -> str:
+    """What the page that asks whether a code is somebody's own holds, for the answer."""
+    found = re.search(r'name="word" value="([0-9a-f]+)"', page)
+    assert found, page
+    return found[1]
+
+
 def test_a_machine_without_a_browser_shows_a_code(organisation: Organisation) -> None:
     process = organisation.start("login", "--device", "--name", "lab", *organisation.where())
     said = shown(process, r"open (\S+ in any browser, and enter this code: [B-Z]{4}-[B-Z]{4})")
@@ -362,9 +370,11 @@ def test_a_machine_without_a_browser_shows_a_code(organisation: Organisation) ->
             asked = browser.post(address, data={"user_code": code.lower().replace("-", " ")})
             assert "127.0.0.1" in asked.text, "it says from where the code was asked for"
             assert process.poll() is None
-            done = browser.post(address, data={"user_code": code, "confirm": "yes"})
-            assert "You are signed in" in done.text
-            again = browser.post(address, data={"user_code": code, "confirm": "yes"})
+            unasked = browser.post(address, data={"user_code": code, "confirm": "yes"})
+            assert "You are signed in" not in unasked.text, "what the page holds goes with the answer"
+            yes = {"user_code": code, "confirm": "yes", "word": word_of(asked.text)}
+            assert "You are signed in" in browser.post(address, data=yes).text
+            again = browser.post(address, data=yes)
             assert "Nobody waits with this code" in again.text, "a code is good once"
         _, complained = process.communicate(timeout=60)
     finally:
@@ -379,7 +389,9 @@ def test_a_code_that_somebody_else_sent_can_be_turned_away(organisation: Organis
     said = shown(process, r"open (\S+ in any browser, and enter this code: [B-Z]{4}-[B-Z]{4})")
     address, code = said.split(" ")[0], said.split(" ")[-1]
     with organisation.browser() as browser:
-        assert "turned away" in browser.post(address, data={"user_code": code, "confirm": "no"}).text
+        word = word_of(browser.post(address, data={"user_code": code}).text)
+        no = {"user_code": code, "confirm": "no", "word": word}
+        assert "turned away" in browser.post(address, data=no).text
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 4, complained
     assert "access/sign-in-refused" in complained

@@ -67,7 +67,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         parameters: &[],
         body: Body::Form("EnteredCode"),
         answer: raw(PAGE, "The next page."),
-        problems: &[303, 401, 404, 422, 429],
+        problems: &[303, 401, 403, 404, 422, 429],
     },
     Operation {
         id: "GET /sign-in/verify",
@@ -137,7 +137,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         parameters: &[],
         body: Body::Form("ChosenPassword"),
         answer: leads_on("To the second factor."),
-        problems: &[404, 422, 429],
+        problems: &[403, 404, 422, 429],
     },
     Operation {
         id: "POST /v1/me/password",

@@ -127,9 +127,15 @@ fn attack_ci20_nobody_makes_or_rotates_an_account_that_gets_more_than_they_do_al
     let stolen = stolen.split("prompt=").nth(1).expect("a prompt");
     let forged = answer_prompt(&server, &mut keys[0], stolen, None);
     assert!((400..500).contains(&forged.status), "{}", forged.text());
-    assert_eq!(ben.get(&server, REQUESTS).ok()["requests"][0]["state"], "open");
+    let state = || {
+        let listed = ben.get(&server, REQUESTS).ok();
+        let requests = listed["requests"].as_array().expect("a list");
+        let found = requests.iter().find(|one| one["request"] == request["request"]);
+        found.map_or_else(String::new, |one| one["state"].as_str().expect("text").to_owned())
+    };
+    assert_eq!(state(), "open");
     sign(&server, &mut keys[2], &asked_twice).ok();
-    assert_eq!(ben.get(&server, REQUESTS).ok()["requests"][0]["state"], "approved");
+    assert_eq!(state(), "approved");
     assert_eq!(approve(&server, ben, &request).problem(409), "conflict/settled");
 
     // An approval is good for one person, one account, one time.

@@ -59,7 +59,8 @@ def emergency(world: World, kim: Somebody, lee: Somebody) -> None:
     lee.press()
     lee.looker.look(lee.page, "emergency-open", "Done")
     finish(opening)
-    must(len(world.ask("person", "list", "--profile", "emergency")["persons"]) > 3, "the account acts")
+    listed = world.ask("person", "list", "--profile", "emergency")["persons"]
+    must(len(listed) == len(APPOINTED), f"the account acts, and sees who is here: {listed}")
     world.creta("break-glass", "close", name)
     refused = world.creta("person", "list", "--profile", "emergency", fails=True)
     must("break-glass/not-open" in refused or "auth/" in refused, f"and not after it was closed: {refused}")

@@ -178,16 +178,16 @@ def policies(world: World, browser: Browser, ben: Somebody) -> None:
 
 
 def tenant(world: World, browser: Browser, ana: Somebody) -> None:
-    """Somebody of a tenant: their own scope, and who saw their data."""
-    world.creta("tenant", "create", "acme", "--profile", "admin")
+    """Somebody of a tenant: their own scope, and who saw their data. Zoe is administrator and gives roles."""
+    world.creta("tenant", "create", "acme", "--profile", "zoe")
     tia = Somebody(world, browser, ana.looker, "tia")
     person = tia.sign_in("tia", lambda: None)
-    world.creta("person", "assign", person, "--tenant", "acme", "--profile", "admin")
+    world.creta("person", "assign", person, "--tenant", "acme", "--profile", "zoe")
     sign_in_for_pages(world, tia)
     page = opened(tia, "/my/accesses", "Not permitted")
     tia.looker.look(page, "accesses-not-permitted", "Not permitted")
     role = ("--role", "developer", "--tenant", "acme", "--need", NEED)
-    world.creta("person", "assign", person, *role, "--profile", "admin")
+    world.creta("person", "assign", person, *role, "--profile", "zoe")
     page = opened(tia, "/my/accesses", "Who saw our data")
     tia.looker.look(page, "accesses", "Who saw our data")
     page = opened(tia, "/my/accesses?before=0", "Who saw our data")

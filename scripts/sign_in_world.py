@@ -31,6 +31,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 CLIENT = "creta"
+# Which need a role of the first people serves.
+NEED = "Looks after this environment and its people"
 
 
 def encoded(data: bytes) -> str:
@@ -141,7 +143,8 @@ class World:
         for person, role in (appointed or {}).items():
             who = ("--issuer", self.provider.issuer, "--subject", f"sub-{person}")
             email = f"{person}@example.com"
-            self.creta("server", "appoint", "--data", "data", *who, "--email", email, "--role", role)
+            need = ("--need", NEED)
+            self.creta("server", "appoint", "--data", "data", *who, "--email", email, "--role", role, *need)
         self.log = folder / "server.log"
         with self.log.open("wb") as log:
             self.server = subprocess.Popen(

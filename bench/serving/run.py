@@ -89,7 +89,7 @@ class Target:
         for process in self.processes:
             for task in Path(f"/proc/{process}/task").iterdir():
                 try:
-                    if self.thread is None or (task / "comm").read_text().strip() == self.thread:
+                    if self.thread is None or (task / "comm").read_text().startswith(self.thread):
                         total += int((task / "schedstat").read_text().split()[0]) / 1e9
                 except (FileNotFoundError, ProcessLookupError):
                     pass

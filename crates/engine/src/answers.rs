@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
+use arrow::array::{Array, TimestampMicrosecondArray};
 use creta_model::{CellState, Entity, FeaturePath, Instant, Problem, Type, Value};
 use creta_planner::{Origin, Plan};
 use creta_registry::{FeatureRef, Registry};
@@ -64,21 +64,45 @@ impl<'a> Brought<'a> {
     }
 }
 
-/// The rows of a query: its inputs as typed columns in the plan's order, and each row's instants.
-pub(crate) fn rows(plan: &Plan, brought: &Brought<'_>, now: Instant) -> Result<Rows, Problem> {
+/// The rows of a query: a value of its type for each given slot and row, and each row's instants.
+#[derive(Debug)]
+pub(crate) struct ValueRows {
+    /// In the plan's order.
+    pub(crate) given: Vec<Vec<Value>>,
+    pub(crate) as_of: Vec<Instant>,
+    pub(crate) known_as_of: Vec<Instant>,
+}
+
+/// What a query brings, checked.
+pub(crate) fn value_rows(plan: &Plan, brought: &Brought<'_>, now: Instant) -> Result<ValueRows, Problem> {
     let count = row_count(plan, brought)?;
     let mut given = Vec::with_capacity(plan.given.len());
     for (slot, values) in plan.given.iter().zip(&brought.inputs) {
         let slot = &plan.slots[slot.0];
-        given.push(input_column(&slot.path, &slot.ty, slot.optional, values)?);
+        given.push(input_values(&slot.path, &slot.ty, slot.optional, values)?);
     }
     let as_of = instants(brought.as_of, "as_of", count, now)?;
     let known_as_of = match brought.known_as_of {
         None => as_of.clone(),
-        Some(KnownAsOf::Latest) => column(&vec![Instant::MAX; count]),
+        Some(KnownAsOf::Latest) => vec![Instant::MAX; count],
         Some(KnownAsOf::At(at)) => instants(Some(at), "known_as_of", count, now)?,
     };
-    Ok(Rows { given, as_of, known_as_of })
+    Ok(ValueRows { given, as_of, known_as_of })
+}
+
+impl ValueRows {
+    /// The same as columns.
+    pub(crate) fn columns(&self, plan: &Plan) -> Result<Rows, Problem> {
+        let mut given = Vec::with_capacity(self.given.len());
+        for (slot, values) in plan.given.iter().zip(&self.given) {
+            let slot = &plan.slots[slot.0];
+            given.push(build_array(&slot.ty, values).map_err(|error| {
+                Problem::new("value/wrong-type", format!("`{}`: {error}", slot.path))
+                    .with_help(format!("its type is `{}`", slot.ty.python_name()))
+            })?);
+        }
+        Ok(Rows { given, as_of: column(&self.as_of), known_as_of: column(&self.known_as_of) })
+    }
 }
 
 fn row_count(plan: &Plan, brought: &Brought<'_>) -> Result<usize, Problem> {
@@ -105,16 +129,11 @@ fn row_count(plan: &Plan, brought: &Brought<'_>) -> Result<usize, Problem> {
     }
 }
 
-fn instants(
-    given: Option<&Instants>,
-    what: &str,
-    rows: usize,
-    now: Instant,
-) -> Result<TimestampMicrosecondArray, Problem> {
+fn instants(given: Option<&Instants>, what: &str, rows: usize, now: Instant) -> Result<Vec<Instant>, Problem> {
     match given {
-        None => Ok(column(&vec![now; rows])),
-        Some(Instants::One(at)) => Ok(column(&vec![*at; rows])),
-        Some(Instants::Each(instants)) if instants.len() == rows => Ok(column(instants)),
+        None => Ok(vec![now; rows]),
+        Some(Instants::One(at)) => Ok(vec![*at; rows]),
+        Some(Instants::Each(instants)) if instants.len() == rows => Ok(instants.clone()),
         Some(Instants::Each(instants)) => Err(Problem::new(
             "query/uneven-inputs",
             format!("`{what}` has {} instants for {rows} rows", instants.len()),
@@ -128,12 +147,12 @@ fn column(instants: &[Instant]) -> TimestampMicrosecondArray {
     TimestampMicrosecondArray::from(micros).with_timezone("UTC")
 }
 
-fn input_column(
+fn input_values(
     path: &FeaturePath,
     ty: &Type,
     optional: bool,
     values: &[serde_json::Value],
-) -> Result<ArrayRef, Problem> {
+) -> Result<Vec<Value>, Problem> {
     let mut typed = Vec::with_capacity(values.len());
     for (row, json) in values.iter().enumerate() {
         let value = Value::from_json(ty, json).map_err(|error| {
@@ -151,10 +170,7 @@ fn input_column(
         }
         typed.push(value);
     }
-    build_array(ty, &typed).map_err(|error| {
-        Problem::new("value/wrong-type", format!("`{path}`: {error}"))
-            .with_help(format!("its type is `{}`", ty.python_name()))
-    })
+    Ok(typed)
 }
 
 /// The columnar answer (rule S35).

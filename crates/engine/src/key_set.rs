@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringAr
 use arrow::datatypes::{
     Date32Type, Decimal128Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType,
 };
-use creta_model::Type;
+use creta_model::{Type, Value};
 
 use crate::error::EngineError;
 use crate::value::is_of_type;
@@ -117,6 +117,28 @@ impl<'a> KeyEncoder<'a> {
         }
         Encoded::Complete
     }
+}
+
+/// Appends one part of a key as [`KeyEncoder::encode`] does, from a value of type `ty`.
+pub(crate) fn encode_value(ty: &Type, value: &Value, out: &mut Vec<u8>) -> Result<Encoded, EngineError> {
+    match (ty, value) {
+        (_, Value::Null) => return Ok(Encoded::Null),
+        (Type::Float, Value::Float(value)) if value.is_nan() => return Ok(Encoded::Nan),
+        (Type::Bool, Value::Bool(value)) => out.extend([BOOL, u8::from(*value)]),
+        (Type::Int, Value::Int(value)) => fixed(out, INT, &value.to_be_bytes()),
+        (Type::Datetime, Value::Datetime(value)) => fixed(out, DATETIME, &value.micros().to_be_bytes()),
+        (Type::Timedelta, Value::Timedelta(value)) => fixed(out, TIMEDELTA, &value.to_be_bytes()),
+        (Type::Date, Value::Date(value)) => fixed(out, DATE, &value.to_be_bytes()),
+        (Type::Float, Value::Float(value)) => fixed(out, FLOAT, &(value + 0.0).to_bits().to_be_bytes()),
+        (Type::Decimal { scale }, Value::Decimal(value)) => {
+            out.extend([DECIMAL, *scale as i8 as u8]);
+            out.extend(value.to_be_bytes());
+        }
+        (Type::Str | Type::Enum { .. }, Value::Str(value)) => sized(out, TEXT, value.as_bytes()),
+        (Type::Bytes, Value::Bytes(value)) => sized(out, BYTES, value),
+        _ => return Err(EngineError::KeyType { ty: ty.python_name() }),
+    }
+    Ok(Encoded::Complete)
 }
 
 fn fixed(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
@@ -278,6 +300,11 @@ mod tests {
             .collect();
         let mut bytes = Vec::new();
         let found = KeyEncoder::new(types, &columns).expect("key types").encode(0, &mut bytes);
+        let mut of_values = Vec::new();
+        let parts = types.iter().zip(values).map(|(ty, value)| encode_value(ty, value, &mut of_values).expect("typed"));
+        let first = parts.collect::<Vec<_>>().into_iter().find(|part| *part != Encoded::Complete);
+        assert_eq!(first.unwrap_or(Encoded::Complete), found, "values are encoded as columns are");
+        assert!(found != Encoded::Complete || of_values == bytes);
         (found, bytes)
     }
 

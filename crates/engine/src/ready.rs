@@ -151,7 +151,7 @@ impl ScopeEngine {
         let policy = self.ready_policy(&deployment.registry);
         let ReadyText { shape, order } = policy.shapes.find_text(&query.shape_text()?)?;
         let place = Place::Scope(self.scope().clone());
-        if shape.stored.is_none() || self.guard(&deployment, principal, &place).is_some() {
+        if shape.stored.is_none() || policy.rows.guard(principal, &place).is_some() {
             return None; // What a row rule looks at may be computed by a resolver.
         }
         Some(ReadyQuery { deployment, policy, shape, order: Some(order) })
@@ -203,7 +203,7 @@ impl ScopeEngine {
         if let Some(stored) = shape.stored.as_ref().filter(|_| shape.is_whole(permit)) {
             self.permitted_on(permit, Action::Query, shape)?;
             if self.guard(deployment, permit.principal(), permit.place()).is_none() {
-                let rows = answers::rows(&shape.plan, brought, self.now())?;
+                let rows = answers::value_rows(&shape.plan, brought, self.now())?;
                 let answered = stored.answer(&deployment.index, &rows).map_err(|error| engine_problem(&error))?;
                 if let Some(json) = answered {
                     return Ok(JsonAnswer { rows: rows.as_of.len(), json });
@@ -223,7 +223,7 @@ impl ScopeEngine {
     ) -> Result<(Rows, Answer), Problem> {
         let ReadyQuery { deployment, shape, .. } = ready;
         self.permitted_on(permit, Action::Query, shape)?;
-        let rows = answers::rows(&shape.plan, brought, self.now())?;
+        let rows = answers::value_rows(&shape.plan, brought, self.now())?.columns(&shape.plan)?;
         let options = RunOptions::default();
         let mut answer = self.run(deployment, &shape.plan, &rows, permit, &deployment.index, &options)?;
         self.mask(shape, permit, &mut answer)?;

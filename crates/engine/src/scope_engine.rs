@@ -153,7 +153,7 @@ pub struct BindingRule {
 pub(crate) struct ReadyPolicy {
     policy: DataPolicy,
     registry: Arc<Registry>,
-    rows: ReadyRules,
+    pub(crate) rows: ReadyRules,
     pub(crate) declassified: Declassified,
     pub(crate) shapes: ReadyShapes,
 }

@@ -3,18 +3,15 @@
 //! A second way to what running the plan over columns gives, for the question that is asked most. It answers the same, byte
 //! for byte (property test below), or says that it does not answer.
 
-use arrow::array::{Array as _, ArrayRef};
-use creta_model::{CellState, FeatureId, Instant, Type, Value};
+use creta_model::{CellState, Instant, Type, Value};
 use creta_planner::{Plan, Step};
 use creta_store::StoreError;
 use serde::Serialize;
 
-use crate::answers::source_text;
+use crate::answers::{ValueRows, source_text};
 use crate::error::EngineError;
-use crate::fact_index::{FactIndex, IndexSpec, Newest, NotABlock, Plain, damaged, is_plain};
-use crate::key_set::{Encoded, KeyEncoder};
-use crate::run::Rows;
-use crate::value::read_value;
+use crate::fact_index::{FactIndex, IndexSpec, Newest, NotABlock, Plain, Wanted, damaged, is_plain};
+use crate::key_set::{Encoded, encode_value};
 
 /// A plan that looks facts up by given keys and does nothing else.
 pub(crate) struct StoredPlan {
@@ -29,7 +26,7 @@ struct StoredLookup {
     /// Which given columns make the key.
     key: Vec<usize>,
     key_types: Vec<Type>,
-    features: Vec<FeatureId>,
+    wanted: Wanted,
 }
 
 struct StoredOutput {
@@ -96,7 +93,7 @@ impl StoredPlan {
                 spec: IndexSpec { entity: *entity, features: key.iter().map(|part| part.feature).collect() },
                 key: key_slots.iter().map(|slot| given_at(*slot)).collect::<Option<_>>()?,
                 key_types: key.iter().map(|part| part.ty.clone()).collect(),
-                features: columns.iter().map(|asked| asked.column.feature).collect(),
+                wanted: Wanted::new(columns.iter().map(|asked| asked.column.feature).collect()),
             });
         }
         let mut outputs = Vec::with_capacity(plan.outputs.len());
@@ -126,7 +123,7 @@ impl StoredPlan {
     }
 
     /// The answer in its JSON form; `None` when it has to be found over columns. `rows` are those of the plan.
-    pub(crate) fn answer(&self, index: &FactIndex, rows: &Rows) -> Result<Option<Vec<u8>>, EngineError> {
+    pub(crate) fn answer(&self, index: &FactIndex, rows: &ValueRows) -> Result<Option<Vec<u8>>, EngineError> {
         let failed = |error: StoreError| EngineError::Reader { source: Box::new(error) };
         let mut found = Vec::with_capacity(self.lookups.len());
         for lookup in &self.lookups {
@@ -141,7 +138,7 @@ impl StoredPlan {
         out.extend(b"{\"rows\":");
         write(&count, &mut out);
         out.extend(b",\"as_of\":[");
-        write_instants(rows.as_of.values(), &mut out);
+        write_instants(&rows.as_of, &mut out);
         out.extend(b"],\"columns\":[");
         for (number, output) in self.outputs.iter().enumerate() {
             if number > 0 {
@@ -155,26 +152,26 @@ impl StoredPlan {
 }
 
 impl StoredLookup {
-    fn find(&self, index: &FactIndex, rows: &Rows) -> Result<Option<Found>, StoreError> {
-        let columns: Vec<ArrayRef> = self.key.iter().map(|given| rows.given[*given].clone()).collect();
-        let Ok(encoder) = KeyEncoder::new(&self.key_types, &columns) else { return Ok(None) };
+    fn find(&self, index: &FactIndex, rows: &ValueRows) -> Result<Option<Found>, StoreError> {
         let count = rows.as_of.len();
         let mut keys = Vec::with_capacity(count);
         for row in 0..count {
             let mut key = Vec::with_capacity(32);
-            match encoder.encode(row, &mut key) {
-                Encoded::Complete => keys.push(key),
-                Encoded::Null | Encoded::Nan => return Ok(None),
+            for (given, ty) in self.key.iter().zip(&self.key_types) {
+                match encode_value(ty, &rows.given[*given][row], &mut key) {
+                    Ok(Encoded::Complete) => {}
+                    Ok(Encoded::Null | Encoded::Nan) | Err(_) => return Ok(None),
+                }
             }
+            keys.push(key);
         }
         let Some(roots) = index.roots(&self.spec, &keys)? else { return Ok(None) };
-        let mut reader = index.newest(&self.features);
-        let mut newest = vec![Newest::default(); count * self.features.len()];
+        let (reader, columns) = (index.newest(&self.wanted), self.wanted.len());
+        let mut newest = vec![Newest::default(); count * columns];
         for (row, root) in roots.iter().enumerate() {
             let Some(root) = root else { continue };
-            let at = (rows.as_of.value(row), rows.known_as_of.value(row));
-            let found = &mut newest[row * self.features.len()..(row + 1) * self.features.len()];
-            if !reader.find(root, at, found).map_err(damaged)? {
+            let at = (rows.as_of[row].micros(), rows.known_as_of[row].micros());
+            if !reader.find(root, at, &mut newest[row * columns..(row + 1) * columns]).map_err(damaged)? {
                 return Ok(None);
             }
         }
@@ -183,7 +180,7 @@ impl StoredLookup {
 }
 
 impl StoredOutput {
-    fn write(&self, rows: &Rows, found: &[Found], out: &mut Vec<u8>) -> Result<(), NotABlock> {
+    fn write(&self, rows: &ValueRows, found: &[Found], out: &mut Vec<u8>) -> Result<(), NotABlock> {
         out.extend(&self.begin);
         match &self.from {
             From::Given(given) => self.write_given(&rows.given[*given], out),
@@ -202,35 +199,36 @@ impl StoredOutput {
         Ok(())
     }
 
-    fn write_given(&self, values: &ArrayRef, out: &mut Vec<u8>) {
-        for row in 0..values.len() {
+    fn write_given(&self, values: &[Value], out: &mut Vec<u8>) {
+        for (row, value) in values.iter().enumerate() {
             if row > 0 {
                 out.push(b',');
             }
-            write(&read_value(values, &self.ty, row).to_json(&self.ty), out);
+            write(&value.to_json(&self.ty), out);
         }
         out.push(b']');
-        write_states((0..values.len()).filter(|row| values.is_null(*row)).map(|row| (row, CellState::Null)), out);
+        let nulls = values.iter().enumerate().filter(|(_, value)| **value == Value::Null);
+        write_states(nulls.map(|(row, _)| (row, CellState::Null)), out);
     }
 
     fn write_facts<'a>(
         &self,
-        rows: &Rows,
+        rows: &ValueRows,
         cell: impl Fn(usize) -> (&'a [u8], &'a Newest),
         (max_age_us, default): (Option<i64>, Option<(&[u8], CellState)>),
         out: &mut Vec<u8>,
     ) -> Result<(), NotABlock> {
         let mut states: Vec<(usize, CellState)> = Vec::new();
         let mut without_age: Vec<usize> = Vec::new();
-        let as_of = rows.as_of.values();
-        for row in 0..as_of.len() {
+        let as_of = rows.as_of.as_slice();
+        for (row, at) in as_of.iter().enumerate() {
             if row > 0 {
                 out.push(b',');
             }
             let (root, newest) = cell(row);
             let absent = match newest.event_time {
                 None => Some(CellState::Missing),
-                Some(event_time) if max_age_us.is_some_and(|max| as_of[row] - event_time > max) => {
+                Some(event_time) if max_age_us.is_some_and(|max| at.micros() - event_time > max) => {
                     Some(CellState::Expired)
                 }
                 Some(_) => None,
@@ -261,7 +259,7 @@ impl StoredOutput {
             }
             let shown = without_age.next_if_eq(&row).is_none();
             match cell(row).1.event_time.filter(|_| shown) {
-                Some(event_time) => write(&(as_of - event_time), out),
+                Some(event_time) => write(&(as_of.micros() - event_time), out),
                 None => out.extend(b"null"),
             }
         }
@@ -297,19 +295,19 @@ fn write_states(states: impl Iterator<Item = (usize, CellState)>, out: &mut Vec<
     }
 }
 
-fn write_instants(instants: &[i64], out: &mut Vec<u8>) {
-    let mut last: Option<(i64, std::ops::Range<usize>)> = None;
-    for (row, micros) in instants.iter().enumerate() {
+fn write_instants(instants: &[Instant], out: &mut Vec<u8>) {
+    let mut last: Option<(Instant, std::ops::Range<usize>)> = None;
+    for (row, instant) in instants.iter().enumerate() {
         if row > 0 {
             out.push(b',');
         }
         let start = out.len();
         match &last {
             // Mostly all are the same.
-            Some((known, written)) if known == micros => out.extend_from_within(written.clone()),
-            _ => write(&Instant::from_micros(*micros).expect("instants were checked when they came in"), out),
+            Some((known, written)) if known == instant => out.extend_from_within(written.clone()),
+            _ => write(instant, out),
         }
-        last = Some((*micros, start..out.len()));
+        last = Some((*instant, start..out.len()));
     }
 }
 

@@ -4,18 +4,20 @@ use std::cell::Cell as Count;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{Array as _, TimestampMicrosecondArray};
 use creta_model::{EntityId, FeatureId, Span, Type, Value};
 use creta_planner::{KeyColumn, LookupColumn, Origin, Plan, Step};
 use creta_store::{FactBatch, MemoryStore, Position};
 use proptest::prelude::*;
 
 use super::StoredPlan;
-use crate::answers::to_json;
+use crate::answers::{ValueRows, to_json};
 use crate::fact_index::{Contents, FactIndex, IndexSpec};
 use crate::properties::{FLOAT, INT, TEXT, floats, history, key, rows, spine, types};
 use crate::reference::Fact;
 use crate::run::Rows;
 use crate::testing::{MemoryFacts, PlanOf, column, name, run_plan};
+use crate::value::read_value;
 use crate::{NoResolvers, build_array};
 
 const BOOL: u32 = 13;
@@ -113,7 +115,18 @@ fn over_columns(plan: &Plan, rows: &Rows, index: &FactIndex) -> String {
 }
 
 fn from_bytes(plan: &Plan, rows: &Rows, index: &FactIndex) -> Option<String> {
-    let answer = StoredPlan::of(plan).expect("it only looks up").answer(index, rows).expect("readable");
+    let instants =
+        |column: &TimestampMicrosecondArray| column.values().iter().map(|at| crate::testing::at(*at)).collect();
+    let given = rows.given.iter().zip(&plan.given).map(|(column, slot)| {
+        let ty = &plan.slots[slot.0].ty;
+        (0..column.len()).map(|row| read_value(column, ty, row)).collect()
+    });
+    let rows =
+        ValueRows { given: given.collect(), as_of: instants(&rows.as_of), known_as_of: instants(&rows.known_as_of) };
+    let stored = StoredPlan::of(plan).expect("it only looks up");
+    let answer = stored.answer(index, &rows).expect("readable");
+    let again = stored.answer(index, &rows).expect("readable");
+    assert_eq!(answer, again, "what was learned of how facts lie changes no answer");
     answer.map(|json| String::from_utf8(json).expect("UTF-8"))
 }
 

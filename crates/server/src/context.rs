@@ -55,8 +55,7 @@ impl Input {
     /// Refuses a body that cannot be a JSON object.
     pub(crate) fn require_object(&self) -> Result<(), Problem> {
         self.require_content_type("application/json")?;
-        // Serde would take a list of a structure's members in order for the structure.
-        if self.body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
+        if !may_be_object(&self.body) {
             return Err(Problem::new("request/malformed", "the body is not a JSON object"));
         }
         Ok(())
@@ -115,13 +114,23 @@ impl Input {
     }
 
     pub(crate) fn require_content_type(&self, expected: &'static str) -> Result<(), Problem> {
-        let given = self.content_type.split(';').next().unwrap_or_default().trim();
-        if given.eq_ignore_ascii_case(expected) {
+        if is_media_type(&self.content_type, expected) {
             return Ok(());
         }
         Err(Problem::new("request/content-type", format!("this route takes `{expected}`"))
             .with_help(format!("send the header `content-type: {expected}`")))
     }
+}
+
+/// Whether a header `content-type` says this one, with whatever parameters.
+pub(crate) fn is_media_type(content_type: &str, expected: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
+}
+
+/// Whether a JSON text is that of an object or of nothing. Serde would take a list of a structure's members in order for the
+/// structure.
+pub(crate) fn may_be_object(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|first| *first == b'{')
 }
 
 /// A cookie, if there is exactly one of that name.
@@ -209,7 +218,7 @@ pub(crate) struct Guarded {
     action: Action,
     place: PlaceOf,
     /// A place among the requests at work, kept until the work ends even when nobody waits for it any more.
-    turn: Arc<Turn<String>>,
+    turn: Arc<Turn<Place>>,
 }
 
 /// Where a route acts. It follows from who asks, never from a header, and from the body only for administrators.
@@ -473,7 +482,7 @@ impl Guarded {
         })
     }
 
-    pub(crate) fn new(app: Arc<App>, caller: Caller, action: Action, place: PlaceOf, turn: Turn<String>) -> Self {
+    pub(crate) fn new(app: Arc<App>, caller: Caller, action: Action, place: PlaceOf, turn: Turn<Place>) -> Self {
         Self { app, caller, action, place, turn: Arc::new(turn) }
     }
 
@@ -495,7 +504,7 @@ impl Guarded {
     }
 
     /// This request's place among those at work, for work that goes on after the answer began.
-    pub(crate) fn turn(&self) -> Arc<Turn<String>> {
+    pub(crate) fn turn(&self) -> Arc<Turn<Place>> {
         Arc::clone(&self.turn)
     }
 

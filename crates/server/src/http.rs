@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum_server::tls::TlsInfo;
 use bytes::{Bytes, BytesMut};
-use creta_iam::{Action, Principal};
+use creta_iam::{Action, Place, Principal};
 use creta_model::{EnvironmentClass, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -30,6 +30,7 @@ use crate::limits::{
     DRAIN_BYTES_MAX, DRAIN_TIME_MAX, PUBLIC_ARRIVING_SHARE_MAX, PUBLIC_BODY_TIME_MAX, PUBLIC_REQUESTS_MAX,
     PUBLIC_REQUESTS_SHARE_MAX, QUERY_BYTES_MAX, REQUEST_TIME_MAX, REQUESTS_MAX, REQUESTS_SHARE_MAX, WATCHES_MAX,
 };
+use crate::logging::Answered;
 use crate::metrics::Metrics;
 use crate::people::{People, web};
 use crate::problem::{Refusal, internal};
@@ -54,10 +55,10 @@ pub(crate) struct App {
     pub(crate) verifier: Arc<EnvironmentVerifier>,
     /// False from the moment the server begins to stop.
     pub(crate) ready: AtomicBool,
-    /// Light requests at work and their bodies on the way, by the path of where who asks belongs.
-    light: [Arc<Turns<String>>; 2],
+    /// Light requests at work and their bodies on the way, by where who asks belongs.
+    pub(crate) light: [Arc<Turns<Place>>; 2],
     /// Bulk requests from the first byte of their bodies on: few, since these are large.
-    bulk: Arc<Turns<String>>,
+    bulk: Arc<Turns<Place>>,
     /// Requests of strangers at work and their bodies on the way, by network.
     public: [Arc<Turns<IpAddr>>; 2],
     watch_turns: Arc<Semaphore>,
@@ -101,7 +102,7 @@ impl App {
 
     /// Whether the host that a request names is this server. A proof names the address that its client used, and pages their
     /// origin: both are compared with the host, so it must not be whatever somebody says who passes requests on.
-    fn require_own_name(&self, route: &Route, parts: &Parts) -> Result<(), Problem> {
+    pub(crate) fn require_own_name(&self, route: &Route, parts: &Parts) -> Result<(), Problem> {
         // Whoever looks whether it lives knows it by its address.
         let Some(names) = self.names.as_ref().filter(|_| !PROBED.contains(&route.path)) else { return Ok(()) };
         let host = host_of(parts).unwrap_or_default().to_ascii_lowercase();
@@ -158,7 +159,7 @@ const PROBED: [&str; 2] = ["/health", "/ready"];
 /// What every machine calls itself.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-fn busy() -> Problem {
+pub(crate) fn busy() -> Problem {
     Problem::new("busy/requests", "the server is working on as many requests as it takes at a time")
         .with_help("try again after the time in the header `retry-after`")
 }
@@ -193,7 +194,7 @@ fn filter(method: &Method) -> MethodFilter {
 }
 
 /// A refusal in the form that whoever asks at this path reads.
-fn refused(path: &str, refusal: Refusal) -> Response {
+pub(crate) fn refused(path: &str, refusal: Refusal) -> Response {
     match path {
         _ if path.starts_with("/scim/") => refusal.into_scim(),
         _ if path.starts_with(web::VIEWS) => crate::routes::refused_page(&refusal),
@@ -201,30 +202,37 @@ fn refused(path: &str, refusal: Refusal) -> Response {
     }
 }
 
-/// One request from its head to its answer, measured and logged. The log line holds no part of what came in.
+/// One request from its head to its answer, measured and logged.
 async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Response {
     let start = Instant::now();
     let id = request_id();
-    let span = tracing::info_span!("request", id, method = %route.method, route = route.path);
+    let span = tracing::info_span!("request", id = id.as_str(), method = %route.method, route = route.path);
     let limit = if route.weight == Weight::Bulk { BULK_REQUEST_TIME_MAX } else { REQUEST_TIME_MAX };
     let (mut parts, mut body) = request.into_parts();
     if let Some(peer) = peer_of(&app, &parts) {
         parts.extensions.insert(peer);
     }
     let work = tokio::time::timeout(limit, dispatch(Arc::clone(&app), route, &mut parts, &mut body));
-    let response = match work.instrument(span.clone()).await {
+    let response = match work.instrument(span).await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refused(route.path, refusal),
-        Err(_) => {
-            let problem = Problem::new("busy/timeout", format!("this took longer than {} s", limit.as_secs()));
-            refused(route.path, problem.with_help("ask for less at a time").into())
-        }
+        Err(_) => refused(route.path, timed_out(limit).into()),
     };
     drain(body).await;
-    let (status, elapsed) = (response.status().as_u16(), start.elapsed());
-    app.metrics.request(method_name(&route.method), route.path, status, elapsed);
-    span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_millis() as u64, "answered"));
-    finish(response, &id)
+    conclude(&app, route, &id, start, response)
+}
+
+pub(crate) fn timed_out(limit: Duration) -> Problem {
+    Problem::new("busy/timeout", format!("this took longer than {} s", limit.as_secs()))
+        .with_help("ask for less at a time")
+}
+
+/// The end of every request: counted, and a line in the log that holds no part of what came in.
+pub(crate) fn conclude(app: &App, route: &Route, id: &str, start: Instant, response: Response) -> Response {
+    let (method, status, elapsed) = (method_name(&route.method), response.status().as_u16(), start.elapsed());
+    app.metrics.request(method, route.path, status, elapsed);
+    Answered { id, method, route: route.path, status, elapsed }.log();
+    finish(response, id)
 }
 
 async fn dispatch(
@@ -269,8 +277,8 @@ async fn admit_body(
     caller: &Caller,
     parts: &mut Parts,
     body: &mut Body,
-) -> Result<(Input, Turn<String>), Refusal> {
-    let whose = caller.principal.home().path();
+) -> Result<(Input, Turn<Place>), Refusal> {
+    let whose = caller.principal.home();
     let [at_work, arriving] = &app.light;
     if route.weight == Weight::Bulk {
         let turn = app.bulk.take(whose).ok_or_else(busy)?;
@@ -382,7 +390,7 @@ fn peer_of(app: &App, parts: &Parts) -> Option<Peer> {
 }
 
 /// Reads a body up to a limit. Memory grows with what arrives.
-async fn read_body(headers: &HeaderMap, body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read_body(headers: &HeaderMap, body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new("too-large/body", format!("the body has more than the {limit} bytes that this route takes"))
             .with_help("send it in parts")
@@ -391,15 +399,21 @@ async fn read_body(headers: &HeaderMap, body: &mut Body, limit: usize) -> Result
     if claimed.is_some_and(|claimed| claimed > limit as u64) {
         return Err(too_large());
     }
-    let mut bytes = BytesMut::new();
+    // Most come in one part, which stays where it is.
+    let (mut first, mut bytes) = (Bytes::new(), BytesMut::new());
     while let Some(part) = next_part(body).await {
         let part = part.map_err(|_| Problem::new("request/cut-short", "the connection ended before the body did"))?;
-        if bytes.len() + part.len() > limit {
+        if first.len() + bytes.len() + part.len() > limit {
             return Err(too_large());
         }
+        if bytes.is_empty() && first.is_empty() {
+            first = part;
+            continue;
+        }
+        bytes.extend_from_slice(&std::mem::take(&mut first));
         bytes.extend_from_slice(&part);
     }
-    Ok(bytes.freeze())
+    Ok(if bytes.is_empty() { first } else { bytes.freeze() })
 }
 
 /// The next part of a body; trailers count as an empty one.
@@ -410,7 +424,7 @@ async fn next_part(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
 
 /// Takes what is left of a body whose request was refused early. Many clients look for an answer only when they have sent
 /// everything, and would see a broken connection instead of the reason.
-async fn drain(mut body: Body) {
+pub(crate) async fn drain(mut body: Body) {
     let rest = async {
         let mut left = DRAIN_BYTES_MAX;
         while let Some(Ok(part)) = next_part(&mut body).await {

@@ -22,6 +22,7 @@
 mod accounts;
 mod acme;
 mod arrow_body;
+mod at_once;
 mod backup;
 mod components;
 mod config;

@@ -16,12 +16,13 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::acme::Acme;
+use crate::at_once::Doors;
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::data_folder::{file_failed, lock, url_of};
 use crate::disclosure::Disclosures;
 use crate::environments::{fingerprint_of, require_own};
-use crate::http::{App, GRACE, router};
+use crate::http::{App, GRACE};
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::people::People;
 use crate::placed::undo_unfinished;
@@ -69,6 +70,7 @@ pub struct RunningServer {
 /// the address once connections are taken. Writes logs to stderr and nothing to stdout.
 pub fn serve(options: &ServeOptions, on_ready: impl FnOnce(&RunningServer)) -> Result<(), ServerError> {
     logging::init_logging();
+    let _written = logging::Written;
     let server = start(options)?;
     on_ready(&server);
     server.runtime().block_on(until_told_to_stop());
@@ -197,7 +199,7 @@ fn listen(
     };
     let server = listener_of(listener, tls, handle.clone(), refused)
         .map_err(|source| ServerError::Listen { address: "a bound socket".to_owned(), source })?;
-    let service = router(Arc::clone(app)).into_make_service_with_connect_info::<SocketAddr>();
+    let service = Doors::new(app);
     runtime.spawn(async move {
         if let Err(error) = server.serve(service).await {
             tracing::error!(%error, "the listener failed");

@@ -29,7 +29,7 @@ use creta_store::{FactBatch, OnlineKey, OnlineStore, Position, StoreError, layou
 use block::{FORMAT, Part};
 use cover::{Tree, Window};
 use grow::{Draft, Grower, Lying, Mark};
-pub(crate) use newest::{Newest, NewestReader, Plain, is_plain};
+pub(crate) use newest::{Newest, NewestReader, Plain, Wanted, is_plain};
 use page::Interval;
 use versions::Version;
 
@@ -465,9 +465,9 @@ impl FactIndex {
         self.store.get_many(&roots).map(Some)
     }
 
-    /// Reads the newest values of `features` out of roots.
-    pub(crate) fn newest<'a>(&'a self, features: &'a [FeatureId]) -> NewestReader<'a> {
-        NewestReader::new(features, &self.contents.types)
+    /// Reads the newest values of the wanted features out of roots.
+    pub(crate) fn newest<'a>(&'a self, wanted: &'a Wanted) -> NewestReader<'a> {
+        NewestReader::new(wanted, &self.contents.types)
     }
 
     /// As [`FactIndex::find`], with the windows of some keys put together from tiles.

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use creta_model::{FeatureId, Type};
 
@@ -66,14 +67,59 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
 /// The features of a part of a block: how each lies in a row, and which wanted ones it is.
 struct Layout {
     features: Box<[u8]>,
-    fields: Vec<(Form, Vec<usize>)>,
+    fields: Vec<(Form, Box<[usize]>)>,
+}
+
+/// Features that are looked for together, and how parts of blocks lie that were met so far. For one set of definitions: types
+/// of features must not change.
+pub(crate) struct Wanted {
+    features: Vec<FeatureId>,
+    layouts: RwLock<Vec<Arc<Layout>>>,
+}
+
+/// Layouts that are kept: facts of an entity carry few different sets of features.
+const LAYOUTS_MAX: usize = 64;
+
+impl Wanted {
+    pub(crate) fn new(features: Vec<FeatureId>) -> Self {
+        Self { features, layouts: RwLock::default() }
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    /// How a part with these features lies; `None` if it has one that is read in the first way only.
+    fn layout(&self, features: &[u8], types: &HashMap<FeatureId, Type>) -> Result<Option<Arc<Layout>>, NotABlock> {
+        let known = self.layouts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.iter().find(|layout| *layout.features == *features) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        drop(known);
+        let mut fields = Vec::with_capacity(features.len() / 4);
+        for id in features.chunks_exact(4) {
+            let id = FeatureId(u32::from_le_bytes(id.try_into().expect("four bytes")));
+            let Some(form) = Form::of(types.get(&id).ok_or(NotABlock)?) else { return Ok(None) };
+            let wanted = (0..self.features.len()).filter(|column| self.features[*column] == id).collect();
+            fields.push((form, wanted));
+        }
+        while fields.last().is_some_and(|(_, wanted): &(Form, Box<[usize]>)| wanted.is_empty()) {
+            fields.pop(); // Nothing behind the last wanted one is looked at.
+        }
+        let layout = Arc::new(Layout { features: features.into(), fields });
+        let mut known = self.layouts.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < LAYOUTS_MAX {
+            known.push(Arc::clone(&layout));
+        }
+        Ok(Some(layout))
+    }
 }
 
 /// Finds the newest facts of one key after another for the same features.
 pub(crate) struct NewestReader<'a> {
-    wanted: &'a [FeatureId],
+    wanted: &'a Wanted,
     types: &'a HashMap<FeatureId, Type>,
-    layouts: Vec<Layout>,
 }
 
 /// A fact of a part, as far as it decides whether it is shown.
@@ -84,15 +130,15 @@ struct Candidate<'a> {
 }
 
 impl<'a> NewestReader<'a> {
-    pub(super) fn new(wanted: &'a [FeatureId], types: &'a HashMap<FeatureId, Type>) -> Self {
-        Self { wanted, types, layouts: Vec::new() }
+    pub(super) fn new(wanted: &'a Wanted, types: &'a HashMap<FeatureId, Type>) -> Self {
+        Self { wanted, types }
     }
 
     /// Where the newest value of each wanted feature lies in `root`, into `found`, for whoever asks as of `as_of` and knows what
     /// arrived until `known_as_of` (rules S2, S7, S8). `false` when that has to be found in the first way. Time O(facts +
     /// bytes of one fact per part).
     pub(crate) fn find(
-        &mut self,
+        &self,
         root: &[u8],
         (as_of, known_as_of): (i64, i64),
         found: &mut [Newest],
@@ -104,14 +150,13 @@ impl<'a> NewestReader<'a> {
             let features = take(&mut bytes, 4 * features)?;
             let Some(newest) = newest_of(&mut bytes, as_of, known_as_of)? else { return Ok(false) };
             let Some(newest) = newest else { continue };
-            let Some(layout) = self.layout(features)? else { return Ok(false) };
-            let layout = &self.layouts[layout];
+            let Some(layout) = self.wanted.layout(features, self.types)? else { return Ok(false) };
             let (start, mut rest) = (root.len() - parts.len(), newest.row);
             let row_at = newest.row.as_ptr() as usize - parts.as_ptr() as usize + start;
             skip(&mut rest, Form::Blocks)?; // Source.
             skip(&mut rest, Form::Blocks)?; // Event id.
             for (form, wanted) in &layout.fields {
-                for column in wanted {
+                for column in wanted.iter() {
                     let best = &mut found[*column];
                     let order = (newest.event_time, newest.arrival_time);
                     match best.event_time.map(|event_time| (event_time, best.arrival_time).cmp(&order)) {
@@ -128,24 +173,6 @@ impl<'a> NewestReader<'a> {
             }
         }
         Ok(true)
-    }
-
-    fn layout(&mut self, features: &[u8]) -> Result<Option<usize>, NotABlock> {
-        if let Some(known) = self.layouts.iter().position(|layout| *layout.features == *features) {
-            return Ok(Some(known));
-        }
-        let mut fields = Vec::with_capacity(features.len() / 4);
-        for id in features.chunks_exact(4) {
-            let id = FeatureId(u32::from_le_bytes(id.try_into().expect("four bytes")));
-            let Some(form) = Form::of(self.types.get(&id).ok_or(NotABlock)?) else { return Ok(None) };
-            let wanted = (0..self.wanted.len()).filter(|column| self.wanted[*column] == id).collect();
-            fields.push((form, wanted));
-        }
-        while fields.last().is_some_and(|(_, wanted): &(Form, Vec<usize>)| wanted.is_empty()) {
-            fields.pop(); // Nothing behind the last wanted one is looked at.
-        }
-        self.layouts.push(Layout { features: features.into(), fields });
-        Ok(Some(self.layouts.len() - 1))
     }
 }
 

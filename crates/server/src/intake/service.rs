@@ -76,6 +76,7 @@ struct Serving {
 /// Serves until SIGTERM or SIGINT. `on_ready` gets the intake once connections are taken.
 pub fn serve(options: &IntakeServeOptions, on_ready: impl FnOnce(&RunningIntake)) -> Result<(), ServerError> {
     logging::init_logging();
+    let _written = logging::Written;
     let intake = start(options)?;
     on_ready(&intake);
     intake.runtime.as_ref().expect("it has just been started").block_on(until_told_to_stop());

@@ -40,6 +40,7 @@ use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, EXPORT_BYTES_MAX, JSON_BY
 use crate::problem::{Refusal, internal};
 use crate::trust::artefacts;
 
+pub(crate) use self::queries::query_at_once;
 pub(crate) use self::recovery::busy as backup_busy;
 pub(crate) use self::web::refused as refused_page;
 
@@ -330,7 +331,7 @@ async fn blocking<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(move || work(&app)).await.map_err(|_| internal())??)
 }
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// A JSON answer.
 fn json(body: &impl Serialize) -> Result<Response, Refusal> {

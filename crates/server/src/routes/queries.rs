@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use axum::response::Response;
 use creta_audit::{Details, Event};
 use creta_disclosure::Label;
-use creta_engine::{BindingRule, JsonAnswer, KnownAsOfColumn, QueryRequest, TrainingSetRequest, WrittenQuery};
+use creta_engine::{BindingRule, KnownAsOfColumn, QueryRequest, TrainingSetRequest, WrittenQuery};
 use creta_model::{FeaturePath, Problem, Span};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +26,7 @@ const ROWS_AT_ONCE_MAX: usize = 128;
 pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     input.require_object()?;
     if let Some(answer) = query_at_once(&guarded, &input.body)? {
-        return Ok(typed(JSON, answer.json));
+        return Ok(answer);
     }
     let request = query_request(&input)?;
     let asked = request.clone();
@@ -58,12 +58,12 @@ pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Re
 }
 
 /// Answers a small query for stored facts whose shape was asked for before, without leaving this thread; `None` for others.
-fn query_at_once(guarded: &Guarded, body: &[u8]) -> Result<Option<JsonAnswer>, Refusal> {
+pub(crate) fn query_at_once(guarded: &Guarded, body: &[u8]) -> Result<Option<Response>, Refusal> {
     let Ok(query) = WrittenQuery::read(body) else { return Ok(None) };
     if query.rows() > ROWS_AT_ONCE_MAX {
         return Ok(None);
     }
-    guarded.act_at_once(
+    let answer = guarded.act_at_once(
         |engine, principal| {
             let ready = engine.find_ready(&query, principal)?;
             Some((ready.features().clone(), ready))
@@ -75,7 +75,8 @@ fn query_at_once(guarded: &Guarded, body: &[u8]) -> Result<Option<JsonAnswer>, R
             }
             Ok(answer)
         },
-    )
+    )?;
+    Ok(answer.map(|answer| typed(JSON, answer.json)))
 }
 
 /// Shows how a query would be answered. Reads no data.

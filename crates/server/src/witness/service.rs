@@ -62,6 +62,7 @@ struct Serving {
 /// Serves until SIGTERM or SIGINT. `on_ready` gets the witness once connections are taken.
 pub fn serve(options: &WitnessServeOptions, on_ready: impl FnOnce(&RunningWitness)) -> Result<(), ServerError> {
     logging::init_logging();
+    let _written = logging::Written;
     let witness = start(options)?;
     on_ready(&witness);
     witness.runtime.as_ref().expect("it has just been started").block_on(until_told_to_stop());

@@ -282,7 +282,7 @@ fn prose(text: &str) -> Markup {
 pub(crate) const STYLE: &str = r#":root { color-scheme: light dark; --text: #1a1d21; --back: #ffffff; --quiet: #555d66; --line: #767f89; --act: #0b57d0; --on-act: #ffffff; --alert: #a30d1d }
 @media (prefers-color-scheme: dark) { :root { --text: #eceff2; --back: #15181c; --quiet: #aab3bd; --line: #7d8791; --act: #a8c7fa; --on-act: #062e6f; --alert: #ffb4ab } }
 body { margin: 0; background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif }
-main { max-width: 34rem; margin: 10vh auto 2rem; padding: 0 1.25rem }
+main { max-width: 34rem; margin: 10vh auto 2rem; padding: 0 1.25rem; overflow-wrap: anywhere }
 h1 { font-size: 1.5rem; line-height: 1.25 }
 code { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
 p code { display: inline-block }

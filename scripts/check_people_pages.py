@@ -10,7 +10,7 @@ import time
 
 from playwright.sync_api import Browser, Page, Route
 from sign_in_browser import Somebody, must
-from sign_in_world import World
+from sign_in_world import World, finish, said
 
 NEED = "Looks after the platform and its people"
 REASON = "Watch how the tenants' loads go while the new disks are filled"
@@ -37,6 +37,7 @@ def people_pages(world: World, browser: Browser, ben: Somebody, ana: Somebody) -
     begin_and_lose(world, ben, ana, request)
     policies(world, browser, ben)
     tenant(world, browser, ana)
+    secret(world, ben)
     keyboard(world, ana)
     copied_cookie(world, browser, ana)
     ended_elsewhere(world, ana)
@@ -193,6 +194,21 @@ def tenant(world: World, browser: Browser, ana: Somebody) -> None:
     page = opened(tia, "/my/accesses?before=0", "Who saw our data")
     tia.looker.look(page, "accesses-none", "Who saw our data")
     tia.looker.look(opened(tia, "/my/ask", "Ask for access"), "ask-of-tenant", "Ask for access")
+
+
+def secret(world: World, ben: Somebody) -> None:
+    """Zoe is to be shown the secret of a program of the tenant's; Ben signs that she may."""
+    program = ("scoring", "--tenant", "acme", "--role", "reader")
+    why = "The scoring service of the shop starts on Monday"
+    asked = world.ask("service-account", "request", *program, "--reason", why, "--profile", "zoe")
+    deciding = world.start("service-account", "approve", asked["request"], "--profile", "ben")
+    page = opened(ben, said(deciding, r"https://[^/]+(/sign-in/verify\?prompt=[\w-]+)"), "Do you agree?")
+    ben.looker.look(page, "secret-agree", "Do you agree?")
+    must(why in page.inner_text("main"), "whoever signs reads why")
+    ben.press()
+    ben.looker.look(page, "secret-agreed", "Done")
+    finish(deciding)
+    world.creta("service-account", "create", *program, "--out", "scoring.json", "--profile", "zoe")
 
 
 def keyboard(world: World, ana: Somebody) -> None:

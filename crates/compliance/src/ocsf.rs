@@ -108,6 +108,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("handshake.refused", class::DETECTION_FINDING, 1),
     ("ingest", class::DATASTORE_ACTIVITY, 5),
     ("ingest.done", class::DATASTORE_ACTIVITY, 5),
+    ("ingest.repeated", class::DATASTORE_ACTIVITY, 5),
     ("inventory.declare", class::API_ACTIVITY, 3),
     ("inventory.declared", class::API_ACTIVITY, 3),
     ("log.heartbeat", class::APPLICATION_LIFECYCLE, 99),

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBa
 use arrow::compute::{CastOptions, cast_with_options, concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
-use creta_model::{Arrival, Entity, EventTime, Feature, FeatureId, Instant, Name, Problem, Role, Span, Type};
+use creta_model::{Arrival, Entity, EntityId, EventTime, Feature, FeatureId, Instant, Name, Problem, Role, Span, Type};
 use creta_registry::Registry;
 use creta_store::{FactBatch, layout};
 
@@ -39,14 +39,33 @@ pub(crate) struct Stamp {
     pub any_time: bool,
 }
 
-/// Checks a load and brings it into the layout of facts. Nothing is stored here, and a load is taken whole or not at all:
-/// the first bad column or row is the error. Cost: a few passes over the load.
-pub(crate) fn prepare(
-    registry: &Registry,
-    request: &IngestRequest,
-    batches: &[RecordBatch],
-    stamp: Stamp,
-) -> Result<Prepared, Problem> {
+/// A load that was checked and whose columns are those of its facts; when it arrives is all that is missing.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    entity: EntityId,
+    source: String,
+    event_time: ArrayRef,
+    arrival: Arrived,
+    event_id: ArrayRef,
+    retracted: ArrayRef,
+    features: Vec<(Arc<Field>, ArrayRef)>,
+    report: IngestReport,
+}
+
+/// What a load says of when its facts were known (rule S1).
+#[derive(Debug)]
+enum Arrived {
+    /// A column of this name says so.
+    Said(String, ArrayRef),
+    /// So long after their events.
+    Delayed(ArrayRef),
+    /// Nothing: when the load arrives.
+    Now,
+}
+
+/// Checks a load. Nothing is stored here, and a load is taken whole or not at all: the first bad column or row is the error.
+/// Cost: a few passes over the load.
+pub(crate) fn check(registry: &Registry, request: &IngestRequest, batches: &[RecordBatch]) -> Result<Checked, Problem> {
     let entity =
         registry.graph().find_entity(&request.entity).ok_or_else(|| unknown_entity(registry, &request.entity))?;
     let entity_id = registry.entity_id(&request.entity).expect("every entity of the graph has a number");
@@ -55,7 +74,7 @@ pub(crate) fn prepare(
     load.report.rows = table.num_rows() as u64;
 
     let event_time = load.event_time()?;
-    let arrival = load.arrival(&event_time, stamp.now)?;
+    let arrival = load.arrival(&event_time)?;
     let retracted = load.retracted()?;
     let event_id = load.event_id()?;
     if let Some(row) = (0..table.num_rows()).find(|row| retracted.value(*row) && event_id.is_null(*row)) {
@@ -65,55 +84,116 @@ pub(crate) fn prepare(
         )
         .with_help("name the column of event ids with `event_id=`"));
     }
-
-    let rows = table.num_rows();
-    let source = request.source.as_deref().unwrap_or("api");
-    let mut fields: Vec<Arc<Field>> = layout::META_FIELDS.to_vec();
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::clone(&event_time),
-        Arc::clone(&arrival),
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(source, rows))),
-        Arc::new(UInt64Array::from_iter_values((0..rows as u64).map(|row| stamp.sequence + row))),
-        Arc::new(event_id),
-        Arc::new(retracted.clone()),
-    ];
-    for (feature, id, array) in load.features(registry, &event_time, &retracted)? {
-        fields.push(Arc::new(Field::new(layout::feature_column(id), feature.ty.to_arrow(), true)));
-        columns.push(array);
-    }
+    let features = load.features(registry, &event_time, &retracted)?;
+    let features = features.into_iter().map(|(feature, id, array)| {
+        (Arc::new(Field::new(layout::feature_column(id), feature.ty.to_arrow(), true)), array)
+    });
+    let features = features.collect();
     load.note_ignored_columns();
-    let facts = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns follow their fields");
+    Ok(Checked {
+        entity: entity_id,
+        source: request.source.clone().unwrap_or_else(|| "api".to_owned()),
+        event_time,
+        arrival,
+        event_id: Arc::new(event_id),
+        retracted: Arc::new(retracted),
+        features,
+        report: load.report,
+    })
+}
 
-    let learned = if stamp.any_time { Arc::clone(&arrival) } else { not_after(&arrival, stamp.now) };
-    let future = future_rows(&event_time, &learned);
-    let (kept, quarantined) = split(&facts, &future);
-    let mut report = load.report;
-    report.accepted = kept.num_rows() as u64;
-    report.quarantined = quarantined.num_rows() as u64;
-    if report.floored > 0 {
-        report.warnings.push(format!("{} times were finer than a microsecond and were floored", report.floored));
+impl Checked {
+    /// Rows of the load.
+    pub(crate) fn rows(&self) -> u64 {
+        self.report.rows
     }
-    if !stamp.any_time
-        && let Some(warning) = not_known_yet(&kept, stamp.now)
-    {
-        report.warnings.push(warning);
-    }
-    if report.quarantined > 0 {
-        let facts = match report.quarantined {
-            1 => "1 fact lies".to_owned(),
-            many => format!("{many} facts lie"),
+
+    /// The facts of the load as it arrives. What its times make impossible then is an error.
+    pub(crate) fn stamp(&self, stamp: Stamp) -> Result<Prepared, Problem> {
+        let arrival = self.arrival(stamp.now)?;
+        let rows = self.event_time.len();
+        let mut fields: Vec<Arc<Field>> = layout::META_FIELDS.to_vec();
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::clone(&self.event_time),
+            Arc::clone(&arrival),
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.source, rows))),
+            Arc::new(UInt64Array::from_iter_values((0..rows as u64).map(|row| stamp.sequence + row))),
+            Arc::clone(&self.event_id),
+            Arc::clone(&self.retracted),
+        ];
+        for (field, array) in &self.features {
+            fields.push(Arc::clone(field));
+            columns.push(Arc::clone(array));
+        }
+        let facts = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns follow their fields");
+
+        let learned = if stamp.any_time { Arc::clone(&arrival) } else { not_after(&arrival, stamp.now) };
+        let future = future_rows(&self.event_time, &learned);
+        let (kept, quarantined) = split(&facts, &future);
+        let mut report = self.report.clone();
+        report.accepted = kept.num_rows() as u64;
+        report.quarantined = quarantined.num_rows() as u64;
+        if report.floored > 0 {
+            report.warnings.push(format!("{} times were finer than a microsecond and were floored", report.floored));
+        }
+        if !stamp.any_time
+            && let Some(warning) = not_known_yet(&kept, stamp.now)
+        {
+            report.warnings.push(warning);
+        }
+        if report.quarantined > 0 {
+            let facts = match report.quarantined {
+                1 => "1 fact lies".to_owned(),
+                many => format!("{many} facts lie"),
+            };
+            report.warnings.push(format!(
+                "{facts} more than {CLOCK_SKEW} after the arrival time, or after now, and will never be served: look at the \
+                 source's clock and time zone, then load what is right"
+            ));
+        }
+        let batch = |rows: RecordBatch| {
+            (rows.num_rows() > 0)
+                .then(|| {
+                    FactBatch::new(self.entity, rows).map_err(|error| Problem::new("internal/facts", error.to_string()))
+                })
+                .transpose()
         };
-        report.warnings.push(format!(
-            "{facts} more than {CLOCK_SKEW} after the arrival time, or after now, and will never be served: look at the source's \
-             clock and time zone, then load what is right"
-        ));
+        Ok(Prepared { facts: batch(kept)?, quarantined: batch(quarantined)?, report })
     }
-    let batch = |rows: RecordBatch| {
-        (rows.num_rows() > 0)
-            .then(|| FactBatch::new(entity_id, rows).map_err(|error| Problem::new("internal/facts", error.to_string())))
-            .transpose()
-    };
-    Ok(Prepared { facts: batch(kept)?, quarantined: batch(quarantined)?, report })
+
+    /// Rule S1: history must say when it was known.
+    fn arrival(&self, now: Instant) -> Result<ArrayRef, Problem> {
+        match &self.arrival {
+            Arrived::Said(name, array) => {
+                let limit = now.plus(CLOCK_SKEW).micros();
+                match array.as_primitive::<TimestampMicrosecondType>().values().iter().position(|at| *at > limit) {
+                    // The source's clock is fast: what is here now is known now (rule S29).
+                    None => Ok(not_after(array, now)),
+                    Some(row) => Err(Problem::new(
+                        "ingest/arrival-in-the-future",
+                        format!("column `{name}` says that row {row} will arrive after now"),
+                    )
+                    .with_help("an arrival time is when the fact was learned; check the column and its time zone")),
+                }
+            }
+            Arrived::Delayed(array) => Ok(Arc::clone(array)),
+            Arrived::Now => {
+                let limit = now.minus(CLOCK_SKEW).micros();
+                let times = self.event_time.as_primitive::<TimestampMicrosecondType>();
+                if let Some(row) = times.values().iter().position(|at| *at < limit) {
+                    return Err(Problem::new(
+                        "ingest/history-without-arrival",
+                        format!("row {row} happened in the past, and the load does not say when it became known"),
+                    )
+                    .with_help(
+                        "give the column that says so (`arrival=\"received_at\"`), or how long after the event it was known \
+                         (`arrival=hours(6)`); otherwise training sets would be empty or see the future",
+                    ));
+                }
+                Ok(repeat(now, self.event_time.len()))
+            }
+        }
+    }
 }
 
 struct Load<'a> {
@@ -163,45 +243,22 @@ impl Load<'_> {
         }
     }
 
-    /// Rule S1: history must say when it was known.
-    fn arrival(&mut self, event_time: &ArrayRef, now: Instant) -> Result<ArrayRef, Problem> {
-        match &self.request.arrival {
+    fn arrival(&mut self, event_time: &ArrayRef) -> Result<Arrived, Problem> {
+        Ok(match &self.request.arrival {
             Some(Arrival::Column(name)) => {
-                let array = self.instants(&name.clone(), "arrival time")?;
-                let limit = now.plus(CLOCK_SKEW).micros();
-                match array.as_primitive::<TimestampMicrosecondType>().values().iter().position(|at| *at > limit) {
-                    // The source's clock is fast: what is here now is known now (rule S29).
-                    None => Ok(not_after(&array, now)),
-                    Some(row) => Err(Problem::new(
-                        "ingest/arrival-in-the-future",
-                        format!("column `{name}` says that row {row} will arrive after now"),
-                    )
-                    .with_help("an arrival time is when the fact was learned; check the column and its time zone")),
-                }
+                let name = name.clone();
+                let array = self.instants(&name, "arrival time")?;
+                Arrived::Said(name, array)
             }
             Some(Arrival::Delay(delay)) => {
                 let times = event_time.as_primitive::<TimestampMicrosecondType>();
                 let later = times.unary::<_, TimestampMicrosecondType>(|at| {
                     at.saturating_add(delay.micros()).min(Instant::MAX.micros())
                 });
-                Ok(Arc::new(later.with_timezone("UTC")))
+                Arrived::Delayed(Arc::new(later.with_timezone("UTC")))
             }
-            None => {
-                let limit = now.minus(CLOCK_SKEW).micros();
-                let times = event_time.as_primitive::<TimestampMicrosecondType>();
-                if let Some(row) = times.values().iter().position(|at| *at < limit) {
-                    return Err(Problem::new(
-                        "ingest/history-without-arrival",
-                        format!("row {row} happened in the past, and the load does not say when it became known"),
-                    )
-                    .with_help(
-                        "give the column that says so (`arrival=\"received_at\"`), or how long after the event it was known \
-                         (`arrival=hours(6)`); otherwise training sets would be empty or see the future",
-                    ));
-                }
-                Ok(repeat(now, self.table.num_rows()))
-            }
-        }
+            None => Arrived::Now,
+        })
     }
 
     fn retracted(&self) -> Result<BooleanArray, Problem> {

@@ -126,7 +126,8 @@ pub use resolve::violations;
 pub use run::{Rows, RunOptions, run};
 pub use scan::SnapshotReader;
 pub use scope_engine::{
-    BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, ResolverHosts, ScopeEngine, ScopeStores, not_tried,
+    BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, Loaded, OnceKey, ResolverHosts, ScopeEngine,
+    ScopeStores, not_tried,
 };
 pub use sources::{load_request, read_arrow, read_parquet, read_source};
 pub use synth::synthesise;

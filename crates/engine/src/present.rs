@@ -1,12 +1,14 @@
 //! The present of a scope: the newest instant about which everything is known.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use creta_model::{Instant, Span};
 use creta_platform::Clock;
 
 /// Tells questions their instant and loads their arrival, so that no fact arrives at or before an instant that was answered
-/// about without it. Nobody waits for a load that is being written: until it is there, time stands still just before it.
+/// about without it. Nobody waits for loads that are being written: until they are there, time stands still just before the
+/// first of them.
 pub(crate) struct Present {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -17,13 +19,13 @@ struct State {
     last_arrival: Instant,
     /// The newest instant that a question was told.
     told: Instant,
-    /// Of the load that is being written.
-    under_way: Option<Instant>,
+    /// Of the loads that are being written or made visible.
+    under_way: BTreeSet<Instant>,
 }
 
-/// The arrival of a load that is being written; it is over when this is dropped.
-pub(crate) struct Arriving<'a> {
-    present: &'a Present,
+/// The arrival of loads that are written together; it is over when this is dropped.
+pub(crate) struct Arriving {
+    present: Arc<Present>,
     at: Instant,
 }
 
@@ -36,15 +38,15 @@ pub(crate) fn tick() -> Span {
 
 impl Present {
     /// Of a scope whose newest durable load arrived at `last_arrival`.
-    pub(crate) fn new(clock: Arc<dyn Clock>, last_arrival: Instant) -> Self {
-        let state = State { last_arrival, told: Instant::MIN, under_way: None };
-        Self { clock, state: Mutex::new(state) }
+    pub(crate) fn new(clock: Arc<dyn Clock>, last_arrival: Instant) -> Arc<Self> {
+        let state = State { last_arrival, told: Instant::MIN, under_way: BTreeSet::new() };
+        Arc::new(Self { clock, state: Mutex::new(state) })
     }
 
     /// Later than the arrival of every acknowledged load (rule S29).
     pub(crate) fn now(&self) -> Instant {
         let mut state = self.state();
-        let now = match state.under_way {
+        let now = match state.under_way.first() {
             Some(arrival) => arrival.minus(tick()),
             None => self.clock.now().max(state.last_arrival.plus(tick())),
         };
@@ -52,17 +54,17 @@ impl Present {
         now
     }
 
-    /// The arrival of a load that is about to be written; loads are written one after another.
-    pub(crate) fn arrive(&self) -> Arriving<'_> {
+    /// The arrival of loads that are about to be written, later than that of those before them.
+    pub(crate) fn arrive(self: &Arc<Self>) -> Arriving {
         let mut state = self.state();
+        let last = state.under_way.last().copied().unwrap_or(Instant::MIN).max(state.last_arrival);
         // Two ticks, since one is told meanwhile.
-        let mut at = self.clock.now().max(state.last_arrival.plus(tick()).plus(tick()));
+        let mut at = self.clock.now().max(last.plus(tick()).plus(tick()));
         if (at..at.plus(SET_BACK)).contains(&state.told) {
             at = state.told.plus(tick());
         }
-        debug_assert!(state.under_way.is_none(), "loads are written one after another");
-        state.under_way = Some(at);
-        Arriving { present: self, at }
+        state.under_way.insert(at);
+        Arriving { present: Arc::clone(self), at }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,7 +72,7 @@ impl Present {
     }
 }
 
-impl Arriving<'_> {
+impl Arriving {
     /// When the load arrives.
     pub(crate) fn at(&self) -> Instant {
         self.at
@@ -78,13 +80,14 @@ impl Arriving<'_> {
 
     /// The load is durable, and so acknowledged.
     pub(crate) fn is_durable(&self) {
-        self.present.state().last_arrival = self.at;
+        let mut state = self.present.state();
+        state.last_arrival = state.last_arrival.max(self.at);
     }
 }
 
-impl Drop for Arriving<'_> {
+impl Drop for Arriving {
     fn drop(&mut self) {
-        self.present.state().under_way = None;
+        self.present.state().under_way.remove(&self.at);
     }
 }
 
@@ -94,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn present() -> (Arc<ManualClock>, Present) {
+    fn present() -> (Arc<ManualClock>, Arc<Present>) {
         let clock = Arc::new(ManualClock::new(Instant::parse("2026-03-01T12:00:00Z").expect("valid")));
         (Arc::clone(&clock), Present::new(clock, Instant::MIN))
     }
@@ -140,7 +143,32 @@ mod tests {
         let (clock, present) = present();
         clock.advance(Span::hours(1));
         present.now();
-        let early = Present { clock: Arc::new(ManualClock::new(clock.now().minus(Span::hours(1)))), ..present };
+        let told = present.state().told;
+        let state = State { last_arrival: Instant::MIN, told, under_way: BTreeSet::new() };
+        let earlier = Arc::new(ManualClock::new(clock.now().minus(Span::hours(1))));
+        let early = Arc::new(Present { clock: earlier, state: Mutex::new(state) });
         assert_eq!(early.arrive().at(), early.clock.now());
+    }
+
+    #[test]
+    fn s29_of_loads_that_overlap_the_present_lies_before_the_first_that_is_not_there() {
+        let (clock, present) = present();
+        let first = present.arrive();
+        clock.advance(Span::seconds(1));
+        let second = present.arrive();
+        assert!(second.at() > first.at());
+        second.is_durable();
+        assert!(present.now() < first.at(), "the second is there and the first is not");
+        first.is_durable();
+        let at = first.at();
+        drop(first);
+        assert!(present.now() > at && present.now() < second.at());
+        let third = present.arrive();
+        assert!(third.at() > second.at(), "also when the clock stands still");
+        drop(second);
+        assert!(present.now() < third.at());
+        drop(third);
+        clock.advance(Span::seconds(1));
+        assert_eq!(present.now(), clock.now());
     }
 }

@@ -18,7 +18,7 @@ use crate::answers::Brought;
 use crate::masking::Output;
 use crate::request::{QueryAnswer, QueryRequest, TrainingSetRequest};
 use crate::run::{Rows, RunOptions};
-use crate::scope_engine::{Deployment, ReadyPolicy, ScopeEngine, engine_problem};
+use crate::scope_engine::{Deployment, OUTDATED, ReadyPolicy, ScopeEngine, engine_problem};
 use crate::stored::StoredPlan;
 use crate::written::WrittenQuery;
 use crate::{answers, spine};
@@ -168,14 +168,16 @@ impl ScopeEngine {
 
     /// Answers a query from the online store.
     pub fn query(&self, request: &QueryRequest, permit: &Permit) -> Result<QueryAnswer, Problem> {
-        let ready = self.ready(request)?;
-        let (rows, answer) = self.columns_of(&ready, &Brought::of(request), permit)?;
-        Ok(answers::to_json(&ready.shape.plan, &rows, &answer))
+        self.by_what_is_in_force(|| {
+            let ready = self.ready(request)?;
+            let (rows, answer) = self.columns_of(&ready, &Brought::of(request), permit)?;
+            Ok(answers::to_json(&ready.shape.plan, &rows, &answer))
+        })
     }
 
     /// As [`ScopeEngine::query`], in the form that goes over the wire.
     pub fn query_json(&self, request: &QueryRequest, permit: &Permit) -> Result<JsonAnswer, Problem> {
-        self.json_of(&self.ready(request)?, &Brought::of(request), permit)
+        self.by_what_is_in_force(|| self.json_of(&self.ready(request)?, &Brought::of(request), permit))
     }
 
     /// As [`ScopeEngine::query_json`], for what [`ScopeEngine::find_ready`] found for this very query. `None` when other
@@ -195,7 +197,10 @@ impl ScopeEngine {
             as_of: query.as_of(),
             known_as_of: query.known_as_of(),
         };
-        self.json_of(ready, &brought, permit).map(Some)
+        match self.json_of(ready, &brought, permit) {
+            Err(problem) if problem.code == OUTDATED => Ok(None),
+            answered => answered.map(Some),
+        }
     }
 
     fn json_of(&self, ready: &ReadyQuery, brought: &Brought<'_>, permit: &Permit) -> Result<JsonAnswer, Problem> {

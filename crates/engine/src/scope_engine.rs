@@ -14,22 +14,24 @@ use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
 use creta_store::{Document, Epoch, FactBatch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
 
 use crate::compiled::{DIFFERS, Running};
-use crate::fact_index::{Contents, FactIndex};
+use crate::fact_index::{Before, Contents, FactIndex};
 use crate::facts::FactReader;
 use crate::host::ResolverHost;
-use crate::ingest::{self, Stamp};
 use crate::masking::mask;
 use crate::present::Present;
 use crate::ready::{ReadyShape, ReadyShapes};
-use crate::request::{IngestReport, IngestRequest, QueryRequest, TrainingSetRequest};
+use crate::request::{QueryRequest, TrainingSetRequest};
 use crate::rows::{ReadyRules, RowGuard};
 use crate::run::{Guarding, RunOptions, run_guarded};
 use crate::scan::SnapshotReader;
 use crate::{answers, spine};
 
+mod loading;
 mod upkeep;
 
-use upkeep::{NOT_ONLINE_YET, last_arrival, not_kept_apart, stopped};
+use loading::Loads;
+pub use loading::{Loaded, OnceKey};
+use upkeep::{last_arrival, not_kept_apart, stopped};
 
 /// Document kind and id of the active definitions in the metadata store.
 const REGISTRY_KIND: &str = "registry";
@@ -37,6 +39,9 @@ const REGISTRY_ID: &str = "active";
 
 /// Separates the key of tokens from all others of a scope.
 const TOKENS: &str = "feature tokens";
+
+/// Code of a question whose answer was under way when the online values were made anew for other definitions.
+pub(crate) const OUTDATED: &str = "store/outdated";
 
 /// An index that catches up takes about so many facts in one transaction.
 const ROWS_AT_ONCE: usize = 1 << 16;
@@ -120,7 +125,9 @@ pub struct ScopeEngine {
     /// Why nothing is in force although definitions are stored.
     stopped: Mutex<Option<Problem>>,
     writer: Mutex<Writer>,
-    present: Present,
+    present: Arc<Present>,
+    loads: Loads,
+    key: ScopeKey,
     any_time: bool,
     tokeniser: Tokeniser,
     policy: RwLock<DataPolicy>,
@@ -214,6 +221,9 @@ pub(crate) fn engine_problem(error: &crate::error::EngineError) -> Problem {
         E::TooMany { .. } => {
             Problem::new("too-large/request", error.to_string()).with_help("ask for fewer rows at once")
         }
+        E::Reader { source } if matches!(source.downcast_ref(), Some(StoreError::Outdated { .. })) => {
+            Problem::new(OUTDATED, "other definitions came into force while this was answered").with_help("ask again")
+        }
         E::Reader { source } => {
             Problem::new("internal/store", error.to_string()).with_note("because", source.to_string(), None)
         }
@@ -256,7 +266,7 @@ impl ScopeEngine {
         let derived = online.position().map_err(problem)?;
         let truth = format!("{prefix}/truth");
         let facts = FactStore::open_known(&platform, key.clone(), &truth, derived).map_err(problem)?;
-        let quarantine = FactStore::open(&platform, key, &format!("{prefix}/quarantine")).map_err(problem)?;
+        let quarantine = FactStore::open(&platform, key.clone(), &format!("{prefix}/quarantine")).map_err(problem)?;
         check(&facts, &quarantine)?;
         let rows = |store: &FactStore| store.statistics().values().map(|entity| entity.rows).sum::<u64>();
         let last_arrival = last_arrival(&facts, platform.clock.now()).map_err(problem)?;
@@ -264,6 +274,8 @@ impl ScopeEngine {
         let engine = Self {
             scope,
             present: Present::new(Arc::clone(&platform.clock), last_arrival),
+            loads: Loads::default(),
+            key,
             platform,
             facts,
             quarantine,
@@ -410,6 +422,17 @@ impl ScopeEngine {
         })
     }
 
+    /// Asks by the definitions in force, and again by those that came into force meanwhile if they made the online values anew:
+    /// an answer is of one of them, never of values that are half made.
+    pub(crate) fn by_what_is_in_force<T>(&self, ask: impl Fn() -> Result<T, Problem>) -> Result<T, Problem> {
+        loop {
+            match ask() {
+                Err(problem) if problem.code == OUTDATED => {}
+                answered => return answered,
+            }
+        }
+    }
+
     /// The deployment in force, without waiting for one under way.
     pub(crate) fn deployment_at_hand(&self) -> Option<Arc<Deployment>> {
         self.deployment.try_read().ok()?.clone()
@@ -484,9 +507,10 @@ impl ScopeEngine {
             queries,
             resolvers,
         };
+        let _turn = self.index_turn();
         // The index may be rebuilt; until it is ready, queries wait rather than miss facts.
         let mut current = self.deployment.write().unwrap_or_else(PoisonError::into_inner);
-        let prepared = self.prepare(registry, Some(host));
+        let prepared = self.prepare(registry, Some(host), current.as_deref());
         // The definitions before these cannot go on over online values that are half made for others.
         *current = None;
         *current = Some(Arc::new(prepared.map_err(|problem| {
@@ -498,13 +522,21 @@ impl ScopeEngine {
         Ok(deployed)
     }
 
-    fn prepare(&self, registry: Arc<Registry>, host: Option<Arc<dyn ResolverHost>>) -> Result<Deployment, Problem> {
+    fn prepare(
+        &self,
+        registry: Arc<Registry>,
+        host: Option<Arc<dyn ResolverHost>>,
+        before: Option<&Deployment>,
+    ) -> Result<Deployment, Problem> {
         let host = match host {
             Some(host) => host,
             None => self.hosts.host(&self.scope, registry.bundle())?,
         };
         let contents = Contents::of(&registry, &self.scope.environment);
-        let index = FactIndex::open(Arc::clone(&self.online), contents).map_err(|error| store_problem(&error))?;
+        let truth = self.facts.snapshot();
+        let before = Before { index: before.map(|deployment| &deployment.index), truth: Some(&truth) };
+        let index =
+            FactIndex::open(Arc::clone(&self.online), contents, before).map_err(|error| store_problem(&error))?;
         catch_up(&self.facts, &index).map_err(|error| store_problem(&error))?;
         Ok(Deployment { registry, host, index })
     }
@@ -525,56 +557,6 @@ impl ScopeEngine {
     /// it is the instant before that load.
     pub fn now(&self) -> Instant {
         self.present.now()
-    }
-
-    /// Stores facts durably, then makes them visible online. All rows are taken or none. Whom a row rule binds writes nothing
-    /// that it looks at: they would say themselves what they see.
-    ///
-    /// Once they are durable the load is taken: what fails afterwards is a warning of the report, since sending the load again
-    /// would count it twice.
-    pub fn ingest(
-        &self,
-        request: &IngestRequest,
-        batches: &[RecordBatch],
-        permit: &Permit,
-    ) -> Result<IngestReport, Problem> {
-        self.permitted(permit, Action::Ingest, [])?;
-        let problem = |error: StoreError| store_problem(&error);
-        let mut writer = lock(&self.writer);
-        self.resume(&writer)?;
-        // Whoever waited for a deploy goes by what it put in force.
-        let deployment = self.deployment()?;
-        let arriving = self.present.arrive();
-        let stamp = Stamp { now: arriving.at(), sequence: writer.sequence, any_time: self.any_time };
-        let prepared = ingest::prepare(&deployment.registry, request, batches, stamp)?;
-        if let Some(guard) = self.guard(&deployment, permit.principal(), permit.place()) {
-            for facts in prepared.facts.iter().chain(&prepared.quarantined) {
-                guard.require_unread(facts)?;
-            }
-        }
-        let mut report = prepared.report;
-        let stored = prepared.facts.as_ref().map(|facts| self.facts.append(vec![facts.clone()]));
-        let stored = stored.transpose().map_err(problem)?;
-        if let Some(quarantined) = prepared.quarantined {
-            match self.quarantine.append(vec![quarantined]) {
-                Err(error) if stored.is_none() => return Err(problem(error)),
-                Err(error) => {
-                    let lost = std::mem::take(&mut report.quarantined);
-                    report.warnings.push(not_kept_apart(lost, &error));
-                }
-                Ok(_) => {}
-            }
-        }
-        writer.sequence += report.rows;
-        arriving.is_durable();
-        if let (Some(facts), Some(position)) = (prepared.facts, stored) {
-            report.position = position.0;
-            if let Err(error) = self.show(&deployment.index, facts, position) {
-                tracing::error!(scope = %self.scope, %error, "acknowledged facts are not online yet");
-                report.warnings.push(NOT_ONLINE_YET.to_owned());
-            }
-        }
-        Ok(report)
     }
 
     /// The tags that a feature carries, each with the features from it to the one that has the tag by itself; `None` if
@@ -622,8 +604,10 @@ impl ScopeEngine {
         spine: &[RecordBatch],
         permit: &Permit,
     ) -> Result<Vec<RecordBatch>, Problem> {
-        let deployment = self.deployment()?;
-        self.beside_spine(&deployment, request, spine, permit, Action::Query, &deployment.index)
+        self.by_what_is_in_force(|| {
+            let deployment = self.deployment()?;
+            self.beside_spine(&deployment, request, spine, permit, Action::Query, &deployment.index)
+        })
     }
 
     fn beside_spine(
@@ -691,9 +675,10 @@ impl ScopeEngine {
         mask(&shape.outputs, permit, &self.tokeniser, answer).map_err(|error| engine_problem(&error))
     }
 
-    /// Moves acknowledged facts from the write-ahead log into segments.
+    /// Moves acknowledged facts from the write-ahead log into segments, and online values to where they outlast the process.
     pub fn flush(&self) -> Result<(), Problem> {
-        self.facts.flush().and_then(|()| self.quarantine.flush()).map_err(|error| store_problem(&error))
+        let flushed = self.facts.flush().and_then(|()| self.quarantine.flush()).and_then(|()| self.online.settle());
+        flushed.map_err(|error| store_problem(&error))
     }
 
     /// The present moment of the stores of facts and of quarantined facts, both durable, to be kept elsewhere.
@@ -799,8 +784,14 @@ pub(crate) fn catch_up(facts: &FactStore, index: &FactIndex) -> Result<(), Store
         }
     }
     if index.lacks_tiles()? {
-        let all = facts.read_since(Position::START)?;
-        index.make_tiles(&all.into_iter().flat_map(|(_, batches)| batches).collect::<Vec<_>>())?;
+        let mut since = Position::START;
+        loop {
+            let units = facts.read_some_since(since)?;
+            let Some((end, _)) = units.last() else { break };
+            since = *end;
+            index.make_tiles(&units.into_iter().flat_map(|(_, batches)| batches).collect::<Vec<_>>())?;
+        }
+        index.tiles_are_made()?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::StoredPlan;
 use crate::answers::{ValueRows, to_json};
-use crate::fact_index::{Contents, FactIndex, IndexSpec};
+use crate::fact_index::{Before, Contents, FactIndex, IndexSpec};
 use crate::properties::{FLOAT, INT, TEXT, floats, history, key, rows, spine, types};
 use crate::reference::Fact;
 use crate::run::Rows;
@@ -71,7 +71,7 @@ fn index(facts: &[Fact], cuts: &[usize], with_list: bool) -> FactIndex {
     let types = all_types();
     let spec = IndexSpec { entity: EntityId(1), features: key().iter().map(|part| part.feature).collect() };
     let contents = Contents { specs: vec![spec], types: types.clone().into_iter().collect(), tiles: vec![Vec::new()] };
-    let index = FactIndex::open(Arc::new(MemoryStore::new()), contents).expect("opens");
+    let index = FactIndex::open(Arc::new(MemoryStore::new()), contents, Before::default()).expect("opens");
     let mut facts = facts.to_vec();
     if with_list {
         facts.iter_mut().for_each(|fact| drop(fact.values.insert(FeatureId(LIST), Value::List(vec![Value::Int(1)]))));

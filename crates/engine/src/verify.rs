@@ -18,7 +18,7 @@ use creta_registry::Registry;
 use creta_store::{FactBatch, MemoryStore, Position, layout};
 
 use crate::answer::Answer;
-use crate::fact_index::{Contents, FactIndex};
+use crate::fact_index::{Before, Contents, FactIndex};
 use crate::request::{VerifyOptions, VerifyReport};
 use crate::run::Rows;
 use crate::scan::SnapshotReader;
@@ -100,7 +100,7 @@ impl ScopeEngine {
         let registry = &deployment.registry;
         let store = Arc::new(MemoryStore::new());
         let contents = Contents::of(registry, &self.scope().environment);
-        let index = FactIndex::open(store, contents).map_err(problem)?;
+        let index = FactIndex::open(store, contents, Before::default()).map_err(problem)?;
         let mut done = vec![0; history.facts.len()];
         let mut position = Position::START;
         for stop in &history.stops {

@@ -76,6 +76,9 @@ pub const FAILURE_ENTRIES_MAX: usize = 10_000;
 pub const FRAME_BYTES_MAX: usize = 256 << 20;
 /// Rows of one worker call; larger inputs are split and run on several workers.
 pub const WORKER_CHUNK_ROWS: usize = 16_384;
+/// Calls of a tenant that wait for one of its workers; more fail at once, so that what is slow takes no places from requests
+/// that need no worker.
+pub const WORKER_CALLS_WAITING_MAX: usize = 16;
 /// Longest time of one worker call, unless its resolver says otherwise.
 pub const WORKER_CALL_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest time in which an idle worker has to give a sign of life.

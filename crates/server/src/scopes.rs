@@ -10,7 +10,7 @@ use creta_iam::Place;
 use creta_keys::ScopeKey;
 use creta_model::{Problem, Scope};
 use creta_platform::Platform;
-use creta_store::{LmdbStore, MetadataStore, SqliteStore};
+use creta_store::{LmdbStore, MetadataStore, SqliteStore, WriteBack};
 
 use crate::config::WorkerConfig;
 use crate::data_policy::{Agreed, ScopePolicy};
@@ -20,6 +20,8 @@ use crate::workers::WorkerHosts;
 
 /// Address space for one tenant's online values; disk is used as values come.
 const ONLINE_BYTES_MAX: usize = 64 << 30;
+/// Online values of one scope that wait in memory to be written.
+const WAITING_BYTES_MAX: usize = 128 << 20;
 
 type Slot = Arc<Mutex<Option<OpenScope>>>;
 
@@ -94,7 +96,9 @@ impl Scopes {
             tracing::error!(%scope, %error, "the folder of a tenant cannot be made");
             crate::problem::internal()
         })?;
-        let online = LmdbStore::open(home.join("online"), key.clone(), ONLINE_BYTES_MAX).map_err(|e| from_store(&e))?;
+        let online = LmdbStore::open(home.join("online"), key.clone(), ONLINE_BYTES_MAX)
+            .and_then(|store| WriteBack::over(store, WAITING_BYTES_MAX))
+            .map_err(|e| from_store(&e))?;
         let metadata = SqliteStore::open(home.join("metadata.sqlite"), key.clone()).map_err(|e| from_store(&e))?;
         let metadata = Arc::new(metadata);
         let tenant = Some(&scope.tenant);

@@ -88,6 +88,12 @@ pub enum StoreError {
         /// The position it stands at.
         present: Position,
     },
+    /// What was read was made anew for something else meanwhile; whoever asked starts again.
+    #[error("`{store}` was made anew while it was read")]
+    Outdated {
+        /// Which store.
+        store: String,
+    },
     /// An earlier failure left the store in doubt about its own state.
     #[error("`{store}` stopped after a failed write; open it again")]
     Stopped {

@@ -34,6 +34,7 @@ mod cache;
 mod commit;
 mod maintain;
 mod manifest;
+mod once;
 mod record;
 mod recover;
 mod segment;
@@ -43,7 +44,10 @@ mod tail;
 mod tests;
 
 use commit::Queue;
+pub use commit::Unit;
 use manifest::{Anchor, Manifest};
+use once::Remembered;
+pub use once::{KEPT as ONCE_KEPT, KEYS_MAX as ONCE_KEYS_MAX, Once};
 use segment::{Segment, SegmentFolder};
 pub use snapshot::{EntityStatistics, FactSnapshot};
 use tail::Tail;
@@ -67,6 +71,8 @@ pub struct FactStore {
     folder: Arc<SegmentFolder>,
     queue: Mutex<Queue>,
     answered: Condvar,
+    /// Taken after the log where both are.
+    once: Mutex<Remembered>,
     log: Mutex<LogState>,
     view: RwLock<Arc<View>>,
     maintenance: Mutex<Maintenance>,
@@ -142,7 +148,22 @@ impl FactStore {
     /// Batches without rows are left out; without any fact nothing is written. Costs one encoding and sealing of the
     /// batches and one sync, shared with concurrent callers.
     pub fn append(&self, batches: Vec<FactBatch>) -> Result<Position, StoreError> {
-        self.commit(batches)
+        self.append_all(vec![Unit { batches, once: None }]).remove(0)
+    }
+
+    /// Makes several units durable with one sync, each whole or not at all, and returns the position after each. A unit that
+    /// cannot be taken is an error of its own and keeps no other back. One that is to be remembered is written without any
+    /// fact too; otherwise as [`append`](Self::append).
+    pub fn append_all(&self, units: Vec<Unit>) -> Vec<Result<Position, StoreError>> {
+        self.commit(units)
+    }
+
+    /// The unit that is remembered under a key at `now`, and its position.
+    ///
+    /// Keys are durable together with their units. They are forgotten after [`ONCE_KEPT`], or when [`ONCE_KEYS_MAX`] newer
+    /// ones came.
+    pub fn remembered(&self, key: &[u8; 16], now: Instant) -> Option<(Position, Once)> {
+        self.lock_once().find(key, now)
     }
 
     /// How much has been acknowledged.
@@ -255,6 +276,10 @@ impl FactStore {
 
     fn lock_log(&self) -> MutexGuard<'_, LogState> {
         self.log.lock().expect("no code panics while it holds the log")
+    }
+
+    fn lock_once(&self) -> MutexGuard<'_, Remembered> {
+        self.once.lock().expect("no code panics while it holds the keys")
     }
 
     fn tampered(&self, reason: &str) -> StoreError {

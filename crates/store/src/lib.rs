@@ -8,7 +8,7 @@
 //! | Contract | On disk | In memory |
 //! | --- | --- | --- |
 //! | facts | [`FactStore`] over [`DiskFiles`](creta_platform::DiskFiles) | [`FactStore`] over [`MemoryFiles`](creta_platform::MemoryFiles) |
-//! | [`OnlineStore`] | [`LmdbStore`] | [`MemoryStore`] |
+//! | [`OnlineStore`] | [`LmdbStore`], behind [`WriteBack`] | [`MemoryStore`] |
 //! | [`MetadataStore`] | [`SqliteStore`] | [`MemoryMetadata`] |
 //!
 //! ```
@@ -42,10 +42,10 @@ mod position;
 mod sealing;
 
 pub use error::StoreError;
-pub use facts::{EntityStatistics, Epoch, FactSnapshot, FactStore};
+pub use facts::{EntityStatistics, Epoch, FactSnapshot, FactStore, ONCE_KEPT, ONCE_KEYS_MAX, Once, Unit};
 pub use layout::FactBatch;
 pub use metadata::{Document, MemoryMetadata, MetadataEpoch, MetadataStore, SqliteStore};
-pub use online::{LmdbStore, MemoryStore, Merge, OnlineKey, OnlineStore, OnlineView};
+pub use online::{LmdbStore, MemoryStore, Merge, OnlineKey, OnlineStore, OnlineView, WriteBack};
 pub use position::Position;
 
 #[cfg(test)]

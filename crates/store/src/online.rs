@@ -8,9 +8,11 @@ mod lmdb;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod write_back;
 
 pub use lmdb::LmdbStore;
 pub use memory::MemoryStore;
+pub use write_back::WriteBack;
 
 /// What an online value is stored under.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +76,18 @@ pub trait OnlineStore: Send + Sync {
     fn replace_many(&self, values: Vec<(OnlineKey, Option<Vec<u8>>)>, position: Position) -> Result<(), StoreError> {
         let (keys, mut values): (Vec<OnlineKey>, Vec<Option<Vec<u8>>>) = values.into_iter().unzip();
         self.update_many(&keys, &mut |index, _| Ok(values[index].take()), position)
+    }
+
+    /// As [`replace_many`](Self::replace_many), for values that somebody else holds on to.
+    fn replace_all(&self, values: Vec<(&OnlineKey, Option<&[u8]>)>, position: Position) -> Result<(), StoreError> {
+        let owned = values.into_iter().map(|(key, value)| (key.clone(), value.map(<[u8]>::to_vec))).collect();
+        self.replace_many(owned, position)
+    }
+
+    /// Writes what was set and waits, if anything does. Meant to be called every few seconds; readers and writers go on
+    /// meanwhile.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Up to where the facts are applied; [`Position::START`] for an empty store.

@@ -21,10 +21,11 @@ mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use creta_model::{EntityId, FeatureId, Type};
-use creta_store::{FactBatch, OnlineKey, OnlineStore, Position, StoreError, layout};
+use creta_store::{FactBatch, FactSnapshot, OnlineKey, OnlineStore, Position, StoreError, layout};
 
 use block::{FORMAT, Part};
 use cover::{Tree, Window};
@@ -133,6 +134,8 @@ pub struct FactIndex {
     /// What the partials of each index are of, in the order of its inputs.
     marks: Vec<Vec<TileMark>>,
     limits: Limits,
+    /// The store is being made anew for other definitions.
+    retired: AtomicBool,
 }
 
 /// What an index was built for, kept beside it.
@@ -143,6 +146,30 @@ struct Shape {
     types: BTreeMap<FeatureId, Type>,
     /// Of each index.
     tiles: Vec<Vec<TileMark>>,
+}
+
+/// What was there before an index is opened.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Before<'a> {
+    /// The index over the same store that somebody may still ask.
+    pub(crate) index: Option<&'a FactIndex>,
+    /// The facts that were or will be applied; none for a store of its own.
+    pub(crate) truth: Option<&'a FactSnapshot>,
+}
+
+impl Shape {
+    /// Whether a store of this shape needs nothing but the facts that come from now on to be one of another: a feature that is
+    /// new has no facts yet, unless it was stored before it was something else for a while.
+    fn grows_to(&self, wanted: &Self, before: &Before<'_>) -> Result<bool, StoreError> {
+        let kept = self.types.iter().all(|(feature, ty)| wanted.types.get(feature) == Some(ty));
+        if self.format != wanted.format || self.specs != wanted.specs || !kept {
+            return Ok(false);
+        }
+        let mut new = wanted.types.keys().filter(|feature| !self.types.contains_key(feature)).peekable();
+        let Some(truth) = before.truth.filter(|_| new.peek().is_some()) else { return Ok(true) };
+        let observed = truth.observed()?;
+        Ok(!new.any(|feature| observed.contains(feature)))
+    }
 }
 
 /// What happens to the facts of one key.
@@ -158,34 +185,41 @@ type Changes = BTreeMap<(usize, OnlineKey), Change>;
 impl FactIndex {
     /// An index with these contents; features without a type are left out.
     ///
-    /// When the store was built for other specs, kept a feature that is gone, or was written by another version, it is
-    /// cleared; the owner then applies all facts again, from [`FactIndex::position`] on. Tiles of other inputs stay where they
-    /// are: windows read facts instead until [`FactIndex::make_tiles`].
-    pub(crate) fn open(store: Arc<dyn OnlineStore>, contents: Contents) -> Result<Self, StoreError> {
-        Self::open_with(store, contents, Limits::default())
+    /// When the store was built for other specs, kept a feature that is gone, lacks one that `truth` says was observed before,
+    /// or was written by another version, it is cleared; the owner then applies all facts again, from
+    /// [`FactIndex::position`] on. Whoever still asks the index that was there before is told so first. Tiles of other inputs
+    /// stay where they are: windows read facts instead until [`FactIndex::make_tiles`].
+    pub(crate) fn open(
+        store: Arc<dyn OnlineStore>,
+        contents: Contents,
+        before: Before<'_>,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(store, contents, before, Limits::default())
     }
 
     pub(crate) fn open_with(
         store: Arc<dyn OnlineStore>,
         contents: Contents,
+        before: Before<'_>,
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let marks = contents.tiles.iter().map(|inputs| inputs.iter().map(|input| input.mark).collect()).collect();
-        let index = Self { store, contents, marks, limits };
+        let index = Self { store, contents, marks, limits, retired: AtomicBool::new(false) };
         let wanted = index.shape();
         let found = index.found_shape()?;
         if found.as_ref() == Some(&wanted) {
             return Ok(index);
         }
-        // A feature that is new has no facts yet, so what stands there stays right.
-        let grown = found.as_ref().is_some_and(|found| {
-            found.format == wanted.format
-                && found.specs == wanted.specs
-                && found.types.iter().all(|(feature, ty)| wanted.types.get(feature) == Some(ty))
-        });
+        let grown = match &found {
+            Some(found) => found.grows_to(&wanted, &before)?,
+            None => false,
+        };
         match found {
             Some(found) if grown => index.keep_shape(&Shape { tiles: found.tiles, ..wanted })?,
             _ => {
+                if let Some(index) = before.index {
+                    index.retired.store(true, Ordering::SeqCst);
+                }
                 index.store.clear()?;
                 index.keep_shape(&wanted)?;
             }
@@ -213,8 +247,17 @@ impl FactIndex {
         Ok(self.found_shape()?.is_none_or(|found| found.tiles != self.marks))
     }
 
+    /// Refuses what was read since the store began to be made anew: it may be of other definitions, or of none.
+    fn require_in_force(&self) -> Result<(), StoreError> {
+        match self.retired.load(Ordering::SeqCst) {
+            true => Err(StoreError::Outdated { store: "online".to_owned() }),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the tiles of all keys that stand in `facts` for the inputs of now, a few keys at a time; the answers are the
-    /// same before, meanwhile and afterwards. `facts` are all that were applied; the position stays.
+    /// same before, meanwhile and afterwards. It is asked again with other facts until all that were applied came, and then
+    /// [told so](Self::tiles_are_made); the position stays.
     pub(crate) fn make_tiles(&self, facts: &[FactBatch]) -> Result<(), StoreError> {
         let mut roots: BTreeSet<(usize, OnlineKey)> = BTreeSet::new();
         for facts in facts {
@@ -244,6 +287,11 @@ impl FactIndex {
             self.finish(drafts, &mut values)?;
             self.store.replace_many(values, self.store.position()?)?;
         }
+        Ok(())
+    }
+
+    /// Notes that the tiles of every key are there.
+    pub(crate) fn tiles_are_made(&self) -> Result<(), StoreError> {
         self.keep_shape(&self.shape())
     }
 
@@ -462,7 +510,9 @@ impl FactIndex {
             return Ok(None);
         }
         let roots: Vec<OnlineKey> = keys.iter().map(|key| root_key(spec, key.as_ref())).collect();
-        self.store.get_many(&roots).map(Some)
+        let found = self.store.get_many(&roots)?;
+        self.require_in_force()?;
+        Ok(Some(found))
     }
 
     /// Reads the newest values of the wanted features out of roots.
@@ -525,6 +575,7 @@ impl FactIndex {
             }
         }
         drop(view);
+        self.require_in_force()?;
         found.batches = block::decode(parts, &self.contents.types).map_err(damaged)?;
         Ok(Some(found))
     }

@@ -4,10 +4,9 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use creta_model::{Instant, Problem, Span};
-use creta_store::{FactBatch, FactStore, Position, StoreError};
+use creta_store::{FactStore, StoreError};
 
 use super::{ScopeEngine, Writer, catch_up, lock, read_registry, store_problem};
-use crate::fact_index::FactIndex;
 use crate::ingest::CLOCK_SKEW;
 
 /// How far back a clock may have been set between two processes for the scope's time to go on where it was.
@@ -22,9 +21,11 @@ impl ScopeEngine {
     /// nothing to do, and queries go on meanwhile.
     pub fn maintain(&self) -> Result<(), Problem> {
         let problem = |error: StoreError| store_problem(&error);
-        let kept = self.facts.maintain().and_then(|()| self.quarantine.maintain()).map_err(problem);
+        let kept = self.facts.maintain().and_then(|()| self.quarantine.maintain()).and_then(|()| self.online.settle());
+        let kept = kept.map_err(problem);
         let writer = lock(&self.writer);
         self.resume(&writer)?;
+        let _turn = self.index_turn();
         if let Ok(deployment) = self.deployment()
             && deployment.index.position().map_err(problem)? != self.facts.position()
         {
@@ -36,7 +37,7 @@ impl ScopeEngine {
     /// Makes the stored definitions ready, if there are any.
     pub(super) fn put_in_force_what_is_stored(&self) -> Result<(), Problem> {
         if let Some(document) = self.stored_definitions()? {
-            let deployment = self.prepare(read_registry(&document)?, None)?;
+            let deployment = self.prepare(read_registry(&document)?, None, None)?;
             *self.deployment.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(deployment));
         }
         Ok(())
@@ -49,15 +50,6 @@ impl ScopeEngine {
             *lock(&self.stopped) = None;
         }
         Ok(())
-    }
-
-    /// Applies a load that is durable to the index, and before it what the index lacks.
-    pub(super) fn show(&self, index: &FactIndex, facts: FactBatch, position: Position) -> Result<(), StoreError> {
-        if Position(index.position()?.0 + 1) == position {
-            index.apply(&[facts], position)
-        } else {
-            catch_up(&self.facts, index)
-        }
     }
 }
 

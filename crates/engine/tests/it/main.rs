@@ -5,8 +5,10 @@
 mod agreement;
 mod bad_input;
 mod ingest;
+mod loading;
 mod outages;
 mod queries;
+mod redeploy;
 mod rows;
 mod statistics;
 mod support;

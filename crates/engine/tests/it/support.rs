@@ -7,8 +7,8 @@ use arrow::array::{
 };
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    DataPolicy, Deployed, IngestReport, IngestRequest, NoResolvers, QueryAnswer, QueryRequest, ResolverHost,
-    ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
+    DataPolicy, Deployed, IngestReport, IngestRequest, Loaded, NoResolvers, OnceKey, QueryAnswer, QueryRequest,
+    ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
 };
 use creta_iam::{
     Action, Assurance, DeviceTrust, FeatureSet, Person, Place, Policies, Principal, PrincipalId, Resource, Role,
@@ -210,6 +210,22 @@ impl Airline {
     pub(crate) fn ingest(&self, request: serde_json::Value, table: RecordBatch) -> Result<IngestReport, Problem> {
         let request: IngestRequest = serde_json::from_value(request).expect("a request");
         self.engine.ingest(&request, &[table], &self.permit(Action::Ingest, &[]))
+    }
+
+    /// As [`Airline::ingest`], by a program of some name, with a key that stands for these bytes.
+    pub(crate) fn ingest_once(
+        &self,
+        who: &str,
+        key: &str,
+        content: u8,
+        request: serde_json::Value,
+        table: RecordBatch,
+    ) -> Result<Loaded, Problem> {
+        let request: IngestRequest = serde_json::from_value(request).expect("a request");
+        let principal = Principal::service_account(PrincipalId::parse(who).expect("valid"), scope(), Role::Developer);
+        let once = OnceKey { key: key.to_owned(), content: [content; 32] };
+        let permit = self.permit_of(&principal, Action::Ingest, &[]);
+        self.engine.ingest_once(&request, &[table], &permit, Some(&once))
     }
 
     pub(crate) fn query(&self, request: serde_json::Value) -> Result<QueryAnswer, Problem> {

@@ -37,7 +37,19 @@ const SPINE: &[Parameter] = &[
     ),
 ];
 
+/// RFC-to-be draft-ietf-httpapi-idempotency-key-header.
+const ONCE: Parameter = Parameter {
+    name: "idempotency-key",
+    place: "header",
+    required: false,
+    schema: r#"{"type":"string","minLength":1,"maxLength":130}"#,
+    description: "A key of the client's choice. The same request with the same key is taken once, and answered the same, with \
+        the header `idempotency-replayed: true`; another request with it is refused with 422. Keys are remembered for a day, \
+        and among the newest 131,072 of the scope.",
+};
+
 const LOAD: &[Parameter] = &[
+    ONCE,
     required("entity", NAME, "Entity the facts are about."),
     query("event_time", TEXT, "Column of event times. Either this or `event_time_constant`."),
     query("event_time_constant", INSTANT, "The same event time for all rows."),
@@ -325,17 +337,17 @@ pub(super) static OPERATIONS: &[Operation] = &[
         parameters: LOAD,
         body: Body::Arrow,
         answer: json("IngestReport"),
-        problems: &[404, 422, 507],
+        problems: &[400, 404, 422, 507],
     },
     Operation {
         id: "POST /v1/facts",
         name: "add_facts",
         tag: "facts",
         summary: "Store single facts given as JSON objects.",
-        parameters: &[],
+        parameters: &[ONCE],
         body: Body::Json("FactsRequest"),
         answer: json("IngestReport"),
-        problems: &[404, 422, 507],
+        problems: &[400, 404, 422, 507],
     },
     Operation {
         id: "GET /v1/audit/entries",

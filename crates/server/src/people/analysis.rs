@@ -28,7 +28,7 @@ const USES_MAX: usize = 64;
 /// Changes of which the log holds the end as well: without it nothing came of them.
 const ENDS: &[(Action, &[&str])] = &[
     (Action::Deploy, &["deploy.done"]),
-    (Action::Ingest, &["ingest.done"]),
+    (Action::Ingest, &["ingest.done", "ingest.repeated"]),
     (Action::TenantCreate, &["tenant.created"]),
     (Action::ServiceAccountCreate, &["service-account.created"]),
     (Action::ServiceAccountRotate, &["service-account.rotated"]),

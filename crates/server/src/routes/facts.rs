@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, NullArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
+use axum::http::HeaderValue;
 use axum::response::Response;
+use bytes::Bytes;
 use creta_audit::{Details, Event};
-use creta_engine::{IngestReport, IngestRequest, ScopeEngine, build_array};
+use creta_engine::{IngestRequest, Loaded, OnceKey, ScopeEngine, build_array};
 use creta_model::{Arrival, Entity, EventTime, Instant, Name, Problem, Span, Type, Value};
+use creta_proof::Hash;
 use serde::Deserialize;
 
 use crate::context::{Admitted, Guarded, Input};
@@ -75,14 +78,64 @@ impl LoadQuery {
 /// Stores a table of facts. Durable and visible online when it answers.
 pub(super) async fn ingest(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let request = input.query::<LoadQuery>()?.into_request()?;
+    let sent_as = SentAs::of(&input)?;
     let (schema, mut batches) = decode_blocking(input).await?;
     if batches.is_empty() {
         batches.push(RecordBatch::new_empty(schema));
     }
     let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-    let report = guarded.act(details(&request, rows)?, move |admitted| store(admitted, &request, &batches)).await?;
-    answer(&report)
+    let loaded =
+        guarded.act(details(&request, rows)?, move |admitted| store(admitted, &request, &batches, sent_as)).await?;
+    told(&loaded)
 }
+
+/// Says beside the report whether it is that of a load that was taken before.
+fn told(loaded: &Loaded) -> Result<Response, Refusal> {
+    let mut response = answer(&loaded.report)?;
+    if loaded.repeated {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The name that a load is given, so that it is taken once, and all that the load is.
+struct SentAs {
+    key: String,
+    query: String,
+    content_type: String,
+    body: Bytes,
+}
+
+impl SentAs {
+    /// The name is a string as structured fields write it (RFC 8941 section 3.3.3), as the draft on the header asks for, or the
+    /// same without its quotation marks, as most clients send it.
+    fn of(input: &Input) -> Result<Option<Self>, Problem> {
+        let mut values = input.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let key = value.to_str().ok().filter(|_| values.next().is_none()).and_then(|text| {
+            let text = text.trim();
+            let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+            let fits = (1..=KEY_BYTES_MAX).contains(&bare.len());
+            let plain = bare.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+            (fits && plain).then(|| bare.to_owned())
+        });
+        let key = key.ok_or_else(|| {
+            Problem::new("request/idempotency-key", "the header `idempotency-key` is no key")
+                .with_help(format!("send it once, with 1 to {KEY_BYTES_MAX} visible characters, such as a random UUID"))
+        })?;
+        let (query, content_type, body) = (input.query.clone(), input.content_type.clone(), input.body.clone());
+        Ok(Some(Self { key, query, content_type, body }))
+    }
+
+    /// Reads the body once more, for its digest.
+    fn into_key(self) -> OnceKey {
+        let digest = Hash::of(&[self.content_type.as_bytes(), &[0], self.query.as_bytes(), &[0], &self.body]);
+        OnceKey { key: self.key, content: *digest.as_bytes() }
+    }
+}
+
+/// Longest idempotency key.
+const KEY_BYTES_MAX: usize = 128;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,18 +146,19 @@ struct FactsBody {
 
 /// Stores single facts given as JSON objects of column to value.
 pub(super) async fn single(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let sent_as = SentAs::of(&input)?;
     let FactsBody { load, rows } = input.json()?;
     if rows.len() > JSON_ROWS_MAX {
         let problem = Problem::new("too-large/rows", format!("facts in JSON are at most {JSON_ROWS_MAX} rows"));
         return Err(problem.with_help("send larger tables as Arrow to `/v1/ingest`").into());
     }
-    let report = guarded
+    let loaded = guarded
         .act(details(&load, rows.len() as u64)?, move |admitted| {
             let table = to_table(&*admitted.engine()?, &load, &rows)?;
-            store(admitted, &load, &[table])
+            store(admitted, &load, &[table], sent_as)
         })
         .await?;
-    answer(&report)
+    told(&loaded)
 }
 
 fn details(request: &IngestRequest, rows: u64) -> Result<Details, Problem> {
@@ -113,8 +167,20 @@ fn details(request: &IngestRequest, rows: u64) -> Result<Details, Problem> {
     details.map_err(|e| from_audit(&e))
 }
 
-fn store(admitted: &Admitted<'_>, request: &IngestRequest, batches: &[RecordBatch]) -> Result<IngestReport, Refusal> {
-    let report = admitted.engine()?.ingest(request, batches, &admitted.permit)?;
+fn store(
+    admitted: &Admitted<'_>,
+    request: &IngestRequest,
+    batches: &[RecordBatch],
+    sent_as: Option<SentAs>,
+) -> Result<Loaded, Refusal> {
+    let once = sent_as.map(SentAs::into_key);
+    let loaded = admitted.engine()?.ingest_once(request, batches, &admitted.permit, once.as_ref())?;
+    let report = &loaded.report;
+    if loaded.repeated {
+        let which = Details::none().count("position", report.position).map_err(|e| from_audit(&e))?;
+        admitted.control.record(Event::of(&admitted.permit, "ingest.repeated").with(which));
+        return Ok(loaded);
+    }
     let counts = Details::none()
         .count("accepted", report.accepted)
         .and_then(|details| details.count("quarantined", report.quarantined))
@@ -122,7 +188,7 @@ fn store(admitted: &Admitted<'_>, request: &IngestRequest, batches: &[RecordBatc
     let counts = counts.map_err(|e| from_audit(&e))?;
     admitted.control.record(Event::of(&admitted.permit, "ingest.done").with(counts));
     admitted.app.metrics.rows_ingested(admitted.scope()?, report.accepted);
-    Ok(report)
+    Ok(loaded)
 }
 
 /// Rows as one table, each column in the type of its feature. JSON has fewer types than features have, so the definitions

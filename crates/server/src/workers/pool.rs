@@ -4,6 +4,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::process::{CallError, Launch, StartError, Worker};
+use crate::limits::WORKER_CALLS_WAITING_MAX;
 
 /// Workers of one bundle. They start when they are first needed and stay warm.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Pool {
 struct State {
     idle: Vec<Worker>,
     alive: usize,
+    /// Calls that wait for a worker.
+    waiting: usize,
     /// Whether anybody ever took a worker.
     needed: bool,
 }
@@ -26,7 +29,7 @@ struct State {
 /// Why a call has no answer.
 #[derive(Debug)]
 pub(crate) enum PoolError {
-    /// All workers were busy for the whole time of the call.
+    /// All workers were busy for the whole time of the call, or as many calls waited as may.
     Busy,
     Start(StartError),
     Call(CallError),
@@ -123,10 +126,12 @@ impl Pool {
                 });
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || state.waiting >= WORKER_CALLS_WAITING_MAX {
                 return Err(PoolError::Busy);
             }
+            state.waiting += 1;
             state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
     }
 

@@ -18,7 +18,7 @@ use super::host::{WorkerHosts, Workers};
 use super::process::Launch;
 use crate::arrow_body::encode;
 use crate::config::WorkerConfig;
-use crate::limits::WORKER_CHUNK_ROWS;
+use crate::limits::{WORKER_CALLS_WAITING_MAX, WORKER_CHUNK_ROWS};
 
 fn config() -> WorkerConfig {
     let fake = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake_worker"));
@@ -124,6 +124,30 @@ fn attack_ch02_a_worker_that_does_not_answer_is_killed_and_the_next_call_gets_an
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     call.timeout = Some(Span::seconds(20));
     assert_eq!(values(&workers.call(&call, &inputs(0..3)).expect("another worker")), [Some(1), Some(2), Some(3)]);
+}
+
+#[test]
+fn calls_that_find_too_many_waiting_for_a_slow_worker_fail_at_once() {
+    let marker = tempfile::tempdir().expect("a folder");
+    let mut modules = prepared(&[(0..3, answer(0..3, &[]))]);
+    modules.insert("marker".into(), marker.path().join("slept").display().to_string());
+    let workers = workers("sleeps_once", modules, 1);
+    let mut call = call("sleeps_once");
+    call.timeout = Some(Span::seconds(5));
+    let calls = WORKER_CALLS_WAITING_MAX + 9;
+    let outcomes: Vec<(String, Duration)> = std::thread::scope(|threads| {
+        let (workers, call) = (&workers, &call);
+        let one = || {
+            let start = Instant::now();
+            let code = workers.call(call, &inputs(0..3)).err().map_or(String::new(), |error| error.code);
+            (code, start.elapsed())
+        };
+        let running: Vec<_> = (0..calls).map(|_| threads.spawn(one)).collect();
+        running.into_iter().map(|call| call.join().expect("it does not panic")).collect()
+    });
+    let at_once = outcomes.iter().filter(|(code, took)| code == "resolver/busy" && *took < Duration::from_secs(2));
+    assert_eq!(at_once.count(), 8, "one is called, so many wait: {outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|(code, _)| code == "resolver/timeout").count(), 1);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod local;
 mod metadata_source;
+mod once;
 mod path;
 mod people;
 mod pillars;

@@ -141,3 +141,50 @@ fn a_compiled_resolver_whose_worker_answers_otherwise_stays_in_the_worker() {
     let answer = server.post("/v1/query", &token, &question).ok();
     assert_eq!(answer["columns"][0]["values"], json!(["turin", "bern"]));
 }
+
+#[test]
+fn a_slow_resolver_hurts_nothing_but_its_own_cells() {
+    let Some(workers) = python() else {
+        eprintln!("not run: no Python with pyarrow; set CRETA_PYTHON");
+        return;
+    };
+    let server = Server::with_workers(WorkerConfig { processes: 1, ..workers });
+    server.tenant("acme");
+    let token = server.account("acme", "etl", "developer").token;
+    let mut slow = with_resolver();
+    slow["modules"]["shop.py"] =
+        json!(MODULE.replace("    if city", "    import time\n    time.sleep(1.0)\n    if city"));
+    server.post("/v1/deploy", &token, &slow).ok();
+    server.post_arrow(INGEST, &token, &facts()).ok();
+    let both = json!({"inputs": {"User.id": [7]}, "outputs": ["User.shout", "User.score"]});
+    let stored = json!({"inputs": {"User.id": [7]}, "outputs": ["User.score"]});
+    server.post("/v1/query", &token, &stored).ok();
+    let seen = std::thread::scope(|threads| {
+        // As many as a tenant may have at work.
+        let slow: Vec<_> = (0..64).map(|_| threads.spawn(|| server.post("/v1/query", &token, &both))).collect();
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        let mut quick = Vec::new();
+        for _ in 0..20 {
+            let start = std::time::Instant::now();
+            assert_eq!(server.post("/v1/query", &token, &stored).ok()["columns"][0]["values"], json!([2.5]));
+            quick.push(start.elapsed());
+        }
+        quick.sort_unstable();
+        assert!(quick[10] < std::time::Duration::from_millis(300), "stored facts are answered meanwhile: {quick:?}");
+        slow.into_iter().map(|one| one.join().expect("it does not panic")).collect::<Vec<_>>()
+    });
+    let mut codes = std::collections::BTreeMap::new();
+    for reply in seen {
+        // Whoever is told to come back was told so; nobody waited without end.
+        let code = match reply.status {
+            503 => reply.problem(503),
+            _ => {
+                let answer = reply.ok();
+                assert_eq!(answer["columns"][1]["values"], json!([2.5]), "the other cells of the row are there");
+                answer["columns"][0]["errors"]["0"]["code"].as_str().unwrap_or("answered").to_owned()
+            }
+        };
+        *codes.entry(code).or_insert(0) += 1;
+    }
+    assert!(codes["answered"] >= 1 && codes["resolver/busy"] >= 30, "{codes:?}");
+}

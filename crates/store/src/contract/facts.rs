@@ -6,7 +6,7 @@ use creta_model::{EntityId, FeatureId, Instant};
 use creta_platform::{DiskFiles, Files, MemoryFiles, Platform};
 
 use crate::testing::{Fact, batch, key, sorted};
-use crate::{FactStore, Position, StoreError};
+use crate::{FactStore, ONCE_KEPT, Once, Position, StoreError, Unit};
 
 const E: EntityId = EntityId(1);
 
@@ -108,6 +108,50 @@ fn the_latest_arrival_is_found_in_segments_and_in_the_log() {
             (latest(0), latest(89), latest(90)),
             (Some(at(90)), Some(at(90)), None),
             "what does not count does not"
+        );
+    });
+}
+
+#[test]
+fn what_is_remembered_of_a_unit_is_there_after_flushes_and_reopening_with_or_without_facts() {
+    on_every_kind_of_files(|platform| {
+        let once = |n: u8| Once { key: [n; 16], content: [n + 1; 16], at: at(i64::from(n)), told: vec![n; 3] };
+        let unit = |n: u8, facts: &[Fact]| Unit { batches: vec![batch(1, facts)], once: Some(once(n)) };
+        let store = open(platform);
+        let facts = some_facts(2);
+        let answers = store.append_all(vec![unit(1, &facts[..1]), Unit::default(), unit(2, &[]), unit(3, &facts[1..])]);
+        let positions: Vec<_> = answers.into_iter().map(|answer| answer.expect("space").0).collect();
+        assert_eq!(positions, [1, 3, 2, 3], "what holds nothing is where the store was when it was asked");
+        assert_eq!(store.append_all(vec![unit(4, &[])]).remove(0).expect("space"), Position(4));
+        let check = |store: &FactStore| {
+            for n in 1..=4 {
+                assert_eq!(store.remembered(&[n; 16], at(9)), Some((Position(n.into()), once(n))));
+            }
+            assert_eq!(store.remembered(&[5; 16], at(9)), None);
+            assert_eq!(store.remembered(&[1; 16], at(2).plus(ONCE_KEPT)), None, "its day is over");
+            for since in 0..4 {
+                let units = store.read_some_since(Position(since)).expect("readable");
+                assert!(!units.is_empty(), "whoever catches up from {since} on comes to the end");
+                assert_eq!(units.first().map(|(position, _)| position.0), Some(since + 1));
+            }
+        };
+        check(&store);
+        check(&open(platform));
+        for _ in 0..2 {
+            store.flush().expect("space");
+            check(&store);
+        }
+        check(&open(platform));
+        store.append(vec![batch(2, &facts)]).expect("space");
+        store.flush().expect("space");
+        store.compact().expect("space");
+        check(&store);
+        check(&open(platform));
+        let told = Once { told: vec![0; 65 << 10], ..once(9) };
+        let answers = store.append_all(vec![Unit { batches: vec![], once: Some(told) }, unit(5, &[])]);
+        assert!(
+            matches!(answers[0], Err(StoreError::TooLarge { .. })) && answers[1].is_ok(),
+            "each is taken by itself"
         );
     });
 }

@@ -1,7 +1,7 @@
 //! Every online store.
 
 use crate::testing::key;
-use crate::{LmdbStore, MemoryStore, OnlineKey, OnlineStore, Position, StoreError};
+use crate::{LmdbStore, MemoryStore, OnlineKey, OnlineStore, Position, StoreError, WriteBack};
 
 pub(super) const MAP_BYTES: usize = 16 << 20;
 
@@ -9,6 +9,11 @@ fn on_every_store(suite: impl Fn(&dyn OnlineStore)) {
     suite(&MemoryStore::new());
     let folder = tempfile::tempdir().expect("a folder");
     suite(&LmdbStore::open(folder.path().join("online"), key("acme"), MAP_BYTES).expect("a new store"));
+    // One whose values wait, and one that writes them at every call.
+    for bytes_max in [1 << 20, 0] {
+        let below = LmdbStore::open(folder.path().join(format!("{bytes_max}")), key("acme"), MAP_BYTES);
+        suite(&WriteBack::over(below.expect("a new store"), bytes_max).expect("readable"));
+    }
 }
 
 fn keys(names: &[&str]) -> Vec<OnlineKey> {

@@ -6,7 +6,8 @@ use creta_keys::SealedLog;
 use creta_platform::FileError;
 
 use super::manifest::Anchor;
-use super::record::{Opened, UnitRecord, encode_closed, encode_manifest};
+use super::once::{Once, TOLD_BYTES_MAX};
+use super::record::{Opened, UnitRecord, encode_closed, encode_manifest, encode_remembered};
 use super::tail::Tail;
 use super::{FactStore, LogState, STORE, next_chain};
 use crate::sealing::{files_failed, sealed_failed};
@@ -29,29 +30,53 @@ struct Waiting {
     ticket: u64,
     record: UnitRecord,
     batches: Vec<FactBatch>,
+    once: Option<Once>,
+}
+
+/// What becomes durable together.
+#[derive(Debug, Clone, Default)]
+pub struct Unit {
+    /// Those without rows are left out.
+    pub batches: Vec<FactBatch>,
+    /// What is remembered of it from then on.
+    pub once: Option<Once>,
 }
 
 impl FactStore {
     /// The first to find nobody writing writes for all who wait; the others wait for their answers.
-    pub(super) fn commit(&self, mut batches: Vec<FactBatch>) -> Result<Position, StoreError> {
-        batches.retain(|facts| facts.rows() > 0);
-        if batches.is_empty() {
-            return Ok(self.position());
-        }
-        let mut id = [0; 16];
-        self.random.fill(&mut id);
-        let record = UnitRecord::encode(&batches, id).map_err(|error| self.unencodable(error))?;
-        let bytes = record.len() as u64;
-        if bytes > RECORD_BYTES_MAX {
-            return Err(StoreError::TooLarge { store: self.prefix.clone(), bytes, bytes_max: RECORD_BYTES_MAX });
-        }
+    pub(super) fn commit(&self, units: Vec<Unit>) -> Vec<Result<Position, StoreError>> {
+        let encoded: Vec<_> = units.into_iter().map(|unit| self.encode(unit)).collect();
         let mut queue = self.queue.lock().expect("no code panics while it holds the queue");
-        let ticket = queue.next_ticket;
-        queue.next_ticket += 1;
-        queue.waiting.push(Waiting { ticket, record, batches });
+        let mut tickets = Vec::with_capacity(encoded.len());
+        for unit in encoded {
+            tickets.push(match unit {
+                Ok(Some((record, batches, once))) => {
+                    let ticket = queue.next_ticket;
+                    queue.next_ticket += 1;
+                    queue.waiting.push(Waiting { ticket, record, batches, once });
+                    Ok(Some(ticket))
+                }
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            });
+        }
+        let last = tickets.iter().filter_map(|ticket| ticket.as_ref().ok()?.as_ref()).next_back().copied();
         loop {
-            if let Some(at) = queue.answers.iter().position(|(answered, _)| *answered == ticket) {
-                return queue.answers.swap_remove(at).1;
+            // Groups are written whole and in order, so who has the last answer has all.
+            if last.is_none_or(|last| queue.answers.iter().any(|(answered, _)| *answered == last)) {
+                let mut answer = |ticket: u64| {
+                    let at = queue.answers.iter().position(|(answered, _)| *answered == ticket);
+                    queue.answers.swap_remove(at.expect("whoever waits is answered")).1
+                };
+                let mut answers = Vec::with_capacity(tickets.len());
+                for ticket in tickets {
+                    answers.push(match ticket {
+                        Ok(Some(ticket)) => answer(ticket),
+                        Ok(None) => Ok(self.position()),
+                        Err(error) => Err(error),
+                    });
+                }
+                return answers;
             }
             if queue.led {
                 queue = self.answered.wait(queue).expect("no code panics while it holds the queue");
@@ -66,6 +91,29 @@ impl FactStore {
             drop(lead);
             queue = self.queue.lock().expect("no code panics while it holds the queue");
         }
+    }
+
+    /// The record of a unit; none for one that holds nothing.
+    #[allow(clippy::type_complexity, reason = "taken apart where it is made")]
+    fn encode(&self, unit: Unit) -> Result<Option<(UnitRecord, Vec<FactBatch>, Option<Once>)>, StoreError> {
+        let Unit { mut batches, once } = unit;
+        batches.retain(|facts| facts.rows() > 0);
+        if batches.is_empty() && once.is_none() {
+            return Ok(None);
+        }
+        let mut id = [0; 16];
+        self.random.fill(&mut id);
+        let record = UnitRecord::encode(&batches, id, once.as_ref()).map_err(|error| self.unencodable(error))?;
+        let too_large = |bytes, bytes_max| StoreError::TooLarge { store: self.prefix.clone(), bytes, bytes_max };
+        let told = once.as_ref().map_or(0, |once| once.told.len());
+        if told > TOLD_BYTES_MAX {
+            return Err(too_large(told as u64, TOLD_BYTES_MAX as u64));
+        }
+        let bytes = record.len() as u64;
+        if bytes > RECORD_BYTES_MAX {
+            return Err(too_large(bytes, RECORD_BYTES_MAX));
+        }
+        Ok(Some((record, batches, once)))
     }
 
     fn write(&self, mut group: Vec<Waiting>) -> Vec<(u64, Result<Position, StoreError>)> {
@@ -92,17 +140,23 @@ impl FactStore {
         let mut anchors = Vec::with_capacity(group.len());
         let mut last = Anchor { position: log.end, chain: log.chain };
         let mut units = Vec::with_capacity(group.len());
-        for Waiting { record, batches, .. } in group {
+        let mut remembered = Vec::new();
+        for Waiting { record, batches, once, .. } in group {
             let chain = next_chain(&self.key, &last.chain, &record.id());
             last = Anchor { position: last.position.next(), chain };
             anchors.push(last);
             units.push((&*batches, record.len() as u64));
+            remembered.extend(once.take().map(|once| (last.position, once)));
             records.push(record.at(last.position));
         }
         self.append_records(log, &records)?;
         log.manifest_unnamed = false;
         (log.end, log.chain) = (last.position, last.chain);
         log.anchors.extend(anchors);
+        if !remembered.is_empty() {
+            let mut known = self.lock_once();
+            remembered.into_iter().for_each(|(position, once)| known.add(position, once));
+        }
         self.publish(|view| {
             let mut tail = Tail::clone(&view.active);
             units.iter().for_each(|(batches, bytes)| tail.push(batches, *bytes));
@@ -186,7 +240,10 @@ impl Drop for Lead<'_> {
 fn begin_log(store: &FactStore, path: &str, opened: &Opened) -> Result<SealedLog, StoreError> {
     let (mut log, _) =
         SealedLog::open(&store.files, &store.key, STORE, path).map_err(|error| sealed_failed(&store.prefix, error))?;
-    log.append(&[&opened.encode()]).map_err(|error| sealed_failed(&store.prefix, error))?;
+    let carried = encode_remembered(store.lock_once().all());
+    let opened = opened.encode();
+    let records: Vec<&[u8]> = std::iter::once(&opened).chain(&carried).map(Vec::as_slice).collect();
+    log.append(&records).map_err(|error| sealed_failed(&store.prefix, error))?;
     Ok(log)
 }
 

@@ -6,13 +6,16 @@
 //! | 2 unit | position (8), random id (16), number of batches (4); per batch entity (4), length (8), Arrow IPC stream |
 //! | 3 manifest | version (8) of a manifest that has become durable |
 //! | 4 closed | generation (8) of the log that goes on from here |
+//! | 5 unit that is taken once | as 2, then key (16), content (16), instant (8), length (4) and bytes of what was told |
+//! | 6 remembered | number (4); per key of an earlier log position (8), key (16), content (16), instant (8), length (4), bytes |
 
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
-use creta_model::EntityId;
+use creta_model::{EntityId, Instant};
 
+use super::once::Once;
 use super::segment::memory;
 use crate::{FactBatch, Position};
 
@@ -20,11 +23,14 @@ const OPEN: u8 = 1;
 const UNIT: u8 = 2;
 const MANIFEST: u8 = 3;
 const CLOSED: u8 = 4;
+const KEYED_UNIT: u8 = 5;
+const REMEMBERED: u8 = 6;
 
 /// A decoded record.
 pub(crate) enum LogRecord {
     Open(Opened),
-    Unit { position: Position, id: [u8; 16], batches: Vec<FactBatch> },
+    Unit { position: Position, id: [u8; 16], batches: Vec<FactBatch>, once: Option<Once> },
+    Remembered(Vec<(Position, Once)>),
     Manifest { version: u64 },
     Closed { next: u64 },
 }
@@ -65,11 +71,11 @@ pub(crate) struct UnitRecord(Vec<u8>);
 
 impl UnitRecord {
     /// `id` must never come twice.
-    pub(crate) fn encode(batches: &[FactBatch], id: [u8; 16]) -> Result<Self, ArrowError> {
+    pub(crate) fn encode(batches: &[FactBatch], id: [u8; 16], once: Option<&Once>) -> Result<Self, ArrowError> {
         // The schema of a stream takes some 100 bytes per column, a buffer at most 64 bytes of padding.
         let size = |facts: &FactBatch| memory(facts.batch()) as usize + 1024 + 384 * facts.batch().num_columns();
         let mut bytes = Vec::with_capacity(batches.iter().map(size).sum());
-        bytes.push(UNIT);
+        bytes.push(if once.is_some() { KEYED_UNIT } else { UNIT });
         bytes.extend_from_slice(&[0; 8]);
         bytes.extend_from_slice(&id);
         bytes.extend_from_slice(&u32::try_from(batches.len()).expect("fewer than 2^32 batches").to_be_bytes());
@@ -83,6 +89,9 @@ impl UnitRecord {
             drop(writer);
             let length = (bytes.len() - length_at - 8) as u64;
             bytes[length_at..length_at + 8].copy_from_slice(&length.to_be_bytes());
+        }
+        if let Some(once) = once {
+            put_once(&mut bytes, once);
         }
         Ok(Self(bytes))
     }
@@ -112,7 +121,7 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Option<LogRecord> {
             chain: rest.take(32)?.try_into().ok()?,
             manifest: rest.u64()?,
         })),
-        UNIT => {
+        kind @ (UNIT | KEYED_UNIT) => {
             let position = Position(rest.u64()?);
             let id = rest.take(16)?.try_into().ok()?;
             let count = u32::from_be_bytes(rest.take(4)?.try_into().ok()?);
@@ -124,13 +133,19 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Option<LogRecord> {
                 rest.take(len)?;
                 parts.push((entity, at, len));
             }
+            let once = if kind == KEYED_UNIT { Some(rest.once()?) } else { None };
             let whole = Buffer::from_vec(bytes);
             let batches =
                 parts.into_iter().map(|(entity, at, len)| decode_batch(entity, whole.slice_with_length(at, len)));
-            Some(LogRecord::Unit { position, id, batches: batches.collect::<Option<_>>()? })
+            Some(LogRecord::Unit { position, id, batches: batches.collect::<Option<_>>()?, once })
         }
         MANIFEST => Some(LogRecord::Manifest { version: rest.u64()? }),
         CLOSED => Some(LogRecord::Closed { next: rest.u64()? }),
+        REMEMBERED => {
+            let count = u32::from_be_bytes(rest.take(4)?.try_into().ok()?);
+            let each = (0..count).map(|_| Some((Position(rest.u64()?), rest.once()?)));
+            Some(LogRecord::Remembered(each.collect::<Option<_>>()?))
+        }
         _ => None,
     }
 }
@@ -139,6 +154,31 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Option<LogRecord> {
 fn decode_batch(entity: EntityId, mut stream: Buffer) -> Option<FactBatch> {
     let batch = StreamDecoder::new().decode(&mut stream).ok()??;
     Some(FactBatch::trusted(entity, batch))
+}
+
+/// Keys of earlier logs that are still remembered, as records of bounded length.
+pub(crate) fn encode_remembered<'a>(all: impl Iterator<Item = (Position, &'a Once)>) -> Vec<Vec<u8>> {
+    let all: Vec<_> = all.collect();
+    let encode = |some: &[(Position, &Once)]| {
+        let mut bytes = vec![REMEMBERED];
+        bytes.extend_from_slice(&u32::try_from(some.len()).expect("a few").to_be_bytes());
+        for (position, once) in some {
+            bytes.extend_from_slice(&position.0.to_be_bytes());
+            put_once(&mut bytes, once);
+        }
+        bytes
+    };
+    all.chunks(KEYS_PER_RECORD).map(encode).collect()
+}
+
+const KEYS_PER_RECORD: usize = 4096;
+
+fn put_once(bytes: &mut Vec<u8>, once: &Once) {
+    bytes.extend_from_slice(&once.key);
+    bytes.extend_from_slice(&once.content);
+    bytes.extend_from_slice(&once.at.micros().to_be_bytes());
+    bytes.extend_from_slice(&u32::try_from(once.told.len()).expect("bounded by the append").to_be_bytes());
+    bytes.extend_from_slice(&once.told);
 }
 
 struct Cursor<'a>(&'a [u8]);
@@ -152,5 +192,12 @@ impl<'a> Cursor<'a> {
 
     fn u64(&mut self) -> Option<u64> {
         Some(u64::from_be_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn once(&mut self) -> Option<Once> {
+        let (key, content) = (self.take(16)?.try_into().ok()?, self.take(16)?.try_into().ok()?);
+        let at = Instant::from_micros(i64::from_be_bytes(self.take(8)?.try_into().ok()?)).ok()?;
+        let length = u32::from_be_bytes(self.take(4)?.try_into().ok()?);
+        Some(Once { key, content, at, told: self.take(length as usize)?.to_vec() })
     }
 }

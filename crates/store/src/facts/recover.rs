@@ -8,6 +8,7 @@ use creta_platform::{FileError, Platform};
 
 use super::cache::ColumnCache;
 use super::manifest::{Anchor, Manifest};
+use super::once::Remembered;
 use super::record::{LogRecord, Opened, decode};
 use super::segment::{Segment, SegmentFolder};
 use super::tail::Tail;
@@ -28,7 +29,7 @@ pub(super) fn open(platform: &Platform, key: ScopeKey, prefix: &str, known: Posi
         cache: ColumnCache::new(CACHE_BYTES_MAX),
     });
     let mut history =
-        History { end: manifest.base, chain: manifest.chain, anchors: manifest.anchors.clone(), named_manifest: 0 };
+        History { end: manifest.base, chain: manifest.chain, anchors: manifest.anchors.clone(), ..History::new() };
     history.anchors.push(Anchor { position: manifest.base, chain: manifest.chain });
     let replayed = opening.replay(&found, &manifest, version, &mut history)?;
     let segments: Vec<_> =
@@ -72,6 +73,7 @@ pub(super) fn open(platform: &Platform, key: ScopeKey, prefix: &str, known: Posi
         folder,
         queue: Mutex::default(),
         answered: Condvar::new(),
+        once: Mutex::new(history.once),
         log: Mutex::new(log),
         view: RwLock::new(Arc::new(view)),
         maintenance: Mutex::new(Maintenance { manifest, version, kept: Vec::new(), in_doubt: false }),
@@ -98,6 +100,7 @@ struct History {
     chain: [u8; 32],
     anchors: Vec<Anchor>,
     named_manifest: u64,
+    once: Remembered,
 }
 
 struct Replayed {
@@ -217,10 +220,16 @@ impl Opening<'_> {
             let bytes = record.bytes.len() as u64;
             match decode(record.bytes) {
                 Some(LogRecord::Open(first)) if record.sequence == 0 => opened = Some(first),
-                Some(LogRecord::Unit { position, id, batches })
+                Some(LogRecord::Remembered(all)) if opened.is_some() && tail.is_empty() && closed.is_none() => {
+                    all.into_iter().for_each(|(position, once)| history.once.add(position, once));
+                }
+                Some(LogRecord::Unit { position, id, batches, once })
                     if opened.is_some() && closed.is_none() && position == history.end.next() =>
                 {
                     history.push(self.key, &id);
+                    if let Some(once) = once {
+                        history.once.add(position, once);
+                    }
                     tail.push(&batches, bytes);
                 }
                 Some(LogRecord::Manifest { version }) if closed.is_none() => {
@@ -285,7 +294,8 @@ impl ReadLog {
 
 impl History {
     fn new() -> Self {
-        Self { end: Position::START, chain: [0; 32], anchors: Vec::new(), named_manifest: 0 }
+        let once = Remembered::default();
+        Self { end: Position::START, chain: [0; 32], anchors: Vec::new(), named_manifest: 0, once }
     }
 
     fn push(&mut self, key: &ScopeKey, unit: &[u8; 16]) {

@@ -1,6 +1,6 @@
 //! What a reader sees: segments and log tails of one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
@@ -93,6 +93,19 @@ impl FactSnapshot {
         Ok(latest)
     }
 
+    /// Features that some load observed. Reads the schema of every segment, which is kept.
+    pub fn observed(&self) -> Result<BTreeSet<FeatureId>, StoreError> {
+        let mut observed = BTreeSet::new();
+        let mut look = |schema: &arrow::datatypes::Schema| {
+            observed.extend(schema.fields().iter().filter_map(|field| feature_of(field.name())));
+        };
+        for segment in self.view.segments.iter() {
+            look(&*segment.schema()?);
+        }
+        self.view.tails().flat_map(|tail| &tail.tables).for_each(|table| look(&table.schema));
+        Ok(observed)
+    }
+
     /// Entities that have facts.
     pub fn entities(&self) -> Vec<EntityId> {
         self.statistics().into_keys().collect()
@@ -166,7 +179,11 @@ impl FactSnapshot {
             self.view.segments.iter().filter(move |segment| reached(&segment.meta))
         };
         let memory = |to: Position| reaching(to).map(|segment| segment.meta.memory).sum::<u64>();
-        let Some(first) = ends.first().copied() else { return Ok(Vec::new()) };
+        let Some(first) = ends.first().copied() else {
+            // Units without facts leave nothing in segments.
+            let base = self.view.tails().next().map_or(end, |tail| tail.base);
+            return Ok(group(Vec::new(), since, base));
+        };
         let to = ends.into_iter().take_while(|to| memory(*to) <= memory_max).last().unwrap_or(first);
         let mut found = Vec::new();
         for segment in reaching(to) {

@@ -137,10 +137,39 @@ impl OnlineStore for LmdbStore {
     }
 
     fn replace_many(&self, values: Vec<(OnlineKey, Option<Vec<u8>>)>, position: Position) -> Result<(), StoreError> {
+        self.replace_all(values.iter().map(|(key, value)| (key, value.as_deref())).collect(), position)
+    }
+
+    /// Values are sealed before the transaction begins, on several threads where there are many, and put in the order in which
+    /// the database holds them.
+    fn replace_all(&self, values: Vec<(&OnlineKey, Option<&[u8]>)>, position: Position) -> Result<(), StoreError> {
+        let sealed = |values: &[(&OnlineKey, Option<&[u8]>)]| -> Vec<(StoredKey, Option<Vec<u8>>)> {
+            let seal = |(key, value): &(&OnlineKey, Option<&[u8]>)| {
+                let stored = self.stored_key(key);
+                (stored, value.map(|value| self.sealer.seal(&hex::encode(stored), FORMAT, value)))
+            };
+            values.iter().map(seal).collect()
+        };
+        let mut sealed = if values.len() < SEALED_ALONE_MAX {
+            sealed(&values)
+        } else {
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            std::thread::scope(|scope| {
+                let parts: Vec<_> = values
+                    .chunks(values.len().div_ceil(threads))
+                    .map(|part| scope.spawn(move || sealed(part)))
+                    .collect();
+                parts.into_iter().flat_map(|part| part.join().expect("sealing does not panic")).collect()
+            })
+        };
+        sealed.sort_unstable_by_key(|(key, _)| *key);
         let mut txn = self.env.write_txn().map_err(failed)?;
         check_forward(STORE, self.load_position(&txn)?, position)?;
-        for (key, value) in values {
-            self.set(&mut txn, &self.stored_key(&key), value.as_deref())?;
+        for (key, value) in &sealed {
+            match value {
+                Some(value) => self.values.put(&mut txn, key, value).map_err(failed)?,
+                None => drop(self.values.delete(&mut txn, key).map_err(failed)?),
+            }
         }
         self.put_position(&mut txn, position)?;
         txn.commit().map_err(failed)
@@ -161,6 +190,8 @@ impl OnlineStore for LmdbStore {
 /// LMDB wants a map of whole pages; this is a multiple of every page size in use.
 const PAGE_BYTES: usize = 1 << 16;
 const READERS_MAX: u32 = 1024;
+/// More values than these are sealed by several threads.
+const SEALED_ALONE_MAX: usize = 4096;
 
 fn prepare_folder(folder: &Path) -> io::Result<()> {
     match fs::symlink_metadata(folder) {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use creta_audit::{Details, Log, Permit};
+use arrow::ipc::writer::StreamWriter;
+use creta_audit::{Details, Hash, Log, Permit};
 use creta_engine::{
-    Compiling, IngestRequest, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest,
-    Trial, VerifyOptions, load_request, read_source,
+    Compiling, IngestRequest, OnceKey, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores,
+    TrainingSetRequest, Trial, VerifyOptions, load_request, read_source,
 };
 use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
 use creta_keys::{KeyRing, RootKey};
@@ -93,16 +94,20 @@ impl Local {
         }))
     }
 
-    /// Stores the facts of a table for `entity`; `options_json` holds the other members of an `IngestRequest`.
+    /// Stores the facts of a table for `entity`; `options_json` holds the other members of an `IngestRequest`, and the key of a
+    /// load that is to be taken once.
     fn ingest(&self, py: Python<'_>, entity: &str, options_json: &str, table: &Bound<'_, PyAny>) -> PyResult<String> {
         let mut options: serde_json::Map<String, serde_json::Value> = request(options_json)?;
         options.insert("entity".to_owned(), entity.into());
+        let key = options.remove("idempotency_key").and_then(|key| key.as_str().map(str::to_owned));
+        let said = serde_json::Value::Object(options.clone()).to_string();
         let request: IngestRequest = from_value(options.into())?;
         let (schema, batches) = read_stream(table)?;
         refuse_labelled(&schema).map_err(|problem| native_error(&[problem]))?;
+        let once = key.map(|key| once_key(key, &said, &schema, &batches)).transpose()?;
         answer(py.detach(|| {
             let permit = self.permit(Action::Ingest, FeatureSet::none()).map_err(one)?;
-            self.engine.ingest(&request, &batches, &permit).map_err(one)
+            self.engine.ingest_once(&request, &batches, &permit, once.as_ref()).map(|loaded| loaded.report).map_err(one)
         }))
     }
 
@@ -245,6 +250,17 @@ fn path_of(format: &SourceFormat) -> &str {
     | SourceFormat::Arrow { path }
     | SourceFormat::Sqlite { path, .. }) = format;
     path
+}
+
+/// The key of a load beside a digest of all that the load is.
+fn once_key(key: String, said: &str, schema: &Schema, batches: &[RecordBatch]) -> PyResult<OnceKey> {
+    let mut bytes = Vec::new();
+    let written = StreamWriter::try_new(&mut bytes, schema).and_then(|mut writer| {
+        batches.iter().try_for_each(|batch| writer.write(batch))?;
+        writer.finish()
+    });
+    written.map_err(|error| native_error(&[Problem::new("ingest/bad-arrow", error.to_string())]))?;
+    Ok(OnceKey { key, content: *Hash::of(&[said.as_bytes(), &bytes]).as_bytes() })
 }
 
 fn one(problem: Problem) -> Vec<Problem> {

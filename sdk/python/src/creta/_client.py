@@ -134,6 +134,7 @@ class Queries(ABC):
         zone: str | None = None,
         retract: str | None = None,
         columns: Mapping[Feature[Any], str] | None = None,
+        idempotency_key: str | None = None,
     ) -> IngestReport:
         """Loads facts of an entity.
 
@@ -143,6 +144,10 @@ class Queries(ABC):
         one event (rule S8), and `retract` a column of `bool`, true where a version takes its event back (rule
         S22). `zone` is the IANA zone of naive datetimes. `columns` names columns that are called otherwise
         than their feature: `{Flight.carrier: "airline"}`.
+
+        A load with an `idempotency_key` is taken once, however often it is sent within a day: for a program
+        that sends it again after it was stopped. A client gives one of its own to each load, so that it may
+        try again when an answer is lost.
         """
         options = LoadOptions(
             event_time=event_time,
@@ -152,6 +157,7 @@ class Queries(ABC):
             zone=zone,
             retract=retract,
             columns=columns,
+            idempotency_key=idempotency_key,
         )
         load = _requests.load(entity, frame, options)
         return IngestReport.from_json(self._ingest(load.entity, load.json, load.table))
@@ -255,6 +261,7 @@ class AsyncQueries(ABC):
         zone: str | None = None,
         retract: str | None = None,
         columns: Mapping[Feature[Any], str] | None = None,
+        idempotency_key: str | None = None,
     ) -> IngestReport:
         """See `Queries.ingest`."""
         options = LoadOptions(
@@ -265,6 +272,7 @@ class AsyncQueries(ABC):
             zone=zone,
             retract=retract,
             columns=columns,
+            idempotency_key=idempotency_key,
         )
         load = _requests.load(entity, frame, options)
         return IngestReport.from_json(await self._ingest(load.entity, load.json, load.table))

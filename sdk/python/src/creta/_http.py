@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 import tomllib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from creta._errors import CretaError, problem_here
 from creta._export import Definitions, canonical, export_project
 from creta._guards import is_items, is_table
 from creta._lazy import pyarrow
+from creta._retries import Retries
 
 if TYPE_CHECKING:
     import httpx
@@ -204,6 +206,8 @@ class _Session:
         self.where = where
         self._token = where.token
         self._until = float("inf") if where.token else 0.0
+        self.reached = False
+        """Whether the server ever answered."""
 
     def options(self) -> dict[str, Any]:
         verify: Any = True
@@ -336,13 +340,17 @@ def unreachable(where: Target, request: Mapping[str, Any], error: Exception) -> 
     return CretaError(
         "http/no-answer",
         f"`{where.url}` did not answer: {kind}",
-        help=_MAY_BE_DONE.get(str(request["url"]), "nothing was changed: try again"),
+        help=_what_to_do(request),
     )
 
 
+def _what_to_do(request: Mapping[str, Any]) -> str:
+    if key := request.get("headers", {}).get("idempotency-key"):
+        return f"the facts may be stored: load them again with `idempotency_key={key!r}`, and they count once"
+    return _MAY_BE_DONE.get(str(request["url"]), "nothing was changed: try again")
+
+
 _MAY_BE_DONE = {
-    "/v1/ingest": "the facts may be stored: ask for one of them before you load them again; only facts with "
-    "an event id count once however often they are loaded",
     "/v1/deploy": "the definitions may be deployed: look with `creta diff`, or deploy them again",
 }
 """What to do after a request that changes something went unanswered."""
@@ -431,7 +439,10 @@ def _ingest_request(entity: str, request: dict[str, Any], table: pa.Table) -> di
         "url": "/v1/ingest",
         "params": params,
         "content": body,
-        "headers": {"content-type": ARROW},
+        "headers": {
+            "content-type": ARROW,
+            "idempotency-key": request.get("idempotency_key") or str(uuid.uuid4()),
+        },
     }
 
 
@@ -485,18 +496,31 @@ class Client(Queries):
     def _send(self, request: dict[str, Any]) -> httpx.Response:
         import httpx
 
+        session, retries = self._session, Retries(request)
+        while True:
+            try:
+                response = self._send_once(request)
+            except httpx.TransportError as error:
+                pause = retries.pause_after_error(error, session.reached)
+                if pause is None:
+                    raise unreachable(session.where, request, error) from error
+            else:
+                session.reached = True
+                pause = retries.pause_after(response)
+                if pause is None:
+                    return response
+            time.sleep(pause)
+
+    def _send_once(self, request: dict[str, Any]) -> httpx.Response:
         session = self._session
-        try:
-            self._renew(None)
-            used = session.token
+        self._renew(None)
+        used = session.token
+        response = self._http.request(**session.authorised(request))
+        if response.status_code == 401 and session.can_renew():
+            # Refused before anything was done, so it may be sent again.
+            self._renew(used)
             response = self._http.request(**session.authorised(request))
-            if response.status_code == 401 and session.can_renew():
-                # Refused before anything was done, so it may be sent again.
-                self._renew(used)
-                response = self._http.request(**session.authorised(request))
-            return response
-        except httpx.TransportError as error:
-            raise unreachable(session.where, request, error) from error
+        return response
 
     def _renew(self, refused: str | None) -> None:
         """Asks for a token where one is needed; once, however many requests wait for it."""
@@ -562,18 +586,31 @@ class AsyncClient(AsyncQueries):
     async def _send(self, request: dict[str, Any]) -> httpx.Response:
         import httpx
 
+        session, retries = self._session, Retries(request)
+        while True:
+            try:
+                response = await self._send_once(request)
+            except httpx.TransportError as error:
+                pause = retries.pause_after_error(error, session.reached)
+                if pause is None:
+                    raise unreachable(session.where, request, error) from error
+            else:
+                session.reached = True
+                pause = retries.pause_after(response)
+                if pause is None:
+                    return response
+            await asyncio.sleep(pause)
+
+    async def _send_once(self, request: dict[str, Any]) -> httpx.Response:
         session = self._session
-        try:
-            await self._renew(None)
-            used = session.token
+        await self._renew(None)
+        used = session.token
+        response = await self._http.request(**session.authorised(request))
+        if response.status_code == 401 and session.can_renew():
+            # Refused before anything was done, so it may be sent again.
+            await self._renew(used)
             response = await self._http.request(**session.authorised(request))
-            if response.status_code == 401 and session.can_renew():
-                # Refused before anything was done, so it may be sent again.
-                await self._renew(used)
-                response = await self._http.request(**session.authorised(request))
-            return response
-        except httpx.TransportError as error:
-            raise unreachable(session.where, request, error) from error
+        return response
 
     async def _renew(self, refused: str | None) -> None:
         """Asks for a token where one is needed; once, however many requests wait for it."""

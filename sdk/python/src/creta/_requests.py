@@ -331,6 +331,7 @@ class LoadOptions:
     zone: str | None = None
     retract: str | None = None
     columns: Mapping[Feature[Any], str] | None = None
+    idempotency_key: str | None = None
 
 
 def load(entity: type, frame: Frame, options: LoadOptions) -> Load:
@@ -364,7 +365,7 @@ def load(entity: type, frame: Frame, options: LoadOptions) -> Load:
     elif arrival is not None:
         require_column(table, arrival, "the frame")
         json["arrival"] = {"column": arrival}
-    for name in ("event_id", "source", "zone", "retract"):
+    for name in ("event_id", "source", "zone", "retract", "idempotency_key"):
         if value := getattr(options, name):
             json[name] = value
     for column in (options.event_id, options.retract, *columns.values()):

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use creta_model::EntityId;
+use creta_model::{EntityId, Instant};
 use creta_platform::{AppendFile, Fault, FaultyFiles, FileError, Files, MemoryFiles, Platform, SeededRandom};
 
 use crate::testing::{Fact, batch, facts, key};
-use crate::{FactStore, Position, StoreError};
+use crate::{FactStore, Once, Position, StoreError, Unit};
 
 const PREFIX: &str = "dev/acme/facts";
 
@@ -37,6 +37,20 @@ fn unit(n: u64) -> Vec<crate::FactBatch> {
     vec![batch(1, &facts[..3]), batch(2, &facts[3..])]
 }
 
+fn now() -> Instant {
+    Instant::from_micros(0).expect("in range")
+}
+
+/// Every second unit is remembered.
+fn once(n: u64) -> Option<Once> {
+    let name = [n as u8; 16];
+    (n % 2 == 1).then(|| Once { key: name, content: name, at: now(), told: n.to_be_bytes().to_vec() })
+}
+
+fn append(store: &FactStore, n: u64) -> Result<Position, StoreError> {
+    store.append_all(vec![Unit { batches: unit(n), once: once(n) }]).remove(0)
+}
+
 /// The units that a store holds, in order of position, each checked to be whole.
 fn units(store: &FactStore) -> Vec<u64> {
     let found = store.read_since(Position::START).expect("readable");
@@ -52,6 +66,11 @@ fn units(store: &FactStore) -> Vec<u64> {
     let rows = |entity| store.scan(EntityId(entity), None, ..).expect("readable").iter().map(|b| b.num_rows()).sum();
     let (rows, expected): ([usize; 2], _) = ([rows(1), rows(2)], [3 * found.len(), found.len()]);
     assert_eq!(rows, expected, "a scan and the history disagree");
+    for n in 0..2 * SCENARIO.len() as u64 {
+        let position = (1..).zip(&found).find(|(_, unit)| **unit == n).map(|(position, _)| Position(position));
+        let known = store.remembered(&[n as u8; 16], now());
+        assert_eq!(known, position.zip(once(n)), "a unit and what is remembered of it come apart");
+    }
     found
 }
 
@@ -71,7 +90,7 @@ impl Told {
             Append => {
                 let n = self.next;
                 self.next += 1;
-                let outcome = store.append(unit(n));
+                let outcome = append(&store, n);
                 if outcome.is_ok() {
                     self.answered.push(n)
                 } else {
@@ -141,7 +160,7 @@ fn a_crash_at_any_step_keeps_every_answered_unit_and_tears_none() {
             let found = units(&store);
             told.check(&found);
             // It goes on, and what a crash left behind is gone.
-            store.append(unit(900)).expect("space");
+            append(&store, 900).expect("space");
             store.flush().expect("space");
             store.compact().expect("space");
             drop(store);
@@ -204,11 +223,11 @@ fn after_a_failure_at_any_step_the_store_goes_on_without_what_failed() {
 fn a_full_disk_is_reported_as_such_and_nothing_is_half_written() {
     let files = FaultyFiles::new(5);
     let store = open(&files).expect("a new store");
-    store.append(unit(1)).expect("space");
+    append(&store, 1).expect("space");
     files.inject(Fault::Full, 0);
-    assert!(matches!(store.append(unit(2)), Err(StoreError::Full { .. })));
+    assert!(matches!(append(&store, 2), Err(StoreError::Full { .. })));
     assert_eq!((units(&store), store.position()), (vec![1], Position(1)));
-    assert_eq!(store.append(unit(3)).expect("space again"), Position(2));
+    assert_eq!(append(&store, 3).expect("space again"), Position(2));
     files.inject(Fault::Full, 3);
     assert!(matches!(store.flush(), Err(StoreError::Full { .. })));
     store.flush().expect("space again");
@@ -288,11 +307,11 @@ fn a_log_whose_end_is_in_doubt_stops_appends_until_the_store_is_opened_again() {
     let stuck = Arc::new(AtomicBool::new(false));
     let broken = Arc::new(StuckLog { files: files.clone(), stuck: stuck.clone() });
     let store = FactStore::open(&platform(broken), key("acme"), PREFIX).expect("a new store");
-    store.append(unit(1)).expect("space");
+    append(&store, 1).expect("space");
     stuck.store(true, Ordering::Relaxed);
-    assert!(store.append(unit(2)).is_err());
+    assert!(append(&store, 2).is_err());
     stuck.store(false, Ordering::Relaxed);
-    assert!(matches!(store.append(unit(3)), Err(StoreError::Stopped { .. })));
+    assert!(matches!(append(&store, 3), Err(StoreError::Stopped { .. })));
     assert!(matches!(store.flush(), Err(StoreError::Stopped { .. })));
     assert_eq!(units(&store), [1]);
     drop(store);
@@ -306,7 +325,7 @@ fn a_failed_flush_leaves_no_segments_behind() {
     for at in 0..30 {
         let files = FaultyFiles::new(at);
         let store = open(&files).expect("a new store");
-        store.append(unit(1)).expect("space");
+        append(&store, 1).expect("space");
         files.inject(Fault::Full, at);
         if store.flush().is_ok() {
             continue;
@@ -354,7 +373,7 @@ fn a_manifest_of_unknown_durability_may_turn_out_either_way() {
             let open =
                 |files: Arc<dyn Files>| FactStore::open(&platform(files), key("acme"), PREFIX).expect("it opens");
             let store = open(Arc::new(AnswerLost(files.clone())));
-            store.append(unit(1)).expect("space");
+            append(&store, 1).expect("space");
             let manifest = format!("{PREFIX}/manifest");
             let mut before = Vec::new();
             for step in &steps {
@@ -364,7 +383,7 @@ fn a_manifest_of_unknown_durability_may_turn_out_either_way() {
                 match step {
                     Flush => store.flush().expect("the new manifest is in place"),
                     Compact => store.compact().expect("the new manifest is in place"),
-                    Append | Reopen => drop(store.append(unit(2)).expect("space")),
+                    Append | Reopen => drop(append(&store, 2).expect("space")),
                 }
             }
             let expected = units(&store);
@@ -383,8 +402,8 @@ fn a_log_cut_at_any_byte_of_its_last_record_holds_the_units_before_it() {
     let platform = platform(files.clone());
     let open = || FactStore::open(&platform, key("acme"), PREFIX);
     let store = open().expect("a new store");
-    store.append(unit(1)).expect("space");
-    store.append(unit(2)).expect("space");
+    append(&store, 1).expect("space");
+    append(&store, 2).expect("space");
     let log = files.list(&format!("{PREFIX}/log/")).expect("readable").remove(0);
     let start = files.size(&log).expect("there");
     store.append(vec![batch(1, &[Fact::at(1, 30)])]).expect("space");

@@ -13,13 +13,14 @@ from creta._guards import is_items
 from creta._lazy import module, pyarrow
 from creta._resolvers import Bound, Raised, Value, call_all, call_once
 from creta._types import TypeSpec
-from creta._values import WrongType, checked, decimal_text, to_python
+from creta._values import WrongType, checked, decimal_text
 
 pa = pyarrow()
 pc = module("pyarrow.compute")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_NOT_ARROW = (pa.ArrowException, ArithmeticError, TypeError, ValueError)
 _SIMPLE: dict[str, Any] = {
     "bool": pa.bool_(),
     "int": pa.int64(),
@@ -98,6 +99,9 @@ def _storable(spec: TypeSpec, value: Any) -> Any:
         return None
     if spec.kind == "datetime":
         return (value - _EPOCH) // _MICROSECOND
+    if spec.kind == "timedelta":
+        # Arrow's own conversion goes by way of whole days, which at the ends of 64 bits do not fit.
+        return value // _MICROSECOND
     if spec.kind == "decimal":
         from decimal import Decimal
 
@@ -179,12 +183,7 @@ def _one_row_without_columns() -> Any:
 
 
 def _call_rows(resolver: Bound, batch: Any) -> Outcome:
-    columns: list[list[Any]] = []
-    for number, parameter in enumerate(resolver.inputs):
-        values = from_arrow(parameter.type, batch.column(number))
-        if parameter.type.kind in ("enum", "struct", "list"):
-            values = [to_python(parameter.type, value) for value in values]
-        columns.append(values)
+    columns = [from_arrow(parameter.type, batch.column(n)) for n, parameter in enumerate(resolver.inputs)]
     rows = list(zip(*columns, strict=True)) if columns else [()] * batch.num_rows
     outputs: list[tuple[Any, ...]] = []
     errors: dict[int, CretaError] = {}
@@ -199,8 +198,25 @@ def _call_rows(resolver: Bound, batch: Any) -> Outcome:
         except WrongType as error:
             errors[row] = resolver.wrong_type(error)
             outputs.append(absent)
-    arrays = [to_arrow(o.type, [row[n] for row in outputs]) for n, o in enumerate(resolver.outputs)]
+    arrays = [
+        _column(resolver, output, [row[n] for row in outputs], errors)
+        for n, output in enumerate(resolver.outputs)
+    ]
     return Outcome(arrays, errors)
+
+
+def _column(resolver: Bound, output: Value, values: list[Any], errors: dict[int, CretaError]) -> Any:
+    """A column of results; one that Arrow does not take fails its row and no other."""
+    try:
+        return to_arrow(output.type, values)
+    except _NOT_ARROW:
+        for row, value in enumerate(values):
+            try:
+                to_arrow(output.type, [value])
+            except _NOT_ARROW:
+                errors[row] = resolver.wrong_type()
+                values[row] = None
+        return to_arrow(output.type, values)
 
 
 def _frame_column(mode: str, parameter: Value, column: Any) -> Any:

@@ -57,9 +57,8 @@ class Bound:
 
         For scalar resolvers only.
         """
-        values = [to_python(i.type, value) for i, value in zip(self.inputs, arguments, strict=True)]
         try:
-            result = self.function(*values)
+            result = self.function(*self.made(arguments))
             if self.is_async:
                 result = run(result)
         except _OUR_EXCEPTIONS as error:
@@ -68,6 +67,10 @@ class Bound:
             return self.results(result)
         except WrongType as error:
             raise self.wrong_type(error) from None
+
+    def made(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments of one row as the user's classes, whose own code may raise."""
+        return tuple(to_python(i.type, value) for i, value in zip(self.inputs, arguments, strict=True))
 
     def results(self, result: Any) -> tuple[Any, ...]:
         """The plain values of one row's result; `WrongType` when it is something else."""
@@ -212,17 +215,30 @@ async def _caught(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:
 
 
 def call_all(resolver: Bound, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Results of a scalar resolver for all rows, `Raised` where it raised."""
+    """Results of a scalar resolver for all rows of plain values.
+
+    `Raised` where it or a class of its arguments raised.
+    """
     function = resolver.function
+    has_classes = any(i.type.kind in ("enum", "struct", "list") for i in resolver.inputs)
     if resolver.is_async:
-        return list(run(gather(function, rows)))
+        made = [_made(resolver, row) for row in rows] if has_classes else list(rows)
+        called = iter(run(gather(function, [row for row in made if not isinstance(row, Raised)])))
+        return [row if isinstance(row, Raised) else next(called) for row in made]
     results: list[Any] = []
     for row in rows:
         try:
-            results.append(function(*row))
+            results.append(function(*(resolver.made(row) if has_classes else row)))
         except _OUR_EXCEPTIONS as error:
             results.append(Raised(error))
     return results
+
+
+def _made(resolver: Bound, row: tuple[Any, ...]) -> tuple[Any, ...] | Raised:
+    try:
+        return resolver.made(row)
+    except _OUR_EXCEPTIONS as error:
+        return Raised(error)
 
 
 @dataclass(frozen=True, slots=True)

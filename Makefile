@@ -1,6 +1,6 @@
 # Everything a newcomer runs. Each target says what it does and asks nothing.
 
-.PHONY: demo attack attack-log test test-long commitments bench bench-training bench-serving
+.PHONY: demo attack attack-log test test-long commitments bench bench-training bench-serving soak
 
 # From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
 demo:
@@ -37,3 +37,7 @@ bench-training:
 # Online queries over TLS against a handler that does nothing, nginx and Feast with Redis, as ratios; target/bench/serving.json keeps them.
 bench-serving:
 	@scripts/bench-serving
+
+# A quarter of an hour of loads, questions, deploys, killed workers and a killed server against a slow oracle. SECONDS_LONG=900.
+soak:
+	@scripts/soak

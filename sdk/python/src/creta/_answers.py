@@ -14,6 +14,7 @@ from creta._expression import member_type
 from creta._feature import Feature
 from creta._frames import to_pandas
 from creta._lazy import module, pyarrow
+from creta._profile import Profile, of_table, page
 from creta._time import parse_instant
 from creta._types import TypeSpec
 from creta._values import from_json, to_python
@@ -327,20 +328,15 @@ class Dataset:
         stream: object = table.__arrow_c_stream__(requested_schema)
         return stream
 
+    def profile(self, preview: int = 5) -> Profile:
+        """Figures of the columns, and the first rows."""
+        return of_table(self.table, self.features, "training set", preview)
+
     def __repr__(self) -> str:
         return f"<Dataset of {len(self):,} rows and {len(self.features)} features in {self.seconds:.2f} s>"
 
     def _repr_html_(self) -> str:
-        names = self.table.column_names
-        head = "".join(f"<th>{escape(name)}</th>" for name in names)
-        rows = self.table.slice(0, 5).to_pylist()
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(str(row[name]))}</td>" for name in names) + "</tr>" for row in rows
-        )
-        return (
-            f"<table><caption>{escape(repr(self)[1:-1])}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return page(self.profile())
 
 
 @dataclass(frozen=True, slots=True)

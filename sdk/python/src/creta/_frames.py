@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from creta._errors import CretaError, problem_here
 from creta._foreign import bad_column, is_nan, package_of, uniform
 from creta._guards import is_items, is_table
 from creta._lazy import module, pyarrow
-from creta._time import naive
+from creta._time import naive, parse_instant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +56,77 @@ def to_table(frame: Frame) -> pa.Table:
             "frame/two-columns", f"there are several columns called `{twice[0]}`", "give each its own name"
         )
     made: pa.Table = table
+    return made
+
+
+class Cursor(Protocol):
+    """A cursor of Python's database interface (PEP 249)."""
+
+    @property
+    def description(self) -> Any: ...
+    def execute(self, operation: str, parameters: Any = ..., /) -> Any: ...
+    def fetchall(self) -> Any: ...
+    def close(self) -> Any: ...
+
+
+class Connection(Protocol):
+    """A connection of Python's database interface (PEP 249): sqlite3, psycopg, ADBC, DuckDB and others."""
+
+    def cursor(self) -> Any: ...
+
+
+def from_sql(
+    connection: Connection, query: str, parameters: Sequence[Any] = (), *, instants: Sequence[str] = ()
+) -> pa.Table:
+    """The answer of a database to a query, as a table: a spine, for example.
+
+    Values go in `parameters`, never into the text of the query. Databases that answer in Arrow (ADBC,
+    DuckDB) are read without a copy. `instants` are columns of text that hold instants with a zone, as SQLite
+    has them: `2025-03-01T12:00:00Z`.
+    """
+    cursor: Cursor = connection.cursor()
+    try:
+        cursor.execute(query, parameters)
+        if cursor.description is None:
+            raise problem_here(
+                "frame/no-rows", "the query answers with no table", "ask with `SELECT`; nothing else is read"
+            )
+        in_arrow: Any = getattr(cursor, "fetch_arrow_table", None)
+        if in_arrow is not None:
+            table = to_table(in_arrow())
+        else:
+            names = [str(column[0]) for column in cursor.description]
+            rows: Any = cursor.fetchall()
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise problem_here(
+                    "frame/two-columns", f"there are several columns called `{twice}`", "rename with `AS`"
+                )
+            table = _table(names, [[row[place] for row in rows] for place in range(len(names))])
+    finally:
+        cursor.close()
+    for name in instants:
+        require_column(table, name, "the answer")
+        table = _with_instants(table, name)
+    return table
+
+
+def _with_instants(table: pa.Table, name: str) -> pa.Table:
+    arrow = pyarrow()
+    given: Any = table
+    place: int = given.schema.get_field_index(name)
+    if not arrow.types.is_string(given.schema.field(place).type):
+        return table
+    try:
+        texts: list[str | None] = given.column(place).to_pylist()
+        parsed = [None if text is None else parse_instant(text) for text in texts]
+    except ValueError:
+        raise problem_here(
+            "time/no-instant",
+            f"column `{name}` has a text that is no instant with a zone",
+            "write instants like `2025-03-01T12:00:00Z`",
+        ) from None
+    made: pa.Table = given.set_column(place, name, arrow.array(parsed, arrow.timestamp("us", tz="UTC")))
     return made
 
 

@@ -187,7 +187,7 @@ def tenant(world: World, browser: Browser, ana: Somebody) -> None:
     sign_in_for_pages(world, tia)
     page = opened(tia, "/my/accesses", "Not permitted")
     tia.looker.look(page, "accesses-not-permitted", "Not permitted")
-    role = ("--role", "developer", "--tenant", "acme", "--need", NEED)
+    role = ("--role", "developer", "--role", "operator", "--tenant", "acme", "--need", NEED)
     world.creta("person", "assign", person, *role, "--profile", "zoe")
     page = opened(tia, "/my/accesses", "Who saw our data")
     tia.looker.look(page, "accesses", "Who saw our data")
@@ -197,10 +197,10 @@ def tenant(world: World, browser: Browser, ana: Somebody) -> None:
 
 
 def secret(world: World, ben: Somebody) -> None:
-    """Zoe is to be shown the secret of a program of the tenant's; Ben signs that she may."""
+    """Tia is to be shown the secret of a program of her tenant's; Ben signs that she may."""
     program = ("scoring", "--tenant", "acme", "--role", "reader")
     why = "The scoring service of the shop starts on Monday"
-    asked = world.ask("service-account", "request", *program, "--reason", why, "--profile", "zoe")
+    asked = world.ask("service-account", "request", *program, "--reason", why, "--profile", "tia")
     deciding = world.start("service-account", "approve", asked["request"], "--profile", "ben")
     page = opened(ben, said(deciding, r"https://[^/]+(/sign-in/verify\?prompt=[\w-]+)"), "Do you agree?")
     ben.looker.look(page, "secret-agree", "Do you agree?")
@@ -208,7 +208,7 @@ def secret(world: World, ben: Somebody) -> None:
     ben.press()
     ben.looker.look(page, "secret-agreed", "Done")
     finish(deciding)
-    world.creta("service-account", "create", *program, "--out", "scoring.json", "--profile", "zoe")
+    world.creta("service-account", "create", *program, "--out", "scoring.json", "--profile", "tia")
 
 
 def keyboard(world: World, ana: Somebody) -> None:

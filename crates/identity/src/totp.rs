@@ -26,6 +26,9 @@ pub enum CodeError {
     /// The code, or a later one, was used.
     #[error("the code was used before; wait for the next one")]
     Used,
+    /// So many were wrong in a row that none is looked at any more. The caller counts.
+    #[error("too many codes were wrong; ask an administrator to reset your second factor")]
+    Suspended,
     /// Its owner never showed that they can make codes.
     #[error("this authenticator was not confirmed; enrol it again")]
     Unconfirmed,

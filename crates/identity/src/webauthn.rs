@@ -36,7 +36,9 @@ pub enum WebauthnError {
     #[error("too many prompts are waiting for an answer; if you did not start them, tell security")]
     TooManyPrompts,
     /// The person has none, or too many.
-    #[error("register an authenticator first with `creta login --register`")]
+    #[error(
+        "this takes a security key or a device's own authenticator; register one with `creta login --register-authenticator`"
+    )]
     NoCredential,
     /// One person, ten authenticators.
     #[error("there are {CREDENTIALS_MAX} authenticators already; remove one first")]

@@ -166,14 +166,28 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// The same as they are known now; `None` once the account, the session or its person is gone. Costs a few look-ups in memory.
+    fn now(&self, app: &App) -> Option<Self> {
+        match &self.credential {
+            Credential::Token(claims) => caller_of(app, claims).ok(),
+            Credential::Browser => self.session.as_deref().and_then(|session| app.people.in_browser_now(app, session)),
+        }
+    }
+
+    /// The same, for what is decided at the end of a request: a body may have taken minutes to arrive, and whoever was revoked
+    /// meanwhile, or belongs elsewhere now, acts no more (CH-33).
+    fn require_now(&self, app: &App) -> Result<Self, Problem> {
+        let same = |now: &Self| now.principal.home() == self.principal.home();
+        self.now(app).filter(same).ok_or_else(|| match self.credential {
+            Credential::Token(_) => token_problem(TokenError::Invalid),
+            Credential::Browser => crate::people::web::over(),
+        })
+    }
+
     /// Whether they still are who they were: the account lives, the session is open, they belong where they did, nothing that
     /// they held when the request began was taken away, and sign-in and device are worth as much as they were.
     pub(crate) fn still_holds(&self, app: &App) -> bool {
-        let now = match &self.credential {
-            Credential::Token(claims) => caller_of(app, claims).ok(),
-            Credential::Browser => self.session.as_deref().and_then(|session| app.people.in_browser_now(app, session)),
-        };
-        let Some(now) = now else { return false };
+        let Some(now) = self.now(app) else { return false };
         match (self.principal.person(), now.principal.person()) {
             (Some(then), Some(now)) => {
                 let same_home = now.home() == then.home();
@@ -582,6 +596,9 @@ impl Guarded {
     ) -> Result<Option<T>, Refusal> {
         let Caller { principal, features: narrowed, .. } = &self.caller;
         let (Principal::ServiceAccount { .. }, None) = (principal, narrowed) else { return Ok(None) };
+        if self.caller.now(&self.app).is_none_or(|now| now.principal != *principal) {
+            return Ok(None);
+        }
         let place = self.own_place();
         let engine = place.scope().and_then(|scope| self.app.control.engine_at_hand(scope));
         let Some(engine) = engine else { return Ok(None) };
@@ -640,7 +657,8 @@ impl Guarded {
         let span = tracing::Span::current();
         let work = move || {
             let _turn = turn;
-            span.in_scope(|| work(&app, &Asking { caller, action }))
+            // Only now is the whole request here: what follows is decided on whoever they are at this moment.
+            span.in_scope(|| work(&app, &Asking { caller: caller.require_now(&app)?, action }))
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "a request failed");

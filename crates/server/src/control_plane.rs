@@ -446,12 +446,13 @@ impl ControlPlane {
     // Accounts.
 
     /// Makes a service account of where the permit holds: a tenant's, or one of the environment. Its secret is in the answer
-    /// and nowhere else.
+    /// and nowhere else. `is_here` says whether a person has not left: nobody is shown what would outlive them.
     pub(crate) fn create_service_account(
         &self,
         name: &PrincipalId,
         role: Role,
         permit: &Permit,
+        is_here: impl FnOnce(&PrincipalId) -> bool,
     ) -> Result<(Account, ClientSecret), Problem> {
         let scope = match permit.scope() {
             Some(scope) => self.require_tenant(&scope.tenant)?,
@@ -466,7 +467,7 @@ impl ControlPlane {
         let principal = Principal::service_account(name.clone(), scope, role);
         let (now, random) = (self.platform.clock.now(), &*self.platform.random);
         let (mut account, secret) = Account::make(&self.key, random, principal, &tenant, now, state.epoch);
-        account.shown_to = permit.principal().person().map(|person| person.id().clone());
+        account.shown_to = shown_to(permit, is_here)?;
         account.made_by = account.shown_to.clone();
         let version = self.metadata.write(ACCOUNT_KIND, &id, None, &account.to_bytes()).map_err(|e| from_store(&e))?;
         state.accounts.insert(id, Stored { account: account.clone(), version });
@@ -494,12 +495,13 @@ impl ControlPlane {
     }
 
     /// Gives a service account of the permit's scope a new secret; the present one is taken for `overlap` longer. Without any
-    /// overlap the tokens that were got with it end as well.
+    /// overlap the tokens that were got with it end as well. `is_here` as for [`create_service_account`](Self::create_service_account).
     pub(crate) fn rotate_service_account(
         &self,
         client_id: &str,
         overlap: Span,
         permit: &Permit,
+        is_here: impl FnOnce(&PrincipalId) -> bool,
     ) -> Result<(Account, ClientSecret), Problem> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let stored = state.accounts.get(client_id).filter(|stored| is_of(&stored.account, permit.place()));
@@ -508,10 +510,10 @@ impl ControlPlane {
         };
         let (now, version) = (self.platform.clock.now(), stored.version);
         let (mut account, secret) = stored.account.rotate(&self.key, &*self.platform.random, now, overlap);
-        account.shown_to = permit.principal().person().map(|person| person.id().clone());
+        account.shown_to = shown_to(permit, is_here)?;
         if overlap == Span::ZERO {
             // First, so that a crash in between ends tokens rather than leaving some.
-            self.begin_epoch(&mut state)?;
+            self.begin_epoch(&mut state, std::slice::from_ref(&account.principal))?;
             account.epoch = state.epoch;
         }
         let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(version), &account.to_bytes());
@@ -562,7 +564,7 @@ impl ControlPlane {
         let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(stored.version), &account.to_bytes());
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
-        self.begin_epoch(state)?;
+        self.begin_epoch(state, std::slice::from_ref(&account.principal))?;
         Ok(account)
     }
 
@@ -578,7 +580,8 @@ impl ControlPlane {
             return Ok(());
         }
         // First, so that a crash in between ends tokens rather than leaving some.
-        self.begin_epoch(&mut state)?;
+        let whose: Vec<Principal> = ended.iter().map(|(account, _)| account.principal.clone()).collect();
+        self.begin_epoch(&mut state, &whose)?;
         for (account, version) in ended {
             let id = account.client_id.clone();
             let written = self.metadata.write(ACCOUNT_KIND, &id, Some(version), &account.to_bytes());
@@ -591,9 +594,10 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Another policy epoch: what was remembered of earlier ones counts no more.
-    fn begin_epoch(&self, state: &mut State) -> Result<(), Problem> {
-        self.policies.ruling().policies.start_epoch();
+    /// Another epoch of tokens. What was remembered of decisions for `whose` counts no more; everybody else's stands.
+    fn begin_epoch(&self, state: &mut State, whose: &[Principal]) -> Result<(), Problem> {
+        let ruling = self.policies.ruling();
+        whose.iter().for_each(|principal| ruling.policies.start_epoch_of(&principal.key()));
         let epoch = state.epoch + 1;
         let text = epoch.to_string();
         let written = self.metadata.write(setting::KIND, setting::EPOCH, state.epoch_version, text.as_bytes());
@@ -706,6 +710,16 @@ pub(crate) fn help_of(remedy: &Remedy) -> String {
         ));
     }
     steps.join("; ")
+}
+
+/// Who is shown a secret. Asked while the accounts are locked: whoever leaves is marked first and then loses the secrets that
+/// they were shown, so either this sees that they left, or that sees what this shows them.
+fn shown_to(permit: &Permit, is_here: impl FnOnce(&PrincipalId) -> bool) -> Result<Option<PrincipalId>, Problem> {
+    let Some(person) = permit.principal().person() else { return Ok(None) };
+    if is_here(person.id()) {
+        return Ok(Some(person.id().clone()));
+    }
+    Err(Problem::new("auth/session-over", "your account ended while this was asked for"))
 }
 
 fn name_taken(client_id: &str) -> Problem {

@@ -35,6 +35,8 @@ mod data_policy;
 mod definition_text;
 mod disclosure;
 mod environments;
+#[cfg(test)]
+mod epoch_tests;
 mod epochs;
 mod error;
 mod failures;

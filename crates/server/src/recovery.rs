@@ -268,6 +268,7 @@ pub fn appoint(folder: &Path, appointment: &Appointment) -> Result<String, Serve
     }
     person.since = person.since_with(&appointment.roles, None, now);
     person.needs = person.needs_with(&appointment.roles, None, |_| need.clone());
+    person.withheld.retain(|role| !appointment.roles.contains(role));
     (person.roles, person.tenant) = (appointment.roles.clone(), None);
     let roles: Vec<&str> = person.roles.iter().map(|role| role.as_str()).collect();
     let details = Details::none()

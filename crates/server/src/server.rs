@@ -299,13 +299,16 @@ async fn every_second(app: Arc<App>) {
     }
 }
 
-/// Does what reviews of access have due. The log halted, nothing is decided, and so nothing is reviewed.
+/// Does what reviews of access have due, and keeps how often passwords were guessed. The log halted, nothing is decided, and so nothing is reviewed.
 fn review(app: &App, now: creta_model::Instant) {
     if app.control.log().halted().is_some() {
         return;
     }
     if let Err(problem) = app.people.review(&app.control, now) {
         tracing::error!(%problem, "a review of access could not be carried on");
+    }
+    if let Err(problem) = app.people.keep_guesses(&app.control, &app.trust.pager, now) {
+        tracing::error!(%problem, "how often passwords were guessed could not be kept");
     }
 }
 
@@ -452,6 +455,12 @@ fn look_at_certificate(app: &App) {
 }
 
 impl RunningServer {
+    /// What its requests share.
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -83,6 +83,7 @@ class Provider(BaseHTTPRequestHandler):
             "iat": now,
             "exp": now + 300,
             "email": "ana@example.com",
+            "email_verified": True,
             "amr": ["pwd"],
         }
         signed = f"{part({'alg': 'ES256', 'typ': 'JWT', 'kid': 'k1'})}.{part(claims)}"

@@ -226,13 +226,28 @@ pub(crate) enum PersonCommand {
         /// Which work of theirs needs the roles, in a sentence; asked for outside class development.
         #[arg(long)]
         need: Option<String>,
+        /// Where it takes two people: why, in a sentence. Then this asks somebody else to agree, and invites nobody yet.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         connection: Connection,
     },
-    /// Forget the second factor of somebody who lost it; they register another at their next sign-in.
-    ResetAuthenticators(AccessItem),
-    /// End an account whose person left: sessions, grants and roles end now.
+    /// Forget the second factor of somebody who lost it: their sessions end, and they register another at their next sign-in.
+    ResetAuthenticators {
+        /// Where it takes two people: why, in a sentence. Then this asks somebody else to agree, and forgets nothing yet.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        item: AccessItem,
+    },
+    /// Show what you asked others to agree to, and what you may agree to.
+    Requests(Connection),
+    /// Agree that somebody else invites a person or forgets their second factor.
+    Agree(AccessItem),
+    /// End an account whose person left: sessions, grants and roles end now. It stays ended, whatever the directory says.
     Leave(AccessItem),
+    /// Take back that an account was ended: whom the directory vouches for gets a new one.
+    Readmit(AccessItem),
 }
 
 /// Sessions of the person who asks.

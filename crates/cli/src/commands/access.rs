@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::connect;
 use super::signed::wait_for_signature;
+use super::{changes, connect};
 use crate::args::{AccessCommand, AccessItem, AccessRequest, Connection, PersonCommand, SessionCommand};
 use crate::failure::Failure;
 use crate::http::{Server, encoded, query_string};
@@ -58,6 +58,8 @@ struct Invited {
     roles: Vec<String>,
     link: String,
     expires: String,
+    /// Whether it is good only together with a word that somebody else knows.
+    word: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -361,15 +363,31 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
                 format!("{}, {home}: {roles}", person.person)
             });
         }
-        PersonCommand::Invite { email, tenant, roles, need, connection } => {
+        PersonCommand::Invite { email, tenant, roles, need, reason: Some(reason), connection } => {
+            let body = json!({"what": "invite", "person": email, "tenant": tenant, "roles": roles, "need": need, "reason": reason});
+            changes::ask(&connection, &body, terminal)?;
+        }
+        PersonCommand::Invite { email, tenant, roles, need, reason: None, connection } => {
             let body = json!({ "email": email, "tenant": tenant, "roles": roles, "need": need });
             let invited: Invited = connect(&connection)?.0.post("/v1/persons/invite", &body)?;
             terminal.show(&invited, || {
-                let Invited { person, link, expires, .. } = &invited;
-                format!("{person} is invited; send them this link, which is good once and until {expires}:\n  {link}")
+                let Invited { person, link, expires, word, .. } = &invited;
+                let with = match word {
+                    true => " together with the word that whoever agreed tells them",
+                    false => "",
+                };
+                format!(
+                    "{person} is invited; send them this link, which is good once{with}, until {expires}:\n  {link}"
+                )
             });
         }
-        PersonCommand::ResetAuthenticators(item) => {
+        PersonCommand::Requests(connection) => changes::list(&connection, terminal)?,
+        PersonCommand::Agree(item) => changes::agree(&item.connection, &item.id, terminal)?,
+        PersonCommand::ResetAuthenticators { item, reason: Some(reason) } => {
+            let body = json!({"what": "reset-authenticators", "person": item.id, "reason": reason});
+            changes::ask(&item.connection, &body, terminal)?;
+        }
+        PersonCommand::ResetAuthenticators { item, reason: None } => {
             let path = format!("/v1/persons/{}/reset-authenticators", encoded(&item.id));
             let person: Person = connect(&item.connection)?.0.post_empty(&path)?;
             terminal.show(&person, || format!("{} registers a second factor at their next sign-in", person.person));
@@ -378,6 +396,11 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
             let path = format!("/v1/persons/{}/leave", encoded(&item.id));
             let person: Person = connect(&item.connection)?.0.post(&path, &json!({}))?;
             terminal.show(&person, || format!("{} left; sessions, grants and roles ended", person.person));
+        }
+        PersonCommand::Readmit(item) => {
+            let path = format!("/v1/persons/{}/readmit", encoded(&item.id));
+            let person: Person = connect(&item.connection)?.0.post_empty(&path)?;
+            terminal.show(&person, || format!("{} may come back, with a new account and no role", person.person));
         }
     }
     Ok(())

@@ -71,6 +71,7 @@ struct Imported {
     taken: u64,
     older: u64,
     unknown: u64,
+    own: u64,
 }
 
 pub(crate) fn run(command: DeviceCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
@@ -281,8 +282,10 @@ fn take_export(import: &DeviceImport, terminal: &mut Terminal<'_>) -> Result<(),
     let body = json!({ "tool": tool, "export": export });
     let imported: Imported = connect(&import.connection)?.0.post("/v1/devices/import", &body)?;
     terminal.show(&imported, || {
-        let Imported { taken, older, unknown } = &imported;
-        format!("{taken} devices changed; {older} were known better; {unknown} are not enrolled")
+        let Imported { taken, older, unknown, own } = &imported;
+        let own =
+            if *own == 0 { String::new() } else { format!("; {own} are yours, which somebody else has to bring") };
+        format!("{taken} devices changed; {older} were known better; {unknown} are not enrolled{own}")
     });
     Ok(())
 }

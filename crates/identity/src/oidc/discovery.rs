@@ -68,6 +68,11 @@ impl Discovery {
         &self.jwks_uri
     }
 
+    /// Where tokens are asked for.
+    pub fn token_url(&self) -> &str {
+        &self.token_endpoint
+    }
+
     /// Whether machines without a browser can sign in (RFC 8628).
     pub const fn has_device_flow(&self) -> bool {
         self.device_authorization_endpoint.is_some()

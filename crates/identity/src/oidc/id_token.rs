@@ -43,7 +43,8 @@ pub struct Identity {
 pub struct SignIn {
     /// Who.
     pub identity: Identity,
-    /// To show to people; decides nothing.
+    /// An address that the provider says is theirs, to show to people and to name them by; links nobody to anything. One that it
+    /// did not verify is whatever they typed, and is left out.
     pub email: Option<String>,
     /// To show to people; decides nothing.
     pub name: Option<String>,
@@ -160,7 +161,10 @@ impl RelyingParty {
         let short = |text: &str| Some(text.to_owned()).filter(|text| text.len() <= TEXT_BYTES_MAX);
         Ok(SignIn {
             identity: Identity { issuer: self.client.issuer.clone(), subject: subject.to_owned() },
-            email: claims.email().and_then(|email| short(email.as_str())),
+            email: claims
+                .email()
+                .filter(|_| claims.email_verified() == Some(true))
+                .and_then(|email| short(email.as_str())),
             name: claims.name().and_then(|name| name.get(None)).and_then(|name| short(name.as_str())),
             amr: claims.auth_method_refs().into_iter().flatten().map(|method| method.as_str().to_owned()).collect(),
             acr: claims.auth_context_ref().map(|context| context.as_str().to_owned()),

@@ -94,7 +94,7 @@ fn attempt() -> Attempt {
 fn claims(attempt: &Attempt) -> Value {
     json!({
         "iss": ISSUER, "sub": "u-17", "aud": "creta", "exp": seconds(after(600)), "iat": seconds(after(20)),
-        "nonce": attempt.nonce, "email": "ana@bank.example", "name": "Ana", "amr": ["hwk", "mfa"], "acr": "phr",
+        "nonce": attempt.nonce, "email": "ana@bank.example", "email_verified": true, "name": "Ana", "amr": ["hwk", "mfa"], "acr": "phr",
         "auth_time": seconds(after(10)),
     })
 }

@@ -219,16 +219,6 @@ impl Directory {
         self.by_id.get(user).is_some_and(Entry::is_active)
     }
 
-    /// The active user that the directory knows by an id of its own: how a person's identity finds its user.
-    pub fn find_by_external_id(&self, external_id: &str) -> Option<&str> {
-        let is = |entry: &Entry| {
-            entry.is_active() && entry.attributes.get("externalId").and_then(Value::as_str) == Some(external_id)
-        };
-        let mut found = self.by_id.iter().filter(|(_, entry)| is(entry)).map(|(id, _)| id.as_str());
-        // Nobody, if it could be two.
-        found.next().filter(|_| found.next().is_none())
-    }
-
     /// Names of all groups that a user belongs to, also through other groups. Circles end.
     pub fn groups_of(&self, user: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
@@ -245,7 +235,7 @@ impl Directory {
         found
     }
 
-    /// The directory's own id of a user.
+    /// The directory's own id of a user: no two have one, active or not.
     pub fn external_id(&self, user: &str) -> Option<&str> {
         self.text_of(user, "externalId")
     }
@@ -360,6 +350,14 @@ impl Directory {
                 let detail = format!("another resource has this `{}`", attribute.name);
                 return Err(ScimError::new(409, Some("uniqueness"), detail));
             }
+        }
+        // By it a person is known: of two users with one id, ending one would leave the other standing.
+        let external = attributes.get("externalId").filter(|_| kind == Kind::User);
+        let taken = |(other, entry): (&String, &Entry)| {
+            other != id && entry.kind == kind && entry.attributes.get("externalId") == external
+        };
+        if external.is_some() && self.by_id.iter().any(taken) {
+            return Err(ScimError::new(409, Some("uniqueness"), "another user has this `externalId`"));
         }
         let members = attributes.get("members").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let mut seen = BTreeSet::new();

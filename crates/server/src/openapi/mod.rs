@@ -267,6 +267,63 @@ mod tests {
         assert_eq!(names.len(), ROUTES.len(), "operation ids are unique");
     }
 
+    /// What is in the group `approval` of the policies' schema, and is not signed by whoever does it; each with its reason.
+    const UNSIGNED: [(&str, &str); 19] = [
+        ("POST /view/requests/{id}/decide", "signed on the page it leads to, as by the API"),
+        ("POST /view/reviews/{id}/decide", "signed on the page it leads to, as by the API"),
+        ("POST /view/policies/{id}/approve", "signed on the page it leads to, as by the API"),
+        ("POST /v1/persons/invite", "agreed to by somebody who signs it, where it would let one act as another"),
+        ("POST /v1/persons/{id}/assign", "takes a grant in production, which was signed; gives the giver nothing"),
+        ("POST /v1/persons/{id}/reset-authenticators", "agreed to by somebody who signs it, of whoever decides"),
+        ("POST /v1/persons/{id}/leave", "takes away"),
+        ("POST /v1/persons/{id}/readmit", "gives what the directory gives, and no more"),
+        ("POST /v1/person-requests", "asks"),
+        ("POST /v1/provisioners", "approved by somebody who signs it"),
+        ("POST /v1/provisioner-requests", "asks"),
+        ("POST /v1/provisioners/{id}/rotate", "approved by somebody who signs it"),
+        ("POST /v1/provisioners/{id}/revoke", "takes away"),
+        ("POST /v1/devices/import", "not of one's own devices; the log has the digest of what was brought"),
+        ("POST /v1/recovery/keys", "signed with the key that it is about"),
+        ("POST /v1/recovery/keys/{id}/end", "takes away"),
+        ("POST /v1/reviews/{id}/close", "every decision in it was signed"),
+        ("POST /v1/break-glass/seal", "each half is signed for when it is used"),
+        ("POST /v1/break-glass/openings/{id}/review", "gives nobody anything"),
+    ];
+
+    #[test]
+    fn attack_ci22_whoever_approves_signs_it_by_every_route_there_is() {
+        let schemas: Value = serde_json::from_str(SCHEMAS).expect("JSON");
+        let approves = |route: &&Route| match &route.access {
+            Access::Guarded { action, .. } => {
+                let group = [
+                    "access.approve",
+                    "person.assign",
+                    "policy.approve",
+                    "declassify.approve",
+                    "rows.approve",
+                    "review.decide",
+                    "exception.approve",
+                    "recovery.hold",
+                ];
+                route.method != axum::http::Method::GET && group.contains(&action.as_str())
+            }
+            Access::Public(_) => false,
+        };
+        let mut unsigned: Vec<&str> = UNSIGNED.iter().map(|(id, _)| *id).collect();
+        for route in ROUTES.iter().filter(approves) {
+            let id = id_of(route);
+            if let Some(at) = unsigned.iter().position(|known| **known == id) {
+                unsigned.remove(at);
+                continue;
+            }
+            let operation = operations().find(|operation| operation.id == id).expect("described");
+            let schema = operation.answer.schema.expect("a document");
+            let verify = &schemas[schema]["properties"]["verify"];
+            assert!(verify.is_object(), "{id} neither says where it is signed nor is it among those that are not");
+        }
+        assert_eq!(unsigned, Vec::<&str>::new(), "these are signed, or are no approvals");
+    }
+
     #[test]
     fn every_reference_leads_to_a_schema() {
         let document = document();

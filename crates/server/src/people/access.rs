@@ -119,16 +119,16 @@ impl Access {
         self.requests.add(change.document)?.ok_or_else(crate::problem::internal)
     }
 
-    /// Approves or denies the request as it stood when its terms had this digest.
+    /// Approves or denies the request as it stood when its terms had this digest. `rights` are the grants that the right to do
+    /// so rests on; none where it is a standing one.
     pub(crate) fn decide(
         &self,
         actor: &Actor<'_>,
-        id: &str,
-        digest: &str,
+        rights: &[HeldGrant],
+        (id, digest): (&str, &str),
         verdict: Verdict,
     ) -> Result<Request, Problem> {
-        let resting_on: Vec<Grant> =
-            self.grants.list(|grant| grant.holder().account == actor.person.account && grant.is_active(actor.now));
+        let resting_on: Vec<Grant> = rights.iter().filter_map(|grant| self.grants.find(grant.id.as_str())).collect();
         self.change_request(actor, id, |request| {
             if request.digest.to_string() != digest {
                 return Err(Problem::new("conflict/changed", "the request was changed after you read it")

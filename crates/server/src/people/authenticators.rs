@@ -11,7 +11,7 @@ use creta_iam::PrincipalId;
 use creta_identity::key::Thumbprint;
 use creta_identity::totp::{self, CodeError};
 use creta_identity::webauthn::{self, Ceremonies, Credentials, Site, WebauthnError};
-use creta_model::{Instant, Problem, Span};
+use creta_model::{EnvironmentClass, Instant, Problem, Span};
 use creta_programme::access::Verdict;
 use creta_programme::{SubjectId, campaign};
 use creta_proof::Hash;
@@ -19,11 +19,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::break_glass::HalfStep;
-use super::sign_in::{Purpose, Verified};
+use super::guesses::GUESSES_MAX;
+use super::sign_in::{Known, Purpose, Verified};
 use super::{People, PersonRecord};
 use crate::control_plane::ControlPlane;
 use crate::problem::{from_audit, internal};
 use crate::register::Record;
+use crate::trust::exceptions::Decision as ExceptionDecision;
 
 const FORMAT: &str = "creta.authenticators/1";
 /// How long a prompt waits, a little more than its ceremony.
@@ -39,6 +41,14 @@ pub(crate) struct Authenticators {
     /// An application that makes codes; tenants' own people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     codes: Option<totp::Authenticator>,
+    /// Wrong codes in a row.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    wrong_codes: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Record for Authenticators {
@@ -82,8 +92,8 @@ pub(crate) enum Then {
     SignIn {
         /// What for.
         purpose: Purpose,
-        /// What the provider said about how they signed in.
-        methods: Vec<String>,
+        /// Whose, and how they signed in so far.
+        known: Known,
     },
     /// What somebody agreed to is done.
     Do(Agreement),
@@ -114,6 +124,10 @@ pub(crate) enum Agreed {
     Lift { id: String, digest: String },
     /// That a deploy takes tags away; the digest is of which, and from what.
     Removal { id: String, digest: String },
+    /// An exception that somebody else proposed is decided on.
+    Exception { id: String, decision: ExceptionDecision },
+    /// That somebody else changes an account; the digest is of what they asked for.
+    Person { id: String, digest: String },
     /// That somebody else is shown a program's secret; the digest is of what they asked for.
     Secret { id: String, digest: String },
 }
@@ -146,6 +160,8 @@ pub(crate) struct Prompt {
 
 /// A prompt that was answered rightly.
 pub(crate) struct Answered {
+    /// Whether it registered an authenticator.
+    pub(crate) registered: bool,
     pub(crate) person: PrincipalId,
     pub(crate) then: Then,
 }
@@ -186,7 +202,7 @@ impl People {
     /// the first time: staff a security key or device, tenants' own people what they like. In development whoever wishes may.
     pub(super) fn needs(&self, person: &PersonRecord, purpose: &Purpose) -> Factor {
         let (can_verify, has_keys, has_codes) = self.factors_of(person);
-        let asked = self.class != creta_model::EnvironmentClass::Development || purpose.registers();
+        let asked = self.class != EnvironmentClass::Development || purpose.registers();
         match person.tenant {
             _ if can_verify => Factor::Verify,
             Some(_) if has_codes => Factor::Code,
@@ -217,7 +233,7 @@ impl People {
         control: &ControlPlane,
         person: &PersonRecord,
         (origin, cookie): (&str, &[u8]),
-        (purpose, methods): (&Purpose, &[String]),
+        (purpose, known): (&Purpose, &Known),
         factor: Factor,
         now: Instant,
     ) -> Result<Prompt, Problem> {
@@ -231,6 +247,9 @@ impl People {
             None => webauthn::Purpose::agree("authenticator.register", person.id.as_str().as_bytes()),
         };
         let text = match factor {
+            Factor::Register if self.has_second_factor(person) => {
+                vec![format!("Register another authenticator of {}: a security key, or this device's own.", person.id)]
+            }
             Factor::Register => vec![
                 match purpose.elsewhere() {
                     Some(elsewhere) => format!("{} signs in for the first time, {elsewhere}.", person.id),
@@ -243,12 +262,12 @@ impl People {
                 None => format!("Sign in as {}.", person.id),
             }],
         };
-        let then = Then::SignIn { purpose: purpose.clone(), methods: methods.to_vec() };
+        let then = Then::SignIn { purpose: purpose.clone(), known: known.clone() };
         let asked = Asked { origin, browser: Some(Hash::of(&[cookie])), about, text, document: None, then };
         self.prompt(control, person, &credentials, factor == Factor::Register, asked, now)
     }
 
-    /// Takes the code of somebody's application: each works once.
+    /// Takes the code of somebody's application: each works once, and after a hundred wrong ones in a row none does.
     pub(super) fn take_code(
         &self,
         control: &ControlPlane,
@@ -257,14 +276,26 @@ impl People {
         now: Instant,
     ) -> Result<(), Problem> {
         let person = self.require_person(id.as_str())?;
-        let mut outcome = Err(CodeError::Unconfirmed);
+        let (mut outcome, mut closed) = (Err(CodeError::Unconfirmed), false);
         self.authenticators.change(id.as_str(), |own| {
             let mut own = own.clone();
             if let Some(codes) = own.codes.as_mut().filter(|_| person.tenant.is_some()) {
-                outcome = codes.check(code, now);
+                outcome = match own.wrong_codes < GUESSES_MAX {
+                    true => codes.check(code, now),
+                    false => Err(CodeError::Suspended),
+                };
+                match outcome {
+                    Ok(()) => own.wrong_codes = 0,
+                    Err(CodeError::Wrong) => own.wrong_codes += 1,
+                    Err(_) => {}
+                }
+                closed = outcome == Err(CodeError::Wrong) && own.wrong_codes == GUESSES_MAX;
             }
             Ok::<_, Problem>(own)
         })?;
+        if closed {
+            record_factor(control, &person, "authenticator.suspended", "code")?;
+        }
         outcome.map_err(|error| refused_code(control, &person, error))?;
         record_factor(control, &person, "authenticator.verified", "code")
     }
@@ -273,11 +304,12 @@ impl People {
     pub(super) fn register_code(
         &self,
         control: &ControlPlane,
-        id: &PrincipalId,
+        who: &Known,
         mut authenticator: totp::Authenticator,
         code: &str,
         now: Instant,
     ) -> Result<(), Problem> {
+        let id = &who.person;
         let person = self.require_person(id.as_str())?;
         if person.tenant.is_none() {
             return Err(Problem::new("access/authenticator", "codes are for tenants' own people; use a security key"));
@@ -285,7 +317,9 @@ impl People {
         authenticator.confirm(code, now).map_err(|error| refused_code(control, &person, error))?;
         record_factor(control, &person, "authenticator.registered", "code")?;
         let changed = self.authenticators.change(id.as_str(), |own| {
-            Ok::<_, Problem>(Authenticators { codes: Some(authenticator.clone()), ..own.clone() })
+            // Under the register's lock: what a reset removes it removes after this, or this sees that there was one.
+            self.require_begun(who)?;
+            Ok::<_, Problem>(Authenticators { codes: Some(authenticator.clone()), wrong_codes: 0, ..own.clone() })
         })?;
         if changed.is_none() {
             let credentials = Credentials::new(random(control));
@@ -294,10 +328,20 @@ impl People {
                 person: id.clone(),
                 credentials,
                 codes: Some(authenticator),
+                wrong_codes: 0,
             };
             self.authenticators.add(own)?.ok_or_else(internal)?;
+            if let Err(over) = self.require_begun(who) {
+                self.authenticators.remove(id.as_str())?;
+                return Err(over);
+            }
         }
         Ok(())
+    }
+
+    /// Refuses what began before somebody's means of signing in were taken away or replaced.
+    pub(super) fn require_begun(&self, who: &Known) -> Result<(), Problem> {
+        if self.generations.of(who.person.as_str()) == who.generation { Ok(()) } else { Err(super::over()) }
     }
 
     /// A prompt to agree to something; `None` for somebody without an authenticator.
@@ -313,7 +357,8 @@ impl People {
         self.ask_with(control, origin, &person, about, Then::Do(agreement), now)
     }
 
-    /// A prompt for what `then` says; `None` for somebody without an authenticator.
+    /// A prompt for what `then` says; `None` for somebody without an authenticator, in class development. Elsewhere everybody
+    /// registered one when they signed in: whoever has none any more had it taken from them, and nothing is done unsigned.
     pub(super) fn ask_with(
         &self,
         control: &ControlPlane,
@@ -323,7 +368,17 @@ impl People {
         then: Then,
         now: Instant,
     ) -> Result<Option<Prompt>, Problem> {
-        let Some(own) = self.authenticators.find(person.id.as_str()) else { return Ok(None) };
+        let Some(own) = self.authenticators.find(person.id.as_str()) else {
+            if self.class == EnvironmentClass::Development {
+                return Ok(None);
+            }
+            record_refusal(control, person, WebauthnError::NoCredential.commitment());
+            return Err(Problem::new(
+                "access/authenticator",
+                "this is signed with your authenticator, and you have none any more",
+            )
+            .with_help("sign in again with `creta login`, which registers one"));
+        };
         let about = webauthn::Purpose::agree(action, &signed);
         let asked = Asked { origin, browser: None, about, text, document, then };
         self.prompt(control, person, &own.credentials, false, asked, now).map(Some)
@@ -361,6 +416,7 @@ impl People {
                 person: person.id.clone(),
                 credentials: credentials.clone(),
                 codes: None,
+                wrong_codes: 0,
             };
             self.authenticators.add(own)?;
         }
@@ -406,26 +462,37 @@ impl People {
         let register = waiting.page.method == "create";
         let mut outcome = Err(WebauthnError::NoCredential);
         self.authenticators.change(person.id.as_str(), |own| {
+            if let Then::SignIn { known, .. } = &waiting.then {
+                self.require_begun(known)?;
+            }
             let mut own = own.clone();
             outcome = match register {
                 true => {
                     let label = format!("authenticator {}", own.credentials.summaries().len() + 1);
-                    let added = site.finish_registration(ceremony, response, &mut own.credentials, &label, now);
-                    // Asked under the lock of the register, so that two people cannot both add the same one.
-                    added
+                    site.finish_registration(ceremony, response, &mut own.credentials, &label, now)
                 }
                 false => site.finish(ceremony, response, &mut own.credentials, now).map(|verified| verified.credential),
             };
             Ok::<_, Problem>(own) // Kept also when it is refused: a cloned authenticator is suspended.
         })?;
         let credential = outcome.map_err(|error| refused(control, &person, &error))?;
+        // One authenticator vouches for one account: whoever finds it with somebody else takes it back.
+        let with_another = |own: &Authenticators| own.person != person.id && own.credentials.holds(&credential);
+        if register && self.authenticators.find_by(with_another).is_some() {
+            self.authenticators.change(person.id.as_str(), |own| {
+                let mut own = own.clone();
+                own.credentials.remove(&credential);
+                Ok::<_, Problem>(own)
+            })?;
+            return Err(refused(control, &person, &WebauthnError::Refused));
+        }
         let name = if register { "authenticator.registered" } else { "authenticator.verified" };
         let details = Details::none()
             .name("person", person.id.as_str())
             .and_then(|details| details.keyed("authenticator", credential.as_bytes()))
             .map_err(|e| from_audit(&e))?;
         control.log().record(Event::new(name, control.place()).with(details)).map_err(|e| from_audit(&e))?;
-        Ok(Answered { person: person.id, then: waiting.then })
+        Ok(Answered { registered: register, person: person.id, then: waiting.then })
     }
 
     /// What somebody has registered, in that order.
@@ -433,18 +500,20 @@ impl People {
         self.authenticators.find(id).map(|own| own.credentials.summaries()).unwrap_or_default()
     }
 
-    /// Forgets the authenticators of somebody who lost them; they register anew at their next sign-in.
-    pub(crate) fn reset_authenticators(&self, id: &str) -> Result<(), Problem> {
-        self.require_person(id)?;
-        self.authenticators.remove(id)
+    /// Forgets the authenticators of somebody who lost them; they register anew at their next sign-in. Their sessions end, and
+    /// sign-ins under way: whoever found the key may have used it already.
+    pub(crate) fn reset_authenticators(&self, id: &str, now: Instant) -> Result<(), Problem> {
+        let person = self.require_person(id)?.id;
+        self.generations.begin(&person);
+        self.authenticators.remove(id)?;
+        self.end_sessions_of(&person, now)
     }
 
     /// How somebody signed in, once their authenticator answered.
-    pub(super) fn verified(person: PrincipalId, mut methods: Vec<String>) -> Verified {
-        methods.retain(|method| method != "provider");
-        methods.extend(["hwk".to_owned(), "user".to_owned()]);
-        methods.dedup();
-        Verified { person, user_verified: true, methods }
+    pub(super) fn verified(mut known: Known) -> Verified {
+        known.methods.retain(|method| !["provider", "hwk", "user"].contains(&method.as_str()));
+        known.methods.extend(["hwk".to_owned(), "user".to_owned()]);
+        Verified { known, user_verified: true }
     }
 }
 
@@ -470,11 +539,15 @@ fn random<const N: usize>(control: &ControlPlane) -> [u8; N] {
     bytes
 }
 
-fn refused(control: &ControlPlane, person: &PersonRecord, error: &WebauthnError) -> Problem {
+fn record_refusal(control: &ControlPlane, person: &PersonRecord, commitment: &'static str) {
     if let Ok(details) = Details::none().name("person", person.id.as_str()) {
         let event = Event::new("authenticator.refused", control.place()).with(details);
-        control.record(event.for_commitment(error.commitment()));
+        control.record(event.for_commitment(commitment));
     }
+}
+
+fn refused(control: &ControlPlane, person: &PersonRecord, error: &WebauthnError) -> Problem {
+    record_refusal(control, person, error.commitment());
     Problem::new("access/authenticator", error.to_string())
 }
 
@@ -488,10 +561,7 @@ fn record_factor(control: &ControlPlane, person: &PersonRecord, what: &'static s
 }
 
 fn refused_code(control: &ControlPlane, person: &PersonRecord, error: CodeError) -> Problem {
-    if let Ok(details) = Details::none().name("person", person.id.as_str()) {
-        let event = Event::new("authenticator.refused", control.place()).with(details);
-        control.record(event.for_commitment(error.commitment()));
-    }
+    record_refusal(control, person, error.commitment());
     Problem::new("access/authenticator", error.to_string())
 }
 

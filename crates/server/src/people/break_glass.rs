@@ -564,7 +564,7 @@ pub(crate) const fn word(half: Half) -> &'static str {
 
 fn unfit(account: &str, lacks: &str) -> Problem {
     Problem::new("break-glass/holder", format!("`{account}` cannot hold a half: {lacks}")).with_help(
-        "holders are two members of staff with the role `administrator` and an authenticator: `creta login --register`",
+        "holders are two members of staff with the role `administrator` and an authenticator: `creta login --register-authenticator`",
     )
 }
 

@@ -8,7 +8,7 @@ use creta_audit::{Details, Event};
 use creta_iam::{DeviceTrust, Principal};
 use creta_identity::device::{Device, DeviceError, Nonces, SearchAsked, Signed, Source, Standard, Trust, canary, mdm};
 use creta_model::{Instant, Problem, Span, TenantId};
-use creta_programme::RecordId;
+use creta_programme::{PersonRef, RecordId};
 use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,8 @@ pub(crate) struct Imported {
     pub(crate) older: usize,
     /// Rows about devices that are not enrolled.
     pub(crate) unknown: usize,
+    /// Rows about devices of whoever brings them, which were left out.
+    pub(crate) own: usize,
 }
 
 impl Devices {
@@ -314,11 +316,12 @@ impl People {
         self.revoke_device(id, now).map(drop)
     }
 
-    /// Takes what a management tool says about devices that it names by serial.
+    /// Takes what a management tool says about devices that it names by serial, whoever brings it. What it says of the devices of
+    /// `own` is left out: nobody vouches for the computer that they work from.
     pub(crate) fn import_posture(
         &self,
         control: &ControlPlane,
-        source: Source,
+        (source, own): (Source, Option<&PersonRef>),
         rows: Vec<mdm::Imported>,
         now: Instant,
     ) -> Result<Imported, Problem> {
@@ -331,6 +334,11 @@ impl People {
                 imported.unknown += 1;
                 continue;
             };
+            let owner = self.persons.with(&record.device.person, PersonRecord::reference);
+            if owner.zip(own).is_some_and(|(owner, own)| !self.is_other_human(&owner, own)) {
+                imported.own += 1;
+                continue;
+            }
             let mut taken = Ok(false);
             let id = Record::id(&record);
             let import = |device: &mut Device| taken = device.import(&serial, source, collected, posture, now);

@@ -4,12 +4,14 @@
 //! An account that does not exist costs a guess as much as one that does, and gets the same answer. Nothing here says who
 //! may sign in: [`People`] knows the person behind an account.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use creta_audit::{Details, Event};
@@ -21,6 +23,8 @@ use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::guesses::{Counts, Door, Guesses};
+use super::sign_in::{account_named, normal_code};
 use super::{Assigned, People, PersonRecord};
 use crate::control_plane::ControlPlane;
 use crate::problem::{from_audit, internal};
@@ -45,6 +49,14 @@ pub(crate) struct LocalAccount {
     chosen: Option<Instant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     invitation: Option<Invitation>,
+    /// Wrong passwords in a row: by browsers that nobody knows, and by those in which it was right before.
+    #[serde(default, skip_serializing_if = "none_wrong")]
+    wrong: [u32; 2],
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn none_wrong(wrong: &[u32; 2]) -> bool {
+    *wrong == [0; 2]
 }
 
 /// An invitation that nobody used yet. Its code is known to whoever was invited; here stands a keyed hash.
@@ -52,6 +64,9 @@ pub(crate) struct LocalAccount {
 #[serde(deny_unknown_fields)]
 struct Invitation {
     hash: String,
+    /// Keyed hash of the word that whoever agreed to it passes on, where it took two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    word: Option<String>,
     expires: Instant,
 }
 
@@ -70,6 +85,7 @@ impl Record for LocalAccount {
 /// All local accounts.
 pub(crate) struct Local {
     accounts: Register<LocalAccount>,
+    pub(super) guesses: Guesses,
     /// Lists of breached passwords.
     lists: Vec<PathBuf>,
     /// A guess takes 19 MiB and some milliseconds; so many at once as there are requests would exhaust the server.
@@ -94,7 +110,13 @@ impl Local {
                     .with_help("`[passwords] breached` names sorted lists of SHA-1 or SHA-256 in hexadecimal")
             })?;
         }
-        Ok(Self { accounts: Register::load(metadata)?, lists, hashing: Mutex::default() })
+        let accounts = Register::<LocalAccount>::load(metadata)?;
+        let kept = accounts.list(|account| account.wrong != [0; 2]).into_iter().map(|account| {
+            let [unknown, known] = account.wrong;
+            (account.person, Counts { unknown, known, ..Counts::default() })
+        });
+        let guesses = Guesses::load(kept);
+        Ok(Self { accounts, guesses, lists, hashing: Mutex::default() })
     }
 
     /// Whether there is any account.
@@ -105,6 +127,19 @@ impl Local {
     /// Whether this person signs in with a password.
     pub(super) fn holds(&self, person: &PrincipalId) -> bool {
         self.accounts.with(person.as_str(), |_| ()).is_some()
+    }
+
+    /// Keeps how often a password was wrong.
+    pub(super) fn keep(&self, person: &PrincipalId, counts: Counts) -> Result<(), Problem> {
+        let wrong = [counts.unknown, counts.known];
+        let kept = |account: &LocalAccount| Ok::<_, Problem>(LocalAccount { wrong, ..account.clone() });
+        self.accounts.change(person.as_str(), kept).map(drop)
+    }
+
+    /// Whether somebody chose a password, or waits for an invitation that two people agreed to: one alone replaces neither.
+    pub(super) fn is_settled(&self, person: &str) -> bool {
+        let by_two = |account: &LocalAccount| account.invitation.as_ref().is_some_and(|i| i.word.is_some());
+        self.accounts.with(person, |account| account.password.is_some() || by_two(account)).unwrap_or(false)
     }
 
     /// Every stored hash: for the check.
@@ -139,12 +174,14 @@ impl People {
     }
 
     /// Invites somebody to a tenant, or once more somebody who lost their password or their second factor: what they had
-    /// ends now.
+    /// ends now. `word` is the other half of an invitation that took two people; whoever is invited anew by two has no role
+    /// until somebody gives them one again.
     pub(crate) fn invite(
         &self,
         (control, by): (&ControlPlane, &Principal),
         (email, tenant): (&str, &TenantId),
-        (roles, need): (std::collections::BTreeSet<Role>, Option<String>),
+        (roles, need): (BTreeSet<Role>, Option<String>),
+        word: Option<&str>,
         now: Instant,
     ) -> Result<Invited, Problem> {
         let id = PrincipalId::parse(&email.to_ascii_lowercase()).map_err(|error| {
@@ -166,7 +203,8 @@ impl People {
             person.email = Some(id.to_string());
             self.persons.add(person)?.ok_or_else(|| taken("the name is taken"))?;
         }
-        if fresh || !roles.is_empty() {
+        let anew = word.is_some() && known.is_some_and(|person| !person.roles.is_empty());
+        if fresh || anew || !roles.is_empty() {
             let given = Assigned { tenant: Some(tenant.clone()), roles, human: None, need };
             let assigned = self.assign((control, by), id.as_str(), given);
             if let Err(problem) = assigned {
@@ -178,7 +216,8 @@ impl People {
         }
         let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(random::<32>(control)));
         let expires = now.plus(Span::days(INVITATION_DAYS));
-        let invitation = Invitation { hash: hash_of(control.own_key(), &code), expires };
+        let word = word.map(|word| word_hash(control.own_key(), word));
+        let invitation = Invitation { hash: hash_of(control.own_key(), &code), word, expires };
         let details = Details::none()
             .name("person", id.as_str())
             .and_then(|details| details.name("tenant", tenant.as_str()))
@@ -188,16 +227,18 @@ impl People {
         let place = Place::Scope(Scope::new(tenant.clone(), self.environment.clone()));
         let event = Event::new("person.invited", place).by(by).with(details);
         control.log().record(event).map_err(|e| from_audit(&e))?;
-        self.authenticators.remove(id.as_str())?;
-        for session in self.sessions.list(|session| session.person == id && session.revoked.is_none()) {
-            self.end_session(&session.id, now)?;
-        }
         let (format, person) = (FORMAT.to_owned(), id.clone());
-        let account = LocalAccount { format, person, password: None, chosen: None, invitation: Some(invitation) };
+        let account =
+            LocalAccount { format, person, password: None, chosen: None, invitation: Some(invitation), wrong: [0; 2] };
+        self.local.guesses.forget(&id);
         match self.local.accounts.change(id.as_str(), |_| Ok::<_, Problem>(account.clone()))? {
             Some(_) => {}
             None => self.local.accounts.add(account)?.map(drop).ok_or_else(internal)?,
         }
+        // In this order: whoever was about to sign in, or to register a factor, with what was just taken away comes too late.
+        self.generations.begin(&id);
+        self.authenticators.remove(id.as_str())?;
+        self.end_sessions_of(&id, now)?;
         Ok(Invited { person: self.require_person(id.as_str())?, code, expires })
     }
 
@@ -212,6 +253,31 @@ impl People {
             .find(account.person.as_str())
             .filter(|person| self.may_use_password(person))
             .ok_or_else(no_invitation)
+    }
+
+    /// Whether an invitation has another half, which whoever was invited has to know.
+    pub(crate) fn asks_for_word(&self, person: &PersonRecord) -> bool {
+        let has_word = |account: &LocalAccount| account.invitation.as_ref().is_some_and(|i| i.word.is_some());
+        self.local.accounts.with(person.id.as_str(), has_word).unwrap_or(false)
+    }
+
+    /// Refuses an invitation without its other half. A guess is counted by whoever lets somebody try.
+    pub(crate) fn require_word(
+        &self,
+        control: &ControlPlane,
+        person: &PersonRecord,
+        typed: &str,
+    ) -> Result<(), Problem> {
+        let given = word_hash(control.own_key(), &normal_code(typed));
+        let fits = |account: &LocalAccount| {
+            let word = account.invitation.as_ref().and_then(|invitation| invitation.word.as_ref());
+            word.is_none_or(|word| verify_slices_are_equal(word.as_bytes(), given.as_bytes()).is_ok())
+        };
+        match self.local.accounts.with(person.id.as_str(), fits) {
+            Some(true) => Ok(()),
+            _ => Err(Problem::new("access/invitation-word", "this is not the word of the invitation")
+                .with_help("somebody else than whoever sent you the link knows it, and tells it to you alone")),
+        }
     }
 
     /// Whoever was invited chooses a password. The invitation is used up.
@@ -236,16 +302,29 @@ impl People {
         changed.map(|_| person).ok_or_else(no_invitation)
     }
 
-    /// Who this is, if the password is theirs. One answer, after one derivation, for whatever is wrong.
-    pub(crate) fn by_password(&self, control: &ControlPlane, name: &str, typed: &str) -> Result<PersonRecord, Problem> {
-        let id = name.trim().to_ascii_lowercase();
+    /// Who this is, if the password is theirs. One answer, after one derivation, for whatever is wrong, and for a right one after
+    /// a hundred wrong ones in a row at this door.
+    pub(crate) fn by_password(
+        &self,
+        control: &ControlPlane,
+        (name, typed): (&str, &str),
+        door: Door,
+    ) -> Result<PersonRecord, Problem> {
+        let id = account_named(name);
         let person = self.persons.find(&id).filter(|person| self.may_use_password(person));
         let stored = person.as_ref().and_then(|person| self.local.accounts.find(person.id.as_str()));
-        let stored = stored.and_then(|account| account.password);
+        let looked_at = person.as_ref().is_none_or(|person| self.local.guesses.may(&person.id, door));
+        let stored = stored.and_then(|account| account.password).filter(|_| looked_at);
         let verdict = {
             let _turn = self.local.hashing.lock().unwrap_or_else(PoisonError::into_inner);
             password::verify(stored.as_ref(), &id, typed, random(control), Cost::NOW)
         };
+        if let (Some(person), true) = (&person, looked_at) {
+            match &verdict {
+                Ok(Verdict::Right | Verdict::RightRehashed(_)) => self.local.guesses.right(&person.id, door),
+                _ => drop(self.local.guesses.wrong(&person.id, door)),
+            }
+        }
         let person = match (verdict, person) {
             (Ok(Verdict::Right), Some(person)) => Some(person),
             (Ok(Verdict::RightRehashed(dearer)), Some(person)) => {
@@ -281,12 +360,13 @@ impl People {
         if !self.local.holds(&person.id) {
             return Err(Problem::new("not-found/password", "you have no password here: you sign in at the provider"));
         }
-        self.by_password(control, person.id.as_str(), current)?;
+        self.by_password(control, (person.id.as_str(), current), Door::Known)?;
         let password = self.local.make(control, person, new)?;
         self.record_password(control, person, "password.changed")?;
         self.local.accounts.change(person.id.as_str(), |account| {
             Ok::<_, Problem>(LocalAccount { password: Some(password), chosen: Some(now), ..account.clone() })
         })?;
+        self.generations.begin(&person.id); // Sign-ins under way with the old one.
         let other = |other: &super::Session| other.person == person.id && session != Some(other.id.as_str());
         for session in self.sessions.list(|session| other(session) && session.revoked.is_none()) {
             self.end_session(&session.id, now)?;
@@ -350,6 +430,10 @@ fn with_lists<T>(
 
 fn hash_of(key: &ScopeKey, code: &str) -> String {
     hex::encode(key.mac(INVITATION_DOMAIN, &[code.as_bytes()]))
+}
+
+fn word_hash(key: &ScopeKey, word: &str) -> String {
+    hex::encode(key.mac(INVITATION_DOMAIN, &[b"word", word.as_bytes()]))
 }
 
 fn random<const N: usize>(control: &ControlPlane) -> [u8; N] {

@@ -7,9 +7,12 @@ pub(crate) mod access;
 pub(crate) mod analysis;
 pub(crate) mod authenticators;
 pub(crate) mod break_glass;
+pub(crate) mod changes;
 pub(crate) mod devices;
 mod draft;
 pub(crate) mod duties;
+mod generations;
+pub(crate) mod guesses;
 pub(crate) mod local;
 pub(crate) mod pages;
 mod person;
@@ -27,6 +30,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use creta_audit::{Details, Event};
+use creta_compliance::Mode;
 use creta_iam::{Assurance, Person, Principal, PrincipalId, Role, Seal, Standing};
 use creta_identity::dpop::{DpopError, Proof, Proven, ReplayCache};
 use creta_model::{Environment, EnvironmentClass, Instant, Problem, TenantId};
@@ -38,6 +42,7 @@ use self::break_glass::BreakGlass;
 use self::devices::Devices;
 pub(crate) use self::draft::details_of;
 use self::duties::Given;
+use self::generations::Generations;
 use self::local::Local;
 pub(crate) use self::person::PersonRecord;
 pub(crate) use self::person::id_for;
@@ -47,7 +52,7 @@ use self::reviews::Reviews;
 use self::session::Opening;
 pub(crate) use self::session::{Client, Session};
 pub(crate) use self::sign_in::{
-    DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Purpose, SignIns, Step, normal_code, over,
+    DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Known, Purpose, SignIns, Step, normal_code, over,
 };
 use crate::config::Config;
 use crate::context::{Caller, Credential, KeyOf};
@@ -61,6 +66,8 @@ use crate::two_people::TwoPeople;
 pub(crate) struct People {
     environment: Environment,
     class: EnvironmentClass,
+    /// Whether tenants are others' or one's own.
+    mode: Mode,
     persons: Register<PersonRecord>,
     sessions: Register<Session>,
     pub(crate) access: Access,
@@ -70,10 +77,12 @@ pub(crate) struct People {
     recovery_keys: Register<recovery_keys::RecoveryKey>,
     pub(crate) reviews: Reviews,
     pub(crate) shown_secrets: TwoPeople<programs::SecretShown>,
+    pub(crate) person_changes: TwoPeople<changes::PersonChange>,
     /// Who vouches for people; none where only local accounts exist.
     provider: Option<Provider>,
     public_url: Option<String>,
     pub(crate) sign_ins: SignIns,
+    pub(crate) generations: Generations,
     authenticators: Register<authenticators::Authenticators>,
     pub(crate) local: Local,
     pub(crate) prompts: authenticators::Prompts,
@@ -108,6 +117,7 @@ impl People {
         let people = Self {
             environment: config.environment.clone(),
             class: config.class,
+            mode: config.organisation.mode,
             persons: Register::load(metadata())?,
             sessions: Register::load(metadata())?,
             access: Access::open(metadata())?,
@@ -117,9 +127,11 @@ impl People {
             recovery_keys: Register::load(metadata())?,
             reviews: Reviews::open(metadata(), control)?,
             shown_secrets: TwoPeople::open(metadata())?,
+            person_changes: TwoPeople::open(metadata())?,
             provider: config.sign_in.as_ref().map(|sign_in| Provider::open(sign_in, folder)).transpose()?,
             public_url: config.sign_in.as_ref().and_then(|sign_in| sign_in.public_url.clone()),
             sign_ins: SignIns::default(),
+            generations: Generations::default(),
             authenticators: Register::load(metadata())?,
             local: Local::open(metadata(), folder, &config.passwords.breached)?,
             prompts: authenticators::Prompts::default(),
@@ -140,6 +152,11 @@ impl People {
             Problem::new("not-found/sign-in", "people do not sign in to this server: it has no identity provider")
                 .with_help("add `[sign_in]` to `config.toml`, or use a service account")
         })
+    }
+
+    /// Where the provider is asked, by what for; none where there is no provider.
+    pub(crate) fn provider_addresses(&self) -> Vec<(&'static str, String)> {
+        self.provider.as_ref().map(Provider::addresses).unwrap_or_default()
     }
 
     /// The address that browsers use for this server: the configured one, else that of the request. On this machine that
@@ -275,9 +292,12 @@ impl People {
         Assigned { tenant, roles, human, need }: Assigned,
     ) -> Result<PersonRecord, Problem> {
         let need = need.map(|need| checked_need(&need)).transpose()?;
+        // Before its turn: whoever is told by the directory waits for a turn while the directory is held.
+        let asked_again = self.are_given_again(&self.require_person(id)?, tenant.as_ref(), &roles)?;
         let _one_at_a_time = self.one_at_a_time();
         let mut person = self.persons.find(id).filter(PersonRecord::is_active).ok_or_else(|| no_person(id))?;
-        if self.provisioning.gives_roles_to(&person) && (&tenant, &roles) != (&person.tenant, &person.roles) {
+        let changed = (&tenant, &roles) != (&person.tenant, &person.roles);
+        if self.provisioning.gives_roles_to(&person) && changed && !asked_again {
             return Err(Problem::new(
                 "conflict/provisioned",
                 "this person's roles follow from groups of the directory",
@@ -295,6 +315,7 @@ impl People {
         person.human = human.map_or_else(|| before.clone(), PersonId::new);
         person.since = person.since_with(&roles, tenant.as_ref(), control.platform().clock.now());
         person.needs = person.needs_with(&roles, tenant.as_ref(), |_| need.clone());
+        person.withheld.retain(|role| !roles.contains(role));
         (person.tenant, person.roles) = (tenant, roles);
         self.require_needs(&person)?;
         person.given_by = by.person().map(|giver| giver.id().clone());
@@ -323,6 +344,27 @@ impl People {
             Some(role) if self.class != EnvironmentClass::Development => Err(no_need(role)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether somebody has an account that has not ended.
+    pub(crate) fn is_here(&self, id: &PrincipalId) -> bool {
+        self.persons.with(id.as_str(), PersonRecord::is_active).unwrap_or(false)
+    }
+
+    /// Ends all sessions of somebody, and whatever sign-ins of theirs are under way.
+    fn end_sessions_of(&self, id: &PrincipalId, now: Instant) -> Result<(), Problem> {
+        self.generations.begin(id);
+        for session in self.sessions.list(|session| session.person == *id && session.revoked.is_none()) {
+            self.end_session(&session.id, now)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody here ended an account by name: it stays ended, whatever the directory goes on to say. Harmless when repeated.
+    pub(crate) fn end_by_name(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<PersonRecord, Problem> {
+        let marked = |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { ended_by_name: true, ..person.clone() });
+        self.persons.change(id, marked)?.ok_or_else(|| no_person(id))?;
+        self.leave(control, id, now)
     }
 
     /// Somebody left: sessions, devices, grants and the secrets of programs that they were shown end now, and nobody signs in

@@ -82,7 +82,7 @@ pub(crate) fn begin(provider: bool, wrong: Option<&Problem>) -> String {
 }
 
 /// Whoever was invited chooses a password.
-pub(crate) fn choose_password(code: &str, person: &str, wrong: Option<&Problem>) -> String {
+pub(crate) fn choose_password(code: &str, person: &str, asks_word: bool, wrong: Option<&Problem>) -> String {
     page(
         "Choose a password",
         &html! {
@@ -93,6 +93,13 @@ pub(crate) fn choose_password(code: &str, person: &str, wrong: Option<&Problem>)
                 // Password managers keep the two together.
                 input class="hidden" type="text" name="username" value=(person) autocomplete="username" readonly disabled
                     tabindex="-1" aria-hidden="true";
+                @if asks_word {
+                    label for="word" { "The word that you were told" }
+                    input id="word" name="word" required autocomplete="off" autocapitalize="characters" maxlength="20"
+                        aria-describedby="about-word";
+                    p id="about-word" class="note" { "Two people agreed to invite you: one sent you this link, the other tells you a "
+                        "word. If nobody did, call whoever looks after your account there." }
+                }
                 label for="password" { "Password" }
                 input id="password" name="password" type="password" required autocomplete="new-password" minlength="14"
                     maxlength="256" aria-describedby="rules";

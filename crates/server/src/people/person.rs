@@ -49,6 +49,13 @@ pub(crate) struct PersonRecord {
     /// When this person left. Nobody comes back under the same account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left: Option<Instant>,
+    /// Whether somebody here ended the account by name. Then the directory makes no other one for its person, until somebody
+    /// here takes that back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ended_by_name: bool,
+    /// Roles that a review took from them. Groups of the directory do not give these again; somebody here may, by name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) withheld: BTreeSet<Role>,
 }
 
 impl Record for PersonRecord {
@@ -70,7 +77,24 @@ impl PersonRecord {
         let (identity, email, user, given_by, left, roles) = (None, None, None, None, None, BTreeSet::new());
         let (since, needs) = (BTreeMap::new(), BTreeMap::new());
         let format = FORMAT.to_owned();
-        Self { format, id, human, identity, email, user, tenant, roles, given_by, since, needs, created, left }
+        let (ended_by_name, withheld) = (false, BTreeSet::new());
+        Self {
+            format,
+            id,
+            human,
+            identity,
+            email,
+            user,
+            tenant,
+            roles,
+            given_by,
+            since,
+            needs,
+            created,
+            left,
+            ended_by_name,
+            withheld,
+        }
     }
 
     /// Since when each of `roles` is held if they are given now: a role at another home is another right.

@@ -4,9 +4,11 @@
 use creta_audit::{Event, Permit};
 use creta_iam::{Place, Principal, PrincipalId, Role, excess, is_reserved, power_excess, row_excess};
 use creta_model::{EnvironmentClass, Problem, Scope, Span};
+use creta_programme::access::{End, Grant};
 use creta_programme::{PersonId, PersonRef};
 use serde::{Deserialize, Serialize};
 
+use super::access::Actor;
 use super::{People, PersonRecord};
 use crate::accounts::client_id;
 use crate::control_plane::{ControlPlane, no_account};
@@ -74,6 +76,7 @@ impl People {
     ) -> Result<T, Problem> {
         let maker = permit.principal();
         let Some(excess) = self.exceeds(control, maker, shown)? else { return show() };
+        self.require_own_people((control, permit), shown)?;
         let approved = match maker.person() {
             Some(person) => {
                 let own = self.require_person(person.id().as_str())?.reference();
@@ -103,6 +106,27 @@ impl People {
             "ask for it: `creta service-account request {name} {whose} --role {role}{rotate} --reason \"...\"`; when \
              another person has approved it, repeat this within a day"
         )))
+    }
+
+    /// Refuses to show staff a secret of a tenant by which more can be had than they get: with it they would see the tenant's
+    /// values, whoever agreed (CH-14). It is shown to the tenant's own people.
+    pub(crate) fn require_own_people(
+        &self,
+        (control, permit): (&ControlPlane, &Permit),
+        shown: &SecretShown,
+    ) -> Result<(), Problem> {
+        let of_tenant = permit.principal().scope() == Some(&shown.scope) || is_reserved(&shown.scope.tenant);
+        if self.class == EnvironmentClass::Development || of_tenant {
+            return Ok(());
+        }
+        control.record(Event::of(permit, "service-account.refused").for_commitment("CH-14"));
+        let message = format!(
+            "the secret of `{}` is shown to people of tenant `{}` alone",
+            client_id_of(shown),
+            shown.scope.tenant
+        );
+        Err(Problem::new("access/tenants-own", message)
+            .with_help("an operator of the tenant asks for it; invite one with `creta person invite --role operator`"))
     }
 
     /// What an account gets beyond its maker, of features or of what they are decided by, where that matters: on a developer's
@@ -181,6 +205,18 @@ impl People {
     pub(crate) fn is_other_human(&self, account: &PersonRef, own: &PersonRef) -> bool {
         let human = self.persons.with(account.account.as_str(), |person| person.human.clone());
         !account.is_same_human(own) && human.is_none_or(|human| human != own.person)
+    }
+
+    /// Ends running grants whose approver turned out to be the human who holds them: asked for now, they would be refused.
+    pub(crate) fn end_own_approvals(&self, actor: &Actor<'_>) -> Result<(), Problem> {
+        let own = |grant: &Grant| {
+            let holder = self.known_now(grant.holder());
+            grant.is_active(actor.now) && grant.approvals.iter().any(|by| !self.is_other_human(&by.by, &holder))
+        };
+        for grant in self.access.grants(own) {
+            self.access.end(actor, &grant.id.to_string(), End::Revoked { by: actor.person.clone() })?;
+        }
+        Ok(())
     }
 
     /// What somebody asks to be shown, of an account that is there where it is to be rotated.

@@ -65,6 +65,16 @@ impl Provider {
         Ok(Self { party, issuer: config.issuer.clone(), agent: agent(&roots), known: Mutex::default() })
     }
 
+    /// Where it is asked, by what for: its own name, and what it said of itself when it was last asked.
+    pub(crate) fn addresses(&self) -> Vec<(&'static str, String)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = known.iter().flat_map(|known| {
+            let discovery = &known.discovery;
+            [("keys", discovery.keys_url().to_owned()), ("tokens", discovery.token_url().to_owned())]
+        });
+        std::iter::once(("issuer", self.issuer.clone())).chain(told).collect()
+    }
+
     /// Begins a sign-in that comes back to `url`: what to remember, and the address to send the browser to.
     pub(crate) fn begin(
         &self,

@@ -140,6 +140,17 @@ impl Provisioning {
         Ok(told)
     }
 
+    /// What the groups of somebody give.
+    fn given_by_groups<'a>(
+        &'a self,
+        directory: &'a Directory,
+        person: &'a PersonRecord,
+    ) -> impl Iterator<Item = &'a GroupRole> {
+        let user = person.user.as_deref().unwrap_or_default();
+        let is_member = move |name: &str| directory.members_of(name).contains(user);
+        self.groups.iter().filter(move |(name, _)| is_member(name.as_str())).map(|(_, given)| given)
+    }
+
     /// For whom the provider would have to vouch, as far as the directory says that they are here.
     fn vouched(&self, directory: &Directory, user: &str) -> Option<Identity> {
         let subject = directory.external_id(user).filter(|_| directory.is_active(user))?;
@@ -197,15 +208,73 @@ impl People {
 
     /// Accounts that stand although the directory is in use and does not vouch for them, by id.
     pub(crate) fn orphans(&self) -> Result<Vec<PersonRecord>, Problem> {
+        let in_use = !self.directory(Directory::is_empty)? || !self.provisioning.takes_strangers();
+        if in_use { self.unvouched_among(self.persons()) } else { Ok(Vec::new()) }
+    }
+
+    /// Those of `persons` who are active by the provider's word and whom the directory does not vouch for.
+    pub(crate) fn unvouched_among(&self, mut persons: Vec<PersonRecord>) -> Result<Vec<PersonRecord>, Problem> {
         let told = self.provisioning.told()?;
-        if told.directory.is_empty() && self.provisioning.takes_strangers() {
-            return Ok(Vec::new());
-        }
         let vouched = |person: &PersonRecord| {
             let user = person.user.as_deref();
             user.is_some_and(|user| self.provisioning.vouched(&told.directory, user) == person.identity)
         };
-        Ok(self.persons.list(|person| person.is_active() && person.identity.is_some() && !vouched(person)))
+        persons.retain(|person| person.is_active() && person.identity.is_some() && !vouched(person));
+        Ok(persons)
+    }
+
+    /// How many accounts were ended here by name whose person the directory still vouches for, and how many people are in groups
+    /// whose roles a review took from them.
+    pub(crate) fn kept_apart(&self) -> Result<(usize, usize), Problem> {
+        let told = self.provisioning.told()?;
+        let vouched: Vec<Identity> =
+            told.directory.active_users().filter_map(|user| self.provisioning.vouched(&told.directory, user)).collect();
+        let ended = |person: &PersonRecord| {
+            person.ended_by_name && person.identity.as_ref().is_some_and(|identity| vouched.contains(identity))
+        };
+        let withheld = |person: &PersonRecord| {
+            let mut given = self.provisioning.given_by_groups(&told.directory, person);
+            let some = person.is_active() && !person.withheld.is_empty();
+            some && given.any(|group| person.withheld.contains(&group.role))
+        };
+        Ok((self.persons.list(ended).len(), self.persons.list(withheld).len()))
+    }
+
+    /// Whether `roles` are those that somebody holds, with others that a review took from them and that their groups still give:
+    /// these are given again by name.
+    pub(super) fn are_given_again(
+        &self,
+        person: &PersonRecord,
+        tenant: Option<&TenantId>,
+        roles: &BTreeSet<Role>,
+    ) -> Result<bool, Problem> {
+        let told = self.provisioning.told()?;
+        let given: BTreeSet<Role> = self
+            .provisioning
+            .given_by_groups(&told.directory, person)
+            .filter(|group| group.tenant.as_ref() == tenant)
+            .map(|group| group.role)
+            .collect();
+        let mut new = roles.difference(&person.roles);
+        Ok(person.tenant.as_ref() == tenant
+            && roles.is_superset(&person.roles)
+            && new.all(|role| person.withheld.contains(role) && given.contains(role)))
+    }
+
+    /// Takes back that an account was ended by name: whom the directory vouches for has a new one when this returns. Their
+    /// sessions, grants and roles of before are gone.
+    pub(crate) fn readmit(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<(), Problem> {
+        let ended = self.require_person(id)?;
+        let identity = ended.identity.clone().filter(|_| ended.ended_by_name).ok_or_else(|| {
+            Problem::new("conflict/person", format!("`{id}` was not ended here by name, or is not of the directory"))
+                .with_help("`creta person list` shows who is here")
+        })?;
+        for person in self.persons.list(|person| person.identity.as_ref() == Some(&identity) && person.ended_by_name) {
+            let back =
+                |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { ended_by_name: false, ..person.clone() });
+            self.persons.change(person.id.as_str(), back)?;
+        }
+        self.settle(control, now)
     }
 
     /// Ends the accounts of a user who is gone, inactive, or has become somebody else.
@@ -252,12 +321,16 @@ impl People {
             }
             return Ok(());
         }
+        if known.iter().any(|person| person.ended_by_name) {
+            return Ok(());
+        }
         let email = directory.email(user);
         let is_free = |id: &str| self.persons.with(id, |_| ()).is_none();
         let id = id_for(&identity, email.or_else(|| directory.user_name(user)), is_free);
         let mut person = PersonRecord::new(id, None, now);
         if let Some(before) = known.last() {
             person.human = before.human.clone();
+            person.withheld = known.iter().flat_map(|person| &person.withheld).copied().collect();
         }
         (person.identity, person.email, person.user) =
             (Some(identity), email.map(str::to_owned), Some(user.to_owned()));
@@ -277,7 +350,8 @@ impl People {
             let user = person.user.clone().unwrap_or_default();
             let own = given.iter().filter(|(_, members)| members.contains(&user)).map(|(given, _)| *given);
             let exists = |tenant: &TenantId| control.require_tenant(tenant).is_ok();
-            let (tenant, roles) = standing_of(own, person.tenant.as_ref(), exists);
+            let (tenant, mut roles) = standing_of(own, person.tenant.as_ref(), exists);
+            roles.retain(|role| !person.withheld.contains(role));
             if (&tenant, &roles) == (&person.tenant, &person.roles) {
                 continue;
             }

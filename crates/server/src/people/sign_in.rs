@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use creta_audit::Event;
+use creta_audit::{Details, Event};
 use creta_iam::PrincipalId;
 use creta_identity::oidc::{Attempt, Attempts, BoundTo, Callback, OidcError};
 use creta_identity::totp;
@@ -20,6 +20,7 @@ use creta_platform::Random;
 use creta_proof::Hash;
 
 use super::authenticators::Factor;
+use super::guesses::Door;
 use super::session::{Client, Opening};
 use super::{Opened, People, PersonRecord};
 use crate::control_plane::ControlPlane;
@@ -86,6 +87,8 @@ pub(crate) enum Step {
 pub(crate) struct Known {
     pub(crate) person: PrincipalId,
     pub(crate) methods: Vec<String>,
+    /// Of what they sign in with, when that was looked at.
+    pub(crate) generation: u64,
 }
 
 /// Why somebody signs in.
@@ -135,7 +138,7 @@ impl Purpose {
         }
     }
 
-    pub(super) fn registers(&self) -> bool {
+    pub(crate) fn registers(&self) -> bool {
         matches!(self, Self::CommandLine { register: true, .. })
     }
 }
@@ -166,9 +169,8 @@ enum DeviceState {
 /// Who signed in, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verified {
-    pub(crate) person: PrincipalId,
+    pub(crate) known: Known,
     pub(crate) user_verified: bool,
-    pub(crate) methods: Vec<String>,
 }
 
 /// A sign-in that was begun: where to send the browser, and the cookie it has to bring back.
@@ -423,7 +425,8 @@ impl People {
             from_oidc(&error)
         })?;
         let person = self.recognise(control, &signed_in, refused, now)?;
-        let known = Known { person: person.id.clone(), methods: methods_of(&signed_in.amr) };
+        let generation = self.generations.of(person.id.as_str());
+        let known = Known { person: person.id.clone(), methods: methods_of(&signed_in.amr), generation };
         self.after_first_factor(control, &person, (origin, secret.as_slice()), (purpose, known), now)
     }
 
@@ -440,23 +443,31 @@ impl People {
         control: &ControlPlane,
         (cookie, origin): (&[u8], &str),
         (name, password): (&str, &str),
+        door: Door,
     ) -> Result<Done, Problem> {
         let now = control.platform().clock.now();
         let Some((purpose, Step::Begin)) = self.sign_ins.page(cookie, now) else { return Err(over()) };
-        let person = self.by_password(control, name, password)?;
+        let generation = self.generations.of(&account_named(name)); // Before the password is looked at.
+        let person = self.by_password(control, (name, password), door)?;
         if !self.has_second_factor(&person) {
             // Registering one takes the invitation: a password alone must not be enough for it.
             return Err(Problem::new("access/no-second-factor", "no second factor was registered for this account")
                 .with_help("ask an administrator to invite you anew"));
         }
-        let known = Known { person: person.id.clone(), methods: vec!["pwd".to_owned()] };
+        let known = Known { person: person.id.clone(), methods: vec!["pwd".to_owned()], generation };
         self.after_first_factor(control, &person, (origin, cookie), (purpose, known), now)
     }
 
-    /// Whoever was invited chose a password, and registers a second factor now. Gives the browser's cookie.
-    pub(crate) fn begin_registration(&self, control: &ControlPlane, person: &PersonRecord) -> Result<String, Problem> {
+    /// Whoever was invited chose a password, and registers a second factor now; `generation` is of before they did. Gives the
+    /// browser's cookie.
+    pub(crate) fn begin_registration(
+        &self,
+        control: &ControlPlane,
+        person: &PersonRecord,
+        generation: u64,
+    ) -> Result<String, Problem> {
         let cookie = bytes::<32>(&*control.platform().random);
-        let known = Known { person: person.id.clone(), methods: vec!["pwd".to_owned()] };
+        let known = Known { person: person.id.clone(), methods: vec!["pwd".to_owned()], generation };
         self.ask_to_register(control, &cookie, person, (Purpose::Invitation, known), control.platform().clock.now())?;
         Ok(hex::encode(cookie))
     }
@@ -481,11 +492,11 @@ impl People {
             }
             Factor::Nothing => {
                 self.sign_ins.end_page(cookie);
-                let who = Verified { person: known.person, user_verified: false, methods: known.methods };
+                let who = Verified { known, user_verified: false };
                 self.sign_ins.complete(&*control.platform().random, purpose, who, now)
             }
             factor => {
-                let asked = (&purpose, known.methods.as_slice());
+                let asked = (&purpose, &known);
                 let prompt = self.second_factor(control, person, (origin, cookie), asked, factor, now)?;
                 self.sign_ins.end_page(cookie);
                 Ok(Done::Prompt(prompt.id))
@@ -510,9 +521,16 @@ impl People {
     }
 
     /// A code was typed: that of an authenticator that is known, or the first of one that is being registered.
-    pub(crate) fn code_typed(&self, control: &ControlPlane, cookie: &[u8], code: &str) -> Result<Done, Problem> {
+    /// Whoever wishes for another authenticator registers it after the code of the one they have.
+    pub(crate) fn code_typed(
+        &self,
+        control: &ControlPlane,
+        (cookie, origin): (&[u8], &str),
+        code: &str,
+    ) -> Result<Done, Problem> {
         let now = control.platform().clock.now();
         let (purpose, step) = self.sign_ins.try_code(cookie, now).ok_or_else(over)?;
+        let goes_on = purpose.registers() && matches!(step, Step::Code(_));
         let (who, taken) = match step {
             Step::Begin => return Err(over()),
             Step::Code(who) => {
@@ -520,16 +538,19 @@ impl People {
                 (who, taken)
             }
             Step::Register { who, authenticator, .. } => {
-                let taken = self.register_code(control, &who.person, *authenticator, code.trim(), now);
+                let taken = self.register_code(control, &who, *authenticator, code.trim(), now);
                 (who, taken)
             }
         };
         taken?;
         self.sign_ins.end_page(cookie);
-        let Known { person, mut methods } = who;
-        methods.retain(|method| method != "provider");
-        methods.push("otp".to_owned());
-        let who = Verified { person, user_verified: true, methods };
+        let mut known = who;
+        known.methods.retain(|method| method != "provider");
+        known.methods.push("otp".to_owned());
+        if goes_on {
+            return self.register_another(control, (origin, cookie), &purpose, &known);
+        }
+        let who = Verified { known, user_verified: true };
         self.sign_ins.complete(&*control.platform().random, purpose, who, now)
     }
 
@@ -542,21 +563,30 @@ impl People {
         let now = control.platform().clock.now();
         let Some((purpose, Step::Register { who, .. })) = self.sign_ins.page(cookie, now) else { return Err(over()) };
         let person = self.require_person(who.person.as_str())?;
-        let asked = (&purpose, who.methods.as_slice());
+        let asked = (&purpose, &who);
+        let prompt = self.second_factor(control, &person, (origin, cookie), asked, Factor::Register, now)?;
+        Ok(Done::Prompt(prompt.id))
+    }
+
+    /// Whoever showed the second factor that they have registers another one in the same sign-in.
+    pub(crate) fn register_another(
+        &self,
+        control: &ControlPlane,
+        (origin, cookie): (&str, &[u8]),
+        purpose: &Purpose,
+        known: &Known,
+    ) -> Result<Done, Problem> {
+        let (person, now) = (self.require_person(known.person.as_str())?, control.platform().clock.now());
+        self.require_begun(known)?;
+        let asked = (purpose, known);
         let prompt = self.second_factor(control, &person, (origin, cookie), asked, Factor::Register, now)?;
         Ok(Done::Prompt(prompt.id))
     }
 
     /// The person of a sign-in used their authenticator: it goes on.
-    pub(crate) fn go_on(
-        &self,
-        control: &ControlPlane,
-        person: PrincipalId,
-        purpose: Purpose,
-        methods: Vec<String>,
-    ) -> Result<Done, Problem> {
+    pub(crate) fn go_on(&self, control: &ControlPlane, purpose: Purpose, known: Known) -> Result<Done, Problem> {
         let now = control.platform().clock.now();
-        self.sign_ins.complete(&*control.platform().random, purpose, Self::verified(person, methods), now)
+        self.sign_ins.complete(&*control.platform().random, purpose, Self::verified(known), now)
     }
 
     /// The session for a code that the browser brought back to a command line.
@@ -569,7 +599,7 @@ impl People {
     ) -> Result<Opened, Problem> {
         let now = control.platform().clock.now();
         let who = self.sign_ins.redeem_code(code, verifier, thumbprint, now)?;
-        self.open_session(control, opening(who, thumbprint), now)
+        self.open_for(control, who, (thumbprint, Client::CommandLine), now)
     }
 
     /// The session for a device whose code was entered; `None` until it was.
@@ -581,14 +611,41 @@ impl People {
     ) -> Result<Option<Opened>, Problem> {
         let now = control.platform().clock.now();
         let who = self.sign_ins.redeem_device(code, thumbprint, now)?;
-        who.map(|who| self.open_session(control, opening(who, thumbprint), now)).transpose()
+        who.map(|who| self.open_for(control, who, (thumbprint, Client::CommandLine), now)).transpose()
+    }
+
+    /// The session of a sign-in, unless what it was made with was taken away or replaced since it began (CH-33).
+    pub(super) fn open_for(
+        &self,
+        control: &ControlPlane,
+        Verified { known, user_verified }: Verified,
+        (thumbprint, client): (&str, Client),
+        now: Instant,
+    ) -> Result<Opened, Problem> {
+        let too_late = |over: Problem| {
+            if let Ok(details) = Details::none().name("person", known.person.as_str()) {
+                let event = Event::new("sign-in.refused", control.place()).with(details);
+                control.record(event.for_commitment("CH-33"));
+            }
+            over
+        };
+        self.require_begun(&known).map_err(too_late)?;
+        let Known { person, methods, .. } = known.clone();
+        let thumbprint = thumbprint.to_owned();
+        let opening = Opening { person, thumbprint, client, device: None, user_verified, methods };
+        let opened = self.open_session(control, opening, now)?;
+        // Once more now that the session can be seen by whoever ends sessions.
+        if let Err(over) = self.require_begun(&known) {
+            self.end_session(&opened.session.id, now)?;
+            return Err(too_late(over));
+        }
+        Ok(opened)
     }
 }
 
-pub(super) fn opening(who: Verified, thumbprint: &str) -> Opening {
-    let Verified { person, user_verified, methods } = who;
-    let client = Client::CommandLine;
-    Opening { person, thumbprint: thumbprint.to_owned(), client, device: None, user_verified, methods }
+/// The account that somebody who types a name means.
+pub(super) fn account_named(typed: &str) -> String {
+    typed.trim().to_ascii_lowercase()
 }
 
 /// What the provider says about how somebody signed in, as far as it can stand in the log.
@@ -668,7 +725,7 @@ mod tests {
 
     fn who() -> Verified {
         let person = PrincipalId::parse("ana").expect("valid");
-        Verified { person, user_verified: true, methods: vec!["hwk".to_owned()] }
+        Verified { known: Known { person, methods: vec!["hwk".to_owned()], generation: 0 }, user_verified: true }
     }
 
     fn begun(verifier: &str) -> Purpose {

@@ -12,7 +12,7 @@ use creta_model::{Instant, Problem};
 use zeroize::Zeroizing;
 
 use super::session::Client;
-use super::{People, Session, sign_in};
+use super::{People, Session};
 use crate::context::{Caller, Credential, KeyOf, Presented, admit_proof, check_proof};
 use crate::control_plane::ControlPlane;
 use crate::failures::Attempt;
@@ -45,9 +45,7 @@ impl People {
     ) -> Result<InBrowser, Problem> {
         let now = control.platform().clock.now();
         let who = self.sign_ins.redeem_code(code, verifier, thumbprint, now)?;
-        let mut opening = sign_in::opening(who, thumbprint);
-        opening.client = Client::Browser;
-        let opened = self.open_session(control, opening, now)?;
+        let opened = self.open_for(control, who, (thumbprint, Client::Browser), now)?;
         let cookie = Zeroizing::new(format!("{}.{}", opened.session.id, opened.renewal.as_str()));
         Ok(InBrowser { session: opened.session, cookie })
     }
@@ -159,7 +157,7 @@ fn keyless() -> Problem {
     .with_help("sign in again in this browser")
 }
 
-fn over() -> Problem {
+pub(crate) fn over() -> Problem {
     Problem::new("auth/session-over", "your session in this browser is over").with_help(
         "sign in again; it ends after half an hour without use, after eight hours, and when it is ended elsewhere",
     )

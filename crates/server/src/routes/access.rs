@@ -1,11 +1,11 @@
 //! Access for hours: requests, decisions on them, the grants they become; and what somebody may do at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use creta_audit::Details;
-use creta_iam::{Action, FeatureSet, Place, PrincipalId, Role};
+use creta_audit::{Details, Event};
+use creta_iam::{Action, FeatureSet, HeldGrant, Person, Place, Principal, PrincipalId, Role, Standing};
 use creta_model::{FeaturePath, Instant, Problem, Scope, TenantId};
 use creta_programme::PersonRef;
 use creta_programme::access::{Asked, End, Grant, Kind, Reason, Request, Ticket, Verdict};
@@ -342,7 +342,22 @@ pub(super) fn decide_now(
     let (terms, before) = (&request.terms, request.approvals.iter().map(|approval| &approval.by));
     let concerned = before.chain([&terms.requester, &terms.beneficiary]);
     people.require_other_human((admitted.control, &admitted.permit), &own, concerned)?;
-    as_person(admitted, |actor| people.access.decide(actor, id, digest, verdict))
+    let rights = rights_of(admitted, &request.terms.place);
+    as_person(admitted, |actor| people.access.decide(actor, &rights, (id, digest), verdict))
+}
+
+/// The grants without which whoever acts could not decide at this place; none where a standing role lets them. Grants of other
+/// roles, or for elsewhere, are no part of it.
+fn rights_of(admitted: &Admitted<'_>, place: &Place) -> Vec<HeldGrant> {
+    let (principal, granted) = (admitted.permit.principal(), admitted.permit.grants());
+    let Some(person) = principal.person().filter(|_| !granted.is_empty()) else { return Vec::new() };
+    let standing = Standing { grants: BTreeSet::new(), ..person.standing().clone() };
+    let standing = Principal::Person(Person::new(person.id().clone(), principal.home(), standing));
+    let asked = resource(place, FeatureSet::none());
+    match admitted.control.decide(&standing, admitted.permit.action(), &asked).is_allowed() {
+        true => Vec::new(),
+        false => granted.to_vec(),
+    }
 }
 
 /// Begins access that was approved: the hours run from now.
@@ -357,9 +372,12 @@ pub(super) async fn begin(guarded: Guarded, id: String) -> Result<(Grant, Instan
     guarded
         .act(details, move |admitted| {
             let people = &admitted.app.people;
-            let terms = people.access.require_request(&id)?.terms;
-            // Whose account it is now counts, not whose it was when it was asked for.
+            let request = people.access.require_request(&id)?;
+            let terms = &request.terms;
+            // Whose account it is now counts, not whose it was when it was asked for; and whoever approved it is still somebody
+            // else, and still here.
             let holder = people.known_now(&terms.beneficiary);
+            require_approved_by_others(admitted, &request, &holder)?;
             let given = Given::Grant { holder: &holder, role: terms.role, place: &terms.place };
             let grant = as_person(admitted, |actor| {
                 let begin = || people.access.activate(actor, &id);
@@ -368,6 +386,24 @@ pub(super) async fn begin(guarded: Guarded, id: String) -> Result<(Grant, Instan
             Ok((grant, admitted.now()))
         })
         .await
+}
+
+/// Whoever approved a request is another human than its holder, by what is known now, and still here.
+fn require_approved_by_others(admitted: &Admitted<'_>, request: &Request, holder: &PersonRef) -> Result<(), Problem> {
+    let people = &admitted.app.people;
+    let problem = request.approvals.iter().find_map(|approval| {
+        let by = &approval.by;
+        if !people.is_other_human(by, holder) {
+            let message =
+                format!("`{}`, who approved this, is known to be the same human as `{}`", by.account, holder.account);
+            return Some(Problem::new("access/same-person", message));
+        }
+        let left = || Problem::new("access/approver-left", format!("`{}`, who approved this, has left", by.account));
+        (!people.is_here(&by.account)).then(left)
+    });
+    let Some(problem) = problem else { return Ok(()) };
+    admitted.control.record(Event::of(&admitted.permit, "access.refused").for_commitment("CH-43"));
+    Err(problem.with_help("ask again, so that another human who is here approves it"))
 }
 
 /// Takes a request of one's own back.

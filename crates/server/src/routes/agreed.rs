@@ -8,7 +8,7 @@ use creta_audit::Details;
 use creta_iam::{Action, FeatureSet};
 use creta_model::Problem;
 
-use super::{access, policies, programs, reviews, rows};
+use super::{access, changes, policies, programs, reviews, rows, trust};
 use crate::context::{Admitted, resource};
 use crate::http::App;
 use crate::people::Client;
@@ -70,6 +70,13 @@ pub(super) fn do_as_agreed(app: &App, agreement: &Agreement) -> Result<Said, Pro
         Agreed::Lift { id, .. } | Agreed::Removal { id, .. } => {
             (Action::DeclassifyApprove, principal.home(), Details::none().keyed("proposal", id.as_bytes()))
         }
+        Agreed::Exception { id, .. } => {
+            (Action::ExceptionApprove, app.control.place(), Details::none().keyed("exception", id.as_bytes()))
+        }
+        Agreed::Person { id, .. } => {
+            let place = app.people.person_changes.require(id)?.matter.place(&app.control);
+            (Action::AccessApprove, place, Details::none().keyed("request", id.as_bytes()))
+        }
         Agreed::Secret { id, .. } => {
             let place = app.people.shown_secrets.require(id)?.matter.place();
             (Action::AccessApprove, place, Details::none().keyed("request", id.as_bytes()))
@@ -81,7 +88,9 @@ pub(super) fn do_as_agreed(app: &App, agreement: &Agreement) -> Result<Said, Pro
     let admitted = Admitted { control: &app.control, app, permit, session: Some(&agreement.session) };
     let (text, page) = done(&admitted, &agreement.to).map_err(first)?;
     let in_browser = app.people.session(&agreement.session).is_some_and(|session| session.client == Client::Browser);
-    Ok(Said { text, page: in_browser.then_some(page) })
+    // What is told only once stays where it is read.
+    let shown = !matches!(agreement.to, Agreed::Person { .. });
+    Ok(Said { text, page: (in_browser && shown).then_some(page) })
 }
 
 fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusal> {
@@ -109,6 +118,14 @@ fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusa
         Agreed::Removal { id, digest } => {
             rows::approve_removal_now(admitted, id, digest)?;
             ("The deploy may take these tags away, within a day.".to_owned(), "/my".to_owned())
+        }
+        Agreed::Exception { id, decision } => {
+            trust::decide_exception_now(admitted, id, decision)?;
+            ("The exception is decided on.".to_owned(), "/my".to_owned())
+        }
+        Agreed::Person { id, digest } => {
+            let agreed = changes::agree_now(admitted, id, digest)?;
+            (changes::told(admitted, &agreed), "/my".to_owned())
         }
         Agreed::Secret { id, digest } => {
             programs::approve_now(admitted, id, digest)?;

@@ -199,7 +199,7 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
                 let make = || {
                     control.require_free(&name, &shown.scope.tenant)?;
                     people.show_secret(control, &admitted.permit, &shown, || {
-                        control.create_service_account(&name, role, &admitted.permit)
+                        control.create_service_account(&name, role, &admitted.permit, |id| people.is_here(id))
                     })
                 };
                 Ok(people.give(control, by, &Given::Program(&made), admitted.now(), make)?)
@@ -308,7 +308,7 @@ pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result
         let shown = SecretShown { what: Shown::Create, scope, name: name.clone(), role };
         let make = || {
             control.require_free(&name, &shown.scope.tenant)?;
-            let create = || control.create_service_account(&name, role, permit);
+            let create = || control.create_service_account(&name, role, permit, |id| people.is_here(id));
             people.show_secret(control, permit, &shown, create)
         };
         Ok(people.give(control, permit.principal(), &Given::Program(&made), admitted.now(), make)?)
@@ -337,7 +337,7 @@ pub(super) async fn rotate_provisioner(guarded: Guarded, input: Input) -> Result
         if shown.place() != *permit.place() {
             return Err(no_account(&id).into());
         }
-        let rotate = || control.rotate_service_account(&id, Span::hours(hours), permit);
+        let rotate = || control.rotate_service_account(&id, Span::hours(hours), permit, |id| people.is_here(id));
         Ok(people.show_secret(control, permit, &shown, rotate)?)
     };
     with_secret(&guarded.act(details, rotate).await?)
@@ -379,7 +379,10 @@ pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Re
             move |admitted| {
                 let (control, people) = (admitted.control, &admitted.app.people);
                 let shown = people.secret_of(control, &id)?;
-                let rotate = || control.rotate_service_account(&id, Span::hours(hours), &admitted.permit);
+                let rotate = || {
+                    let (permit, overlap) = (&admitted.permit, Span::hours(hours));
+                    control.rotate_service_account(&id, overlap, permit, |id| people.is_here(id))
+                };
                 Ok(people.show_secret(control, &admitted.permit, &shown, rotate)?)
             },
         )

@@ -242,17 +242,29 @@ struct Import {
 pub(super) async fn import(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let Import { tool, export } = input.json()?;
     let export = export.into_bytes();
+    let digest = *creta_proof::Hash::of(&[&export]).as_bytes();
     let read = match tool {
         Tool::Osquery => osquery::from_json(&export).map(|one| (Source::Osquery, vec![one])),
         Tool::MdmCsv => mdm::from_csv(&export).map(|rows| (Source::Mdm, rows)),
         Tool::MdmJson => mdm::from_json(&export).map(|rows| (Source::Mdm, rows)),
     };
     let (source, rows) = read.map_err(|error| of_error(&error))?;
-    let details = Details::none().count("devices", rows.len() as u64).map_err(|e| from_audit(&e))?;
+    // What was taken can be told apart later: whoever has the export finds its digest in the log.
+    let details = Details::none()
+        .count("devices", rows.len() as u64)
+        .and_then(|details| details.digest("export", digest))
+        .map_err(|e| from_audit(&e))?;
     let imported = guarded
         .act(details, move |admitted| {
-            let imported = admitted.app.people.import_posture(admitted.control, source, rows, admitted.now())?;
+            let people = &admitted.app.people;
+            let own = admitted.permit.principal().person().map(|person| person.id().as_str().to_owned());
+            let own = own.map(|id| people.require_person(&id)).transpose()?.map(|person| person.reference());
+            let imported = people.import_posture(admitted.control, (source, own.as_ref()), rows, admitted.now())?;
             admitted.control.record_done(&admitted.permit, "device.imported");
+            if imported.own > 0 {
+                let event = Event::of(&admitted.permit, "device.refused");
+                admitted.control.record(event.for_commitment("CH-18"));
+            }
             Ok(imported)
         })
         .await?;

@@ -18,6 +18,8 @@ use super::sign_in::{COOKIE, cookie_with, go, html, page, redirect, to_provider}
 use crate::context::{Guarded, Input};
 use crate::failures::{Attempt, EVERYWHERE};
 use crate::http::App;
+use crate::people::changes::{PersonChange, word_of};
+use crate::people::guesses::Door;
 use crate::people::web::require_own_form;
 use crate::people::{Step, pages};
 use crate::problem::{Refusal, from_audit};
@@ -54,13 +56,20 @@ pub(super) async fn invite(guarded: Guarded, input: Input) -> Result<Response, R
                     super::people::require_somebody_else(admitted, &known)?;
                 }
                 let by = (admitted.control, admitted.permit.principal());
-                let invited = people.invite(by, (&email, &tenant), (roles, need), admitted.now())?;
+                let person = super::changes::person_named(&email)?;
+                let change =
+                    PersonChange::Invite { person, tenant: tenant.clone(), roles: roles.clone(), need: need.clone() };
+                let agreed = people.agreed_change(admitted.control, &admitted.permit, &change)?;
+                let word = agreed.map(|agreed| word_of(admitted.control.own_key(), &agreed));
+                let (whom, given) = ((email.as_str(), &tenant), (roles, need));
+                let invited = people.invite(by, whom, given, word.as_deref(), admitted.now())?;
                 Ok(json!({
                     "person": invited.person.id,
                     "tenant": tenant,
                     "roles": invited.person.roles,
                     "link": format!("{url}/sign-in/invited?code={}", invited.code.as_str()),
                     "expires": invited.expires,
+                    "word": word.is_some(),
                 }))
             },
         )
@@ -81,7 +90,8 @@ pub(super) async fn invited(app: Arc<App>, input: Input) -> Result<Response, Ref
     page(code, app, input, |app, input, Code { code }| {
         let now = app.control.platform().clock.now();
         let person = try_code(app, input, || app.people.invited(&app.control, &code, now))?;
-        Ok(html(StatusCode::OK, pages::choose_password(&code, person.id.as_str(), None)))
+        let asks_word = app.people.asks_for_word(&person);
+        Ok(html(StatusCode::OK, pages::choose_password(&code, person.id.as_str(), asks_word, None)))
     })
     .await
 }
@@ -90,6 +100,9 @@ pub(super) async fn invited(app: Arc<App>, input: Input) -> Result<Response, Ref
 #[serde(deny_unknown_fields)]
 struct Chosen {
     code: String,
+    /// The other half of an invitation that took two people.
+    #[serde(default)]
+    word: String,
     password: Zeroizing<String>,
     again: Zeroizing<String>,
 }
@@ -98,21 +111,27 @@ struct Chosen {
 pub(super) async fn choose(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     require_used(&app)?;
     let chosen = form::<Chosen>(&input);
-    page(chosen, app, input, |app, input, Chosen { code, password, again }| {
+    page(chosen, app, input, |app, input, Chosen { code, word, password, again }| {
         let (control, now) = (&app.control, app.control.platform().clock.now());
         require_own_form(app, &input.presented())?;
         let person = try_code(app, input, || app.people.invited(control, &code, now))?;
+        let asks_word = app.people.asks_for_word(&person);
         let shown = |problem: &Problem| {
-            Ok(html(StatusCode::UNPROCESSABLE_ENTITY, pages::choose_password(&code, person.id.as_str(), Some(problem))))
+            let page = pages::choose_password(&code, person.id.as_str(), asks_word, Some(problem));
+            Ok(html(StatusCode::UNPROCESSABLE_ENTITY, page))
         };
+        if let Err(problem) = try_code(app, input, || app.people.require_word(control, &person, &word)) {
+            return if is_wrong(&Err::<(), _>(problem.clone())) { shown(&problem) } else { Err(problem) };
+        }
         if password != again {
             return shown(&Problem::new("request/password", "the two are not the same; type it twice"));
         }
+        let generation = app.people.generations.of(person.id.as_str());
         match app.people.accept_invitation(control, &code, &password, now) {
             Err(problem) if problem.code == "request/password" => shown(&problem),
             Err(problem) => Err(problem),
             Ok(person) => {
-                let cookie = app.people.begin_registration(control, &person)?;
+                let cookie = app.people.begin_registration(control, &person, generation)?;
                 redirect("/sign-in/second-factor", Some(&cookie_with(&cookie)))
             }
         }
@@ -145,8 +164,9 @@ pub(super) async fn password(app: Arc<App>, input: Input) -> Result<Response, Re
         }
         let origin = app.people.public_url(&input.url)?;
         let typed = (name.as_str(), password.as_str());
-        let done =
-            guess_password(app, input, &name, || app.people.password_typed(&app.control, (&cookie, &origin), typed));
+        let done = guess_password(app, input, &name, |door| {
+            app.people.password_typed(&app.control, (&cookie, &origin), typed, door)
+        });
         match done {
             Err(problem) if problem.code == "auth/bad-password" => {
                 let provider = app.people.require_provider().is_ok();
@@ -201,7 +221,8 @@ pub(super) async fn factor_typed(app: Arc<App>, input: Input) -> Result<Response
         });
         let who = who.ok_or_else(crate::people::over)?;
         let whose = Guess { kind: Attempt::Code, whose: who.as_str() };
-        match guess(app, &whose, || app.people.code_typed(&app.control, &cookie, &code)) {
+        let origin = app.people.public_url(&input.url)?;
+        match guess(app, &whose, || app.people.code_typed(&app.control, (&cookie, &origin), &code)) {
             Err(problem) if problem.code == "access/authenticator" => {
                 show_factor(app, &cookie, StatusCode::FORBIDDEN, Some(&problem))
             }
@@ -310,17 +331,17 @@ fn guess_password<T>(
     app: &App,
     input: &Input,
     name: &str,
-    attempt: impl FnOnce() -> Result<T, Problem>,
+    attempt: impl FnOnce(Door) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let (now, name) = (app.control.platform().clock.monotonic(), name.trim().to_ascii_lowercase());
     if let Some(browser) = known_browser(app, input, &name) {
         let whose = format!("{name} {browser}");
-        return guess(app, &Guess { kind: Attempt::PasswordInKnownBrowser, whose: &whose }, attempt);
+        return guess(app, &Guess { kind: Attempt::PasswordInKnownBrowser, whose: &whose }, || attempt(Door::Known));
     }
     if let Some(wait) = app.failures.wait(Attempt::Typed, "", input.address, now) {
         return Err(has_to_wait(wait));
     }
-    let tried = guess(app, &Guess { kind: Attempt::Password, whose: &name }, attempt);
+    let tried = guess(app, &Guess { kind: Attempt::Password, whose: &name }, || attempt(Door::Unknown));
     if is_wrong(&tried) {
         app.failures.count(Attempt::Typed, "", input.address, now);
     }
@@ -328,7 +349,8 @@ fn guess_password<T>(
 }
 
 fn is_wrong<T>(tried: &Result<T, Problem>) -> bool {
-    const WRONG: [&str; 3] = ["auth/bad-password", "access/authenticator", "not-found/invitation"];
+    const WRONG: [&str; 4] =
+        ["auth/bad-password", "access/authenticator", "access/invitation-word", "not-found/invitation"];
     tried.as_ref().is_err_and(|problem| WRONG.contains(&problem.code.as_str()))
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod agreed;
 mod audit;
 mod break_glass;
+mod changes;
 mod control;
 mod devices;
 mod facts;
@@ -187,6 +188,10 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/persons/{id}/assign", PersonAssign on Environment, Light, JSON_BYTES_MAX, people::assign),
     guarded!(POST, "/v1/persons/{id}/reset-authenticators", PersonAssign on Environment, Light, NO_BODY, people::reset_authenticators),
     guarded!(POST, "/v1/persons/{id}/leave", PersonAssign on Environment, Light, NO_BODY, people::leave),
+    guarded!(POST, "/v1/persons/{id}/readmit", PersonAssign on Environment, Light, NO_BODY, people::readmit),
+    guarded!(POST, "/v1/person-requests", PersonAssign on NamedTenant, Light, JSON_BYTES_MAX, changes::ask),
+    guarded!(GET, "/v1/person-requests", AccessRead on Own, Light, NO_BODY, changes::list),
+    guarded!(POST, "/v1/person-requests/{id}/approve", AccessApprove on Named, Light, JSON_BYTES_MAX, changes::agree),
     guarded!(POST, "/v1/access/requests", AccessRequest on Own, Light, JSON_BYTES_MAX, access::request),
     guarded!(GET, "/v1/access/requests", AccessRead on Own, Light, NO_BODY, access::requests),
     guarded!(GET, "/v1/access/requests/{id}", AccessRead on Own, Light, NO_BODY, access::show),

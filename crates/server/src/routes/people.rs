@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::response::Response;
 use creta_audit::{Details, Event};
 use creta_iam::{Action, FeatureSet, PrincipalId, Role};
+use creta_identity::oidc::Identity;
 use creta_model::{Instant, Problem, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
+use crate::people::access::Actor;
+use crate::people::changes::PersonChange;
 use crate::people::{Assigned, Client, PersonRecord, Session};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
@@ -21,6 +24,9 @@ struct PersonView {
     human: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// Who they are to the provider, whatever they are called here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
     /// None for staff.
     tenant: Option<TenantId>,
     roles: BTreeSet<Role>,
@@ -37,6 +43,7 @@ impl From<&PersonRecord> for PersonView {
             person: person.id.clone(),
             human: person.human.as_str().to_owned(),
             email: person.email.clone(),
+            identity: person.identity.clone(),
             tenant: person.tenant.clone(),
             roles: person.roles.clone(),
             needs: person.needs.clone(),
@@ -145,11 +152,15 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
             if let Some(tenant) = &tenant {
                 admitted.control.require_tenant(tenant)?;
             }
+            let known = people.require_person(&id)?;
+            people.require_no_staff((admitted.control, &admitted.permit), &known, tenant.as_ref())?;
             let human = same_human_as.map(|other| people.require_person(other.as_str())).transpose()?;
             let human = human.map(|other| PrincipalId::parse(other.human.as_str())).transpose();
             let human = human.map_err(|_| crate::problem::internal())?;
             let by = (admitted.control, admitted.permit.principal());
             let person = people.assign(by, &id, Assigned { tenant, roles, human, need })?;
+            let (own, now) = (admitted.human()?, admitted.now());
+            people.end_own_approvals(&Actor { control: by.0, principal: by.1, person: &own, now })?;
             admitted.control.record_done(&admitted.permit, "person.assigned");
             Ok(PersonView::from(&person))
         })
@@ -179,7 +190,9 @@ pub(super) async fn reset_authenticators(guarded: Guarded, input: Input) -> Resu
             let people = &admitted.app.people;
             let person = people.require_person(&id)?;
             require_somebody_else(admitted, &person)?;
-            people.reset_authenticators(&id)?;
+            let change = PersonChange::ResetAuthenticators { person: person.id.clone() };
+            people.agreed_change(admitted.control, &admitted.permit, &change)?;
+            people.reset_authenticators(&id, admitted.now())?;
             admitted.control.record_done(&admitted.permit, "authenticator.reset");
             Ok(PersonView::from(&person))
         })
@@ -193,9 +206,25 @@ pub(super) async fn leave(guarded: Guarded, input: Input) -> Result<Response, Re
     let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let person = guarded
         .act(details, move |admitted| {
-            let left = admitted.app.people.leave(admitted.control, &id, admitted.now())?;
+            let left = admitted.app.people.end_by_name(admitted.control, &id, admitted.now())?;
             admitted.control.record_done(&admitted.permit, "person.left");
             Ok(PersonView::from(&left))
+        })
+        .await?;
+    answer(&person)
+}
+
+/// Takes back that an account was ended by name: whom the directory vouches for gets a new one.
+pub(super) async fn readmit(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let person = guarded
+        .act(details, move |admitted| {
+            let people = &admitted.app.people;
+            require_somebody_else(admitted, &people.require_person(&id)?)?;
+            admitted.control.record_done(&admitted.permit, "person.readmitted");
+            people.readmit(admitted.control, &id, admitted.now())?;
+            Ok(PersonView::from(&people.require_person(&id)?))
         })
         .await?;
     answer(&person)

@@ -95,6 +95,7 @@ pub(super) async fn request_secret(guarded: Guarded, input: Input) -> Result<Res
                 let by = admitted.person()?.reference();
                 let scope = control.require_tenant(&admitted.scope()?.tenant)?;
                 let shown = people.secret_asked_for(control, what, scope, (name, role))?;
+                people.require_own_people((control, &admitted.permit), &shown)?;
                 let proposal = people.shown_secrets.propose(control, &admitted.permit, by, shown, &reason)?;
                 Ok(SecretRequestView::of(&proposal, admitted.now()))
             },

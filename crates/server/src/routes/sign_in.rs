@@ -18,7 +18,7 @@ use crate::http::App;
 use crate::limits::TOKEN_SECONDS;
 use crate::people::authenticators::Then;
 use crate::people::web::require_own_form;
-use crate::people::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Opened, Purpose, normal_code, pages};
+use crate::people::{DEVICE_INTERVAL_SECONDS, DEVICE_SECONDS, Done, Known, Opened, Purpose, normal_code, pages};
 use crate::problem::{Refusal, internal, status_of};
 use crate::routes::{json as answer, typed};
 
@@ -247,9 +247,18 @@ pub(super) async fn verify(app: Arc<App>, input: Input) -> Result<Response, Refu
         let response = response.to_string();
         let answered = app.people.answer_prompt(&app.control, &prompt, response.as_bytes(), &cookie, now)?;
         match answered.then {
-            Then::SignIn { purpose, methods } => {
-                Ok(match app.people.go_on(&app.control, answered.person, purpose, methods)? {
+            Then::SignIn { purpose, known } => {
+                let known = Known { person: answered.person, ..known };
+                let done = match purpose.registers() && !answered.registered {
+                    true => {
+                        let origin = app.people.public_url(&input.url)?;
+                        app.people.register_another(&app.control, (&origin, &cookie), &purpose, &known)?
+                    }
+                    false => app.people.go_on(&app.control, purpose, known)?,
+                };
+                Ok(match done {
                     Done::Redirect(address) => json!({ "location": address }),
+                    Done::Prompt(id) => json!({ "location": format!("/sign-in/verify?prompt={id}") }),
                     Done::Registered => json!({ "title": pages::REGISTERED, "text": pages::REGISTERED_TEXT }),
                     _ => {
                         json!({ "title": "You are signed in", "text": "Close this window and go back to the terminal." })

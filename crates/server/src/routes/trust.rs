@@ -8,17 +8,20 @@ use creta_audit::Details;
 use creta_compliance::CommitmentId;
 use creta_compliance::page::{PageFile, ReportProgress, report_status};
 use creta_model::{Instant, Problem};
+use creta_programme::exception::{ExceptionTerms, ExceptionVerdict};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::context::{Guarded, Input};
+use crate::context::{Admitted, Guarded, Input};
 use crate::http::App;
 use crate::intake::{Received, public, receipt, refused};
+use crate::people::authenticators::{About, Agreed};
 use crate::problem::{Refusal, from_audit};
+use crate::routes::agreed::sign_first;
 use crate::routes::{blocking, json as answer, typed};
 use crate::trust::artefacts::NewArtefact;
 use crate::trust::contact;
-use crate::trust::exceptions::{Decision, NewException};
+use crate::trust::exceptions::{Decision, ListedException, NewException};
 use crate::trust::intake::{self, ACKNOWLEDGED_WITHIN, DECIDED_WITHIN, Report, Step, Verdict};
 use crate::trust::outputs::PackRequest;
 
@@ -346,16 +349,52 @@ pub(super) async fn exceptions(guarded: Guarded, _input: Input) -> Result<Respon
     answer(&json!({ "exceptions": all }))
 }
 
-/// Approves or refuses an exception that somebody else proposed.
+/// Approves or refuses an exception that somebody else proposed. Whoever has an authenticator signs it first: the answer then says
+/// where.
 pub(super) async fn decide_exception(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let (decision, id): (Decision, _) = (input.json()?, input.path("id").to_owned());
+    let (decision, id, url): (Decision, _, _) = (input.json()?, input.path("id").to_owned(), input.url.clone());
     let decided = guarded
         .act(Details::none(), move |admitted| {
-            let by = admitted.human()?;
-            let is_other = |proposer: &creta_programme::PersonRef| admitted.app.people.is_other_human(proposer, &by);
-            let (trust, by) = (&admitted.app.trust, (&by, is_other));
-            Ok(trust.decide_exception(admitted.control, &id, &decision, by, &admitted.permit)?)
+            let of = |listed: &ListedException| serde_json::to_value(listed).expect("an exception has a JSON form");
+            if admitted.permit.principal().person().is_some() {
+                let (listed, terms) = admitted.app.trust.exception_seen(admitted.control, &id, &decision.terms)?;
+                let agreed = Agreed::Exception { id: id.clone(), decision: decision.clone() };
+                if let Some(verify) = sign_first(admitted, &url, agreed, about_exception(&terms, &decision))? {
+                    let mut view = of(&listed);
+                    view["verify"] = verify.into();
+                    return Ok(view);
+                }
+            }
+            Ok(of(&decide_exception_now(admitted, &id, &decision)?))
         })
         .await?;
     answer(&decided)
+}
+
+/// What somebody's authenticator signs: the terms, and how they decide.
+fn about_exception(terms: &ExceptionTerms, decision: &Decision) -> About {
+    let (action, word) = match decision.verdict {
+        ExceptionVerdict::Approved => ("exception.approve", "Approve"),
+        ExceptionVerdict::Refused => ("exception.refuse", "Refuse"),
+    };
+    let text = vec![
+        format!(
+            "{word} that {} does not hold until {}, as {} proposes. It stands on the public page.",
+            terms.commitment, terms.expires, terms.proposed_by.account
+        ),
+        format!("Their reason: {}", terms.reason),
+    ];
+    About { action, signed: decision.terms.to_string().into_bytes(), text, document: None }
+}
+
+/// Decides, by the rules of this moment.
+pub(super) fn decide_exception_now(
+    admitted: &Admitted<'_>,
+    id: &str,
+    decision: &Decision,
+) -> Result<ListedException, Refusal> {
+    let by = admitted.human()?;
+    let is_other = |proposer: &creta_programme::PersonRef| admitted.app.people.is_other_human(proposer, &by);
+    let (trust, by) = (&admitted.app.trust, (&by, is_other));
+    Ok(trust.decide_exception(admitted.control, id, decision, by, &admitted.permit)?)
 }

@@ -5,7 +5,7 @@ use creta_audit::{Event, Permit};
 use creta_compliance::{CommitmentId, LoggedException};
 use creta_model::{Instant, Problem};
 use creta_programme::access::Reason;
-use creta_programme::exception::{Exception, ExceptionError, ExceptionVerdict};
+use creta_programme::exception::{Exception, ExceptionError, ExceptionTerms, ExceptionVerdict};
 use creta_programme::{Change, PersonRef, RecordId};
 use creta_proof::Hash;
 use creta_store::StoreError;
@@ -28,12 +28,12 @@ pub(crate) struct NewException {
 }
 
 /// What somebody else decides.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Decision {
-    verdict: ExceptionVerdict,
+    pub(crate) verdict: ExceptionVerdict,
     /// Digest of the terms that they saw, in hexadecimal.
-    terms: Hash,
+    pub(crate) terms: Hash,
 }
 
 /// An exception as it is listed.
@@ -91,6 +91,21 @@ impl Trust {
         }
         let change = exception.decide(decision.verdict, by, decision.terms, now).map_err(|e| refused(&e))?;
         self.write_exception(control, change, Some(version), permit)
+    }
+
+    /// One as it is decided on, and its terms: what somebody signs. Its digest has to be the one that they saw.
+    pub(crate) fn exception_seen(
+        &self,
+        control: &ControlPlane,
+        id: &str,
+        seen: &Hash,
+    ) -> Result<(ListedException, ExceptionTerms), Problem> {
+        let (exception, _) = self.stored_exception(control, id)?;
+        if exception.terms_digest() != *seen {
+            return Err(refused(&ExceptionError::Changed));
+        }
+        let terms = exception.terms.clone();
+        Ok((self.listed_exception(control, exception), terms))
     }
 
     /// All exceptions, by name.

@@ -94,6 +94,7 @@ fn token(app: &App, tenant: &TenantId) -> Result<String, Problem> {
             &name,
             Role::Developer,
             &admit(&system_in(&scope), Action::ServiceAccountCreate, &place)?,
+            |_| true,
         )?;
     }
     let account = control.account(&id).ok_or_else(crate::problem::internal)?;

@@ -539,7 +539,7 @@ fn exports_count_for_the_device_with_their_serial_and_only_a_security_lead_bring
     };
     let fresh = export("C02X", "on", now());
     assert_eq!(import(ana, &fresh).problem(403), "access/denied", "nobody vouches for their own computer");
-    assert_eq!(import(&lead, &fresh).ok(), json!({"taken": 1, "older": 0, "unknown": 0}));
+    assert_eq!(import(&lead, &fresh).ok(), json!({"taken": 1, "older": 0, "unknown": 0, "own": 0}));
     assert_eq!(laptop.worth(), "low-assurance", "a tool does not say where the key is");
     assert_eq!(import(&lead, &fresh).ok()["older"], 1);
     assert_eq!(import(&lead, &export("C03X", "on", now())).ok()["unknown"], 1);
@@ -548,6 +548,16 @@ fn exports_count_for_the_device_with_their_serial_and_only_a_security_lead_bring
     let laptop = Laptop::of(&server, &provider, "ana", 7);
     assert_eq!(laptop.worth(), "none");
     assert_eq!(import(&lead, "[{}]").problem(422), "device/export");
+
+    // Nor does whoever may bring them vouch for the computer that they work from themselves.
+    let own = Laptop { server: &server, owner: sign_in_on(&server, &provider, "lead", 10, None), key: key(10) };
+    assert_eq!(own.enrol(false, Some("C09X")).status, 201);
+    assert_eq!(
+        import(&lead, &export("C09X", "on", now())).ok(),
+        json!({"taken": 0, "older": 0, "unknown": 0, "own": 1})
+    );
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert!(log.contains("device.refused") && log.contains("\"export\""), "{log}");
 
     // One serial, one computer; and the lead sees and ends what is somebody else's, which others do not.
     let second = Laptop { server: &server, owner: sign_in_on(&server, &provider, "lead", 9, None), key: key(9) };

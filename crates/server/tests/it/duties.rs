@@ -46,7 +46,7 @@ fn guarded_routes() -> Vec<Route> {
 }
 
 /// What a request has to name for its question to be asked: something that is really there.
-fn filled(route: &Route, [request, grant, secret]: [&str; 3]) -> (String, Value) {
+fn filled(route: &Route, [request, grant, secret, change]: [&str; 4]) -> (String, Value) {
     let path = match route.path.as_str() {
         path if path.starts_with("/v1/access/requests/") => path.replace("{id}", request),
         path if path.starts_with("/v1/access/grants/") => path.replace("{id}", grant),
@@ -56,13 +56,15 @@ fn filled(route: &Route, [request, grant, secret]: [&str; 3]) -> (String, Value)
             format!("{}?tenant=acme", path.replace("{id}", "nobody"))
         }
         path if path.starts_with("/v1/service-account-requests/") => path.replace("{id}", secret),
+        path if path.starts_with("/v1/person-requests/") => path.replace("{id}", change),
         path => path.replace("{id}", "etl@acme").replace("{level}", "0").replace("{index}", "000"),
     };
     let body = match route.path.as_str() {
         "/v1/service-accounts" => json!({"tenant": "acme", "name": "another", "role": "reader"}),
         "/v1/persons/invite" => json!({"tenant": "acme", "email": "somebody@acme.example"}),
         "/v1/service-account-requests" => secret_request(),
-        "/v1/service-account-requests/{id}/approve" => json!({"digest": "none"}),
+        "/v1/person-requests" => change_request(),
+        "/v1/service-account-requests/{id}/approve" | "/v1/person-requests/{id}/approve" => json!({"digest": "none"}),
         "/v1/access/rows" => json!({"tenant": "acme", "rules": {"rules": []}, "reason": "none"}),
         "/v1/access/rows/{id}/approve" => json!({"digest": "none"}),
         "/v1/access/requests/{id}/decide" => json!({"verdict": "approve", "digest": "none"}),
@@ -74,6 +76,11 @@ fn filled(route: &Route, [request, grant, secret]: [&str; 3]) -> (String, Value)
 fn secret_request() -> Value {
     json!({"what": "create", "tenant": "acme", "name": "scoring", "role": "reader",
         "reason": "The scoring service of the shop starts on Monday"})
+}
+
+fn change_request() -> Value {
+    json!({"what": "invite", "person": "somebody@acme.example", "tenant": "acme",
+        "reason": "The first of their people who looks after the shop"})
 }
 
 #[test]
@@ -107,6 +114,9 @@ fn attack_ch35_every_identity_is_refused_every_action_that_is_not_its_own() {
     ben.post(&server, &path("decide"), &json!({"verdict": "approve", "digest": approved["digest"]})).ok();
     let grant = ana.post(&server, &path("activate"), &json!({})).ok();
     let secret = ana.post(&server, "/v1/service-account-requests", &secret_request()).ok();
+    let adam = sign_in(&server, &provider, "adam");
+    assign(&server, "adam", &json!({"roles": ["administrator"]}));
+    let change = adam.post(&server, "/v1/person-requests", &change_request()).ok();
 
     // Pages are for browsers, whose sessions open nothing else; what they call is asked here.
     let routes: Vec<_> = guarded_routes().into_iter().filter(|route| !route.path.starts_with("/view")).collect();
@@ -118,7 +128,7 @@ fn attack_ch35_every_identity_is_refused_every_action_that_is_not_its_own() {
     for group in pairs.chunk_by(|a, b| a.0 == b.0) {
         let (identity, asker) = (group[0].0, asker(group[0].0));
         for route in routes.iter().filter(|route| group.iter().any(|(_, action)| *action == route.action)) {
-            let named = [id(&request, "request"), id(&grant, "grant"), id(&secret, "request")];
+            let named = [id(&request, "request"), id(&grant, "grant"), id(&secret, "request"), id(&change, "request")];
             let (path, body) = filled(route, named.each_ref().map(String::as_str));
             let reply = asker.send(&server, &route.method, &path, &body);
             let what = format!("{identity}: {} {path}: {}", route.method, reply.text());
@@ -199,8 +209,12 @@ fn attack_ch35_outside_development_no_program_both_deploys_and_reads() {
     let make = |role: &str| kim.post(&server, "/v1/service-accounts", &body(role));
     let shown = refused_as_toxic(&make("developer"));
     assert!(shown.contains("service-account:developer@acme > deploy@prod/acme"), "{shown}");
+    // Secrets of the tenant's programs are shown to its own people.
+    let max = sign_in_with(&server, &provider, "max", Some(&mut authenticator(&server, 3)));
+    let operator = json!({"roles": ["operator"], "tenant": "acme", "need": "Looks after the programs that score customers of the shop"});
+    kim.post(&server, "/v1/persons/max@example.com/assign", &operator).ok();
     for role in ["deployer", "ingester", "provisioner"] {
-        crate::secrets::made_by_two(&server, &kim, (&lee, &mut key), role, role);
+        crate::secrets::made_by_two(&server, &max, (&lee, &mut key), role, role);
     }
     let listed = kim.get(&server, "/v1/service-accounts?tenant=acme").ok();
     assert_eq!(listed["service_accounts"].as_array().expect("a list").len(), 3, "what was refused is not there");

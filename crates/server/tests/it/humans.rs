@@ -3,8 +3,9 @@
 use creta_model::EnvironmentClass;
 use serde_json::{Value, json};
 
-use crate::people::{assign, server, sign_in};
+use crate::people::{Someone, assign, server, sign_in};
 use crate::provider::Provider;
+use crate::support::{Reply, Server};
 
 #[test]
 fn attack_ch43_accounts_that_become_known_as_one_humans_decide_nothing_for_each_other() {
@@ -33,6 +34,97 @@ fn attack_ch43_accounts_that_become_known_as_one_humans_decide_nothing_for_each_
     assert_eq!(decide(&others).ok()["state"], "approved", "what is somebody else's is decided");
     let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
     assert!(log.contains("access.refused") && log.contains("CH-43"), "{log}");
+}
+
+/// Approves what somebody asked for, in class development: as whoever holds the right.
+fn approve(server: &Server, by: &Someone, request: &Value) -> Reply {
+    let path = format!("/v1/access/requests/{}/decide", request["request"].as_str().expect("an id"));
+    by.post(server, &path, &json!({"verdict": "approve", "digest": request["digest"]}))
+}
+
+fn activate(server: &Server, who: &Someone, request: &Value) -> Reply {
+    who.post(
+        server,
+        &format!("/v1/access/requests/{}/activate", request["request"].as_str().expect("an id")),
+        &json!({}),
+    )
+}
+
+/// Asks for a role, in words of its own.
+fn ask(server: &Server, who: &Someone, role: &str) -> Value {
+    let reason = match role {
+        "security-lead" => "Stand in for a colleague who approves access and is ill this week",
+        "viewer" => "Read the definitions that an incident of Tuesday is said to come from",
+        "auditor" => "Prepare the yearly audit, whose questions came in this morning",
+        _ => "Look into why last night's load of payments was refused",
+    };
+    let body = json!({"role": role, "ticket": "OPS-1234", "hours": 2, "reason": reason});
+    who.post(server, "/v1/access/requests", &body).ok()
+}
+
+/// An approval must not rest on whoever asked: what it rests on are the grants that let the approver approve, and no others.
+#[test]
+fn attack_ch17_a_second_grant_does_not_hide_whose_approval_an_approval_rests_on() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    server.tenant("acme");
+    let [ana, ben, carl, sam] = ["ana", "ben", "carl", "sam"].map(|who| sign_in(&server, &provider, who));
+    for who in ["ana", "carl", "sam"] {
+        assign(&server, who, &json!({"roles": ["security-lead"]}));
+    }
+    let lead = ask(&server, &ben, "security-lead");
+    approve(&server, &ana, &lead).ok();
+    activate(&server, &ben, &lead).ok();
+    let asked = json!({"role": "viewer", "ticket": "OPS-1235", "hours": 2, "place": {"tenant": "acme"},
+        "reason": "Compare the catalogue of this customer with what they reported on Monday"});
+    let other = ben.post(&server, "/v1/access/requests", &asked).ok();
+    approve(&server, &carl, &other).ok();
+    activate(&server, &ben, &other).ok();
+    let of_ana = ask(&server, &ana, "operator");
+    assert_eq!(approve(&server, &ben, &of_ana).problem(403), "access/dependent-right");
+    let of_carl = ask(&server, &carl, "operator");
+    assert_eq!(approve(&server, &ben, &of_carl).ok()["state"], "approved", "his right does not rest on Carl");
+
+    // Whoever may approve for good does so whatever else they were granted, and by whom.
+    let of_sam = ask(&server, &sam, "viewer");
+    approve(&server, &ana, &of_sam).ok();
+    activate(&server, &sam, &of_sam).ok();
+    assert_eq!(approve(&server, &sam, &of_ana).ok()["state"], "approved");
+}
+
+#[test]
+fn attack_ch43_what_was_approved_begins_and_goes_on_only_by_somebody_elses_approval_as_is_known_now() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let [ana, second, eve, _] = ["ana", "ana-two", "eve", "lee"].map(|who| sign_in(&server, &provider, who));
+    assign(&server, "ana", &json!({"roles": ["security-lead"]}));
+    assign(&server, "lee", &json!({"roles": ["security-lead"]}));
+    let lee = sign_in(&server, &provider, "lee");
+    let [running, waiting] = ["viewer", "auditor"].map(|role| {
+        let request = ask(&server, &second, role);
+        approve(&server, &ana, &request).ok();
+        request
+    });
+    let of_eve = ask(&server, &eve, "auditor");
+    approve(&server, &ana, &of_eve).ok();
+    let by_lee = ask(&server, &eve, "operator");
+    approve(&server, &lee, &by_lee).ok();
+    let grant = activate(&server, &second, &running).ok();
+    let held = || second.get(&server, "/v1/me").ok()["grants"].as_array().map(Vec::len);
+    assert_eq!(held(), Some(1));
+    // It turns out whose accounts these are.
+    assign(&server, "ana-two", &json!({"roles": [], "same_human_as": "ana@example.com"}));
+    assert_eq!(activate(&server, &second, &waiting).problem(403), "access/same-person");
+    assert_eq!(held(), Some(0), "what runs ends");
+    let listed = ana.get(&server, "/v1/access/grants").ok();
+    let shown = listed["grants"].as_array().expect("a list").iter().find(|one| one["grant"] == grant["grant"]);
+    assert_eq!(shown.expect("listed")["holds"], false);
+    // Nor by the approval of somebody who left; what else was approved begins.
+    server.post("/v1/persons/lee@example.com/leave", &server.admin_token(), &json!({})).ok();
+    assert_eq!(activate(&server, &eve, &by_lee).problem(403), "access/approver-left");
+    activate(&server, &eve, &of_eve).ok();
+    let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();
+    assert!(log.contains("access.grant.revoked") && log.contains("access.refused"), "{log}");
 }
 
 #[test]

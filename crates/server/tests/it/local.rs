@@ -1,5 +1,6 @@
 //! Tenants' own people without a provider: invitations, passwords, second factors.
 
+use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ struct World {
     clock: Arc<ManualClock>,
     key: SoftAuthenticator,
     kim: Someone,
+    /// Who agrees where it takes two.
+    lee: (Someone, RefCell<SoftAuthenticator>),
 }
 
 /// An application that makes codes (RFC 6238).
@@ -71,11 +74,13 @@ impl World {
     fn with(tail: &str) -> Self {
         let provider = Provider::start();
         let (mut server, clock) = server_by(&provider, EnvironmentClass::Staging, tail);
-        appoint(&mut server, &provider, &[("kim", "administrator")]);
-        let mut key = authenticator(&server, 9);
+        appoint(&mut server, &provider, &[("kim", "administrator"), ("lee", "security-lead")]);
+        let (mut key, mut of_lee) = (authenticator(&server, 9), authenticator(&server, 10));
         let kim = sign_in_with(&server, &provider, "kim", Some(&mut key));
+        let lee = sign_in_with(&server, &provider, "lee", Some(&mut of_lee));
         kim.post(&server, "/v1/tenants", &json!({"tenant": "acme"})).ok();
-        Self { server, provider, clock, key, kim }
+        let lee = (lee, RefCell::new(of_lee));
+        Self { server, provider, clock, key, kim, lee }
     }
 
     fn invite(&self, who: &str) -> Reply {
@@ -92,6 +97,21 @@ impl World {
         link.split("code=").nth(1).expect("a code").to_owned()
     }
 
+    /// The same of somebody who has an account: another human agrees. The code of the link, and the word that goes with it.
+    fn invited_again(&self, who: &str) -> (String, String) {
+        let person = format!("{who}@acme.example");
+        let body = json!({"what": "invite", "person": person, "tenant": "acme", "roles": ["viewer"], "need": NEED,
+            "reason": "They lost both the password and the phone on a trip"});
+        let asked = self.kim.post(&self.server, "/v1/person-requests", &body).ok();
+        let path = format!("/v1/person-requests/{}/approve", asked["request"].as_str().expect("an id"));
+        let (lee, key) = &self.lee;
+        let agreed = lee.post(&self.server, &path, &json!({"digest": asked["digest"]})).ok();
+        let prompt = agreed["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("a prompt");
+        let said = answer_prompt(&self.server, &mut key.borrow_mut(), prompt, None).ok();
+        let word = said["text"].as_str().expect("text").split("nobody else: ").nth(1).expect("a word").to_owned();
+        (self.invited(who), word.split('.').next().expect("a word").to_owned())
+    }
+
     fn form(&self, path: &str, cookie: Option<&str>, fields: &[(&str, &str)]) -> Reply {
         let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
         let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
@@ -102,6 +122,11 @@ impl World {
 
     fn choose(&self, code: &str, password: &str) -> Reply {
         self.form("/sign-in/invited", None, &[("code", code), ("password", password), ("again", password)])
+    }
+
+    fn choose_with(&self, (code, word): &(String, String), password: &str) -> Reply {
+        let fields = [("code", code.as_str()), ("word", word), ("password", password), ("again", password)];
+        self.form("/sign-in/invited", None, &fields)
     }
 
     fn page(&self, path: &str, cookie: &str) -> Reply {
@@ -393,10 +418,18 @@ fn attack_ci22_whoever_is_invited_anew_has_lost_password_factor_and_sessions() {
     let world = World::new();
     let codes = world.registered("ana");
     let ana = world.sign_in("ana@acme.example", PASSWORD, &codes);
-    let code = world.invited("ana");
+    // Whoever has the link acts in her name, so one administrator alone gets none, and not the word that goes with it.
+    assert_eq!(world.invite("ana").problem(403), "access/second-person");
+    ana.get(&world.server, "/v1/me").ok();
+    let (code, word) = world.invited_again("ana");
     assert_eq!(ana.get(&world.server, "/v1/me").problem(401), "auth/bad-token");
     assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 401);
-    assert_eq!(world.choose(&code, PASSWORD).status, 303);
+    assert_eq!(world.invite("ana").problem(403), "access/second-person", "nor instead of what two agreed to");
+    assert_eq!(world.choose(&code, PASSWORD).status, 422, "without the word");
+    let wrong = (code.clone(), "BCDF-GHJK".to_owned());
+    assert_eq!(world.choose_with(&wrong, PASSWORD).status, 422, "with another");
+    assert!(world.log().contains("person.agreed") && world.log().contains("person.refused"));
+    assert_eq!(world.choose_with(&(code, word.to_lowercase().replace('-', " ")), PASSWORD).status, 303);
     assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 403, "and registers a factor anew");
     // Nobody is invited under the name of somebody else, or invites themselves.
     let invite = |who: &Someone, name: &str| {
@@ -407,6 +440,44 @@ fn attack_ci22_whoever_is_invited_anew_has_lost_password_factor_and_sessions() {
     let mut key = authenticator(&world.server, 6);
     sign_in_where_both_are(&world, "lou", &mut key);
     assert_eq!(invite(&world.kim, "lou@example.com").problem(409), "conflict/person");
+}
+
+/// A sign-in takes minutes and several hands: what was taken away meanwhile is worth nothing at its end.
+#[test]
+fn attack_ci22_what_began_with_an_old_password_or_invitation_comes_to_nothing() {
+    let world = World::new();
+    let codes = world.registered("ana");
+    let (key, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));
+    // All steps up to the code that a command line would collect.
+    let complete = |password: &str| {
+        let cookie = world.begin(key.thumbprint().as_str(), &verifier);
+        world.type_password(&cookie, "ana@acme.example", password);
+        let back = world.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&world.clock))]);
+        world.clock.advance(Span::seconds(30));
+        json!({"code": code_in(&back), "code_verifier": verifier})
+    };
+    let ana = world.sign_in("ana@acme.example", PASSWORD, &codes);
+    let collected_late = complete(PASSWORD);
+    let other = "eight lamps over a river";
+    ana.post(&world.server, "/v1/me/password", &json!({"current": PASSWORD, "new": other})).ok();
+    assert_eq!(open_session(&world.server, &key, &collected_late).problem(401), "auth/sign-in-over");
+    // A page that has the password and waits for the code, and one where somebody invited registers a factor.
+    let waiting = world.begin(key.thumbprint().as_str(), &verifier);
+    world.type_password(&waiting, "ana@acme.example", other);
+    let collected_late = complete(other);
+    let chosen = world.choose_with(&world.invited_again("ana"), PASSWORD);
+    assert_eq!(open_session(&world.server, &key, &collected_late).problem(401), "auth/sign-in-over");
+    let late = world.form("/sign-in/second-factor", Some(&waiting), &[("code", &codes.at(&world.clock))]);
+    assert!((400..500).contains(&late.status), "{}", late.text());
+    let registering = cookie_of(&chosen);
+    let found = Codes::on(&world.page("/sign-in/second-factor", &registering).text());
+    let newest = world.invited_again("ana");
+    let late = world.form("/sign-in/second-factor", Some(&registering), &[("code", &found.at(&world.clock))]);
+    assert_eq!(late.status, 401, "{}", late.text());
+    let chosen = world.choose_with(&newest, PASSWORD);
+    assert_eq!(header(&chosen, "location"), "/sign-in/second-factor");
+    let cookie = cookie_of(&chosen);
+    assert!(world.page("/sign-in/second-factor", &cookie).text().contains("otpauth"), "nobody registered one for her");
 }
 
 #[test]
@@ -500,4 +571,105 @@ fn attack_ci22_prompts_do_not_pile_up_until_somebody_gives_in() {
     assert!(world.log().contains("authenticator.refused"));
     world.clock.advance(Span::seconds(300));
     assert_eq!(prompt(&mut world).status, 303, "after a while");
+}
+
+/// Slowing down alone ends no guessing: NIST SP 800-63B section 3.2.2 allows a hundred wrong ones in a row.
+#[test]
+fn attack_ci25_after_a_hundred_wrong_ones_in_a_row_the_right_one_counts_for_nothing_either() {
+    let mut world = World::new();
+    let codes = world.registered("ana");
+    let wrong = |codes: &Codes, clock: &ManualClock| match codes.at(clock).as_str() {
+        "000000" => "000001",
+        _ => "000000",
+    };
+    // Whoever knows her password guesses at her codes.
+    for _ in 0..20 {
+        let cookie = world.begin(prover().thumbprint().as_str(), "v");
+        assert_eq!(world.type_password(&cookie, "ana@acme.example", PASSWORD).status, 303);
+        for _ in 0..5 {
+            let guess = [("code", wrong(&codes, &world.clock))];
+            let reply = world.form("/sign-in/second-factor", Some(&cookie), &guess);
+            assert_eq!(reply.status, 403, "{}", reply.text());
+        }
+        world.clock.advance(Span::seconds(61));
+    }
+    let cookie = world.begin(prover().thumbprint().as_str(), "v");
+    world.type_password(&cookie, "ana@acme.example", PASSWORD);
+    let right = world.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&world.clock))]);
+    assert!(right.status == 403 && right.text().contains("Too many codes were wrong"), "{}", right.text());
+
+    // A stranger guesses at a password.
+    world.clock.advance(Span::seconds(61));
+    let mut key = std::mem::replace(&mut world.key, authenticator(&world.server, 8));
+    world.kim = sign_in_where_both_are(&world, "kim", &mut key); // Tokens last a quarter of an hour.
+    world.key = key;
+    let mut of_lee = world.lee.1.replace(authenticator(&world.server, 8));
+    let lee = sign_in_where_both_are(&world, "lee", &mut of_lee);
+    world.lee = (lee, RefCell::new(of_lee));
+    let chosen = world.choose_with(&world.invited_again("ana"), PASSWORD);
+    let cookie = cookie_of(&chosen);
+    let codes = Codes::on(&world.page("/sign-in/second-factor", &cookie).text());
+    world.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&world.clock))]);
+    world.clock.advance(Span::seconds(61));
+    let known = world.begin(prover().thumbprint().as_str(), "v");
+    let typed = world.type_password(&known, "ana@acme.example", PASSWORD);
+    let kept = typed.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
+    let kept = kept.filter_map(|cookie| cookie.split(';').next()).find(|pair| pair.starts_with("__Host-creta-known="));
+    let kept = kept.expect("her browser is known").to_owned();
+    for round in 0..10 {
+        for _ in 0..10 {
+            assert_eq!(world.try_password("ana@acme.example", "not the right one").status, 401, "{round}");
+        }
+        world.clock.advance(Span::seconds(61));
+        world.server.running().keep_log().expect("kept");
+    }
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 401, "nobody gets in by guessing on");
+    // She does, where it was right before; then it counts everywhere.
+    let again = world.begin(prover().thumbprint().as_str(), "v");
+    assert_eq!(world.type_password(&format!("{again}; {kept}"), "ana@acme.example", PASSWORD).status, 303);
+    assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 303);
+    world.server.running().keep_log().expect("kept");
+    let mut key = std::mem::replace(&mut world.key, authenticator(&world.server, 8));
+    key.origin = origin(&world.server);
+    let kim = sign_in_where_both_are(&world, "kim", &mut key);
+    let log = kim.get(&world.server, "/v1/audit/entries?limit=1000").text();
+    assert!(log.contains("authenticator.suspended"), "{log}");
+}
+
+/// Whoever chose an application for codes first is not kept from what takes a key: they register one after their code.
+#[test]
+fn whoever_has_codes_registers_a_key_as_well_and_a_key_another_key() {
+    let world = World::new();
+    let codes = world.registered("ana");
+    let (prover, verifier) = (prover(), URL_SAFE_NO_PAD.encode(random::<32>()));
+    let begin = |wish: &str| {
+        let challenge = URL_SAFE_NO_PAD.encode(creta_proof::Hash::of(&[verifier.as_bytes()]).as_bytes());
+        let path = format!(
+            "/sign-in?redirect_uri=http%3A%2F%2F127.0.0.1%3A7000%2Fsigned-in&state={}&code_challenge={challenge}\
+             &code_challenge_method=S256&dpop_jkt={}{wish}",
+            "s".repeat(43),
+            prover.thumbprint().as_str()
+        );
+        let cookie = cookie_of(&world.server.browse_at(&origin(&world.server), &path, None));
+        let typed = world.type_password(&cookie, "ana@acme.example", PASSWORD);
+        (cookie, header(&typed, "location"))
+    };
+    let prompt_in = |location: &str| location.split("prompt=").nth(1).expect("a prompt").to_owned();
+    let (cookie, asks) = begin("&authenticator=register");
+    assert_eq!(asks, "/sign-in/second-factor", "first the factor that she has");
+    let back = world.form("/sign-in/second-factor", Some(&cookie), &[("code", &codes.at(&world.clock))]);
+    let mut key = authenticator(&world.server, 21);
+    let said = answer_prompt(&world.server, &mut key, &prompt_in(&header(&back, "location")), Some(&cookie));
+    let body = json!({"code": code_in(&said), "code_verifier": verifier});
+    open_session(&world.server, &prover, &body).ok();
+    // From now on her key is asked for; and with it she registers another.
+    let (cookie, asks) = begin("&authenticator=register");
+    let shown = answer_prompt(&world.server, &mut key, &prompt_in(&asks), Some(&cookie)).ok();
+    let next = prompt_in(shown["location"].as_str().expect("the next page"));
+    let mut second = authenticator(&world.server, 22);
+    let said = answer_prompt(&world.server, &mut second, &next, Some(&cookie));
+    let body = json!({"code": code_in(&said), "code_verifier": verifier});
+    open_session(&world.server, &prover, &body).ok();
+    let (cookie, asks) = begin("");
+    code_in(&answer_prompt(&world.server, &mut second, &prompt_in(&asks), Some(&cookie)));
 }

@@ -137,7 +137,7 @@ async fn token(State(provides): State<Provides>, body: String) -> Json<Value> {
     let mut header = json!({"alg": "ES256", "typ": "JWT", "kid": "k1"});
     let mut claims = json!({
         "iss": provides.issuer, "sub": format!("sub-{who}"), "aud": CLIENT, "nonce": nonce, "iat": now,
-        "exp": now + 300, "email": format!("{who}@example.com"), "amr": ["pwd"],
+        "exp": now + 300, "email": format!("{who}@example.com"), "email_verified": true, "amr": ["pwd"],
     });
     if let Some(forge) = &shared.forge {
         forge(&mut header, &mut claims);

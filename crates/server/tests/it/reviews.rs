@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use creta_identity::key::{KeyKind, SigningKey};
 use creta_model::{EnvironmentClass, Span};
 use creta_platform::ManualClock;
 use creta_programme::campaign::ReviewResult;
@@ -241,7 +242,11 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
                 let kim = sign_in_with(&world.server, &world.provider, "kim", Some(kims));
                 kim.post(&world.server, "/v1/tenants", &json!({"tenant": "acme"})).ok();
                 let ben = sign_in_with(&world.server, &world.provider, "ben", Some(bens));
-                crate::secrets::made_by_two(&world.server, &kim, (&ben, bens), "scoring", "ingester")
+                let mut key = authenticator(&world.server, 9);
+                let max = sign_in_with(&world.server, &world.provider, "max", Some(&mut key));
+                let operator = json!({"roles": ["operator"], "tenant": "acme", "need": WHY});
+                kim.post(&world.server, "/v1/persons/max@example.com/assign", &operator).ok();
+                crate::secrets::made_by_two(&world.server, &max, (&ben, bens), "scoring", "ingester")
             }
         };
         let [id, secret] = ["client_id", "client_secret"].map(|name| made[name].as_str().expect("text").to_owned());
@@ -287,4 +292,35 @@ fn attack_ci24_what_nobody_answers_for_two_weeks_is_revoked_outside_development(
         world.server.stop();
         world.server.start();
     }
+}
+
+/// Two recovery keys let a server go on from an older store: whoever holds one is under review, whatever their role.
+#[test]
+fn attack_ci24_whoever_holds_a_recovery_key_is_under_review_without_any_role() {
+    let world = World::new(EnvironmentClass::Development);
+    for who in ["ben", "ana"] {
+        world.sign_in(who);
+    }
+    assign(&world.server, "ben", &json!({"roles": ["security-lead"]}));
+    assign(&world.server, "ana", &json!({"roles": ["operator"]}));
+    let ana = world.sign_in("ana");
+    let known = ana.get(&world.server, "/v1/recovery/keys").ok();
+    let text = |name: &str| known[name].as_str().expect("text").to_owned();
+    let key = SigningKey::from_random(KeyKind::P256, &crate::people::random());
+    let proof = creta_identity::recovery::sign_registration(&text("environment_id"), &text("account"), &key);
+    ana.post(&world.server, "/v1/recovery/keys", &json!({"key": key.public(), "proof": proof})).ok();
+    assign(&world.server, "ana", &json!({"roles": []}));
+    world.quarter();
+    let ben = world.sign_in("ben");
+    let review = the_review(&world, &ben);
+    let line = line_of(&world, &ben, &review, "person:ana@example.com");
+    let rights = line["identity"]["rights"].as_array().expect("a list");
+    assert!(
+        rights.len() == 1 && rights[0].as_str().is_some_and(|right| right.starts_with("holds:recovery-key@")),
+        "{line}"
+    );
+    let decided = decide(&world, &ben, &review, &line, "revoke").ok();
+    assert_eq!(decided["probe"]["tried"], "refused", "{decided}");
+    let log = world.log();
+    assert!(log.contains("recovery.key-ended"), "{log}");
 }

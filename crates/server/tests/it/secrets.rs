@@ -96,9 +96,9 @@ fn attack_ci20_nobody_makes_or_rotates_an_account_that_gets_more_than_they_do_al
     let reply = eve.post(&server, ACCOUNTS, &account("scoring", "reader"));
     assert_eq!(reply.problem(403), "access/second-person");
     assert!(reply.text().contains("features without a tag"), "{}", reply.text());
-    assert_eq!(olga.post(&server, ACCOUNTS, &account("scoring", "reader")).problem(403), "access/second-person");
+    assert_eq!(olga.post(&server, ACCOUNTS, &account("scoring", "reader")).problem(403), "access/tenants-own");
     let admin = server.admin_token();
-    assert_eq!(server.post(ACCOUNTS, &admin, &account("scoring", "reader")).problem(403), "access/people-only");
+    assert_eq!(server.post(ACCOUNTS, &admin, &account("scoring", "reader")).problem(403), "access/tenants-own");
     assert_eq!(server.post(REQUESTS, &admin, &asked("create", "scoring")).problem(403), "access/people-only");
     // What reads nothing takes two as well, where it writes.
     assert_eq!(ana.post(&server, ACCOUNTS, &account("loads", "ingester")).problem(403), "access/second-person");
@@ -148,9 +148,9 @@ fn attack_ci20_nobody_makes_or_rotates_an_account_that_gets_more_than_they_do_al
     let rotate = |who: &Someone| who.post(&server, &format!("{ACCOUNTS}/scoring@acme/rotate"), &json!({}));
     assert_eq!(rotate(ana).problem(403), "access/second-person");
     assert!(rotate(ana).text().contains("--rotate"));
-    assert_eq!(rotate(olga).problem(403), "access/second-person");
+    assert_eq!(rotate(olga).problem(403), "access/tenants-own");
     let path = format!("{ACCOUNTS}/scoring@acme/rotate");
-    assert_eq!(server.post(&path, &admin, &json!({})).problem(403), "access/people-only");
+    assert_eq!(server.post(&path, &admin, &json!({})).problem(403), "access/tenants-own");
     let request = ana.post(&server, REQUESTS, &asked("rotate", "scoring")).ok();
     sign(&server, &mut keys[2], &approve(&server, ben, &request)).ok();
     assert_ne!(rotate(ana).ok()["client_secret"], made["client_secret"]);

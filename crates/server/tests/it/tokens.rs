@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use crate::support::Server;
@@ -89,6 +91,34 @@ fn attack_time_does_not_tell_whether_an_id_exists() {
     unknown.sort();
     let (known, unknown) = (known[4].as_secs_f64(), unknown[4].as_secs_f64());
     assert!((0.2..5.0).contains(&(known / unknown)), "median {known} s for a known id, {unknown} s for an unknown one");
+}
+
+/// What feast-dev/feast#6785 is about: tokens that nobody signed, or that are signed with a secret that everybody knows.
+#[test]
+fn attack_ch33_feast_6785_unsigned_tokens_and_those_of_a_constant_secret_are_refused() {
+    let server = Server::new();
+    let etl = server.shop("acme");
+    let parts: Vec<&str> = etl.token.split('.').collect();
+    let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let unsigned = encode(&json!({"alg": "none", "typ": "JWT"}));
+    let constant = |secret: &str| {
+        let head = format!("{}.{}", encode(&json!({"alg": "HS256", "typ": "JWT"})), parts[1]);
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = aws_lc_rs::hmac::sign(&key, head.as_bytes());
+        format!("{head}.{}", URL_SAFE_NO_PAD.encode(tag))
+    };
+    let forged = [
+        format!("{unsigned}.{}.", parts[1]),
+        format!("{unsigned}.{}.{}", parts[1], parts[2]),
+        format!("{}.{}.", parts[0], parts[1]),
+        constant("secret"),
+        constant(""),
+        constant("feast"),
+    ];
+    assert_eq!(server.get("/v1/status", &etl.token).status, 200);
+    for token in &forged {
+        assert_eq!(server.get("/v1/status", token).problem(401), "auth/bad-token", "{token}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{plain, write_new};
 use crate::args::{ArtefactAdd, ArtefactCommand, ExceptionCommand, ExceptionDecide};
 use crate::commands::connect;
+use crate::commands::signed::wait_for_signature;
 use crate::failure::Failure;
 use crate::http::encoded;
 use crate::terminal::{Align, Terminal, table};
@@ -110,6 +111,8 @@ struct Excepted {
     terms: String,
     holds: bool,
     as_logged: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -143,7 +146,14 @@ pub(super) fn exception(command: ExceptionCommand, terminal: &mut Terminal<'_>) 
 fn decide(asked: &ExceptionDecide, verdict: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let (server, _) = connect(&asked.connection)?;
     let body = json!({ "verdict": verdict, "terms": asked.terms });
-    let decided: Excepted = server.post(&format!("/v1/trust/exceptions/{}", encoded(&asked.id)), &body)?;
+    let mut decided: Excepted = server.post(&format!("/v1/trust/exceptions/{}", encoded(&asked.id)), &body)?;
+    if let Some(address) = decided.verify.take() {
+        decided = wait_for_signature(&address, terminal, "`creta trust exception list`", || {
+            let listed: Exceptions = server.get("/v1/trust/exceptions")?;
+            let is_it = |one: &Excepted| one.terms == asked.terms && !one.exception["decision"].is_null();
+            Ok(listed.exceptions.into_iter().find(is_it))
+        })?;
+    }
     terminal.show(&decided, || verdict.to_owned());
     Ok(())
 }

@@ -17,8 +17,8 @@ use crate::people::{People, PersonRecord};
 pub(super) const DEVICE: &str = "device:";
 
 impl People {
-    /// Computed from the records that decisions are made from: people with roles or grants, the devices that anybody works
-    /// from, and service accounts.
+    /// Computed from the records that decisions are made from: people with roles, grants, recovery keys or halves of the
+    /// emergency account, the devices that anybody works from, and service accounts.
     pub(super) fn population(&self, control: &ControlPlane, now: Instant) -> Result<Population, Problem> {
         let mut identities = Vec::new();
         for person in self.persons.list(PersonRecord::is_active) {
@@ -42,6 +42,13 @@ impl People {
         for role in &person.roles {
             rights.insert(right(*role, &home)?);
         }
+        // What restores or opens everything is no role, and is looked at all the same.
+        if self.holds_recovery_key(&person.id) {
+            rights.insert(node_of(&format!("holds:recovery-key@{home}"))?);
+        }
+        if self.holds_half(&person.id) {
+            rights.insert(node_of(&format!("holds:emergency-half@{home}"))?);
+        }
         let given_by = person.given_by.as_ref().filter(|_| !person.roles.is_empty());
         let mut granted_by = self.humans(given_by);
         for grant in self.access.grants(|grant| grant.holder().account == person.id && grant.is_active(now)) {
@@ -50,6 +57,17 @@ impl People {
         }
         let people = BTreeSet::from([person.human.clone()]);
         Ok(Identity { subject: person_node(&person.id)?, people, granted_by, rights })
+    }
+
+    /// Whether somebody's signature counts among those that let a server go on from an older store.
+    pub(super) fn holds_recovery_key(&self, person: &PrincipalId) -> bool {
+        self.recovery_keys.find_by(|key| key.account == *person && key.ended.is_none()).is_some()
+    }
+
+    /// Whether somebody has a half of the emergency account's secret that was not used.
+    pub(super) fn holds_half(&self, person: &PrincipalId) -> bool {
+        let seal = self.break_glass.seal().filter(|seal| seal.spent.is_none());
+        seal.is_some_and(|seal| seal.slots.iter().any(|slot| slot.holder.account == *person))
     }
 
     /// A device stands for its owner, who enrolled it, and so does not decide on it.

@@ -62,11 +62,14 @@ impl People {
                             roles: BTreeSet::new(),
                             needs: BTreeMap::new(),
                             given_by: None,
+                            withheld: person.withheld.union(&person.roles).copied().collect(),
                             ..person.clone()
                         })
                     };
                     self.persons.change(id, without)?;
                 }
+                // A half of the emergency account is worth nothing in the hands of somebody without the role.
+                self.end_recovery_keys_of(control, &person.id, now)?;
                 self.access.end_all_of(control, &person, &End::Review { campaign }, now)
             }
             Subject::Program(id) => control.revoke_for_review(id, &campaign.to_string()),
@@ -104,6 +107,7 @@ impl People {
         let Some(person) = self.persons.find(id).filter(PersonRecord::is_active) else {
             return (json!([]), json!([]));
         };
+        let record = person.clone();
         let home = person.home(&self.environment);
         let standing = Standing {
             roles: person.roles.clone(),
@@ -126,7 +130,15 @@ impl People {
         let is_allowed = |(action, place): &&(Action, &Place)| {
             control.decide(&principal, *action, &resource(place, FeatureSet::none())).is_allowed()
         };
-        let allowed: Vec<String> = questions.iter().filter(is_allowed).map(name).collect();
-        (questions.iter().map(name).collect(), json!(allowed))
+        let mut allowed: Vec<String> = questions.iter().filter(is_allowed).map(name).collect();
+        let mut asked: Vec<String> = questions.iter().map(name).collect();
+        let half = self.holds_half(&record.id) && self.lacks_as_holder(control, &record, now).is_none();
+        for (what, works) in [("recovery-key", self.holds_recovery_key(&record.id)), ("emergency-half", half)] {
+            asked.push(what.to_owned());
+            if works {
+                allowed.push(what.to_owned());
+            }
+        }
+        (json!(asked), json!(allowed))
     }
 }

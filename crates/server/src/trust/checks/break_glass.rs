@@ -1,7 +1,7 @@
 //! Whether the sealed emergency account can be opened when it is needed, and every use of it was reviewed in time.
 
 use creta_compliance::Observation;
-use creta_model::{Environment, Instant, Span};
+use creta_model::{Environment, EnvironmentClass, Instant, Span};
 use creta_programme::break_glass::{Half, Opening, REVIEW_WITHIN};
 use creta_programme::{PersonId, PersonRef, RecordId};
 use serde_json::json;
@@ -16,13 +16,17 @@ impl Check for EmergencyAccount {
         "emergency-account"
     }
 
-    /// A use that nobody looked at for a day and a second, looked at beside the real ones.
+    /// A use that nobody looked at for a day and a second, looked at beside the real ones; no account at all; halves that nobody
+    /// took.
     fn notices_planted_fault(&self, world: &World<'_>) -> Result<bool, String> {
         let now = world.app.control.platform().clock.now();
         let planted = used(world.app.control.environment(), now.minus(REVIEW_WITHIN).minus(Span::seconds(1)))?;
         let fresh = used(world.app.control.environment(), now)?;
         let faults = faults_of_openings(&[planted.clone(), fresh], now);
-        Ok(faults.len() == 1 && faults[0].0 == planted.id.to_string())
+        let of_seal = |seal| faults_of_seal(EnvironmentClass::Production, seal, now).len();
+        let forgotten = (now.minus(TAKEN_WITHIN), false);
+        let noticed = [of_seal(None), of_seal(Some(forgotten)), of_seal(Some((now, true)))] == [1, 1, 0];
+        Ok(noticed && faults.len() == 1 && faults[0].0 == planted.id.to_string())
     }
 
     fn observe(&self, world: &World<'_>) -> Result<Observation, String> {
@@ -36,6 +40,11 @@ impl Check for EmergencyAccount {
             seen.finding(&opening, "break-glass/overdue-review", says);
         }
         let seal = glass.seal();
+        for (code, says) in
+            faults_of_seal(app.control.class(), seal.as_ref().map(|seal| (seal.made, seal.ready().is_some())), now)
+        {
+            seen.finding("seal", code, says);
+        }
         if let Some(seal) = &seal {
             if seal.spent.is_some() {
                 let says = "the halves were used; make new ones: `creta break-glass seal`";
@@ -55,6 +64,29 @@ impl Check for EmergencyAccount {
         }
         let ready = seal.is_some_and(|seal| seal.ready().is_some());
         Ok(seen.raw(json!({ "openings": openings.len(), "ready": ready })))
+    }
+}
+
+/// How long two holders may take to fetch their halves.
+const TAKEN_WITHIN: Span = Span::days(3);
+
+/// What an emergency account lacks that was never sealed, or whose halves lie where they were made; `seal` is when it was made
+/// and whether both were taken. In class development there need be none: its local administrator is there.
+fn faults_of_seal(
+    class: EnvironmentClass,
+    seal: Option<(Instant, bool)>,
+    now: Instant,
+) -> Vec<(&'static str, &'static str)> {
+    match seal {
+        _ if class == EnvironmentClass::Development => Vec::new(),
+        None => {
+            vec![("break-glass/none", "there is no emergency account; name two holders with `creta break-glass seal`")]
+        }
+        Some((made, false)) if made.plus(TAKEN_WITHIN) <= now => vec![(
+            "break-glass/not-taken",
+            "the halves were made and not taken by both holders; they take them with `creta break-glass take`, or make new ones",
+        )],
+        Some(_) => Vec::new(),
     }
 }
 

@@ -65,6 +65,25 @@ impl Check for TlsPeers {
                 crate::intake::trusted(ca.as_deref(), ca.is_none())?,
             ));
         }
+        // Whom all sign-ins rest on, at each address that it is asked at; a provider on this machine is reached without TLS.
+        if let Some(sign_in) = &config.sign_in {
+            let ca = sign_in.ca.as_ref().map(|file| world.folder.join(file));
+            let of_system = ca.is_none();
+            for (what, url) in world.app.people.provider_addresses().iter().filter(|(_, url)| url.starts_with("https:"))
+            {
+                let trusted = crate::intake::trusted(ca.as_deref(), of_system)?;
+                peers.push((format!("identity-provider-{what}"), url.clone(), trusted));
+            }
+        }
+        for (number, on_call) in config.on_call.iter().enumerate() {
+            let Some(url) = &on_call.webhook else { continue };
+            let ca = on_call.ca.as_ref().map(|file| world.folder.join(file));
+            peers.push((
+                format!("on-call-{}", number + 1),
+                url.clone(),
+                crate::intake::trusted(ca.as_deref(), ca.is_none())?,
+            ));
+        }
         look(&peers)
     }
 }

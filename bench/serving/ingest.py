@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -67,12 +66,15 @@ def main() -> None:
             f"bench-serving: nothing was loaded:\n{(given.folder / 'server.log').read_text()[-4000:]}"
         )
     ours: dict[str, Any] = json.loads(done.stdout)
-    pairs = zip(ours["plain_seconds"], ours["bulk_seconds"], strict=True)
-    answer = {"plain_write_ratio": statistics.median(plain / bulk for plain, bulk in pairs)}
-    rate = ours["rows"] / statistics.median(ours["bulk_seconds"])
-    plain_rate = ours["bytes"] / statistics.median(ours["plain_seconds"]) / 1e6
+    # All rounds together: every few of them wait until values that waited in memory are written.
+    bulk, plain, rounds = sum(ours["bulk_seconds"]), sum(ours["plain_seconds"]), len(ours["bulk_seconds"])
+    answer = {"plain_write_ratio": plain / bulk}
+    rate = ours["rows"] * rounds / bulk
+    plain_rate = ours["bytes"] * rounds / plain / 1e6
+    quickest = ours["rows"] / min(ours["bulk_seconds"])
     print(f"\n  loads of {ours['rows']:,} rows of {ours['features']} features, {ours['bytes'] / 1e6:.0f} MB")
     print(f"  {'ours, durable and visible':<34}{rate:>10,.0f} rows a second")
+    print(f"  {'in the quickest round':<34}{quickest:>10,.0f} rows a second")
     print(f"  {'the same bytes, plainly':<34}{plain_rate:>10,.0f} MB a second")
     if given.feast:
         seconds = feast_seconds(given.feast, given.folder / "feast", given.feast_rows, given.port)

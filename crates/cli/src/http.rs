@@ -225,13 +225,21 @@ impl Server {
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         let url = &self.profile.url;
+        let untrusted = match error {
+            ureq::Error::Rustls(error) => Some(error.to_string()),
+            // What fails in the handshake comes as an error of the connection.
+            ureq::Error::Io(error) => {
+                error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
+            }
+            _ => None,
+        };
         let (code, reason, help) = match error {
-            ureq::Error::Rustls(error) => {
+            _ if untrusted.is_some() => {
                 let help = match &self.profile.ca_file {
                     Some(file) => format!("check that `{}` is this server's certificate authority", file.display()),
                     None => "name the server's certificate authority: `creta login --ca FILE`".to_owned(),
                 };
-                ("network/untrusted", error.to_string(), help)
+                ("network/untrusted", untrusted.unwrap_or_default(), help)
             }
             ureq::Error::HostNotFound => {
                 ("network/unknown-host", "no such host".to_owned(), "check the address in the profile".to_owned())

@@ -59,6 +59,10 @@ pub(crate) struct SessionFile {
 impl SessionFile {
     /// Reads one, and refuses one that others on the machine can read.
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
+        if !file.try_exists().unwrap_or(true) {
+            let message = "nobody is signed in with this profile";
+            return Err(Failure::usage("profile/signed-out", message, "sign in: `creta login`"));
+        }
         let read = serde_json::from_str::<Self>(&read_secret(file)?).ok();
         read.filter(|session| session.format == SESSION_FILE_FORMAT).ok_or_else(|| {
             let message = format!("`{}` is not a session of this version", file.display());

@@ -47,7 +47,7 @@ pub struct PackInput<'a> {
 #[non_exhaustive]
 pub enum PackError {
     /// There is no such commitment.
-    #[error("there is no commitment `{id}`; `creta trust commitments` lists them")]
+    #[error("there is no commitment `{id}`; `creta trust status` lists them")]
     UnknownCommitment {
         /// What was asked for.
         id: CommitmentId,
@@ -61,7 +61,7 @@ pub enum PackError {
         reason: String,
     },
     /// What was fetched does not make a pack that verifies.
-    #[error("the pack would not verify, so it was not written")]
+    #[error("the pack would not verify, so it was not written: {0}")]
     NotVerified(#[from] creta_proof::pack::PackError),
 }
 

@@ -10,7 +10,7 @@ use creta_model::{InvalidName, Problem};
 #[non_exhaustive]
 pub enum ServerError {
     /// The folder is not empty, and nothing in it is overwritten.
-    #[error("`{}` already holds {}; nothing was changed. start it with `creta server --data {}`, or choose an empty folder", folder.display(), present.join(", "), folder.display())]
+    #[error("`{}` already holds {}; nothing was changed. start it with `creta server start --data {}`, or choose an empty folder", folder.display(), present.join(", "), folder.display())]
     AlreadyThere {
         /// The folder.
         folder: PathBuf,
@@ -18,7 +18,7 @@ pub enum ServerError {
         present: Vec<String>,
     },
     /// No data folder.
-    #[error("`{}` is not a data folder: it has no `config.toml`; make one with `creta init --data {}`", folder.display(), folder.display())]
+    #[error("`{}` is not a data folder: it has no `config.toml`; make one with `creta server init --data {}`", folder.display(), folder.display())]
     NotADataFolder {
         /// The folder.
         folder: PathBuf,

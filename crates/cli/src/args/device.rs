@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::{AccessItem, Connection};
+use super::Connection;
 
 /// The computers that you work from.
 #[derive(Debug, Subcommand)]
@@ -40,9 +40,17 @@ pub(crate) enum DeviceCommand {
     /// Show this computer: what it is worth now, what is not as it has to be, and how to mend it.
     Status(Connection),
     /// End a device and the sessions on it.
-    Revoke(AccessItem),
+    Revoke(DeviceItem),
     /// Tell the server what another tool says about devices.
     Import(DeviceImport),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceItem {
+    /// Id, as `creta device list` shows it.
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(Debug, Args)]

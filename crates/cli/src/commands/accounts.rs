@@ -45,7 +45,7 @@ pub(crate) fn tenant(command: TenantCommand, terminal: &mut Terminal<'_>) -> Res
             let (server, _) = connect(&connection)?;
             let made: Tenant = server.post("/v1/tenants", &serde_json::json!({ "tenant": name }))?;
             terminal.show(&made, || {
-                let next = "creta service-account create NAME --role developer --out FILE --tenant";
+                let next = "creta service-account create NAME --role reader --out FILE --tenant";
                 format!("made tenant `{0}`\nnext: {next} {0}", made.tenant)
             });
         }

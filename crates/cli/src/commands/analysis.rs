@@ -101,7 +101,11 @@ fn text(analysis: &Analysis, policy: Option<&Path>) -> String {
         let unused =
             finding.unused.iter().map(|right| vec![finding.subject.clone(), right.clone(), "unused".to_owned()]);
         let suspicious = finding.suspicious.iter().map(|one| {
-            let how = format!("{}: {} that count for nothing", one.pattern, counted(one.uses, "use", "uses"));
+            let how = format!(
+                "{}: {} as use",
+                one.pattern,
+                counted(one.uses, "request does not count", "requests do not count")
+            );
             vec![finding.subject.clone(), one.permission.clone(), how]
         });
         unused.chain(suspicious).collect::<Vec<_>>()

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::held_key::{DeviceFile, HeldKey, from_tpm, new_key, not_enrolled, of_device};
 use crate::http::{Server, encoded, query_string};
 use crate::profile::{Profile, SessionFile, Whom};
-use crate::terminal::{Align, Terminal, table};
+use crate::terminal::{Align, Terminal, counted, table};
 use crate::tpm::{self, Tpm, TpmKey};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -285,7 +285,8 @@ fn take_export(import: &DeviceImport, terminal: &mut Terminal<'_>) -> Result<(),
         let Imported { taken, older, unknown, own } = &imported;
         let own =
             if *own == 0 { String::new() } else { format!("; {own} are yours, which somebody else has to bring") };
-        format!("{taken} devices changed; {older} were known better; {unknown} are not enrolled{own}")
+        let changed = counted(*taken, "device", "devices");
+        format!("{changed} changed; {older} known from a later report; {unknown} not enrolled{own}")
     });
     Ok(())
 }

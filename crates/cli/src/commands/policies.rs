@@ -133,13 +133,13 @@ fn proposal_text(proposal: &Proposal) -> String {
 
 fn comparison_text(comparison: &Comparison) -> String {
     let part = |what: &str, number: u64, shown: &[String]| {
-        let mut lines = vec![format!("{} {what}", counted(number, "thing is", "things are"))];
+        let mut lines = vec![format!("{} {what}", counted(number, "thing", "things"))];
         lines.extend(shown.iter().take(SHOWN).map(|one| format!("  {one}")));
         if number > SHOWN as u64 {
             lines.push(format!("  and {} more", number - SHOWN as u64));
         }
         lines.join("\n")
     };
-    let wider = part("allowed that was not", comparison.wider, &comparison.wider_shown);
+    let wider = part("now allowed", comparison.wider, &comparison.wider_shown);
     format!("{wider}\n{}", part("no longer allowed", comparison.narrower, &comparison.narrower_shown))
 }

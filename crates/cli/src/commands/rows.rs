@@ -194,10 +194,10 @@ fn proposal_text(proposal: &Proposal) -> String {
 
 fn comparison_text(proposal: &Proposal) -> String {
     let part = |what: &str, lines: &[String]| {
-        let heading = format!("{} {what}", counted(lines.len() as u64, "thing is", "things are"));
+        let heading = format!("{} {what}", counted(lines.len() as u64, "thing", "things"));
         [heading].into_iter().chain(lines.iter().map(|line| format!("  {line}"))).collect::<Vec<_>>().join("\n")
     };
-    format!("{}\n{}", part("shown that was not", &proposal.wider), part("no longer shown", &proposal.narrower))
+    format!("{}\n{}", part("now shown", &proposal.wider), part("no longer shown", &proposal.narrower))
 }
 
 #[cfg(test)]

@@ -61,6 +61,12 @@ pub fn from_csv(export: &[u8]) -> Result<Vec<Imported>, DeviceError> {
     if header.iter().collect::<BTreeSet<_>>().len() != header.len() {
         return Err(refuse("a column is there twice"));
     }
+    if let Some(unknown) = header.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
+        return Err(refuse(&format!("the column `{unknown}` is not one of ours")));
+    }
+    if let Some(missing) = COLUMNS.iter().find(|name| !header.iter().any(|column| column == *name)) {
+        return Err(refuse(&format!("the column `{missing}` is missing")));
+    }
     let row = |(line, fields): (usize, Vec<String>)| {
         if fields.len() != header.len() {
             return Err(refuse(&format!("line {line} does not have as many fields as the first")));
@@ -249,6 +255,8 @@ mod tests {
         assert!(refused(&with("C02X", "\"C02X")), "an open quote");
         assert!(refused(&format!("{}\n{}\n", &HEADER[7..], &ROW[5..])), "no serial");
         assert!(refused(""));
+        assert!(refused("serial\n") && refused(&format!("{HEADER},extra\n")), "columns count without rows too");
+        assert!(!refused(&format!("{HEADER}\n")), "no device is an export");
         assert!(from_json(b"[{\"serial\": [1]}]").is_err() && from_json(b"{}").is_err() && from_json(&[0xff]).is_err());
     }
 }

@@ -196,7 +196,7 @@ impl People {
         control.record(Event::of(permit, "access.refused").for_commitment("CH-43"));
         Err(Problem::new(
             "access/same-person",
-            "you cannot decide on this request: it is your own, by another account of yours",
+            "you cannot decide on this request: it is your own, by this account or another of yours",
         )
         .with_help("another human has to decide"))
     }

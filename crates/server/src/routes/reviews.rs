@@ -4,7 +4,8 @@ use axum::response::Response;
 use creta_audit::Details;
 use creta_iam::{Action, Role};
 use creta_model::{Instant, Problem};
-use creta_programme::campaign::{Campaign, Line, Verdict};
+use creta_programme::access::Reason;
+use creta_programme::campaign::{Campaign, CampaignError, Line, Verdict};
 use creta_programme::{PersonRef, SubjectId};
 use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,11 @@ pub(super) async fn decide_on(
         .act(details, move |admitted| {
             let campaign = admitted.app.people.reviews.require(&id)?;
             let line = campaign.line(&subject).map_err(|error| Problem::new(error.code(), error.to_string()))?.clone();
+            // Before anything is signed: nobody signs what is refused afterwards.
+            Reason::without_ticket(&reason).map_err(|fault| {
+                let error = CampaignError::from(fault);
+                Problem::new(error.code(), error.to_string())
+            })?;
             let about = agreed_to(&id, &line, seen, verdict, &reason);
             let (review, line_of, why) = (id.clone(), subject.clone(), reason.clone());
             let agreed = Agreed::Review { id: review, subject: line_of, seen, verdict, reason: why };
@@ -214,10 +220,11 @@ fn require_no_conflict(admitted: &Admitted<'_>, id: &str, subject: &SubjectId) -
     let line = campaign.line(subject).map_err(|error| Problem::new(error.code(), error.to_string()))?;
     let (held, given) = (&line.identity.people, &line.identity.granted_by);
     match held.iter().chain(given).any(|human| people.human_now(human) == own) {
-        true => {
-            Err(Problem::new("review/conflict", "this line is your own, or you gave it, by another account of yours")
-                .with_help("another reviewer has to decide on it"))
-        }
+        true => Err(Problem::new(
+            "review/conflict",
+            "this line is your own, or you gave it, by this account or another of yours",
+        )
+        .with_help("another reviewer has to decide on it")),
         false => Ok(()),
     }
 }

@@ -174,6 +174,8 @@ pub(super) async fn approve_policy(guarded: Guarded, input: Input) -> Result<Res
 /// Tells an open page when its reader's session is over, or anything they held was taken away.
 pub(super) async fn watch(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     let (turn, holds) = (guarded.app().watch_turn()?, guarded.still_holds());
+    let app = guarded.shared_app();
+    let holds = move || app.is_ready().then(&holds);
     guarded.act(Details::none(), |_| Ok(())).await?;
     Ok(typed("text/plain; charset=utf-8", Body::new(watch::Watch::new(turn, holds))))
 }

@@ -24,19 +24,20 @@ const LIFE: &[u8] = b"holds\n";
 /// The stream.
 pub(super) struct Watch<F> {
     every: Interval,
+    /// Nothing while the server stops: the stream ends without a last word, and the page asks again.
     holds: F,
     asked: u32,
     over: bool,
     _turn: OwnedSemaphorePermit,
 }
 
-impl<F: Fn() -> bool> Watch<F> {
+impl<F: Fn() -> Option<bool>> Watch<F> {
     pub(super) fn new(turn: OwnedSemaphorePermit, holds: F) -> Self {
         Self { every: tokio::time::interval(ASKED_EVERY), holds, asked: 0, over: false, _turn: turn }
     }
 }
 
-impl<F: Fn() -> bool + Unpin> HttpBody for Watch<F> {
+impl<F: Fn() -> Option<bool> + Unpin> HttpBody for Watch<F> {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -57,13 +58,40 @@ impl<F: Fn() -> bool + Unpin> HttpBody for Watch<F> {
             ready!(own.every.poll_tick(cx));
             let first = own.asked == 0;
             own.asked += 1;
-            if !(own.holds)() {
-                own.over = true;
-                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(OVER)))));
+            match (own.holds)() {
+                Some(true) => {}
+                Some(false) => {
+                    own.over = true;
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(OVER)))));
+                }
+                None => return Poll::Ready(None),
             }
             if first || own.asked.is_multiple_of(LIFE_EVERY) {
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(LIFE)))));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    async fn told(holds: impl Fn() -> Option<bool> + Unpin) -> Bytes {
+        let turn = std::sync::Arc::new(Semaphore::new(1)).acquire_owned().await.expect("is open");
+        let mut stream = Box::pin(Watch::new(turn, holds));
+        let mut told = Vec::new();
+        while let Some(Ok(frame)) = std::future::poll_fn(|cx| stream.as_mut().poll_frame(cx)).await {
+            told.extend_from_slice(&frame.into_data().expect("a stream of words"));
+        }
+        told.into()
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_a_word_for_what_is_over_and_without_one_when_the_server_stops() {
+        assert_eq!(told(|| Some(false)).await, OVER);
+        assert!(told(|| None).await.is_empty(), "the page asks again, of whoever serves then");
     }
 }

@@ -26,7 +26,7 @@ impl Drop for Outer {
 }
 
 /// Runs with so many units; outside there is no limit.
-pub(crate) fn within<T>(units: u64, run: impl FnOnce() -> T) -> T {
+pub fn within<T>(units: u64, run: impl FnOnce() -> T) -> T {
     let _outer = Outer(LEFT.replace(units));
     run()
 }

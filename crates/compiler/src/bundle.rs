@@ -171,14 +171,26 @@ impl CompiledResolver {
 
     /// Calls it for one row: one value per output.
     pub fn call_one(&self, arguments: &[&Stored]) -> Result<Vec<Stored>, NoValue> {
+        let values = self.read(arguments.iter().copied())?;
+        self.stored(self.program.call(&values))
+    }
+
+    /// As [`CompiledResolver::call_one`], with no more work than is left of [`bounded`](crate::bounded) around it: where that is
+    /// not enough, Python is to be asked.
+    pub fn call_bounded(&self, arguments: &[Stored]) -> Result<Vec<Stored>, NoValue> {
+        let values = self.read(arguments.iter())?;
+        self.stored(self.program.call_bounded(&values))
+    }
+
+    fn read<'a>(&self, arguments: impl ExactSizeIterator<Item = &'a Stored>) -> Result<Vec<Value>, NoValue> {
         if arguments.len() != self.inputs.len() {
             return Err(NoValue::AskPython);
         }
         let mut values = Vec::with_capacity(arguments.len());
-        for (argument, shape) in arguments.iter().zip(&self.inputs) {
+        for (argument, shape) in arguments.zip(&self.inputs) {
             values.push(shape.read(argument).ok_or(NoValue::AskPython)?);
         }
-        self.stored(self.program.call(&values))
+        Ok(values)
     }
 
     /// Calls it for all rows of columns that are its parameters in order; `build` makes columns of lists and structs.

@@ -50,6 +50,7 @@ mod value;
 mod written;
 
 pub use boundary::{Mismatch, Shape, cell_error};
+pub use budget::within as bounded;
 pub use bundle::{Batch, BuildArray, CompiledResolver, NoValue, compile_bundle};
 pub use columns::{Answers, Lane};
 pub use lower::ResolverSource;

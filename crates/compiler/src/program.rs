@@ -255,6 +255,11 @@ impl Program {
         budget::within(budget::CALL, || self.run(function, arguments))
     }
 
+    /// As [`Program::call`], with no more work than is left of [`bounded`](crate::bounded) around it.
+    pub(crate) fn call_bounded(&self, arguments: &[Value]) -> Outcome<Value> {
+        self.run(self.functions.last().expect("a program has its resolver"), arguments)
+    }
+
     /// The line of the user's file that raised, where that is known.
     pub fn location(&self, raised: Raised) -> Option<Location> {
         match raised {

@@ -14,7 +14,7 @@ use creta_model::{Bundle, CellError, Location, Name, Problem, Resolver, Scope, T
 use creta_planner::{ResolverCall, Runs};
 use serde::{Deserialize, Serialize};
 
-use crate::host::{Argument, ResolverAnswer, ResolverHost};
+use crate::host::{Argument, AtOnce, ResolverAnswer, ResolverHost};
 use crate::resolve::{as_declared, wrong_count};
 use crate::scope_engine::ResolverHosts;
 use crate::trial::{Outcome, try_out};
@@ -78,7 +78,7 @@ pub struct CompiledHost {
 struct Entry {
     location: Location,
     module: String,
-    compiled: Result<Ready, Problem>,
+    compiled: Result<Arc<Ready>, Problem>,
 }
 
 struct Ready {
@@ -100,7 +100,7 @@ impl CompiledHost {
         let order = compiled.iter().map(|(name, _)| name.clone()).collect();
         let entries = bundle.graph.resolvers.iter().zip(compiled).map(|(resolver, (name, compiled))| {
             let compiled = compiled.map_err(|refusal| refusal.to_problem(name.as_str()));
-            let compiled = compiled.map(|compiled| Ready::new(resolver, compiled));
+            let compiled = compiled.map(|compiled| Arc::new(Ready::new(resolver, compiled)));
             let (location, module) = (resolver.location.clone(), resolver.module.clone());
             (name, Entry { location, module, compiled })
         });
@@ -115,7 +115,7 @@ impl CompiledHost {
             Some(known) => known,
             None => self.tried(ready, &entry.location).ok()?,
         };
-        verdict.as_ref().ok().map(|()| ready)
+        verdict.as_ref().ok().map(|()| ready.as_ref())
     }
 
     /// Tries a resolver, unless that was done. The error says why Python could not be asked.
@@ -165,6 +165,16 @@ impl Ready {
     }
 }
 
+impl AtOnce for Ready {
+    fn call(&self, arguments: &[Value]) -> Option<Result<Vec<Value>, CellError>> {
+        match self.resolver.call_bounded(arguments) {
+            Ok(values) => Some(Ok(values)),
+            Err(NoValue::Error(error)) => Some(Err(error)),
+            Err(NoValue::AskPython) => None,
+        }
+    }
+}
+
 impl ResolverHost for CompiledHost {
     fn call(&self, call: &ResolverCall, inputs: &RecordBatch) -> Result<ResolverAnswer, CellError> {
         let Some(ready) = self.ready(call) else { return self.python.call(call, inputs) };
@@ -193,6 +203,12 @@ impl ResolverHost for CompiledHost {
             Err(NoValue::Error(error)) => Err(error),
             Err(NoValue::AskPython) => self.python.call_one(call, arguments, outputs),
         }
+    }
+
+    fn at_once(&self, call: &ResolverCall) -> Option<Arc<dyn AtOnce>> {
+        let entry = self.entries.get(&call.name).filter(|entry| entry.module == call.module)?;
+        let ready = entry.compiled.as_ref().ok()?;
+        matches!(ready.verdict.get(), Some(Ok(()))).then(|| Arc::clone(ready) as Arc<dyn AtOnce>)
     }
 
     fn probe(&self) -> Option<Result<(), CellError>> {

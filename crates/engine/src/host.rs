@@ -32,6 +32,13 @@ pub struct Argument<'a> {
     pub value: Value,
 }
 
+/// A resolver that answers a row in microseconds and waits for nothing.
+pub trait AtOnce: Send + Sync {
+    /// As [`ResolverHost::call_one`] with these arguments, in order; `None` where only [`ResolverHost::call_one`] can say, or
+    /// where it would be more work than [`creta_compiler::bounded`] around it allows.
+    fn call(&self, arguments: &[Value]) -> Option<Result<Vec<Value>, CellError>>;
+}
+
 /// Runs the functions of resolvers that the engine cannot evaluate itself.
 pub trait ResolverHost: Send + Sync {
     /// Calls one resolver for all rows of `inputs`, whose columns are the parameters in order under their names. An error
@@ -53,6 +60,12 @@ pub trait ResolverHost: Send + Sync {
     /// asked; until it can be, everything is left to it.
     fn try_out(&self) -> Result<(), CellError> {
         Ok(())
+    }
+
+    /// The resolver in a form that answers a row in microseconds and waits for nothing; `None` where there is none, or none yet.
+    fn at_once(&self, call: &ResolverCall) -> Option<Arc<dyn AtOnce>> {
+        let _ = call;
+        None
     }
 
     /// Calls one resolver for a single row and returns one value per output, of these types. The default goes

@@ -90,12 +90,12 @@ mod resolve;
 #[cfg(test)]
 mod resolve_tests;
 mod rows;
+mod rowwise;
 mod run;
 mod scan;
 mod scope_engine;
 mod sources;
 mod spine;
-mod stored;
 mod synth;
 #[cfg(test)]
 mod testing;
@@ -113,7 +113,7 @@ pub use compiled::{CompiledHost, Compiling, DIFFERS, Running, Trial};
 pub use error::EngineError;
 pub use fact_index::{FactIndex, IndexSpec};
 pub use facts::{FactPoint, FactRange, FactReader, FactRequest, SUPERSEDED_AT, supersede};
-pub use host::{Argument, NoResolvers, ResolverAnswer, ResolverHost};
+pub use host::{Argument, AtOnce, NoResolvers, ResolverAnswer, ResolverHost};
 pub use ingest::CLOCK_SKEW;
 pub use key_set::{Encoded, KeyEncoder, KeySet, RowKey};
 pub use parquet_file::{ParquetForm, write_parquet};

@@ -17,9 +17,9 @@ use crate::answer::Answer;
 use crate::answers::Brought;
 use crate::masking::Output;
 use crate::request::{QueryAnswer, QueryRequest, TrainingSetRequest};
+use crate::rowwise::RowPlan;
 use crate::run::{Rows, RunOptions};
 use crate::scope_engine::{Deployment, OUTDATED, ReadyPolicy, ScopeEngine, engine_problem};
-use crate::stored::StoredPlan;
 use crate::written::WrittenQuery;
 use crate::{answers, spine};
 
@@ -36,8 +36,8 @@ pub(crate) struct ReadyShape {
     features: FeatureSet,
     /// In the order of the plan.
     pub(crate) outputs: Vec<Output>,
-    /// How it is answered where it needs stored facts alone.
-    pub(crate) stored: Option<StoredPlan>,
+    /// How it is answered row by row.
+    pub(crate) by_row: Option<RowPlan>,
 }
 
 type Shapes = HashMap<(Vec<FeaturePath>, Vec<FeaturePath>, Vec<(FeaturePath, Span)>), Arc<ReadyShape>>;
@@ -97,7 +97,7 @@ impl ReadyShape {
             |feature: &&FeatureRef| (feature.to_string(), registry.tag_paths(feature, declassified).into_keys());
         Self {
             features: FeatureSet::new(distinct.iter().map(tagged)),
-            stored: StoredPlan::of(&plan),
+            by_row: RowPlan::of(&plan),
             outputs: Output::all(registry, &plan, &outputs),
             plan: Arc::new(plan),
         }
@@ -143,15 +143,17 @@ impl ScopeEngine {
         Ok(ReadyQuery { deployment, policy, shape, order: None })
     }
 
-    /// What was made ready for a query of this text, if one was answered before, and if answering it to `principal` needs stored
-    /// facts alone, so that neither this nor [`ScopeEngine::query_ready`] waits for anything. Spares reading the shape of a
-    /// request; [`ScopeEngine::keep_ready`] is where it comes from.
+    /// What was made ready for a query of this text, if one was answered before, and if answering it to `principal` needs nothing
+    /// but stored facts and compiled resolvers, so that neither this nor [`ScopeEngine::query_ready`] waits for anything. Spares
+    /// reading the shape of a request; [`ScopeEngine::keep_ready`] is where it comes from.
     pub fn find_ready(&self, query: &WrittenQuery<'_>, principal: &Principal) -> Option<ReadyQuery> {
         let deployment = self.deployment_at_hand()?;
         let policy = self.ready_policy(&deployment.registry);
         let ReadyText { shape, order } = policy.shapes.find_text(&query.shape_text()?)?;
         let place = Place::Scope(self.scope().clone());
-        if shape.stored.is_none() || policy.rows.guard(principal, &place).is_some() {
+        if !shape.by_row.as_ref()?.is_at_hand(query.rows(), deployment.host.as_ref())
+            || policy.rows.guard(principal, &place).is_some()
+        {
             return None; // What a row rule looks at may be computed by a resolver.
         }
         Some(ReadyQuery { deployment, policy, shape, order: Some(order) })
@@ -180,8 +182,8 @@ impl ScopeEngine {
         self.by_what_is_in_force(|| self.json_of(&self.ready(request)?, &Brought::of(request), permit))
     }
 
-    /// As [`ScopeEngine::query_json`], for what [`ScopeEngine::find_ready`] found for this very query. `None` when other
-    /// definitions or another policy came into force since.
+    /// As [`ScopeEngine::query_json`], for what [`ScopeEngine::find_ready`] found for this very query. `None` when that would wait
+    /// for something after all, or other definitions or another policy came into force since.
     pub fn query_ready(
         &self,
         ready: &ReadyQuery,
@@ -197,24 +199,37 @@ impl ScopeEngine {
             as_of: query.as_of(),
             known_as_of: query.known_as_of(),
         };
-        match self.json_of(ready, &brought, permit) {
+        match self.json_by_row(ready, &brought, permit) {
             Err(problem) if problem.code == OUTDATED => Ok(None),
-            answered => answered.map(Some),
+            answered => answered,
         }
     }
 
-    fn json_of(&self, ready: &ReadyQuery, brought: &Brought<'_>, permit: &Permit) -> Result<JsonAnswer, Problem> {
+    /// The answer made row by row; `None` when it has to be made over columns.
+    fn json_by_row(
+        &self,
+        ready: &ReadyQuery,
+        brought: &Brought<'_>,
+        permit: &Permit,
+    ) -> Result<Option<JsonAnswer>, Problem> {
         let ReadyQuery { deployment, shape, .. } = ready;
-        if let Some(stored) = shape.stored.as_ref().filter(|_| shape.is_whole(permit)) {
-            self.permitted_on(permit, Action::Query, shape)?;
-            if self.guard(deployment, permit.principal(), permit.place()).is_none() {
-                let rows = answers::value_rows(&shape.plan, brought, self.now())?;
-                let answered = stored.answer(&deployment.index, &rows).map_err(|error| engine_problem(&error))?;
-                if let Some(json) = answered {
-                    return Ok(JsonAnswer { rows: rows.as_of.len(), json });
-                }
-            }
+        let Some(by_row) = shape.by_row.as_ref().filter(|_| shape.is_whole(permit)) else { return Ok(None) };
+        self.permitted_on(permit, Action::Query, shape)?;
+        if self.guard(deployment, permit.principal(), permit.place()).is_some() {
+            return Ok(None);
         }
+        let rows = answers::value_rows(&shape.plan, brought, self.now())?;
+        let cells = by_row.run(&deployment.index, deployment.host.as_ref(), &rows);
+        let json = cells.and_then(|cells| cells.map(|cells| cells.json()).transpose());
+        let json = json.map_err(|error| engine_problem(&error))?;
+        Ok(json.map(|json| JsonAnswer { rows: rows.as_of.len(), json }))
+    }
+
+    fn json_of(&self, ready: &ReadyQuery, brought: &Brought<'_>, permit: &Permit) -> Result<JsonAnswer, Problem> {
+        if let Some(answer) = self.json_by_row(ready, brought, permit)? {
+            return Ok(answer);
+        }
+        let shape = &ready.shape;
         let (rows, answer) = self.columns_of(ready, brought, permit)?;
         let json = serde_json::to_vec(&answers::to_json(&shape.plan, &rows, &answer));
         Ok(JsonAnswer { rows: answer.rows, json: json.expect("an answer has a JSON form") })

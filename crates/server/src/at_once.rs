@@ -24,12 +24,13 @@ use bytes::Bytes;
 use creta_iam::{Action, Principal};
 use tokio::time::Sleep;
 use tower::{Service, ServiceExt as _};
+use tracing::Instrument as _;
 
-use crate::context::{Caller, Guarded, PlaceOf, authenticate_known, is_media_type, may_be_object};
+use crate::context::{AtOnce, Caller, Guarded, PlaceOf, authenticate_known, is_media_type, may_be_object};
 use crate::http::{App, busy, conclude, drain, read_body, refused, request_id, router, timed_out};
 use crate::limits::REQUEST_TIME_MAX;
 use crate::problem::{Refusal, internal};
-use crate::routes::{Access, JSON, ROUTES, Route, query_at_once};
+use crate::routes::{Access, JSON, ROUTES, Route, query_admitted, query_at_once};
 
 /// Makes a [`Door`] for each connection.
 pub(crate) struct Doors {
@@ -140,18 +141,18 @@ impl Asked {
 
     /// The answer, or the request as it was for the routes to answer.
     async fn answer(self, app: &Arc<App>, request: Request) -> Result<Response, Request> {
-        let start = Instant::now();
+        let (start, id) = (Instant::now(), request_id());
         let (parts, mut body) = request.into_parts();
-        let response = match self.act(app, &parts, &mut body).await {
+        let response = match self.act(app, &parts, &mut body, &id).await {
             Ok(Outcome::Answer(response)) => response,
             Ok(Outcome::ByRoutes(read)) => return Err(Request::from_parts(parts, Body::from(read))),
             Err(refusal) => refused(QUERY.route.path, refusal),
         };
         drain(body).await;
-        Ok(conclude(app, QUERY.route, &request_id(), start, response))
+        Ok(conclude(app, QUERY.route, &id, start, response))
     }
 
-    async fn act(self, app: &Arc<App>, parts: &Parts, body: &mut Body) -> Result<Outcome, Refusal> {
+    async fn act(self, app: &Arc<App>, parts: &Parts, body: &mut Body, id: &str) -> Result<Outcome, Refusal> {
         app.require_own_name(QUERY.route, parts)?;
         let whose = self.caller.principal.home();
         let [at_work, arriving] = &app.light;
@@ -169,7 +170,16 @@ impl Asked {
             tracing::error!("a question that was asked before made the server panic");
             Err(internal().into())
         });
-        Ok(answered?.map_or(Outcome::ByRoutes(read), Outcome::Answer))
+        match answered? {
+            AtOnce::Answer(response) => Ok(Outcome::Answer(response)),
+            AtOnce::No => Ok(Outcome::ByRoutes(read)),
+            AtOnce::Admitted(permit) => {
+                let span = tracing::info_span!("request", id, method = %QUERY.route.method, route = QUERY.route.path);
+                let rest = query_admitted(guarded, permit, &read).instrument(span);
+                let rest = tokio::time::timeout(REQUEST_TIME_MAX, rest).await;
+                Ok(Outcome::Answer(rest.map_err(|_| timed_out(REQUEST_TIME_MAX))??))
+            }
+        }
     }
 }
 

@@ -271,6 +271,15 @@ impl PlaceOf {
     }
 }
 
+/// What came of acting at once.
+pub(crate) enum AtOnce<T> {
+    Answer(T),
+    /// Whoever asked was admitted, and it counts in the log; the rest is for a thread that may wait.
+    Admitted(Permit),
+    /// Nothing was asked: act in the ordinary way.
+    No,
+}
+
 /// A permit and what it is good for.
 pub(crate) struct Admitted<'a> {
     pub(crate) control: &'a ControlPlane,
@@ -587,27 +596,40 @@ impl Guarded {
     }
 
     /// As [`act_on_features`](Self::act_on_features), on this very thread, where nothing in it waits: for a program that was
-    /// let in before, on features that were decided on before, by a permit for which nothing is written first. `None` is no
-    /// answer: act in the ordinary way. What `features` and `act` do has to be as quick.
+    /// let in before, on features that were decided on before, by a permit for which nothing is written first. What `features`
+    /// and `act` do has to be as quick; where `act` finds that it is not, it gives nothing, and the permit is there still.
     pub(crate) fn act_at_once<R, T>(
         &self,
         features: impl FnOnce(&ScopeEngine, &Principal) -> Option<(FeatureSet, R)>,
         act: impl FnOnce(&Admitted<'_>, &ScopeEngine, R) -> Result<Option<T>, Refusal>,
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<AtOnce<T>, Refusal> {
         let Caller { principal, features: narrowed, .. } = &self.caller;
-        let (Principal::ServiceAccount { .. }, None) = (principal, narrowed) else { return Ok(None) };
+        let (Principal::ServiceAccount { .. }, None) = (principal, narrowed) else { return Ok(AtOnce::No) };
         if self.caller.now(&self.app).is_none_or(|now| now.principal != *principal) {
-            return Ok(None);
+            return Ok(AtOnce::No);
         }
         let place = self.own_place();
         let engine = place.scope().and_then(|scope| self.app.control.engine_at_hand(scope));
-        let Some(engine) = engine else { return Ok(None) };
-        let Some((features, ready)) = features(&engine, principal) else { return Ok(None) };
+        let Some(engine) = engine else { return Ok(AtOnce::No) };
+        let Some((features, ready)) = features(&engine, principal) else { return Ok(AtOnce::No) };
         let control = &self.app.control;
         let decision = control.decision_known(principal, self.action, &resource(&place, features));
         let permit = decision.and_then(|decision| control.admit_at_once(&decision, Details::none()));
-        let Some(permit) = permit else { return Ok(None) };
-        act(&Admitted { control, app: &self.app, permit, session: None }, &engine, ready)
+        let Some(permit) = permit else { return Ok(AtOnce::No) };
+        let admitted = Admitted { control, app: &self.app, permit, session: None };
+        Ok(match act(&admitted, &engine, ready)? {
+            Some(answer) => AtOnce::Answer(answer),
+            None => AtOnce::Admitted(admitted.permit),
+        })
+    }
+
+    /// Acts by a permit that [`act_at_once`](Self::act_at_once) left, on a thread that may wait.
+    pub(crate) async fn act_by<T: Send + 'static>(
+        self,
+        permit: Permit,
+        act: impl FnOnce(&Admitted<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(move |app, _| act(&Admitted { control: &app.control, app, permit, session: None })).await
     }
 
     /// As [`act_on_features`](Self::act_on_features), where the request says. Whoever has nothing to ask there is refused before

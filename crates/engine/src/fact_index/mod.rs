@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use creta_model::{EntityId, FeatureId, Type};
+use creta_planner::{Aggregation, KeyColumn};
 use creta_store::{FactBatch, FactSnapshot, OnlineKey, OnlineStore, Position, StoreError, layout};
 
 use block::{FORMAT, Part};
@@ -584,6 +585,20 @@ impl FactIndex {
         let is_key =
             |features: &[FeatureId]| request.key.iter().map(|column| column.feature).eq(features.iter().copied());
         self.contents.specs.iter().position(|spec| spec.entity == request.entity && is_key(&spec.features))
+    }
+
+    /// Whether tiles serve each of these aggregations over the facts of an entity that are found by `key`.
+    pub(crate) fn has_tiles_of(
+        &self,
+        entity: EntityId,
+        key: &[KeyColumn],
+        columns: &[KeyColumn],
+        aggregations: &[Aggregation],
+    ) -> bool {
+        let is_key = |spec: &IndexSpec| key.iter().map(|column| column.feature).eq(spec.features.iter().copied());
+        let spec = self.contents.specs.iter().position(|spec| spec.entity == entity && is_key(spec));
+        let tiles = spec.map_or(&[][..], |spec| &self.contents.tiles[spec]);
+        aggregations.iter().all(|aggregation| tiles.iter().any(|input| input.serves(aggregation, columns)))
     }
 
     /// The inputs of which the index that serves a request has tiles, in order.

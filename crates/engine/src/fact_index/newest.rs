@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use creta_model::{FeatureId, Type};
+use creta_model::{FeatureId, Instant, Type, Value};
 
 use super::block::{NotABlock, take, take_i64, take_u16, take_u32};
 use super::{FORMAT, INLINE};
@@ -35,6 +35,27 @@ pub(crate) enum Plain<'a> {
     Decimal(i128),
     Day(i32),
     Bytes(Cow<'a, [u8]>),
+}
+
+impl Plain<'_> {
+    /// The value, of type `ty`.
+    pub(crate) fn value(&self, ty: &Type) -> Result<Value, NotABlock> {
+        Ok(match (self, ty) {
+            (Plain::Null, _) => Value::Null,
+            (Plain::Bool(value), _) => Value::Bool(*value),
+            (Plain::Long(micros), Type::Datetime) => {
+                let inside = (*micros).clamp(Instant::MIN.micros(), Instant::MAX.micros());
+                Value::Datetime(Instant::from_micros(inside).expect("clamped into the range"))
+            }
+            (Plain::Long(micros), Type::Timedelta) => Value::Timedelta(*micros),
+            (Plain::Long(value), _) => Value::Int(*value),
+            (Plain::Float(value), _) => Value::Float(*value),
+            (Plain::Decimal(digits), _) => Value::Decimal(*digits),
+            (Plain::Day(days), _) => Value::Date(*days),
+            (Plain::Bytes(bytes), Type::Bytes) => Value::Bytes(bytes.to_vec()),
+            (Plain::Bytes(bytes), _) => Value::Str(std::str::from_utf8(bytes).map_err(|_| NotABlock)?.to_owned()),
+        })
+    }
 }
 
 /// How a value of some type lies in a row.

@@ -41,7 +41,7 @@ use crate::limits::{ARROW_BYTES_MAX, BUNDLE_BYTES_MAX, EXPORT_BYTES_MAX, JSON_BY
 use crate::problem::{Refusal, internal};
 use crate::trust::artefacts;
 
-pub(crate) use self::queries::query_at_once;
+pub(crate) use self::queries::{query_admitted, query_at_once};
 pub(crate) use self::recovery::busy as backup_busy;
 pub(crate) use self::web::refused as refused_page;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use axum::response::Response;
-use creta_audit::{Details, Event};
+use creta_audit::{Details, Event, Permit};
 use creta_disclosure::Label;
 use creta_engine::{BindingRule, KnownAsOfColumn, QueryRequest, TrainingSetRequest, WrittenQuery};
 use creta_model::{FeaturePath, Problem, Span};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::arrow_body::{ARROW_STREAM, encode};
-use crate::context::{Admitted, Guarded, Input};
+use crate::context::{Admitted, AtOnce, Guarded, Input};
 use crate::disclosure::{Written, day_of, ends_on_a_machine, no_download};
 use crate::limits::JSON_ROWS_MAX;
 use crate::problem::{Refusal, from_audit, json_problem, logged};
@@ -25,8 +25,10 @@ const ROWS_AT_ONCE_MAX: usize = 128;
 /// Answers a query of up to 10,000 rows from the online store.
 pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     input.require_object()?;
-    if let Some(answer) = query_at_once(&guarded, &input.body)? {
-        return Ok(answer);
+    match query_at_once(&guarded, &input.body)? {
+        AtOnce::Answer(answer) => return Ok(answer),
+        AtOnce::Admitted(permit) => return query_admitted(guarded, permit, &input.body).await,
+        AtOnce::No => {}
     }
     let request = query_request(&input)?;
     let asked = request.clone();
@@ -57,26 +59,36 @@ pub(super) async fn query(guarded: Guarded, input: Input) -> Result<Response, Re
     Ok(typed(JSON, answer.json))
 }
 
-/// Answers a small query for stored facts whose shape was asked for before, without leaving this thread; `None` for others.
-pub(crate) fn query_at_once(guarded: &Guarded, body: &[u8]) -> Result<Option<Response>, Refusal> {
-    let Ok(query) = WrittenQuery::read(body) else { return Ok(None) };
+/// The rest of a question that [`query_at_once`] admitted.
+pub(crate) async fn query_admitted(guarded: Guarded, permit: Permit, body: &[u8]) -> Result<Response, Refusal> {
+    let request: QueryRequest =
+        serde_json::from_slice(body).map_err(|error| json_problem("request/malformed", "the body", &error))?;
+    let answer = guarded.act_by(permit, move |admitted| {
+        let answer = admitted.engine()?.query_json(&request, &admitted.permit)?;
+        admitted.app.metrics.rows_asked(admitted.scope()?, answer.rows as u64);
+        Ok(answer)
+    });
+    Ok(typed(JSON, answer.await?.json))
+}
+
+/// Answers a small query whose shape was asked for before, for stored facts and what compiled resolvers make of them, without
+/// leaving this thread.
+pub(crate) fn query_at_once(guarded: &Guarded, body: &[u8]) -> Result<AtOnce<Response>, Refusal> {
+    let Ok(query) = WrittenQuery::read(body) else { return Ok(AtOnce::No) };
     if query.rows() > ROWS_AT_ONCE_MAX {
-        return Ok(None);
+        return Ok(AtOnce::No);
     }
-    let answer = guarded.act_at_once(
+    guarded.act_at_once(
         |engine, principal| {
             let ready = engine.find_ready(&query, principal)?;
             Some((ready.features().clone(), ready))
         },
         |admitted, engine, ready| {
-            let answer = engine.query_ready(&ready, &query, &admitted.permit)?;
-            if let Some(answer) = &answer {
-                admitted.app.metrics.rows_asked(admitted.scope()?, answer.rows as u64);
-            }
-            Ok(answer)
+            let Some(answer) = engine.query_ready(&ready, &query, &admitted.permit)? else { return Ok(None) };
+            admitted.app.metrics.rows_asked(admitted.scope()?, answer.rows as u64);
+            Ok(Some(typed(JSON, answer.json)))
         },
-    )?;
-    Ok(answer.map(|answer| typed(JSON, answer.json)))
+    )
 }
 
 /// Shows how a query would be answered. Reads no data.

@@ -120,6 +120,53 @@ fn compiled_and_in_a_worker_a_resolver_answers_alike_and_the_deploy_says_which_i
 }
 
 #[test]
+fn what_a_compiled_resolver_makes_is_answered_alike_and_counted_alike_each_time() {
+    let Some(workers) = python() else {
+        eprintln!("not run: no Python with pyarrow; set CRETA_PYTHON");
+        return;
+    };
+    let server = Server::with_workers(workers);
+    server.tenant("acme");
+    let token = server.account("acme", "etl", "developer").token;
+    let mut bundle = with_resolver();
+    bundle["graph"]["resolvers"][0]["code"] = json!(&MODULE[MODULE.find("def shout").expect("it is there")..]);
+    assert_eq!(server.post("/v1/deploy", &token, &bundle).ok()["resolvers"][0]["runs"], "compiled");
+    server.post_arrow(INGEST, &token, &facts()).ok();
+    let load = json!({"entity": "User", "event_time": {"column": "seen"}, "arrival": {"delay": "0s"}});
+    let row = json!({"id": 70, "seen": "2025-03-01T00:00:00Z", "city": "Łódź", "score": 1.0});
+    server.post("/v1/facts", &token, &json!({"load": load, "rows": [row]})).ok();
+    let reader = server.account("acme", "scoring", "reader").token;
+    let ask = |ids: &[i64]| {
+        let question = json!({"inputs": {"User.id": ids}, "outputs": ["User.shout", "User.city"], "as_of": "2025-03-05T00:00:00Z"});
+        server.post("/v1/query", &reader, &question)
+    };
+    let mut asked = 0;
+    // The last has letters that compiled code may leave to Python.
+    for ids in [&[7][..], &[8], &[7, 8, 9], &[70], &[7, 70]] {
+        let answers: Vec<_> = (0..3).map(|_| ask(ids)).collect();
+        asked += answers.len() as u64;
+        answers[0].ok();
+        assert!(
+            answers.iter().all(|answer| answer.text() == answers[0].text()),
+            "whichever way: {}",
+            answers[2].text()
+        );
+    }
+    assert_eq!(ask(&[7, 70]).ok()["columns"][0]["values"], json!(["TURIN!", "ŁÓDŹ!"]));
+    let seen = server.get("/v1/audit/access", &token).ok();
+    let seen = seen["accesses"].as_array().expect("a list");
+    let reads = seen.iter().filter(|access| access["action"] == "query" && access["id"] == "scoring");
+    let reads: u64 = reads.map(|access| access["counts"]["reads"].as_u64().expect("a count")).sum();
+    assert_eq!(reads, asked + 1, "each question is counted once: {seen:?}");
+    // What was made ready answers nothing after another deploy.
+    let quiet = MODULE.replace("\"!\"", "\".\"");
+    bundle["modules"] = json!({"shop.py": quiet});
+    bundle["graph"]["resolvers"][0]["code"] = json!(&quiet[quiet.find("def shout").expect("it is there")..]);
+    server.post("/v1/deploy", &token, &bundle).ok();
+    assert_eq!(ask(&[7]).ok()["columns"][0]["values"], json!(["TURIN."]));
+}
+
+#[test]
 fn a_compiled_resolver_whose_worker_answers_otherwise_stays_in_the_worker() {
     let Some(workers) = python() else {
         eprintln!("not run: no Python with pyarrow; set CRETA_PYTHON");

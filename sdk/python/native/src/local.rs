@@ -88,10 +88,12 @@ impl Local {
     /// Answers a `QueryRequest` with a `QueryAnswer`, both as JSON.
     fn query(&self, py: Python<'_>, request_json: &str) -> PyResult<String> {
         let request: QueryRequest = request(request_json)?;
-        answer(py.detach(|| {
-            let permit = self.permit(Action::Query, self.engine.features_of(&request).map_err(one)?).map_err(one)?;
-            self.engine.query(&request, &permit).map_err(one)
-        }))
+        let answered = py.detach(|| {
+            let permit = self.permit(Action::Query, self.engine.features_of(&request)?)?;
+            self.engine.query_json(&request, &permit)
+        });
+        let answer = answered.map_err(|problem| native_error(&[problem]))?;
+        Ok(String::from_utf8(answer.json).expect("JSON is UTF-8"))
     }
 
     /// Stores the facts of a table for `entity`; `options_json` holds the other members of an `IngestRequest`, and the key of a

@@ -1,9 +1,11 @@
 //! A server for `bench/serving`: whole, with a tenant in it, and beside it in the same process a handler that does nothing.
 //!
-//! `cargo run -p creta-bench --profile demo --bin serving-bench -- FOLDER USERS`. Prints one line of JSON that says where
-//! both listen and how to ask, and serves until its input ends. The handler has the TLS, the limits and the HTTP of the server,
-//! reads the body, and returns the bytes of one of the server's own answers; it is part of no program that is shipped.
+//! `serving-bench FOLDER USERS BUNDLE SDK [HOT]`, with the bundle of the project that `bench/serving/project.py` writes and the
+//! folder that workers find the package `creta` in. Prints one line of JSON that says where both listen and how to ask, and
+//! serves until its input ends. The handler has the TLS, the limits and the HTTP of the server, reads the body, and returns
+//! the bytes of one of the server's own answers; it is part of no program that is shipped.
 
+mod facts;
 mod noop;
 
 use std::error::Error;
@@ -11,36 +13,49 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 use creta_model::Environment;
-use creta_server::{Credential, InitOptions, RunningServer, ServeOptions, init, init_logging, start, tls_provider};
+use creta_server::{
+    Credential, InitOptions, RunningServer, ServeOptions, WorkerConfig, init, init_logging, start, tls_provider,
+};
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// Stored features of a user: 30 floats, 10 integers, 10 texts.
-const FEATURES: usize = 50;
+use facts::{THING_FEATURES, USER_FEATURES};
+
 /// Rows of one load.
 const LOAD_ROWS: usize = 20_000;
+/// How many things there are.
+const THINGS: usize = 10_000;
+/// Purchases of one buyer with many, unless said otherwise, and of one with few.
+const HOT: i64 = 1_000_000;
+const MILD: i64 = 1_000;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("name a folder")?;
-    let users: usize = arguments.next().ok_or("say how many users there are")?.parse()?;
-    let folder = Path::new(&folder);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, users, bundle, sdk, hot @ ..] = arguments.as_slice() else {
+        return Err("say FOLDER USERS BUNDLE SDK".into());
+    };
+    let (folder, users) = (Path::new(folder), users.parse()?);
+    let hot = hot.first().map_or(Ok(HOT), |hot| hot.parse())?;
     init_logging(); // Each answer is a line, as on any server.
-    let whole = Whole::start(&folder.join("server"), users)?;
-    let question = json!({"inputs": {"User.id": [7]}, "outputs": outputs()});
+    let bundle: Value = serde_json::from_slice(&std::fs::read(bundle)?)?;
+    let whole = Whole::start(&folder.join("server"), &bundle, Path::new(sdk))?;
+    let loaded = whole.load(users, hot)?;
+    let question = json!({"inputs": {"User.id": [7]}, "outputs": outputs("User.f", USER_FEATURES)});
     let answer = whole.post("/v1/query", &whole.token, question.to_string().as_bytes(), JSON)?;
     let noop = noop::Noop::start(folder, answer.clone())?;
+    let url = whole.running.url();
     let said = json!({
-        "creta": format!("{}/v1/query", whole.running.url()), "noop": noop.url, "ca": whole.ca, "outputs": outputs(),
-        "token_url": format!("{}/v1/token", whole.running.url()), "ingest": format!("{}/v1/ingest", whole.running.url()),
+        "creta": format!("{url}/v1/query"), "arrow": format!("{url}/v1/query/arrow"), "noop": noop.url, "ca": whole.ca,
+        "outputs": outputs("User.f", USER_FEATURES), "stored": outputs("Thing.s", THING_FEATURES),
+        "computed": outputs("Thing.c", THING_FEATURES), "things": THINGS, "token_url": format!("{url}/v1/token"),
         "client_id": whole.client_id, "client_secret": whole.client_secret, "answer_bytes": answer.len(),
-        "noop_certificate": noop.certificate, "noop_key": noop.key,
+        "noop_certificate": noop.certificate, "noop_key": noop.key, "loaded": loaded,
     });
     std::fs::write(folder.join("answer.json"), &answer)?;
     let mut out = std::io::stdout();
@@ -53,7 +68,7 @@ fn main() -> Outcome<()> {
 
 pub(crate) const JSON: &str = "application/json";
 
-/// A server as `creta server start` runs it, with facts of so many users in it.
+/// A server as `creta server start` runs it.
 struct Whole {
     running: RunningServer,
     agent: Agent,
@@ -64,8 +79,9 @@ struct Whole {
 }
 
 impl Whole {
-    fn start(folder: &Path, users: usize) -> Outcome<Self> {
-        let options = InitOptions { listen: "127.0.0.1:0".parse()?, ..InitOptions::default() };
+    fn start(folder: &Path, bundle: &Value, sdk: &Path) -> Outcome<Self> {
+        let workers = WorkerConfig { python_path: vec![sdk.to_owned()], ..WorkerConfig::default() };
+        let options = InitOptions { listen: "127.0.0.1:0".parse()?, workers, ..InitOptions::default() };
         let made = init(folder, &Environment::parse("prod")?, &options)?;
         let running = start(&ServeOptions { folder: folder.to_owned(), listen: None })?;
         let agent = agent(&std::fs::read(&made.ca)?)?;
@@ -81,15 +97,42 @@ impl Whole {
         let text = |name: &str| account[name].as_str().map(str::to_owned).ok_or("no credential");
         (whole.client_id, whole.client_secret) = (text("client_id")?, text("client_secret")?);
         whole.token = whole.token_of(&whole.client_id, &whole.client_secret)?;
-        whole.post("/v1/deploy", &whole.token, bundle().to_string().as_bytes(), JSON)?;
-        for first in (0..users).step_by(LOAD_ROWS) {
-            let facts = facts(first..(first + LOAD_ROWS).min(users))?;
-            let mut stream = StreamWriter::try_new(Vec::new(), &facts.schema())?;
-            stream.write(&facts)?;
-            let path = "/v1/ingest?entity=User&event_time=seen&arrival_delay=0s";
-            whole.post(path, &whole.token, &stream.into_inner()?, "application/vnd.apache.arrow.stream")?;
-        }
+        let deployed = whole.post("/v1/deploy", &whole.token, bundle.to_string().as_bytes(), JSON)?;
+        require_compiled(&serde_json::from_slice(&deployed)?)?;
         Ok(whole)
+    }
+
+    /// Loads everything; says how many bytes the online index takes on disk for a user.
+    fn load(&self, users: usize, hot: i64) -> Outcome<Value> {
+        let chunks = |all: usize| (0..all).step_by(LOAD_ROWS).map(move |first| first..(first + LOAD_ROWS).min(all));
+        let online = self.running_folder("online");
+        let before = bytes_on_disk(&online)?;
+        for users in chunks(users) {
+            self.ingest("User", "seen", &facts::users(users)?)?;
+        }
+        let of_users = bytes_on_disk(&online)? - before;
+        for things in chunks(THINGS) {
+            self.ingest("Thing", "seen", &facts::things(things)?)?;
+        }
+        for (buyer, purchases) in [("mild", MILD), ("hottest", hot)] {
+            for first in (0..purchases).step_by(50_000) {
+                let numbers = first..(first + 50_000).min(purchases);
+                self.ingest("Purchase", "bought", &facts::purchases(buyer, numbers, purchases)?)?;
+            }
+        }
+        Ok(json!({"users": users, "online_bytes_per_user": of_users as f64 / users as f64, "hot": hot, "mild": MILD}))
+    }
+
+    fn running_folder(&self, store: &str) -> std::path::PathBuf {
+        Path::new(&self.ca).ancestors().nth(2).unwrap_or(Path::new(".")).join("tenants/acme").join(store)
+    }
+
+    fn ingest(&self, entity: &str, event_time: &str, facts: &RecordBatch) -> Outcome<()> {
+        let mut stream = StreamWriter::try_new(Vec::new(), &facts.schema())?;
+        stream.write(facts)?;
+        let path = format!("/v1/ingest?entity={entity}&event_time={event_time}&arrival_delay=0s");
+        self.post(&path, &self.token, &stream.into_inner()?, "application/vnd.apache.arrow.stream")?;
+        Ok(())
     }
 
     fn token_of(&self, id: &str, secret: &str) -> Outcome<String> {
@@ -112,6 +155,23 @@ impl Whole {
     }
 }
 
+/// All but the one that is meant not to.
+fn require_compiled(deployed: &Value) -> Outcome<()> {
+    let resolvers = deployed["resolvers"].as_array().ok_or("no resolvers were deployed")?;
+    let in_python = resolvers.iter().filter(|resolver| resolver["runs"] != "compiled");
+    let names: Vec<_> = in_python.filter_map(|resolver| resolver["resolver"].as_str()).collect();
+    if names == ["slow"] { Ok(()) } else { Err(format!("these run in Python: {names:?} ({deployed})").into()) }
+}
+
+fn bytes_on_disk(folder: &Path) -> Outcome<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    if !folder.exists() {
+        return Ok(0);
+    }
+    // What is allocated: the file is sparse where nothing was written.
+    std::fs::read_dir(folder)?.try_fold(0, |sum, file| Ok(sum + file?.metadata()?.blocks() * 512))
+}
+
 fn agent(pem: &[u8]) -> Outcome<Agent> {
     let roots = RootCerts::new_with_certs(&[Certificate::from_pem(pem)?]);
     let provider = Arc::new(tls_provider());
@@ -120,49 +180,6 @@ fn agent(pem: &[u8]) -> Outcome<Agent> {
     Ok(config.build().new_agent())
 }
 
-fn outputs() -> Vec<String> {
-    (0..FEATURES).map(|n| format!("User.f{n}")).collect()
-}
-
-/// The kind of the `n`th feature.
-fn kind(n: usize) -> &'static str {
-    match n % 5 {
-        0..=2 => "float",
-        3 => "int",
-        _ => "str",
-    }
-}
-
-fn bundle() -> Value {
-    let location = json!({"file": "bench.py", "line": 1});
-    let feature = |name: String, ty: &str, role: &str| json!({"name": name, "type": {"kind": ty}, "role": role, "location": location});
-    let mut features = vec![feature("id".into(), "int", "key"), feature("seen".into(), "datetime", "event_time")];
-    features.extend((0..FEATURES).map(|n| feature(format!("f{n}"), kind(n), "value")));
-    json!({
-        "format": "creta.bundle/1",
-        "graph": {
-            "format": "creta.graph/1", "project": "bench",
-            "entities": [{"name": "User", "features": features, "location": location}],
-        },
-        "modules": {},
-        "lock": {"python": "3.11", "packages": {}},
-    })
-}
-
-/// One fact of each user; `bench/serving/with_feast.py` makes the same values.
-fn facts(users: std::ops::Range<usize>) -> Outcome<RecordBatch> {
-    let seen = creta_model::Instant::parse("2026-03-01T00:00:00Z")?.micros();
-    let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("id".into(), Arc::new(Int64Array::from_iter_values(users.clone().map(|user| user as i64)))),
-        ("seen".into(), Arc::new(TimestampMicrosecondArray::from(vec![seen; users.len()]).with_timezone("UTC"))),
-    ];
-    for n in 0..FEATURES {
-        let column: ArrayRef = match kind(n) {
-            "float" => Arc::new(Float64Array::from_iter_values(users.clone().map(|user| (user * n) as f64 / 7.0))),
-            "int" => Arc::new(Int64Array::from_iter_values(users.clone().map(|user| (user * n % 100_003) as i64))),
-            _ => Arc::new(StringArray::from_iter_values(users.clone().map(|user| format!("city-{}", user * n % 997)))),
-        };
-        columns.push((format!("f{n}"), column));
-    }
-    Ok(RecordBatch::try_from_iter(columns)?)
+fn outputs(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use creta_iam::Role;
-use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, Name, Span};
+use creta_model::{EnvironmentClass, FeaturePath, Instant, InvalidName, MemorySize, Name, Span};
 use creta_proof::Time;
 use creta_server::ComponentRole;
 
@@ -538,6 +538,10 @@ pub(crate) struct Train {
     /// Add a `name__state` column beside each feature.
     #[arg(long)]
     pub(crate) states: bool,
+    /// What the server may take at most while it builds the training set, all it holds included: `2GiB`. Beyond that, parts wait
+    /// in sealed files.
+    #[arg(long, value_name = "SIZE", value_parser = MemorySize::parse)]
+    pub(crate) memory: Option<MemorySize>,
     /// Parquet file to write.
     #[arg(long, value_name = "FILE", required_unless_present = "sink", conflicts_with = "sink")]
     pub(crate) out: Option<PathBuf>,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Int64Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute;
 use creta_model::{CellError, CellState, Type, Value};
 
@@ -47,6 +47,24 @@ impl CellColumn {
         let values = if agree { values } else { compute::nullif(&values, &BooleanArray::new(absent, None))? };
         let plain = states.iter().all(|state| matches!(state, CellState::Value | CellState::Null));
         Ok(Self { values, states: (!plain).then(|| states.into()), errors, event_times: None })
+    }
+
+    /// Values, none of them null, with `missing` in some rows. O(rows) for the states, O(1) for each such row.
+    pub(crate) fn with_missing(values: ArrayRef, missing: &[u32]) -> Result<Self, EngineError> {
+        debug_assert_eq!(values.null_count(), 0);
+        if missing.is_empty() {
+            return Ok(Self::from_values(values));
+        }
+        let mut states = vec![CellState::Value; values.len()];
+        let mut valid = BooleanBufferBuilder::new(values.len());
+        valid.append_n(values.len(), true);
+        for row in missing {
+            states[*row as usize] = CellState::Missing;
+            valid.set_bit(*row as usize, false);
+        }
+        let nulls = NullBuffer::new(valid.finish());
+        let values = arrow::array::make_array(values.to_data().into_builder().nulls(Some(nulls)).build()?);
+        Ok(Self { values, states: Some(states.into()), errors: BTreeMap::new(), event_times: None })
     }
 
     /// `rows` cells in one state that is neither a value nor an error.
@@ -149,6 +167,51 @@ impl CellColumn {
                 }
                 None => None,
             },
+        })
+    }
+
+    /// A column put together from what it was made of; the caller had one like it.
+    pub(crate) fn restore(
+        values: ArrayRef,
+        states: Option<Arc<[CellState]>>,
+        errors: BTreeMap<usize, Arc<CellError>>,
+        event_times: Option<Int64Array>,
+    ) -> Self {
+        Self { values, states, errors, event_times }
+    }
+
+    /// `length` cells from `start` on.
+    pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
+        let errors = self.errors.range(start..start + length);
+        Self {
+            values: self.values.slice(start, length),
+            states: self.states.as_ref().map(|states| states[start..start + length].into()),
+            errors: errors.map(|(row, error)| (row - start, Arc::clone(error))).collect(),
+            event_times: self.event_times.as_ref().map(|times| times.slice(start, length)),
+        }
+    }
+
+    /// The cells that `picks` names by column and row, in that order. At least one column; all are of one type, and all or none
+    /// come from facts.
+    pub(crate) fn interleave(columns: &[Self], picks: &[(usize, usize)]) -> Result<Self, EngineError> {
+        let of = |array: fn(&Self) -> &dyn Array| -> Result<ArrayRef, EngineError> {
+            Ok(compute::interleave(&columns.iter().map(array).collect::<Vec<_>>(), picks)?)
+        };
+        let has_states = columns.iter().any(|column| column.states.is_some());
+        let has_errors = columns.iter().any(|column| !column.errors.is_empty());
+        let error =
+            |(at, (column, row)): (usize, &(usize, usize))| Some((at, Arc::clone(columns[*column].errors.get(row)?)));
+        let event_times = if columns.iter().all(|column| column.event_times.is_some()) {
+            let times = of(|column| column.event_times.as_ref().expect("every column has them"))?;
+            Some(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&times).clone())
+        } else {
+            None
+        };
+        Ok(Self {
+            values: of(|column| column.values.as_ref())?,
+            states: has_states.then(|| picks.iter().map(|(column, row)| columns[*column].state(*row)).collect()),
+            errors: if has_errors { picks.iter().enumerate().filter_map(error).collect() } else { BTreeMap::new() },
+            event_times,
         })
     }
 

@@ -82,6 +82,13 @@ pub enum EngineError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The sealed files in which parts of a training set wait could not be written or read.
+    #[error("parts of a training set could not be kept in sealed files")]
+    Spill {
+        /// Why.
+        #[source]
+        source: creta_keys::KeyError,
+    },
     /// Arrow refused an operation on columns that were checked before.
     #[error("columns could not be put together")]
     Arrow(#[from] arrow::error::ArrowError),

@@ -195,7 +195,7 @@ pub(crate) fn round_quotient(negative: bool, magnitude: &[u64], exponent: i32, d
 }
 
 /// `2^exponent` for a normal result.
-fn power_of_two(exponent: i32) -> f64 {
+pub(crate) fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 

@@ -4,8 +4,10 @@
 //! feature's column comes from a load that did not observe it; a null there is an observed null (rule S12).
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, UInt64Type};
 use creta_model::{EntityId, FeatureId};
 use creta_planner::KeyColumn;
@@ -93,25 +95,90 @@ pub trait FactReader: Send + Sync {
     /// parts of rule S7 name one fact: the engine counts a fact that is returned twice once.
     fn read(&self, request: &FactRequest<'_>) -> Result<Vec<RecordBatch>, EngineError>;
 
+    /// Says that nobody will ask about an entity again: what was kept of its facts may go.
+    fn release(&self, _entity: EntityId) {}
+
     /// The online index, if facts come from there: windows are then put together from its tiles.
     fn tiles(&self) -> Option<&FactIndex> {
         None
     }
 }
 
+/// Finds event ids that occur more than once, of which there are few, without keeping any: each id sets a bit, and one whose bit
+/// was set before is perhaps a repeated one. Two bits for every eighth of a fact.
+pub(crate) struct RepeatedIds {
+    once: Vec<u64>,
+    twice: Vec<u64>,
+    any: bool,
+    hasher: RandomState,
+}
+
+impl RepeatedIds {
+    /// For about so many facts.
+    pub(crate) fn new(facts: u64) -> Self {
+        let words = (facts / 8).next_power_of_two().clamp(16, 1 << 27) as usize;
+        Self { once: vec![0; words], twice: vec![0; words], any: false, hasher: RandomState::new() }
+    }
+
+    /// Word and bit of an id.
+    fn place(&self, id: &[u8]) -> (usize, u64) {
+        let hash = self.hasher.hash_one(id);
+        ((hash >> 6) as usize & (self.once.len() - 1), 1 << (hash & 63))
+    }
+
+    /// Takes note of the ids of a batch.
+    pub(crate) fn look_at(&mut self, batch: &RecordBatch) {
+        for id in ids(batch).into_iter().flatten().flatten() {
+            let (word, bit) = self.place(id);
+            if self.once[word] & bit != 0 {
+                self.twice[word] |= bit;
+            }
+            self.once[word] |= bit;
+            self.any = true;
+        }
+    }
+
+    /// Whether there was any id.
+    pub(crate) fn has_ids(&self) -> bool {
+        self.any
+    }
+
+    /// The rows of a batch that was looked at whose id perhaps occurs more than once.
+    pub(crate) fn maybe(&self, batch: &RecordBatch) -> BooleanArray {
+        let Some(ids) = ids(batch) else { return BooleanArray::from(vec![false; batch.num_rows()]) };
+        let is_repeated = |id: Option<&[u8]>| {
+            id.is_some_and(|id| {
+                let (word, bit) = self.place(id);
+                self.twice[word] & bit != 0
+            })
+        };
+        ids.iter().map(|id| Some(is_repeated(id))).collect()
+    }
+}
+
+fn ids(batch: &RecordBatch) -> Option<&BinaryArray> {
+    batch.column_by_name(EVENT_ID)?.as_binary_opt::<i32>()
+}
+
 /// For each row of each batch, the smallest arrival time among later versions of its event in the order of rule S7, or
 /// `i64::MAX` if there is none. `batches` are all facts of one entity.
 ///
 /// A fact is visible at `known_as_of` exactly when `arrival_time <= known_as_of < superseded_at` and it is not a
-/// retraction (rule S8). O(n log n).
+/// retraction (rule S8). O(n), and O(m log m) in the versions of events that have several.
 pub fn supersede(batches: &[RecordBatch]) -> Result<Vec<Vec<i64>>, EngineError> {
     let mut versions: HashMap<&[u8], Vec<(usize, usize)>> = HashMap::new();
     let mut stamps = Vec::with_capacity(batches.len());
-    for (batch_index, batch) in batches.iter().enumerate() {
+    let mut repeated = RepeatedIds::new(batches.iter().map(|batch| batch.num_rows() as u64).sum());
+    for batch in batches {
         stamps.push(Stamps::of(batch, "an entity")?);
-        if let Some(ids) = batch.column_by_name(EVENT_ID) {
-            let ids = ids.as_binary_opt::<i32>().ok_or_else(|| contract("an entity", "`event_id` is not binary"))?;
-            for row in (0..batch.num_rows()).filter(|row| ids.is_valid(*row)) {
+        if batch.column_by_name(EVENT_ID).is_some_and(|ids| ids.as_binary_opt::<i32>().is_none()) {
+            return Err(contract("an entity", "`event_id` is not binary"));
+        }
+        repeated.look_at(batch);
+    }
+    for (batch_index, batch) in batches.iter().enumerate() {
+        if let Some(ids) = ids(batch).filter(|_| repeated.has_ids()) {
+            for row in repeated.maybe(batch).values().set_indices() {
                 versions.entry(ids.value(row)).or_default().push((batch_index, row));
             }
         }

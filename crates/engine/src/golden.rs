@@ -219,9 +219,13 @@ impl Case {
         }
         let (aggregate, value) =
             what.strip_suffix(')').and_then(|what| what.split_once('(')).expect("aggregate(value)");
-        let aggregate = match aggregate.strip_prefix("last_") {
-            Some(n) => Aggregate::LastN { n: n.parse().expect("a number") },
-            None => serde_json::from_value(serde_json::json!({ "aggregate": aggregate })).expect("an aggregate"),
+        let aggregate = match aggregate.split_once('_') {
+            Some(("last", n)) => Aggregate::LastN { n: n.parse().expect("a number") },
+            Some(("percentile", percent)) => {
+                let percent: f64 = percent.parse().expect("a number");
+                Aggregate::Percentile { thousandths: (percent * 1000.0) as u32 }
+            }
+            _ => serde_json::from_value(serde_json::json!({ "aggregate": aggregate })).expect("an aggregate"),
         };
         Asked::Window {
             aggregate,
@@ -307,7 +311,8 @@ impl Case {
                 let of = value.as_ref().map(|value| value.ty().clone());
                 let ty = match (aggregate, of) {
                     (Aggregate::Count | Aggregate::Distinct, _) | (_, None) => Type::Int,
-                    (Aggregate::Var | Aggregate::Std, _) | (Aggregate::Mean, Some(Type::Int)) => Type::Float,
+                    (Aggregate::Var | Aggregate::Std, _)
+                    | (Aggregate::Mean | Aggregate::Percentile { .. }, Some(Type::Int)) => Type::Float,
                     (Aggregate::LastN { .. }, Some(item)) => Type::List { item: Box::new(item), optional: false },
                     (_, Some(ty)) => ty,
                 };

@@ -175,7 +175,37 @@ pub struct KeySet {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     slots: Vec<u32>,
-    hasher: RandomState,
+    hasher: KeyHasher,
+}
+
+/// A quick hash of keys under two secret numbers, so that nobody can choose keys that collide.
+#[derive(Debug)]
+struct KeyHasher([u64; 2]);
+
+impl KeyHasher {
+    fn new() -> Self {
+        let secret = RandomState::new();
+        // Odd, so that multiplying by them loses nothing.
+        Self([secret.hash_one(0_u8) | 1, secret.hash_one(1_u8) | 1])
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        let fold = |a: u64, b: u64| {
+            let product = u128::from(a) * u128::from(b);
+            product as u64 ^ (product >> 64) as u64
+        };
+        let mut hash = self.0[0] ^ key.len() as u64;
+        let (words, rest) = key.as_chunks::<8>();
+        for word in words {
+            hash = fold(hash ^ u64::from_le_bytes(*word), self.0[1]);
+        }
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            hash = fold(hash ^ u64::from_le_bytes(last), self.0[1]);
+        }
+        fold(hash, self.0[0])
+    }
 }
 
 const FREE: u32 = u32::MAX;
@@ -193,7 +223,7 @@ impl KeySet {
             bytes: Vec::new(),
             ends: Vec::new(),
             slots: vec![FREE; 16],
-            hasher: RandomState::new(),
+            hasher: KeyHasher::new(),
         };
         let mut row_keys = Vec::with_capacity(rows);
         let mut first_rows = Vec::new();
@@ -254,7 +284,7 @@ impl KeySet {
     /// Where the key is, or the free slot where it would go.
     fn slot(&self, key: &[u8]) -> usize {
         let mask = self.slots.len() - 1;
-        let mut at = self.hasher.hash_one(key) as usize & mask;
+        let mut at = self.hasher.hash(key) as usize & mask;
         while self.slots[at] != FREE && self.encoded(self.slots[at]) != key {
             at = (at + 1) & mask;
         }

@@ -58,6 +58,7 @@
 
 mod answer;
 mod answers;
+mod bounded;
 mod coerce;
 mod column;
 mod compiled;
@@ -107,6 +108,7 @@ mod windows;
 mod written;
 
 pub use answer::{Answer, AnswerColumn};
+pub use bounded::{TrainingOptions, TrainingProgress};
 pub use coerce::{Coerced, coerce};
 pub use column::CellColumn;
 pub use compiled::{CompiledHost, Compiling, DIFFERS, Running, Trial};
@@ -116,7 +118,7 @@ pub use facts::{FactPoint, FactRange, FactReader, FactRequest, SUPERSEDED_AT, su
 pub use host::{Argument, AtOnce, NoResolvers, ResolverAnswer, ResolverHost};
 pub use ingest::CLOCK_SKEW;
 pub use key_set::{Encoded, KeyEncoder, KeySet, RowKey};
-pub use parquet_file::{ParquetForm, write_parquet};
+pub use parquet_file::{ParquetForm, ParquetWriter, create_parquet, write_parquet};
 pub use ready::{JsonAnswer, ReadyQuery};
 pub use request::{
     IngestReport, IngestRequest, Instants, KnownAsOf, KnownAsOfColumn, QueryAnswer, QueryColumn, QueryRequest,

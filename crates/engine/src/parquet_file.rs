@@ -1,10 +1,12 @@
 //! Writes training sets as Parquet, columns side by side on several threads.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
+use arrow::compute;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
@@ -17,7 +19,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::parallel::in_parallel;
 
-/// How a file is laid out. The bytes depend on this and on the rows, not on the number of threads.
+/// How a file is laid out. The bytes depend on this and on the rows, not on the number of threads nor on how rows come in batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParquetForm {
     /// Level of Zstandard, 1 to 22.
@@ -26,10 +28,32 @@ pub struct ParquetForm {
     pub row_group_rows: usize,
 }
 
-impl Default for ParquetForm {
-    fn default() -> Self {
-        Self { level: 1, row_group_rows: 1 << 17 }
+impl ParquetForm {
+    /// The form of files that are handed out: Zstandard's quickest level, and row groups of at most 2^17 rows, of fewer where
+    /// there are so many columns that a group would hold more than 2^24 cells.
+    pub fn of(schema: &SchemaRef) -> Self {
+        let columns: usize = schema.fields().iter().map(|field| leaves(field.data_type())).sum();
+        let rows = (ROW_GROUP_CELLS_MAX / columns.max(1)).clamp(ROW_GROUP_ROWS_MIN, ROW_GROUP_ROWS_MAX);
+        Self { level: 1, row_group_rows: 1 << rows.ilog2() }
     }
+}
+
+const ROW_GROUP_CELLS_MAX: usize = 1 << 24;
+const ROW_GROUP_ROWS_MIN: usize = 1 << 10;
+const ROW_GROUP_ROWS_MAX: usize = 1 << 17;
+
+/// Writes a file as [`write_parquet`] does, in the form of its columns. One that was there stays until the new one is whole.
+pub fn create_parquet<E: From<ParquetError> + From<io::Error>>(
+    path: &Path,
+    schema: &SchemaRef,
+    batches: impl IntoIterator<Item = Result<RecordBatch, E>>,
+) -> Result<u64, E> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = tempfile::NamedTempFile::new_in(folder)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let rows = write_parquet(temporary.as_file(), schema, batches, ParquetForm::of(schema), threads)?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(rows)
 }
 
 /// Writes batches as they come and answers how many rows they had. All have `schema`.
@@ -42,40 +66,77 @@ pub fn write_parquet<E: From<ParquetError>>(
     form: ParquetForm,
     threads: usize,
 ) -> Result<u64, E> {
-    let mut file: Option<FileWriter<_>> = None;
-    let mut out = Some(out);
-    let mut waiting = Vec::new();
-    let (mut rows, mut waiting_rows) = (0, 0);
-    let mut flush = |waiting: &mut Vec<RecordBatch>| -> Result<(), ParquetError> {
-        if file.is_none() {
-            let out = out.take().expect("a file is opened once");
-            file = Some(FileWriter::open(out, schema, waiting, form)?);
-        }
-        let file = file.as_mut().expect("opened above");
-        file.write_group(waiting, threads)?;
-        waiting.clear();
-        Ok(())
-    };
+    let mut writer = ParquetWriter::new(out, schema, form, threads);
     for batch in batches {
-        let mut batch = batch?;
-        rows += batch.num_rows() as u64;
-        while waiting_rows + batch.num_rows() >= form.row_group_rows {
-            let taken = form.row_group_rows - waiting_rows;
-            waiting.push(batch.slice(0, taken));
+        writer.write(batch?)?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// A Parquet file that grows batch by batch; see [`write_parquet`]. In memory are the rows of one row group and what they are
+/// compressed to. Dropped before it is finished, it is no file.
+pub struct ParquetWriter<W: Write + Send> {
+    schema: SchemaRef,
+    form: ParquetForm,
+    threads: usize,
+    /// Until the first row group shows what its columns are like.
+    out: Option<W>,
+    file: Option<FileWriter<W>>,
+    waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    rows: u64,
+}
+
+impl<W: Write + Send> ParquetWriter<W> {
+    /// Nothing is written yet.
+    pub fn new(out: W, schema: &SchemaRef, form: ParquetForm, threads: usize) -> Self {
+        Self {
+            schema: Arc::clone(schema),
+            form,
+            threads,
+            out: Some(out),
+            file: None,
+            waiting: Vec::new(),
+            waiting_rows: 0,
+            rows: 0,
+        }
+    }
+
+    /// Adds rows, and writes the row groups that are full.
+    pub fn write(&mut self, mut batch: RecordBatch) -> Result<(), ParquetError> {
+        self.rows += batch.num_rows() as u64;
+        while self.waiting_rows + batch.num_rows() >= self.form.row_group_rows {
+            let taken = self.form.row_group_rows - self.waiting_rows;
+            self.waiting.push(batch.slice(0, taken));
             batch = batch.slice(taken, batch.num_rows() - taken);
-            flush(&mut waiting)?;
-            waiting_rows = 0;
+            self.flush()?;
         }
         if batch.num_rows() > 0 {
-            waiting_rows += batch.num_rows();
-            waiting.push(batch);
+            self.waiting_rows += batch.num_rows();
+            self.waiting.push(batch);
         }
+        Ok(())
     }
-    if waiting_rows > 0 || rows == 0 {
-        flush(&mut waiting)?;
+
+    fn flush(&mut self) -> Result<(), ParquetError> {
+        if let Some(out) = self.out.take() {
+            self.file = Some(FileWriter::open(out, &self.schema, &self.waiting, self.form)?);
+        }
+        let file = self.file.as_mut().expect("opened above");
+        file.write_group(&self.waiting, self.threads)?;
+        self.waiting.clear();
+        self.waiting_rows = 0;
+        Ok(())
     }
-    file.expect("flushed at least once").file.close()?;
-    Ok(rows)
+
+    /// Writes what is left and the file's end; answers how many rows it has.
+    pub fn finish(mut self) -> Result<u64, ParquetError> {
+        if self.waiting_rows > 0 || self.rows == 0 {
+            self.flush()?;
+        }
+        self.file.expect("flushed at least once").file.close()?;
+        Ok(self.rows)
+    }
 }
 
 struct FileWriter<W: Write + Send> {
@@ -92,7 +153,7 @@ impl<W: Write + Send> FileWriter<W> {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(form.level)?))
             .set_statistics_enabled(EnabledStatistics::Chunk);
         for (index, field) in schema.fields().iter().enumerate() {
-            if first.first().is_some_and(|batch| is_various(batch.column(index))) {
+            if !first.is_empty() && is_various(&whole(field, first, index)?) {
                 let path = ColumnPath::new(vec![field.name().clone()]);
                 properties = properties.set_column_dictionary_enabled(path, false);
             }
@@ -113,7 +174,7 @@ impl<W: Write + Send> FileWriter<W> {
             fields.iter().map(|field| Mutex::new(writers.by_ref().take(leaves(field.data_type())).collect())).collect();
         let encoded = in_parallel(fields.len(), threads, |index| {
             let writers = std::mem::take(&mut *of_field[index].lock().unwrap_or_else(PoisonError::into_inner));
-            encode(&fields[index], writers, batches.iter().map(|batch| batch.column(index)))
+            encode(&fields[index], writers, &whole(&fields[index], batches, index)?)
         });
         let mut group = self.file.next_row_group()?;
         for chunks in encoded {
@@ -127,17 +188,24 @@ impl<W: Write + Send> FileWriter<W> {
     }
 }
 
-fn encode<'a>(
+fn encode(
     field: &Field,
     mut writers: Vec<ArrowColumnWriter>,
-    parts: impl Iterator<Item = &'a ArrayRef>,
+    column: &ArrayRef,
 ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
-    for part in parts {
-        for (leaf, writer) in compute_leaves(field, part)?.iter().zip(&mut writers) {
-            writer.write(leaf)?;
-        }
+    for (leaf, writer) in compute_leaves(field, column)?.iter().zip(&mut writers) {
+        writer.write(leaf)?;
     }
     writers.into_iter().map(ArrowColumnWriter::close).collect()
+}
+
+/// A column of a row group. Its batches are put together first, so that pages do not tell where one ended.
+fn whole(field: &Field, batches: &[RecordBatch], index: usize) -> Result<ArrayRef, ParquetError> {
+    if let [batch] = batches {
+        return Ok(Arc::clone(batch.column(index)));
+    }
+    let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(index).as_ref()).collect();
+    Ok(if parts.is_empty() { new_empty_array(field.data_type()) } else { compute::concat(&parts)? })
 }
 
 /// How many columns Parquet makes of a column of this type.
@@ -242,6 +310,8 @@ mod tests {
             for threads in [2, 8] {
                 prop_assert!(bytes == written(&batches, form, threads), "{} threads", threads);
             }
+            let together = concat_batches(&batches[0].schema(), &batches).expect("one schema");
+            prop_assert!(bytes == written(&[together], form, 2), "another cut into batches");
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).expect("a file");
             let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
             prop_assert!(groups.iter().rev().skip(1).all(|rows| *rows == row_group_rows as i64), "{:?}", groups);
@@ -257,8 +327,21 @@ mod tests {
     #[test]
     fn a_failed_batch_ends_the_file_with_its_error() {
         let batches = [Ok(batch(0, 3)), Err(ParquetError::General("cut short".into()))];
-        let result = write_parquet(Vec::new(), &batch(0, 1).schema(), batches, ParquetForm::default(), 2);
+        let schema = batch(0, 1).schema();
+        let result = write_parquet(Vec::new(), &schema, batches, ParquetForm::of(&schema), 2);
         assert!(result.is_err_and(|error| error.to_string().contains("cut short")));
+    }
+
+    #[test]
+    fn the_form_of_a_file_follows_from_its_columns_alone() {
+        let of = |columns: usize| {
+            let fields: Vec<Field> = (0..columns).map(|n| Field::new(n.to_string(), DataType::Int64, true)).collect();
+            ParquetForm::of(&Arc::new(arrow::datatypes::Schema::new(fields))).row_group_rows
+        };
+        assert_eq!(
+            [0, 1, 60, 128, 129, 1000, 100_000].map(of),
+            [1 << 17, 1 << 17, 1 << 17, 1 << 17, 1 << 16, 1 << 14, 1 << 10]
+        );
     }
 
     #[test]

@@ -76,6 +76,23 @@ impl Spine {
         order
     }
 
+    /// Adds the rows without a key, if all of them are plainly `missing`; otherwise `false`, and whatever is added counts for
+    /// nothing.
+    pub(crate) fn rows_without_key_are_missing(&self, keyed: &KeyedRows<'_>, missing: &mut Vec<u32>) -> bool {
+        if self.points.len() == self.row_keys.len() {
+            return true;
+        }
+        let of_row = |row: usize| keyed.cells.iter().any(|cells| severity(cells.state(row)) > 0);
+        for (row, row_key) in self.row_keys.iter().enumerate() {
+            match row_key {
+                RowKey::Id(_) => {}
+                RowKey::Absent if !of_row(row) => missing.push(row as u32),
+                RowKey::Absent | RowKey::Nan => return false,
+            }
+        }
+        true
+    }
+
     /// Rows without a key answer without facts: `missing`, or what their key's cells pass on (rule S32).
     pub(crate) fn mark_rows_without_key(&self, keyed: &KeyedRows<'_>, absences: &mut Absences) {
         for (row, row_key) in self.row_keys.iter().enumerate() {

@@ -195,6 +195,10 @@ fn aggregations(plan: &mut PlanOf) -> Vec<Aggregation> {
             let ty = if aggregate == Aggregate::Sum { Type::Int } else { Type::Float };
             add(aggregate, Some(&int), ty, turn == 0);
         }
+        for thousandths in [1, 50_000, 99_900] {
+            add(Aggregate::Percentile { thousandths }, Some(&float), Type::Float, turn == 2);
+            add(Aggregate::Percentile { thousandths }, Some(&int), Type::Float, turn == 0);
+        }
         for aggregate in [Aggregate::Min, Aggregate::Max, Aggregate::First, Aggregate::Last] {
             add(aggregate, Some(&float), Type::Float, turn == 2);
             add(aggregate, Some(&text), Type::Str, turn == 0);
@@ -305,6 +309,15 @@ proptest! {
     }
 
     #[test]
+    fn s26_numbers_whose_sums_fit_into_a_word_are_summed_up_exactly_too(
+        history in history(60, (-40i32..40).prop_map(|quarters| f64::from(quarters) / 4.0).boxed()), rows in rows(),
+    ) {
+        let (plan, all) = window_plan();
+        let got = answers(&plan, &rows, &history, &[], 1);
+        assert_same(&got, &expected_windows(&history, &rows, &all), &names(&all))?;
+    }
+
+    #[test]
     fn s26_finite_floats_of_any_size_sum_up_exactly(
         history in history(60, any::<f64>().prop_filter("finite", |x| x.is_finite()).boxed()), rows in rows(),
     ) {
@@ -387,8 +400,13 @@ mod exact_types {
         let values = [(0, Type::Decimal { scale: 2 }), (1, Type::Timedelta), (2, Type::Date)];
         let mut all = Vec::new();
         for (index, ty) in values {
-            for aggregate in [Aggregate::Sum, Aggregate::Mean, Aggregate::Min, Aggregate::Max, Aggregate::Distinct] {
-                if ty == Type::Date && matches!(aggregate, Aggregate::Sum | Aggregate::Mean) {
+            let percentile = Aggregate::Percentile { thousandths: 33_300 };
+            for aggregate in
+                [Aggregate::Sum, Aggregate::Mean, percentile, Aggregate::Min, Aggregate::Max, Aggregate::Distinct]
+            {
+                let is_of_numbers =
+                    matches!(aggregate, Aggregate::Sum | Aggregate::Mean | Aggregate::Percentile { .. });
+                if ty == Type::Date && is_of_numbers {
                     continue;
                 }
                 let slot = if aggregate == Aggregate::Distinct { Type::Int } else { ty.clone() };

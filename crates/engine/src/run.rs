@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, TimestampMicrosecondArray};
 use creta_audit::Permit;
 use creta_iam::Action;
-use creta_model::{CellState, FeaturePath, Instant, Name};
+use creta_model::{CellState, EntityId, FeaturePath, Instant, Name};
 use creta_planner::{Plan, Slot, SlotId, Step};
 use creta_registry::Registry;
 
@@ -15,6 +15,7 @@ use crate::error::EngineError;
 use crate::expression::evaluate;
 use crate::facts::FactReader;
 use crate::host::ResolverHost;
+use crate::parallel::in_parallel;
 use crate::point_in_time::{Instants, KeyedRows, lookup};
 use crate::resolve::{Input, resolve};
 use crate::rows::{Evidence, Judged, RowGuard};
@@ -113,9 +114,27 @@ pub(crate) fn execute(
     let mut slots = Slots::new(plan, options);
     slots.give(rows, at.as_of.len())?;
     let mut guarded = Guarded { guarding, judged: Judged::default(), evidence: Evidence { rows, facts, host } };
-    for step in &plan.steps {
-        run_step(step, &mut slots, at, &mut guarded, options.threads)?;
-        slots.deny_reached(step, &mut guarded)?;
+    let mut done = 0;
+    while done < plan.steps.len() {
+        // Row rules look at facts of their own accord.
+        let alone = guarding.is_some() || options.threads == 1;
+        let together = if alone { 1 } else { slots.ready(&plan.steps[done..]).max(1) };
+        let steps = &plan.steps[done..done + together];
+        if let [step] = steps {
+            run_step(step, &mut slots, at, &mut guarded, options.threads)?;
+            slots.deny_reached(step, &mut guarded)?;
+        } else {
+            let answer = |index: usize| answer_from_facts(&steps[index], &slots, at, facts, options.threads);
+            let answers = in_parallel(together, options.threads, answer);
+            for (step, answers) in steps.iter().zip(answers) {
+                slots.fill(computed(step).into_iter(), answers?)?;
+            }
+        }
+        done += together;
+        if guarding.is_none() {
+            let later = |entity| plan.steps[done..].iter().any(|step| reads(step) == Some(entity));
+            steps.iter().filter_map(reads).filter(|entity| !later(*entity)).for_each(|entity| facts.release(entity));
+        }
     }
     let mut columns = plan.outputs.iter().map(|slot| slots.answer(*slot, at)).collect::<Result<Vec<_>, _>>()?;
     if let Some(Guarding { guard, registry }) = guarding {
@@ -143,29 +162,18 @@ fn run_step(
 ) -> Result<(), EngineError> {
     let Evidence { rows, facts, host } = guarded.evidence;
     match step {
-        Step::Lookup { entity, entity_name, key, key_slots, columns } => {
-            let cells = slots.all(key_slots)?;
-            let keyed = KeyedRows { entity: *entity, entity_name, key, cells: &cells };
-            let mut answers = lookup(&keyed, columns, at, facts)?;
+        Step::Lookup { entity, key, key_slots, .. } | Step::Windows { entity, key, key_slots, .. } => {
+            let mut answers = answer_from_facts(step, slots, at, facts, threads)?;
             if let Some(Guarding { guard, .. }) = guarded.guarding {
+                let cells = slots.all(key_slots)?;
                 let keyed = (key.as_slice(), key_slots.as_slice(), cells.as_slice());
-                answers = guard.deny_looked_up(*entity, keyed, answers, &mut guarded.judged, guarded.evidence)?;
+                let (judged, evidence) = (&mut guarded.judged, guarded.evidence);
+                answers = match step {
+                    Step::Lookup { .. } => guard.deny_looked_up(*entity, keyed, answers, judged, evidence)?,
+                    _ => guard.deny_aggregated(*entity, keyed, answers, judged, evidence)?,
+                };
             }
-            slots.fill(columns.iter().map(|column| column.slot), answers)
-        }
-        Step::Windows { entity, entity_name, key, key_slots, columns, aggregations } => {
-            let cells = slots.all(key_slots)?;
-            let keyed = KeyedRows { entity: *entity, entity_name, key, cells: &cells };
-            let types: Vec<_> = aggregations
-                .iter()
-                .map(|aggregation| slots.slot(aggregation.slot).map(|slot| slot.ty.clone()))
-                .collect::<Result<_, _>>()?;
-            let mut answers = windows(&keyed, columns, aggregations, &types, at, facts, threads)?;
-            if let Some(Guarding { guard, .. }) = guarded.guarding {
-                let keyed = (key.as_slice(), key_slots.as_slice(), cells.as_slice());
-                answers = guard.deny_aggregated(*entity, keyed, answers, &mut guarded.judged, guarded.evidence)?;
-            }
-            slots.fill(aggregations.iter().map(|aggregation| aggregation.slot), answers)
+            slots.fill(computed(step).into_iter(), answers)
         }
         Step::Expression { expr, slot, default } => {
             let cells = evaluate(expr, &|index| slots.get(SlotId(index)), at.as_of.len())?;
@@ -187,32 +195,83 @@ fn run_step(
     }
 }
 
+/// The cells of a step that reads facts.
+fn answer_from_facts(
+    step: &Step,
+    slots: &Slots<'_>,
+    at: Instants<'_>,
+    facts: &dyn FactReader,
+    threads: usize,
+) -> Result<Vec<CellColumn>, EngineError> {
+    match step {
+        Step::Lookup { entity, entity_name, key, key_slots, columns } => {
+            let cells = slots.all(key_slots)?;
+            lookup(&KeyedRows { entity: *entity, entity_name, key, cells: &cells }, columns, at, facts)
+        }
+        Step::Windows { entity, entity_name, key, key_slots, columns, aggregations } => {
+            let cells = slots.all(key_slots)?;
+            let keyed = KeyedRows { entity: *entity, entity_name, key, cells: &cells };
+            let types: Vec<_> = aggregations
+                .iter()
+                .map(|aggregation| slots.slot(aggregation.slot).map(|slot| slot.ty.clone()))
+                .collect::<Result<_, _>>()?;
+            windows(&keyed, columns, aggregations, &types, at, facts, threads)
+        }
+        Step::Expression { .. } | Step::Resolve { .. } => {
+            Err(EngineError::plan("a step that reads no facts was asked for some"))
+        }
+    }
+}
+
+/// Runs a step on the columns before it, for somebody whom no row rule binds.
+pub(crate) fn run_unbound(
+    step: &Step,
+    slots: &mut Slots<'_>,
+    rows: &Rows,
+    (facts, host): (&dyn FactReader, &dyn ResolverHost),
+    threads: usize,
+) -> Result<(), EngineError> {
+    let mut nobody = Guarded { guarding: None, judged: Judged::default(), evidence: Evidence { rows, facts, host } };
+    run_step(step, slots, instants(rows)?, &mut nobody, threads)
+}
+
 /// Columns computed so far.
-struct Slots<'a> {
+pub(crate) struct Slots<'a> {
     plan: &'a Plan,
     denied: &'a [SlotId],
     columns: Vec<Option<Arc<CellColumn>>>,
 }
 
 impl<'a> Slots<'a> {
-    fn new(plan: &'a Plan, options: &'a RunOptions) -> Self {
+    pub(crate) fn new(plan: &'a Plan, options: &'a RunOptions) -> Self {
         Self { plan, denied: &options.denied, columns: vec![None; plan.slots.len()] }
     }
 
-    fn slot(&self, slot: SlotId) -> Result<&'a Slot, EngineError> {
+    pub(crate) fn slot(&self, slot: SlotId) -> Result<&'a Slot, EngineError> {
         self.plan.slots.get(slot.0).ok_or_else(|| EngineError::plan(format!("it has no slot {}", slot.0)))
     }
 
-    fn get(&self, slot: SlotId) -> Result<Arc<CellColumn>, EngineError> {
+    pub(crate) fn get(&self, slot: SlotId) -> Result<Arc<CellColumn>, EngineError> {
         let column = self.columns.get(slot.0).and_then(Option::as_ref);
         column.cloned().ok_or_else(|| EngineError::plan(format!("slot {} is read before it is computed", slot.0)))
+    }
+
+    /// How many of these steps, from the first on, read facts by keys that are there.
+    fn ready(&self, steps: &[Step]) -> usize {
+        let is_ready = |step: &&Step| match step {
+            Step::Lookup { key_slots, .. } | Step::Windows { key_slots, .. } => {
+                key_slots.iter().all(|slot| self.columns.get(slot.0).is_some_and(Option::is_some))
+            }
+            Step::Expression { .. } | Step::Resolve { .. } => false,
+        };
+        steps.iter().take_while(is_ready).count()
     }
 
     fn all(&self, slots: &[SlotId]) -> Result<Vec<Arc<CellColumn>>, EngineError> {
         slots.iter().map(|slot| self.get(*slot)).collect()
     }
 
-    fn give(&mut self, rows: &Rows, count: usize) -> Result<(), EngineError> {
+    pub(crate) fn give(&mut self, rows: &Rows, count: usize) -> Result<(), EngineError> {
         if rows.given.len() != self.plan.given.len() {
             return Err(EngineError::GivenCount { expected: self.plan.given.len(), given: rows.given.len() });
         }
@@ -237,7 +296,11 @@ impl<'a> Slots<'a> {
         Ok(())
     }
 
-    fn fill(&mut self, slots: impl Iterator<Item = SlotId>, columns: Vec<CellColumn>) -> Result<(), EngineError> {
+    pub(crate) fn fill(
+        &mut self,
+        slots: impl Iterator<Item = SlotId>,
+        columns: Vec<CellColumn>,
+    ) -> Result<(), EngineError> {
         for (slot_id, column) in slots.zip(columns) {
             let slot = self.slot(slot_id)?;
             if !is_of_type(column.values(), &slot.ty) {
@@ -276,7 +339,7 @@ impl<'a> Slots<'a> {
         Ok(())
     }
 
-    fn answer(&self, slot_id: SlotId, at: Instants<'_>) -> Result<AnswerColumn, EngineError> {
+    pub(crate) fn answer(&self, slot_id: SlotId, at: Instants<'_>) -> Result<AnswerColumn, EngineError> {
         let slot = self.slot(slot_id)?;
         let cells = CellColumn::clone(&*self.get(slot_id)?);
         let ages = cells.event_times().map(|times| {
@@ -287,8 +350,16 @@ impl<'a> Slots<'a> {
     }
 }
 
+/// The entity whose facts a step reads.
+fn reads(step: &Step) -> Option<EntityId> {
+    match step {
+        Step::Lookup { entity, .. } | Step::Windows { entity, .. } => Some(*entity),
+        Step::Expression { .. } | Step::Resolve { .. } => None,
+    }
+}
+
 /// The slots that a step fills.
-fn computed(step: &Step) -> Vec<SlotId> {
+pub(crate) fn computed(step: &Step) -> Vec<SlotId> {
     match step {
         Step::Lookup { columns, .. } => columns.iter().map(|column| column.slot).collect(),
         Step::Windows { aggregations, .. } => aggregations.iter().map(|aggregation| aggregation.slot).collect(),
@@ -297,7 +368,7 @@ fn computed(step: &Step) -> Vec<SlotId> {
     }
 }
 
-fn instants(rows: &Rows) -> Result<Instants<'_>, EngineError> {
+pub(crate) fn instants(rows: &Rows) -> Result<Instants<'_>, EngineError> {
     if rows.known_as_of.len() != rows.as_of.len() {
         return Err(EngineError::RowCount {
             column: "known_as_of".into(),

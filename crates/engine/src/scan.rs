@@ -92,4 +92,8 @@ impl FactReader for SnapshotReader {
         let features = request.key.iter().map(|part| part.feature).chain(request.columns.iter().copied());
         self.scan(request.entity, Some(features.collect()))
     }
+
+    fn release(&self, entity: EntityId) {
+        self.scanned.lock().unwrap_or_else(PoisonError::into_inner).remove(&entity);
+    }
 }

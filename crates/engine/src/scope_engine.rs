@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use arrow::array::RecordBatch;
 use creta_audit::Permit;
 use creta_iam::{Action, Declassification, Place, Principal, RowRules, Tokeniser, WrittenRowRule, declassified};
 use creta_keys::ScopeKey;
@@ -13,6 +12,8 @@ use creta_platform::Platform;
 use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
 use creta_store::{Document, Epoch, FactBatch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
 
+use crate::answers;
+use crate::bounded::SpillFolder;
 use crate::compiled::{DIFFERS, Running};
 use crate::fact_index::{Before, Contents, FactIndex};
 use crate::facts::FactReader;
@@ -20,13 +21,12 @@ use crate::host::ResolverHost;
 use crate::masking::mask;
 use crate::present::Present;
 use crate::ready::{ReadyShape, ReadyShapes};
-use crate::request::{QueryRequest, TrainingSetRequest};
+use crate::request::QueryRequest;
 use crate::rows::{ReadyRules, RowGuard};
 use crate::run::{Guarding, RunOptions, run_guarded};
-use crate::scan::SnapshotReader;
-use crate::{answers, spine};
 
 mod loading;
+mod training;
 mod upkeep;
 
 use loading::Loads;
@@ -133,6 +133,8 @@ pub struct ScopeEngine {
     policy: RwLock<DataPolicy>,
     /// What was made of the policy for the definitions in force.
     ready: Mutex<Option<Arc<ReadyPolicy>>>,
+    /// Parts of training sets that do not fit in memory.
+    spill: SpillFolder,
 }
 
 /// What was agreed on about the data of a scope, beside the definitions. Nothing, until it is set.
@@ -224,6 +226,13 @@ pub(crate) fn engine_problem(error: &crate::error::EngineError) -> Problem {
         E::Reader { source } if matches!(source.downcast_ref(), Some(StoreError::Outdated { .. })) => {
             Problem::new(OUTDATED, "other definitions came into force while this was answered").with_help("ask again")
         }
+        E::Spill { source: creta_keys::KeyError::File(creta_platform::FileError::Full { .. }) } => {
+            Problem::new("store/full", "no space is left for the parts of a training set that wait in sealed files")
+                .with_help("free space or enlarge the volume, ask for fewer rows, or allow more memory")
+        }
+        E::Spill { source } => {
+            Problem::new("internal/store", error.to_string()).with_note("because", source.to_string(), None)
+        }
         E::Reader { source } => {
             Problem::new("internal/store", error.to_string()).with_note("because", source.to_string(), None)
         }
@@ -266,8 +275,12 @@ impl ScopeEngine {
         let derived = online.position().map_err(problem)?;
         let truth = format!("{prefix}/truth");
         let facts = FactStore::open_known(&platform, key.clone(), &truth, derived).map_err(problem)?;
+        let spill = SpillFolder::new(&platform, key.clone(), format!("{prefix}/spill/"));
         let quarantine = FactStore::open(&platform, key.clone(), &format!("{prefix}/quarantine")).map_err(problem)?;
         check(&facts, &quarantine)?;
+        if let Err(error) = spill.sweep(platform.clock.now()) {
+            tracing::warn!(%scope, %error, "what a stopped training set left stays until the next one");
+        }
         let rows = |store: &FactStore| store.statistics().values().map(|entity| entity.rows).sum::<u64>();
         let last_arrival = last_arrival(&facts, platform.clock.now()).map_err(problem)?;
         let writer = Writer { sequence: rows(&facts) + rows(&quarantine) };
@@ -289,6 +302,7 @@ impl ScopeEngine {
             tokeniser: Tokeniser::new(version, of_tokens),
             policy: RwLock::default(),
             ready: Mutex::default(),
+            spill,
         };
         engine.put_in_force_what_is_stored()?;
         Ok(engine)
@@ -583,55 +597,6 @@ impl ScopeEngine {
         let running: BTreeMap<_, _> =
             deployment.host.running().into_iter().map(|one| (one.resolver, one.runs)).collect();
         Ok(creta_planner::explain(&plan, &deployment.registry).with_runs(&|resolver| running.get(resolver).copied()))
-    }
-
-    /// The spine with features beside it, out of the truth: point-in-time correct, rows and their order as given.
-    pub fn training_set(
-        &self,
-        request: &TrainingSetRequest,
-        spine: &[RecordBatch],
-        permit: &Permit,
-    ) -> Result<Vec<RecordBatch>, Problem> {
-        let reader = SnapshotReader::new(self.facts.snapshot());
-        let deployment = self.deployment()?;
-        self.beside_spine(&deployment, request, spine, permit, Action::Train, &reader)
-    }
-
-    /// As [`ScopeEngine::training_set`], answered from the online store: for many rows about the present.
-    pub fn query_batch(
-        &self,
-        request: &TrainingSetRequest,
-        spine: &[RecordBatch],
-        permit: &Permit,
-    ) -> Result<Vec<RecordBatch>, Problem> {
-        self.by_what_is_in_force(|| {
-            let deployment = self.deployment()?;
-            self.beside_spine(&deployment, request, spine, permit, Action::Query, &deployment.index)
-        })
-    }
-
-    fn beside_spine(
-        &self,
-        deployment: &Deployment,
-        request: &TrainingSetRequest,
-        spine: &[RecordBatch],
-        permit: &Permit,
-        action: Action,
-        reader: &dyn FactReader,
-    ) -> Result<Vec<RecordBatch>, Problem> {
-        let table = spine::one_table(spine)?;
-        let given = spine::given_columns(&deployment.registry, request, spine)?;
-        let paths = given.iter().map(|(path, _)| path.clone()).collect();
-        let policy = self.ready_policy(&deployment.registry);
-        let shape = self.shape_for(deployment, &policy, paths, request.features.clone(), &request.max_age)?;
-        self.permitted_on(permit, action, &shape)?;
-        let plan = &shape.plan;
-        let rows = spine::rows(plan, request, &table, &given)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let options = RunOptions { threads, ..RunOptions::default() };
-        let mut answer = self.run(deployment, plan, &rows, permit, reader, &options)?;
-        self.mask(&shape, permit, &mut answer)?;
-        spine::beside(&table, request, &answer).map(|batch| vec![batch])
     }
 
     /// Runs a plan on given rows; for comparing readers.

@@ -290,6 +290,12 @@ pub enum Aggregate {
     },
     /// How many different values; 0 for none.
     Distinct,
+    /// The value below which so much of the values lies: where the place between two values falls, the one in between, exactly,
+    /// rounded once.
+    Percentile {
+        /// Thousandths of a percent, more than 0 and less than 100,000: the median is 50,000.
+        thousandths: u32,
+    },
 }
 
 /// Resolver inputs.
@@ -507,6 +513,7 @@ mod wire {
         relation: Name,
         aggregate: String,
         n: Option<u32>,
+        thousandths: Option<u32>,
         value: Option<Expr>,
         #[serde(rename = "where")]
         filter: Option<Expr>,
@@ -520,6 +527,13 @@ mod wire {
 
         fn try_from(window: Window) -> Result<Self, String> {
             let aggregate = match (window.aggregate.as_str(), window.n) {
+                ("percentile", None) => match window.thousandths {
+                    Some(thousandths) => Aggregate::Percentile { thousandths },
+                    None => return Err("a window of `percentile` needs `thousandths`".into()),
+                },
+                (_, _) if window.thousandths.is_some() => {
+                    return Err(format!("a window of `{}` has no `thousandths`", window.aggregate));
+                }
                 ("last_n", Some(n)) => Aggregate::LastN { n },
                 ("last_n", None) => return Err("a window of `last_n` needs `n`".into()),
                 (_, Some(_)) => return Err(format!("a window of `{}` has no `n`", window.aggregate)),
@@ -585,11 +599,19 @@ mod tests {
         let read: Window = serde_json::from_str(window).expect("a window");
         assert_eq!(read.aggregate, Aggregate::LastN { n: 3 });
         assert_eq!(serde_json::to_string(&read).expect("JSON"), window);
+        let window = r#"{"relation":"flights","aggregate":"percentile","thousandths":95000,"last":["1d"]}"#;
+        let read: Window = serde_json::from_str(window).expect("a window");
+        assert_eq!(read.aggregate, Aggregate::Percentile { thousandths: 95_000 });
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), window);
         let source = r#"{"name":"s","entity":"E","format":"sqlite","path":"a.db","sql":"select 1","event_time":{"column":"at"},"location":{"file":"f.py","line":1}}"#;
         let read: Source = serde_json::from_str(source).expect("a source");
         assert_eq!(serde_json::to_string(&read).expect("JSON"), source);
         for bad in [
             r#"{"relation":"r","aggregate":"count","n":3,"last":[]}"#,
+            r#"{"relation":"r","aggregate":"count","thousandths":3,"last":[]}"#,
+            r#"{"relation":"r","aggregate":"last_n","n":3,"thousandths":3,"last":[]}"#,
+            r#"{"relation":"r","aggregate":"percentile","last":[]}"#,
+            r#"{"relation":"r","aggregate":"percentile","n":3,"thousandths":3,"last":[]}"#,
             r#"{"relation":"r","aggregate":"count","last":[],"x":1}"#,
         ] {
             assert!(serde_json::from_str::<Window>(bad).is_err(), "{bad}");

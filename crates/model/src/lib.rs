@@ -15,6 +15,7 @@ mod expr;
 mod graph;
 mod id;
 mod instant;
+mod memory;
 mod path;
 mod problem;
 mod types;
@@ -28,6 +29,7 @@ pub use graph::{
 };
 pub use id::{EntityId, Environment, EnvironmentClass, FeatureId, InvalidName, Name, Scope, TenantId};
 pub use instant::{Instant, Span, TimeError};
+pub use memory::{InvalidMemorySize, MemorySize};
 pub use path::{FeaturePath, InvalidPath};
 pub use problem::{Note, Problem};
 pub use types::{StructField, Type, TypeMismatch, Value, format_decimal, parse_decimal};

@@ -36,6 +36,7 @@ pub(crate) fn aggregate_type(aggregate: Aggregate, value: Option<&Type>) -> Resu
         Aggregate::First => "the first",
         Aggregate::Last | Aggregate::LastN { .. } => "the last",
         Aggregate::Distinct => "the number of different values",
+        Aggregate::Percentile { .. } => "a percentile",
     };
     let Some(value) = value else {
         return Err((
@@ -44,9 +45,13 @@ pub(crate) fn aggregate_type(aggregate: Aggregate, value: Option<&Type>) -> Resu
         ));
     };
     let allowed = match (aggregate, value) {
-        (Aggregate::Sum | Aggregate::Mean, Type::Decimal { .. } | Type::Timedelta) => Some(value.clone()),
+        (Aggregate::Sum | Aggregate::Mean | Aggregate::Percentile { .. }, Type::Decimal { .. } | Type::Timedelta) => {
+            Some(value.clone())
+        }
         (Aggregate::Sum, Type::Int | Type::Float) => Some(value.clone()),
-        (Aggregate::Mean | Aggregate::Std | Aggregate::Var, Type::Int | Type::Float) => Some(Type::Float),
+        (Aggregate::Mean | Aggregate::Std | Aggregate::Var | Aggregate::Percentile { .. }, Type::Int | Type::Float) => {
+            Some(Type::Float)
+        }
         (Aggregate::Min | Aggregate::Max, ty) if is_ordered(ty) => Some(value.clone()),
         (Aggregate::First | Aggregate::Last, _) => Some(value.clone()),
         (Aggregate::LastN { .. }, _) => Some(Type::List { item: Box::new(value.clone()), optional: false }),

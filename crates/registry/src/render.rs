@@ -26,6 +26,9 @@ pub fn render_aggregate(aggregate: Aggregate, value: Option<&str>) -> String {
         Aggregate::Last => format!("last {value}"),
         Aggregate::LastN { n } => format!("last {n} of {value}"),
         Aggregate::Distinct => format!("number of different {value}"),
+        Aggregate::Percentile { thousandths } => {
+            format!("{}th percentile of {value}", f64::from(thousandths) / 1000.0)
+        }
     }
 }
 

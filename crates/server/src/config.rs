@@ -9,7 +9,7 @@ use creta_compliance::{Mode, Organisation};
 use creta_iam::Role;
 use creta_identity::device::Standard;
 use creta_identity::key::Thumbprint;
-use creta_model::{Environment, EnvironmentClass, TenantId};
+use creta_model::{Environment, EnvironmentClass, MemorySize, TenantId};
 use creta_proof::{KeyKind, VerifierKey};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,10 @@ pub struct Config {
     /// Where training sets of tenants may go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<SinkConfig>,
+    /// What the process may take at most while it builds a training set, all it holds included: `4GiB`. Beyond that, parts wait in
+    /// sealed files. Without it a training set is built in memory, unless whoever asks sets a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_memory: Option<MemorySize>,
     /// Who is woken by reports that come in by this server's own form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_call: Vec<OnCall>,
@@ -385,6 +389,7 @@ mod tests {
             intake: Vec::new(),
             statistics: StatisticsConfig::default(),
             sinks: Vec::new(),
+            training_memory: None,
             on_call: Vec::new(),
         }
     }

@@ -153,6 +153,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         intake: Vec::new(),
         statistics: StatisticsConfig::default(),
         sinks: Vec::new(),
+        training_memory: None,
         on_call: Vec::new(),
     };
     let root_key = config.root_key_file(&folder);

@@ -21,6 +21,7 @@ from creta import (
     key,
     many,
     one,
+    percentile,
     resolver,
 )
 from creta._export import export_project
@@ -156,3 +157,24 @@ def test_now_is_an_aware_datetime() -> None:
 
     noon = datetime(2013, 7, 1, 12, tzinfo=UTC)
     assert bind(domain).call_scalar((noon,)) == ("2013-07-01T12:00:00+00:00",)
+
+
+@pytest.mark.parametrize("percent", [0, 100, -1, 0.0001, 95.00001, 1e9])
+def test_a_percentile_is_between_the_ends_with_three_digits_at_most(percent: float) -> None:
+    with pytest.raises(CretaError, match="above 0 and below 100") as refused:
+        percentile(User.orders[Order.user], percent, last=days(1))
+    assert refused.value.help == "the ends are `min_` and `max_`"
+
+
+def test_a_percentile_is_exported_in_thousandths() -> None:
+    @entity
+    class Buyer:
+        id: Feature[int] = key()
+        bought: Many[Order] = many(on=lambda: (Buyer.id, Order.user))
+        user_p: Windowed[float] = percentile(bought[Order.id], 99.9, last=days(1))
+
+    graph = export_project([User, Order, Buyer, domain])["graph"]
+    (exported,) = [one for one in graph["entities"] if one["name"] == "Buyer"]
+    (feature_,) = [one for one in exported["features"] if one["name"] == "user_p"]
+    assert feature_["window"]["aggregate"] == "percentile"
+    assert feature_["window"]["thousandths"] == 99_900

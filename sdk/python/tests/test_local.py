@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Annotated
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import creta
@@ -31,6 +32,7 @@ from creta import (
     one,
     resolver,
 )
+from creta._answers import Dataset
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -137,6 +139,28 @@ def test_a_training_set_says_what_queries_say(local: creta.Local) -> None:
         for wanted in asked:
             assert training[str(wanted)][row].as_py() == question[wanted].get(None)
             assert training[f"{wanted}__state"][row].as_py() == question[wanted].state
+
+
+def test_a_training_set_is_written_whole_or_not_at_all(local: creta.Local, tmp_path: Path) -> None:
+    spine = pa.table({"Sale.id": HISTORY["id"], "at": HISTORY["at"], "label": [[1], [], None, [2, 3], [4]]})
+    spine = spine.replace_schema_metadata({"made": "by hand"})
+    data = local.training_set(spine, as_of="at", features=[Sale.share, Sale.seller.sale_count[days(1)]])
+    out = tmp_path / "training.parquet"
+    for path in (str(out), out):
+        data.write_parquet(path)
+        read = pq.read_table(out)
+        assert read.equals(data.to_arrow())
+        assert read.schema.metadata[b"made"] == b"by hand"
+    assert list(tmp_path.iterdir()) == [out]
+    with pytest.raises(FileNotFoundError):
+        data.write_parquet(tmp_path / "nowhere" / "training.parquet")
+    # What Parquet has no form for is refused, and the file that was there stays.
+    sizes = pa.UnionArray.from_sparse(pa.array([0, 0, 0, 0, 0], pa.int8()), [pa.array([1, 2, 3, 4, 5])])
+    odd = Dataset(data.table.append_column("sizes", sizes), data.features, data.seconds)
+    with pytest.raises(ValueError, match="no form as Parquet"):
+        odd.write_parquet(out)
+    assert pq.read_table(out).equals(data.to_arrow())
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_verify_finds_no_difference_and_its_own_fault(local: creta.Local) -> None:

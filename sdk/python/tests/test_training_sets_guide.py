@@ -18,6 +18,8 @@ def test_the_guide_to_training_sets_works_as_written(tmp_path: Path) -> None:
         if kind == "python":
             (tmp_path / info.strip().removeprefix("file=")).write_text(body)
             continue
+        if kind != "console":  # What needs a server is tried with one.
+            continue
         for line in body.splitlines():
             program, *arguments = line.removeprefix("$ ").split()
             assert program == "python", line

@@ -9,11 +9,9 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::util::display::array_value_to_string;
-use creta_engine::read_parquet;
+use creta_engine::{create_parquet, read_parquet};
 use creta_model::{FeaturePath, Problem};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::errors::ParquetError;
 
 use super::{arrow_stream, connect};
 use crate::args::Train;
@@ -38,6 +36,7 @@ pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Fail
             ("as_of", Some(train.as_of.clone())),
             ("inputs", Some(inputs)),
             ("states", Some(train.states.to_string())),
+            ("memory", train.memory.map(|memory| memory.to_string())),
             ("sink", train.sink.clone()),
         ],
     );
@@ -123,31 +122,46 @@ struct Written {
     preview: String,
 }
 
-/// Writes batches as they come; a file that was there stays until the new one is whole.
+/// Why a file was not written.
+enum Unwritten {
+    /// What it was to hold did not come.
+    Answer(Failure),
+    /// It could not be made.
+    File(std::io::Error),
+}
+
+impl From<ParquetError> for Unwritten {
+    fn from(error: ParquetError) -> Self {
+        Self::File(std::io::Error::other(error))
+    }
+}
+
+impl From<std::io::Error> for Unwritten {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+/// Writes batches as they come, a row group at a time; a file that was there stays until the new one is whole.
 fn write_parquet(
     file: &Path,
     schema: SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch, Failure>>,
 ) -> Result<Written, Failure> {
-    let failed = |error: &std::io::Error| Failure::file("write", file, error);
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
     let columns = schema.fields().len() as u64;
-    let broken = |error: parquet::errors::ParquetError| failed(&std::io::Error::other(error));
-    let mut writer = ArrowWriter::try_new(temporary.as_file(), schema, Some(properties)).map_err(broken)?;
-    let mut written = Written { rows: 0, columns, preview: String::new() };
-    for batch in batches {
-        let batch = batch?;
-        if written.rows == 0 {
-            written.preview = preview(&batch);
+    let mut shown = String::new();
+    let batches = batches.map(|batch| {
+        let batch = batch.map_err(Unwritten::Answer)?;
+        if shown.is_empty() {
+            shown = preview(&batch);
         }
-        written.rows += batch.num_rows() as u64;
-        writer.write(&batch).map_err(broken)?;
-    }
-    writer.close().map_err(broken)?;
-    temporary.persist(file).map_err(|error| failed(&error.error))?;
-    Ok(written)
+        Ok(batch)
+    });
+    let rows = create_parquet(file, &schema, batches).map_err(|why| match why {
+        Unwritten::Answer(failure) => failure,
+        Unwritten::File(error) => Failure::file("write", file, &error),
+    })?;
+    Ok(Written { rows, columns, preview: shown })
 }
 
 /// A few rows of the first batch, spread over it, one column each: wide tables stay readable that way. Of the columns

@@ -1,5 +1,7 @@
 //! Aggregations, one fact after the other.
 
+use std::cmp::Ordering;
+
 use creta_model::{Aggregate, FeatureId, Type, Value};
 use creta_planner::{Aggregation, BoundExpr, KeyColumn};
 use num_bigint::BigInt;
@@ -67,6 +69,7 @@ fn aggregate(aggregation: &Aggregation, count: i64, values: &[Value]) -> Cell {
         Aggregate::Max => extreme(values, |new, best| less(best, new)),
         Aggregate::Sum => sum(ty, values),
         Aggregate::Mean => mean(ty, values),
+        Aggregate::Percentile { thousandths } => percentile(ty, values, thousandths),
         Aggregate::Var => variance(values).map_or(Cell::Missing, float),
         Aggregate::Std => variance(values).map_or(Cell::Missing, |variance| float(variance.sqrt())),
     }
@@ -159,19 +162,55 @@ fn mean(ty: Option<&Type>, values: &[Value]) -> Cell {
     if matches!(ty, Some(Type::Float | Type::Int)) {
         return float(nearest_double(&values.iter().map(fine).sum(), &count));
     }
-    let sum: BigInt = values.iter().map(whole).sum();
-    // The nearest whole number is one of the two around the quotient; of two equally near ones the even one.
-    let (below, above): (BigInt, BigInt) = (&sum / &count - 1, &sum / &count + 1);
+    exactly(ty, nearest_whole(&values.iter().map(whole).sum(), &count))
+}
+
+/// At place `(n - 1) * percent` in their order, or in proportion between the two values around it.
+fn percentile(ty: Option<&Type>, values: &[Value], thousandths: u32) -> Cell {
+    let mut sorted: Vec<&Value> = values.iter().collect();
+    sorted.sort_by(|a, b| {
+        if less(a, b) {
+            Ordering::Less
+        } else if less(b, a) {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    });
+    let place = (values.len() as u128 - 1) * u128::from(thousandths);
+    let (index, part) = ((place / 100_000) as usize, (place % 100_000) as i64);
+    let low = sorted[index];
+    let high = if part == 0 { low } else { sorted[index + 1] };
+    let (less_of_it, more_of_it, all) = (BigInt::from(100_000 - part), BigInt::from(part), BigInt::from(100_000));
+    match (ty, low, high) {
+        (Some(Type::Float), Value::Float(a), Value::Float(b)) => {
+            if a.to_bits() == b.to_bits() {
+                float(*a)
+            } else if let Some(special) = special(&[low.clone(), high.clone()]) {
+                float(special)
+            } else {
+                float(nearest_double(&(fine(low) * less_of_it + fine(high) * more_of_it), &all))
+            }
+        }
+        (Some(Type::Int), ..) => float(nearest_double(&(fine(low) * less_of_it + fine(high) * more_of_it), &all)),
+        _ => exactly(ty, nearest_whole(&(whole(low) * less_of_it + whole(high) * more_of_it), &all)),
+    }
+}
+
+/// The whole number nearest to a quotient.
+fn nearest_whole(sum: &BigInt, count: &BigInt) -> BigInt {
+    // It is one of the two around the quotient; of two equally near ones the even one.
+    let (below, above): (BigInt, BigInt) = (sum / count - 1, sum / count + 1);
     let mut best = below.clone();
     let mut candidate = below;
     while candidate <= above {
-        let (new, old) = ((&candidate * &count - &sum).abs(), (&best * &count - &sum).abs());
+        let (new, old) = ((&candidate * count - sum).abs(), (&best * count - sum).abs());
         if new < old || (new == old && !candidate.bit(0)) {
             best = candidate.clone();
         }
         candidate += 1;
     }
-    exactly(ty, best)
+    best
 }
 
 /// `(n·Σx² - (Σx)²) / (n·(n-1))`, rounded once.

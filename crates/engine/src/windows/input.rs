@@ -132,6 +132,17 @@ impl Input {
                 }
                 expect_type(aggregate, *slot == ty)
             }
+            Aggregate::Percentile { .. } => {
+                if self.numbers.is_none() {
+                    self.numbers = Numbers::of(&ty, &values, &self.counted);
+                }
+                if self.order.is_none() {
+                    self.order = sort_keys(&ty, &values);
+                }
+                let numbers = self.numbers.as_ref().ok_or_else(|| undefined(aggregate, &ty))?;
+                // Between two values lies what a mean of them could be.
+                expect_type(aggregate, numbers.gives(Aggregate::Mean, &ty, slot))
+            }
             Aggregate::First | Aggregate::Last => expect_type(aggregate, *slot == ty),
             Aggregate::LastN { .. } => expect_type(aggregate, matches!(slot, Type::List { item, .. } if **item == ty)),
             Aggregate::Distinct => {
@@ -164,6 +175,11 @@ impl Input {
     /// How many positions count.
     pub(super) fn count(&self, positions: Range<usize>) -> u64 {
         (self.counted[positions.end] - self.counted[positions.start]).into()
+    }
+
+    /// Whether some value or filter failed.
+    pub(super) fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
     }
 
     /// The first failure by rule S7 among these positions.

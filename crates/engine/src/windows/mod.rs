@@ -11,7 +11,9 @@ mod extreme;
 mod input;
 mod outcome;
 mod partial;
+mod percentile;
 mod prefix;
+mod short;
 mod sums;
 mod tile;
 mod tiled;
@@ -28,6 +30,7 @@ use self::distinct::{Identities, Seen};
 use self::extreme::ExtremeQueue;
 use self::input::Input;
 use self::outcome::{Outcome, Outcomes};
+use self::short::ShortSums;
 use self::sums::{KeySums, Scratch};
 use crate::column::CellColumn;
 use crate::error::EngineError;
@@ -44,7 +47,8 @@ use self::tiled::{Tiled, Wanted};
 /// One column of cells per aggregation, in order; `types` are the types of their slots.
 ///
 /// With `f` facts and `r` rows: O(f log f + r log r) to sort, less where they come sorted; then per row and aggregation about O(1)
-/// for count, sum, mean, var, std, min, max, first and last, O(n) for the last n, O(window) for distinct, and O(log f) more for a
+/// for count, sum, mean, var, std, min, max, first and last, O(n) for the last n, O(log f) for percentiles, O(window) for distinct,
+/// and O(log f) more for a
 /// window and each of its facts that arrived late or was superseded.
 pub(crate) fn windows(
     keyed: &KeyedRows<'_>,
@@ -210,18 +214,20 @@ struct WindowPlan<'a> {
 
 impl WindowPlan<'_> {
     /// The outcomes of each aggregation for some points, which are sorted by key and time.
-    fn answer(&self, points: &[u32], all: &[FactPoint]) -> Vec<Outcome> {
+    fn answer(&self, order: &[u32], all: &[FactPoint]) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = self
             .aggregations
             .iter()
             .zip(self.types)
-            .map(|(aggregation, ty)| Outcome::new(aggregation, ty, points.len()))
+            .map(|(aggregation, ty)| Outcome::new(aggregation, ty, order.len()))
             .collect();
         let mut seen: Vec<Option<Seen>> =
             self.inputs.all.iter().map(|input| input.identities.as_ref().map(Identities::seen)).collect();
+        let short: Vec<Option<ShortSums<'_>>> = self.inputs.all.iter().map(ShortSums::of).collect();
         let mut scratch = Scratch::new();
         let mut runs = Vec::new();
-        for of_key in points.chunk_by(|a, b| all[*a as usize].key == all[*b as usize].key) {
+        let mut points = Vec::new();
+        for of_key in order.chunk_by(|a, b| all[*a as usize].key == all[*b as usize].key) {
             let timeline = self.timelines.of_key(all[of_key[0] as usize].key);
             let tiled = self.tiled.as_ref().filter(|tiled| tiled.has(of_key[0]));
             let precompute = tiled.is_none()
@@ -236,18 +242,37 @@ impl WindowPlan<'_> {
                 }
                 continue;
             }
+            // Side by side, since every frame passes over them.
+            points.clear();
+            points.extend(of_key.iter().map(|point| all[*point as usize]));
             for frame in &self.frames {
                 let mut sweep = Sweep::new(&timeline, frame);
                 let mut queues: Vec<ExtremeQueue> =
                     frame.aggregations.iter().map(|_| ExtremeQueue::default()).collect();
-                for point in of_key {
-                    let window = sweep.window(&all[*point as usize], &mut runs);
+                for point in &points {
+                    let window = sweep.window(point);
+                    let is_whole = window.is_empty() || timeline.all_certain(&window, point.known_as_of);
+                    let runs: &[Range<usize>] = match is_whole {
+                        true if window.is_empty() => &[],
+                        true => std::slice::from_ref(&window),
+                        false => {
+                            runs.clear();
+                            timeline.for_each_run(window.clone(), point.known_as_of, &mut |run| runs.push(run));
+                            &runs
+                        }
+                    };
                     for (index, queue) in frame.aggregations.iter().zip(&mut queues) {
-                        let input = self.inputs.of[*index];
-                        let queue = (precompute && runs.first() == Some(&window)).then_some(queue);
-                        let one = One { plan: self, sums: &keys[input], runs: &runs };
+                        let (input, outcome) = (self.inputs.of[*index], &mut outcomes[*index]);
                         let aggregate = &self.aggregations[*index].aggregate;
-                        one.answer(aggregate, &mut seen[input], &mut scratch, queue, &mut outcomes[*index]);
+                        if is_whole
+                            && let Some(short) = &short[input]
+                            && short.answer(aggregate, &window, outcome)
+                        {
+                            continue;
+                        }
+                        let queue = (precompute && runs.first() == Some(&window)).then_some(queue);
+                        let one = One { plan: self, sums: &keys[input], runs };
+                        one.answer(aggregate, &mut seen[input], &mut scratch, queue, outcome);
                     }
                 }
             }
@@ -270,9 +295,8 @@ impl<'a> Sweep<'a> {
         Self { timeline, frame, from: start, to: start }
     }
 
-    /// The positions with `as_of - span <= event_time < as_of`, `<= as_of` when now is included, and in `runs` those of them
-    /// that are visible, as maximal runs.
-    fn window(&mut self, point: &FactPoint, runs: &mut Vec<Range<usize>>) -> Range<usize> {
+    /// The positions with `as_of - span <= event_time < as_of`, `<= as_of` when now is included.
+    fn window(&mut self, point: &FactPoint) -> Range<usize> {
         let Self { timeline, frame, .. } = self;
         self.from = timeline.advance_to(self.from, point.as_of.saturating_sub(frame.span));
         self.to = if frame.include_now {
@@ -280,17 +304,7 @@ impl<'a> Sweep<'a> {
         } else {
             timeline.advance_to(self.to, point.as_of)
         };
-        let window = self.from..self.to.max(self.from);
-        runs.clear();
-        if window.is_empty() {
-            return window;
-        }
-        if timeline.all_certain(&window, point.known_as_of) {
-            runs.push(window.clone());
-        } else {
-            timeline.for_each_run(window.clone(), point.known_as_of, &mut |run| runs.push(run));
-        }
-        window
+        self.from..self.to.max(self.from)
     }
 }
 
@@ -342,6 +356,12 @@ impl One<'_> {
             Aggregate::First => outcome.push_position(self.positions().next()),
             Aggregate::Last => outcome.push_position(self.positions().next_back()),
             Aggregate::LastN { n } => outcome.push_list(self.positions().rev().take(*n as usize)),
+            Aggregate::Percentile { thousandths } => {
+                match self.sums.percentile(self.runs, count, *thousandths, scratch, outcome) {
+                    Some(()) => {}
+                    None => outcome.fail(&self.plan.overflow),
+                }
+            }
         }
     }
 

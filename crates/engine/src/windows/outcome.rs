@@ -1,7 +1,7 @@
 //! Collects the results of windows and puts them back into the order of the rows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
     ArrayRef, Decimal128Array, DurationMicrosecondArray, Float64Array, Int64Array, ListArray, UInt32Array,
@@ -168,7 +168,12 @@ impl Outcomes<'_> {
                 outcomes.push(outcome);
             }
         }
-        let column = |index: usize| self.column(index, &by_aggregation[index], plan);
+        let by_aggregation: Vec<Mutex<Vec<Outcome>>> = by_aggregation.into_iter().map(Mutex::new).collect();
+        // What is put in order goes before the next is begun.
+        let column = |index: usize| {
+            let outcomes = std::mem::take(&mut *by_aggregation[index].lock().unwrap_or_else(PoisonError::into_inner));
+            self.column(index, &outcomes, plan)
+        };
         in_parallel(by_aggregation.len(), threads, column).into_iter().collect()
     }
 
@@ -185,6 +190,16 @@ impl Outcomes<'_> {
 
     fn column(&self, index: usize, outcomes: &[Outcome], plan: &WindowPlan<'_>) -> Result<CellColumn, EngineError> {
         let (aggregation, ty) = (&plan.aggregations[index], &plan.types[index]);
+        let values = self.values(index, outcomes, plan)?;
+        if values.null_count() == 0 && outcomes.iter().all(|outcome| outcome.errors.is_empty()) {
+            let mut missing = Vec::new();
+            for (chunk, outcome) in outcomes.iter().enumerate() {
+                missing.extend(outcome.missing.iter().map(|at| self.row(chunk, *at as usize) as u32));
+            }
+            if self.spine.rows_without_key_are_missing(self.keyed, &mut missing) {
+                return CellColumn::with_missing(values, &missing)?.with_default(ty, aggregation.default.as_ref());
+            }
+        }
         let mut absences = Absences::default();
         for (chunk, outcome) in outcomes.iter().enumerate() {
             for at in &outcome.missing {
@@ -195,7 +210,13 @@ impl Outcomes<'_> {
             }
         }
         self.spine.mark_rows_without_key(self.keyed, &mut absences);
-        let values: ArrayRef = match outcomes.first().map(|outcome| &outcome.values) {
+        absences.finish(values)?.with_default(ty, aggregation.default.as_ref())
+    }
+
+    /// The values of one aggregation in the order of rows, anything where there is none.
+    fn values(&self, index: usize, outcomes: &[Outcome], plan: &WindowPlan<'_>) -> Result<ArrayRef, EngineError> {
+        let ty = &plan.types[index];
+        Ok(match outcomes.first().map(|outcome| &outcome.values) {
             None => null_array(ty, self.rows),
             Some(Values::Ints(_)) => {
                 let ints = self.scatter(outcomes, |values| if let Values::Ints(ints) = values { ints } else { &[] });
@@ -228,8 +249,7 @@ impl Outcomes<'_> {
                 }
             }
             Some(Values::Lists(..)) => self.lists(outcomes, plan.inputs.all[plan.inputs.of[index]].values.as_ref())?,
-        };
-        absences.finish(values)?.with_default(ty, aggregation.default.as_ref())
+        })
     }
 
     /// Results in the order of rows, a filler for rows without a key.

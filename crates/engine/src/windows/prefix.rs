@@ -34,6 +34,14 @@ impl Prefix {
         Some(Self { exponent: grid.exponent, sums })
     }
 
+    /// The sums before each position in units of `2^exponent`, where each fits into one limb.
+    pub(super) fn short(&self) -> Option<(&[[u64; 1]], i32)> {
+        match &self.sums {
+            Sums::One(sums) => Some((sums, self.exponent)),
+            Sums::Two(_) | Sums::Four(_) => None,
+        }
+    }
+
     /// The exact sum over `runs` in two's complement, in units of the returned power of two.
     pub(super) fn total<'t>(&self, runs: &[Range<usize>], buffer: &'t mut [u64; LIMBS_MAX]) -> (&'t mut [u64], i32) {
         let limbs = match &self.sums {

@@ -9,6 +9,7 @@ use num_traits::ToPrimitive;
 use super::extreme::{ExtremeQueue, ExtremeTree};
 use super::input::{Input, Numbers};
 use super::outcome::Outcome;
+use super::percentile::{Ranks, WHOLE, between};
 use crate::exact::{
     Grid, LIMBS_MAX, Power, add_assign, make_magnitude, multiply, round_quotient, sub_assign, to_i128, trim,
 };
@@ -23,17 +24,20 @@ pub(super) struct KeySums<'a> {
     squares: OnceCell<Sums>,
     smallest: OnceCell<ExtremeTree>,
     largest: OnceCell<ExtremeTree>,
+    ranks: OnceCell<Ranks>,
 }
 
 /// Where sums are put together; kept, since clearing it costs more than most sums do.
 pub(super) struct Scratch {
     ones: [u64; LIMBS_MAX],
     squares: [u64; LIMBS_MAX],
+    positions: Vec<u32>,
+    ranges: Vec<Range<usize>>,
 }
 
 impl Scratch {
     pub(super) fn new() -> Self {
-        Self { ones: [0; LIMBS_MAX], squares: [0; LIMBS_MAX] }
+        Self { ones: [0; LIMBS_MAX], squares: [0; LIMBS_MAX], positions: Vec::new(), ranges: Vec::new() }
     }
 }
 
@@ -56,6 +60,7 @@ impl<'a> KeySums<'a> {
             squares: OnceCell::new(),
             smallest: OnceCell::new(),
             largest: OnceCell::new(),
+            ranks: OnceCell::new(),
         }
     }
 
@@ -196,7 +201,7 @@ impl<'a> KeySums<'a> {
         if self.special(runs).is_some() {
             return f64::NAN;
         }
-        let Scratch { ones, squares } = scratch;
+        let Scratch { ones, squares, .. } = scratch;
         // Both from one grid, so that the unit of the squares is the square of the unit.
         let ((sum, exponent), (sum_of_squares, _)) =
             match (self.input.prefix(Power::One), self.input.prefix(Power::Two)) {
@@ -215,6 +220,46 @@ impl<'a> KeySums<'a> {
             return variance_of::<8>(sum, sum_of_squares, count, exponent);
         }
         variance_of::<{ 2 * LIMBS_MAX }>(sum, sum_of_squares, count, exponent)
+    }
+
+    /// Pushes the percentile of at least one number: the one at place `(count - 1) * percent` in their order, or between the two
+    /// around it. `None` if its type cannot hold it.
+    pub(super) fn percentile(
+        &self,
+        runs: &[Range<usize>],
+        count: u64,
+        thousandths: u32,
+        scratch: &mut Scratch,
+        outcome: &mut Outcome,
+    ) -> Option<()> {
+        let place = u128::from(count - 1) * u128::from(thousandths);
+        let (rank, part) = ((place / u128::from(WHOLE)) as usize, (place % u128::from(WHOLE)) as u64);
+        let order = self.input.order.as_ref().expect("prepared for percentiles");
+        let Scratch { positions, ranges, .. } = scratch;
+        let (low, high) = if self.precompute {
+            let ranks = self.ranks.get_or_init(|| {
+                Ranks::new(self.range.clone().filter(|position| self.input.counts(*position)), |position| {
+                    order[position]
+                })
+            });
+            let index = |position: usize| self.input.count(self.range.start..position) as usize;
+            let low = ranks.find(runs.iter().map(|run| index(run.start)..index(run.end)), rank, ranges);
+            let high = if part == 0 {
+                low
+            } else {
+                ranks.find(runs.iter().map(|run| index(run.start)..index(run.end)), rank + 1, ranges)
+            };
+            (low, high)
+        } else {
+            positions.clear();
+            let counting = runs.iter().cloned().flatten().filter(|position| self.input.counts(*position));
+            positions.extend(counting.map(|position| position as u32));
+            let (_, low, above) = positions.select_nth_unstable_by_key(rank, |position| order[*position as usize]);
+            let next = || above.iter().copied().min_by_key(|position| order[*position as usize]);
+            let high = if part == 0 { *low } else { next().expect("there is a place after this one") };
+            (*low as usize, high as usize)
+        };
+        between(self.numbers(), low, high, part, outcome)
     }
 
     /// `queue`, if there is one, has seen no window that lies after this one.

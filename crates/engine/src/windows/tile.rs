@@ -47,7 +47,7 @@ fn needs(aggregate: &Aggregate, ty: Option<&Type>) -> Option<Keeps> {
         Aggregate::Var | Aggregate::Std => Some(SUM | SQUARES),
         Aggregate::Min => ty.is_some_and(has_fixed_keys).then_some(SMALLEST),
         Aggregate::Max => ty.is_some_and(has_fixed_keys).then_some(LARGEST),
-        Aggregate::Distinct => None,
+        Aggregate::Distinct | Aggregate::Percentile { .. } => None,
     }
 }
 

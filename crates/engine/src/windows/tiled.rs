@@ -205,7 +205,11 @@ fn push(aggregate: &Aggregate, all: &Accumulator, input: &Input, outcome: &mut O
         Aggregate::Std => outcome.push_float(all.variance().sqrt()),
         Aggregate::Min => outcome.push_key(all.smallest()),
         Aggregate::Max => outcome.push_key(all.largest()),
-        Aggregate::First | Aggregate::Last | Aggregate::LastN { .. } | Aggregate::Distinct => {
+        Aggregate::First
+        | Aggregate::Last
+        | Aggregate::LastN { .. }
+        | Aggregate::Distinct
+        | Aggregate::Percentile { .. } => {
             unreachable!("not put together from partials")
         }
     }

@@ -136,6 +136,11 @@ fn windows_of_all_kinds() -> Bundle {
         ("delay_first", json!({ "kind": "float" }), json!({ "aggregate": "first", "value": delay })),
         ("delay_distinct", json!({ "kind": "int" }), json!({ "aggregate": "distinct", "value": delay })),
         (
+            "delay_p90",
+            json!({ "kind": "float" }),
+            json!({ "aggregate": "percentile", "thousandths": 90_000, "value": delay }),
+        ),
+        (
             "last_three",
             json!({ "kind": "list", "item": { "kind": "float" } }),
             json!({ "aggregate": "last_n", "n": 3, "value": delay, "where": late }),
@@ -152,7 +157,7 @@ fn windows_of_all_kinds() -> Bundle {
 
 fn of_all_kinds() -> TrainingSetRequest {
     let mut features = asked();
-    for name in ["late_n", "late_min", "delay_var", "delay_first", "delay_distinct", "last_three"] {
+    for name in ["late_n", "late_min", "delay_var", "delay_first", "delay_distinct", "delay_p90", "last_three"] {
         features.extend(["1h", "7d", "30d"].map(|span| path(&format!("Flight.operator.{name}[{span}]"))));
     }
     TrainingSetRequest { features, ..request() }

@@ -126,6 +126,16 @@ impl<'g> Checker<'g> {
                     .with_help(format!("keep between 1 and {LAST_N_MAX}")),
             );
         }
+        if let Aggregate::Percentile { thousandths } = window.aggregate
+            && !(1..100_000).contains(&thousandths)
+        {
+            let percent = f64::from(thousandths) / 1000.0;
+            self.problem(
+                Problem::new("window/percentile", format!("`{name}` takes the percentile {percent}"))
+                    .at(&feature.location)
+                    .with_help("take one above 0 and below 100; the ends are `min_` and `max_`"),
+            );
+        }
         match aggregate_type(window.aggregate, value.as_ref()) {
             Ok(ty) => self.result("window/result", entity, feature, &ty, false, None),
             Err((message, help)) => {

@@ -230,6 +230,9 @@ fn parse_window(entity: &Entity, text: &str, targets: &BTreeMap<(String, String)
     let target = target.map_or(entity.name.as_str(), String::as_str);
     let aggregate = match function.split_once('[') {
         Some(("last_n", n)) => Aggregate::LastN { n: n.trim_end_matches(']').parse().expect("a count") },
+        Some(("percentile", n)) => {
+            Aggregate::Percentile { thousandths: n.trim_end_matches(']').parse().expect("thousandths") }
+        }
         _ => serde_json::from_value(serde_json::json!({ "aggregate": function })).expect("an aggregate"),
     };
     Window {

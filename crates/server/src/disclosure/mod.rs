@@ -11,7 +11,7 @@ mod statistics;
 
 use creta_disclosure::{Budget, GroupSize};
 use creta_iam::Principal;
-use creta_model::{EnvironmentClass, Problem};
+use creta_model::{EnvironmentClass, MemorySize, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -51,6 +51,8 @@ pub(crate) struct Disclosures {
     pub(crate) meter: meter::Meter,
     pub(crate) rows: rows::PersonRows,
     pub(crate) sinks: sinks::Sinks,
+    /// What the process may take at most while it builds a training set.
+    pub(crate) training_memory: Option<MemorySize>,
 }
 
 impl Disclosures {
@@ -60,6 +62,7 @@ impl Disclosures {
             meter: meter::Meter::default(),
             rows: rows::PersonRows::default(),
             sinks: sinks::Sinks::new(&config.sinks),
+            training_memory: config.training_memory,
         })
     }
 }

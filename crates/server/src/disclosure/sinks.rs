@@ -1,9 +1,11 @@
 //! Where training sets of a tenant may go: folders that it named, and that whoever runs the environment put into the
 //! configuration at its word.
 
-use std::io::Write as _;
+use std::fs::File;
 use std::path::PathBuf;
 
+use arrow::array::RecordBatch;
+use creta_engine::{ParquetForm, ParquetWriter};
 use creta_model::{Problem, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -63,20 +65,60 @@ impl Sinks {
         })
     }
 
-    /// Writes an Arrow stream under a name of its own. It is there wholly or not at all.
-    pub(crate) fn write(&self, scope: &Scope, name: &str, rows: u64, stream: &[u8]) -> Result<Written, Problem> {
-        let sink = self.require(scope, name)?;
-        let failed = |error: &std::io::Error| logged("a training set could not be written to a sink", error);
-        let file = format!("training-set-{}.arrows", crate::http::request_id());
-        let mut temporary = tempfile::NamedTempFile::new_in(&sink.folder).map_err(|error| failed(&error))?;
-        temporary.write_all(stream).and_then(|()| temporary.as_file().sync_all()).map_err(|error| failed(&error))?;
-        temporary.persist_noclobber(sink.folder.join(&file)).map_err(|error| failed(&error.error))?;
-        Ok(Written { sink: sink.name.clone(), file, rows, bytes: stream.len() as u64 })
+    /// A Parquet file under a name of its own, which is there wholly once it is kept, and not at all before.
+    pub(crate) fn create(&self, scope: &Scope, name: &str) -> Result<SinkFile, Problem> {
+        let sink = self.require(scope, name)?.clone();
+        let file = format!("training-set-{}.parquet", crate::http::request_id());
+        let temporary = tempfile::NamedTempFile::new_in(&sink.folder).map_err(|error| failed(&error))?;
+        Ok(SinkFile { sink, file, temporary, writer: None })
+    }
+}
+
+/// A file on its way into a sink.
+pub(crate) struct SinkFile {
+    sink: SinkConfig,
+    file: String,
+    temporary: tempfile::NamedTempFile,
+    writer: Option<ParquetWriter<File>>,
+}
+
+fn failed(error: &std::io::Error) -> Problem {
+    logged("a training set could not be written to a sink", error)
+}
+
+impl SinkFile {
+    /// Adds rows; all batches have one schema.
+    pub(crate) fn write(&mut self, batch: RecordBatch) -> Result<(), Problem> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => {
+                let (schema, file) = (batch.schema(), self.temporary.as_file().try_clone());
+                let threads = std::thread::available_parallelism().map_or(1, usize::from);
+                let file = file.map_err(|error| failed(&error))?;
+                self.writer.insert(ParquetWriter::new(file, &schema, ParquetForm::of(&schema), threads))
+            }
+        };
+        writer.write(batch).map_err(|error| failed(&std::io::Error::other(error)))
+    }
+
+    /// Puts the file where it belongs. At least one batch was written, perhaps without rows.
+    pub(crate) fn keep(self) -> Result<Written, Problem> {
+        let rows = self.writer.expect("a batch was written").finish();
+        let rows = rows.map_err(|error| failed(&std::io::Error::other(error)))?;
+        self.temporary.as_file().sync_all().map_err(|error| failed(&error))?;
+        let bytes = self.temporary.as_file().metadata().map_err(|error| failed(&error))?.len();
+        let path = self.sink.folder.join(&self.file);
+        self.temporary.persist_noclobber(path).map_err(|error| failed(&error.error))?;
+        Ok(Written { sink: self.sink.name, file: self.file, rows, bytes })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
     use super::*;
 
     fn sink(name: &str, tenant: &str, folder: &str) -> SinkConfig {
@@ -89,10 +131,20 @@ mod tests {
         let path = folder.path().to_str().expect("text");
         let sinks = Sinks::new(&[sink("lake", "acme", path)]);
         let scope = |tenant| Scope::parse(tenant, "prod").expect("valid");
-        let written = sinks.write(&scope("acme"), "lake", 1, b"rows").expect("written");
-        assert_eq!(std::fs::read(folder.path().join(&written.file)).expect("there"), b"rows");
+        let rows: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let rows = [RecordBatch::try_from_iter([("id", rows)]).expect("a table")];
+        let mut given_up = sinks.create(&scope("acme"), "lake").expect("begun");
+        given_up.write(rows[0].clone()).expect("written");
+        drop(given_up);
+        let mut begun = sinks.create(&scope("acme"), "lake").expect("begun");
+        begun.write(rows[0].slice(0, 2)).expect("written");
+        begun.write(rows[0].slice(2, 1)).expect("written");
+        let written = begun.keep().expect("kept");
+        let file = std::fs::File::open(folder.path().join(&written.file)).expect("there");
+        assert_eq!((written.rows, file.metadata().expect("a file").len()), (3, written.bytes));
+        assert_eq!(creta_engine::read_parquet(file).expect("a Parquet file"), rows);
         for (tenant, name) in [("beta", "lake"), ("acme", "pond"), ("acme", "../lake"), ("acme", "")] {
-            let refused = sinks.write(&scope(tenant), name, 1, b"rows").expect_err(name);
+            let refused = sinks.create(&scope(tenant), name).err().expect(name);
             assert_eq!(refused.code, "not-found/sink");
         }
         assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1);

@@ -31,6 +31,12 @@ const SPINE: &[Parameter] = &[
     query("states", r#"{"type":"boolean"}"#, "Whether to add a column `name__state` beside each feature."),
     query("max_age", TEXT, "JSON object of path to span: tighter limits than the features declare."),
     query(
+        "memory",
+        TEXT,
+        "For training sets: what the server may take at most while it builds this one, all it holds included: `2GiB`. Never more than \
+         it is set to.",
+    ),
+    query(
         "sink",
         TEXT,
         "Sink of the tenant to write the answer to, instead of handing it out; answered with what was written, as JSON.",

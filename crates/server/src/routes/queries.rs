@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::writer::StreamWriter;
 use axum::response::Response;
 use creta_audit::{Details, Event, Permit};
 use creta_disclosure::Label;
-use creta_engine::{BindingRule, KnownAsOfColumn, QueryRequest, TrainingSetRequest, WrittenQuery};
-use creta_model::{FeaturePath, Problem, Span};
+use creta_engine::{BindingRule, KnownAsOfColumn, QueryRequest, TrainingOptions, TrainingSetRequest, WrittenQuery};
+use creta_model::{FeaturePath, MemorySize, Problem, Span};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::arrow_body::{ARROW_STREAM, encode};
+use crate::arrow_body::ARROW_STREAM;
 use crate::context::{Admitted, AtOnce, Guarded, Input};
 use crate::disclosure::{Written, day_of, ends_on_a_machine, no_download};
 use crate::limits::JSON_ROWS_MAX;
@@ -146,6 +149,9 @@ struct SpineQuery {
     /// JSON object of path to span.
     #[serde(default)]
     max_age: Option<String>,
+    /// What the process may take while it builds a training set.
+    #[serde(default)]
+    memory: Option<MemorySize>,
     /// The tenant's sink to write the answer to, instead of handing it out.
     #[serde(default)]
     sink: Option<String>,
@@ -188,35 +194,49 @@ pub(super) fn json_parameter<T: DeserializeOwned + Default>(name: &str, text: Op
 
 /// Answers many rows from the online store: an Arrow stream with the spine's columns and the features.
 pub(super) async fn query_arrow(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    beside_spine(guarded, input, |admitted, request, spine| {
-        let batches = admitted.engine()?.query_batch(request, spine, &admitted.permit)?;
+    beside_spine(guarded, input, |admitted, asked, take| {
+        let batches = admitted.engine()?.query_batch(&asked.request, &asked.spine, &admitted.permit)?;
         admitted.app.metrics.rows_asked(admitted.scope()?, batches.iter().map(|batch| batch.num_rows() as u64).sum());
-        Ok(batches)
+        Ok(batches.into_iter().try_for_each(take)?)
     })
     .await
 }
 
 /// Builds a training set: as above, out of the facts themselves, point-in-time correct.
 pub(super) async fn training_set(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    beside_spine(guarded, input, |admitted, request, spine| {
-        Ok(admitted.engine()?.training_set(request, spine, &admitted.permit)?)
+    beside_spine(guarded, input, |admitted, asked, take| {
+        let set = admitted.app.disclosures.training_memory;
+        let memory = [set, asked.memory].into_iter().flatten().min();
+        let options = TrainingOptions { memory_bytes: memory.map(MemorySize::bytes), progress: None };
+        let AskedBeside { request, spine, .. } = asked;
+        Ok(admitted.engine()?.training_set_in_parts(&request, spine, &admitted.permit, &options, take)?)
     })
     .await
 }
 
-type Batches = Vec<arrow::array::RecordBatch>;
+type Batches = Vec<RecordBatch>;
+
+/// A question about the rows of a spine.
+struct AskedBeside {
+    request: TrainingSetRequest,
+    spine: Batches,
+    memory: Option<MemorySize>,
+}
+
+/// Where batches of an answer go.
+type Take<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<(), Problem>;
 
 async fn beside_spine(
     guarded: Guarded,
     input: Input,
-    ask: fn(&Admitted<'_>, &TrainingSetRequest, &Batches) -> Result<Batches, Refusal>,
+    ask: fn(&Admitted<'_>, AskedBeside, Take<'_>) -> Result<(), Refusal>,
 ) -> Result<Response, Refusal> {
     let mut question = input.query::<SpineQuery>()?;
-    let sink = question.sink.take();
+    let (sink, memory) = (question.sink.take(), question.memory.take());
     let request = question.into_request()?;
     let (schema, mut spine) = decode_blocking(input).await?;
     if spine.is_empty() {
-        spine.push(arrow::array::RecordBatch::new_empty(schema));
+        spine.push(RecordBatch::new_empty(schema));
     }
     let rows = spine.iter().map(|batch| batch.num_rows() as u64).sum();
     let details = Details::none().count("rows", rows).map_err(|e| from_audit(&e))?;
@@ -229,13 +249,11 @@ async fn beside_spine(
                 if sink.is_none() && ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
                     return Err(kept_back(admitted, no_download()).into());
                 }
-                let batches = ask(admitted, &request, &spine)?;
-                let schema = batches.first().map(arrow::array::RecordBatch::schema);
-                let schema = labelled(&schema.unwrap_or_else(|| spine[0].schema()), admitted);
-                let bytes =
-                    encode(&schema, &batches).map_err(|error| logged("an answer could not be encoded", &error))?;
-                let Some(sink) = sink else { return Ok(Bulk::Stream(bytes)) };
-                let written = admitted.app.disclosures.sinks.write(admitted.scope()?, &sink, rows, &bytes)?;
+                let asked = AskedBeside { request, spine, memory };
+                let Some(sink) = sink else { return Ok(Bulk::Stream(stream(admitted, asked, ask)?)) };
+                let mut file = admitted.app.disclosures.sinks.create(admitted.scope()?, &sink)?;
+                ask(admitted, asked, &mut |batch| file.write(labelled(batch, admitted)?))?;
+                let written = file.keep()?;
                 let details = Details::none().name("sink", sink).map_err(|e| from_audit(&e))?;
                 admitted.control.record(Event::of(&admitted.permit, "sink.written").with(details));
                 Ok(Bulk::Written(written))
@@ -248,13 +266,35 @@ async fn beside_spine(
     }
 }
 
-/// The schema with where the table is from, so that it is known as that wherever it goes. What the spine's own schema said
-/// of that is replaced.
-fn labelled(schema: &SchemaRef, admitted: &Admitted<'_>) -> SchemaRef {
+/// The answer as one Arrow stream.
+fn stream(
+    admitted: &Admitted<'_>,
+    asked: AskedBeside,
+    ask: fn(&Admitted<'_>, AskedBeside, Take<'_>) -> Result<(), Refusal>,
+) -> Result<Vec<u8>, Refusal> {
+    let failed = |error: ArrowError| logged("an answer could not be encoded", &error);
+    let mut writer: Option<StreamWriter<Vec<u8>>> = None;
+    ask(admitted, asked, &mut |batch| {
+        let batch = labelled(batch, admitted)?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(failed)?),
+        };
+        writer.write(&batch).map_err(failed)
+    })?;
+    Ok(writer.expect("an answer has at least one batch").into_inner().map_err(failed)?)
+}
+
+/// A table with where it is from, so that it is known as that wherever it goes. What the spine's own schema said of that is
+/// replaced.
+fn labelled(batch: RecordBatch, admitted: &Admitted<'_>) -> Result<RecordBatch, Problem> {
     let label = Label { environment: admitted.control.environment().clone(), class: admitted.control.class() };
+    let schema = batch.schema();
     let mut metadata = schema.metadata().clone();
     metadata.extend(label.to_metadata());
-    Arc::new(arrow::datatypes::Schema::new_with_metadata(schema.fields().clone(), metadata))
+    let schema = Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata));
+    RecordBatch::try_new(schema, batch.columns().to_vec())
+        .map_err(|error| logged("an answer could not be labelled", &error))
 }
 
 /// Decodes an Arrow body on a thread that may take its time.

@@ -51,6 +51,15 @@ pub(crate) struct Segment {
     obsolete: AtomicBool,
 }
 
+/// What reading a segment leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remember {
+    /// Decoded columns, for whoever asks next.
+    Columns,
+    /// Nothing: for passes over more than memory holds.
+    Nothing,
+}
+
 struct Footer {
     metadata: ArrowReaderMetadata,
     /// Without the position.
@@ -135,6 +144,7 @@ impl Segment {
         features: Option<&[FeatureId]>,
         first: i64,
         last: i64,
+        remember: Remember,
     ) -> Result<Option<RecordBatch>, StoreError> {
         if self.meta.event_max.micros() < first || self.meta.event_min.micros() > last {
             return Ok(None);
@@ -143,7 +153,7 @@ impl Segment {
         let wanted: Vec<usize> = (0..facts.fields().len())
             .filter(|index| *index < META_COLUMNS || is_wanted(facts.field(*index).name(), features))
             .collect();
-        let columns = self.columns(&wanted)?;
+        let columns = self.columns(&wanted, remember)?;
         let times = columns[0].as_primitive::<TimestampMicrosecondType>().values();
         let start = times.partition_point(|time| *time < first);
         let end = times.partition_point(|time| *time <= last);
@@ -168,7 +178,7 @@ impl Segment {
         self.collect(builder, &schema)
     }
 
-    fn columns(&self, wanted: &[usize]) -> Result<Vec<ArrayRef>, StoreError> {
+    fn columns(&self, wanted: &[usize], remember: Remember) -> Result<Vec<ArrayRef>, StoreError> {
         let mut found = self.folder.cache.get(&self.meta.name, wanted);
         let missing: Vec<usize> =
             wanted.iter().zip(&found).filter(|(_, column)| column.is_none()).map(|(index, _)| *index).collect();
@@ -184,7 +194,9 @@ impl Segment {
             for (index, slot) in wanted.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
                 let (decoded_index, column) = decoded.next().expect("one column for each that was missing");
                 debug_assert_eq!(index, decoded_index);
-                self.folder.cache.put(&self.meta.name, *index, column);
+                if remember == Remember::Columns {
+                    self.folder.cache.put(&self.meta.name, *index, column);
+                }
                 *slot = Some(Arc::clone(column));
             }
         }

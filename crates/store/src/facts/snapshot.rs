@@ -9,7 +9,7 @@ use arrow::compute::filter_record_batch;
 use creta_model::{EntityId, FeatureId, Instant};
 
 use super::View;
-use super::segment::split_positions;
+use super::segment::{Remember, split_positions};
 use super::tail::{Run, Tail, group};
 use crate::layout::{META_COLUMNS, feature_of, instants};
 use crate::{FactBatch, Position, StoreError};
@@ -48,6 +48,33 @@ impl FactSnapshot {
         columns: Option<&[FeatureId]>,
         events: impl RangeBounds<Instant>,
     ) -> Result<Vec<RecordBatch>, StoreError> {
+        let mut found = Vec::new();
+        self.scan_into(entity, columns, events, Remember::Columns, |batch| {
+            found.push(batch);
+            Ok::<(), StoreError>(())
+        })?;
+        Ok(found)
+    }
+
+    /// The same batches in the same order, one after the other. None is remembered: memory is that of the largest.
+    pub fn scan_each<E: From<StoreError>>(
+        &self,
+        entity: EntityId,
+        columns: Option<&[FeatureId]>,
+        events: impl RangeBounds<Instant>,
+        visit: impl FnMut(RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.scan_into(entity, columns, events, Remember::Nothing, visit)
+    }
+
+    fn scan_into<E: From<StoreError>>(
+        &self,
+        entity: EntityId,
+        columns: Option<&[FeatureId]>,
+        events: impl RangeBounds<Instant>,
+        remember: Remember,
+        mut visit: impl FnMut(RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
         let first = match events.start_bound() {
             Bound::Included(at) => at.micros(),
             Bound::Excluded(at) => at.micros() + 1,
@@ -58,14 +85,17 @@ impl FactSnapshot {
             Bound::Excluded(at) => at.micros() - 1,
             Bound::Unbounded => i64::MAX,
         };
-        let mut found = Vec::new();
         for segment in self.view.segments.iter().filter(|segment| segment.meta.entity == entity) {
-            found.extend(segment.scan(columns, first, last)?);
+            if let Some(batch) = segment.scan(columns, first, last, remember)? {
+                visit(batch)?;
+            }
         }
         for table in self.view.tails().flat_map(|tail| &tail.tables).filter(|table| table.entity == entity) {
-            found.extend(table.runs.iter().filter_map(|run| scan_run(run, columns, first, last)));
+            for batch in table.runs.iter().filter_map(|run| scan_run(run, columns, first, last)) {
+                visit(batch)?;
+            }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The latest arrival after `after` among facts that `counts` by (event time, arrival time). Reads the times of segments
@@ -86,7 +116,7 @@ impl FactSnapshot {
             }
         };
         for segment in self.view.segments.iter().filter(|segment| segment.meta.arrival_max > after) {
-            segment.scan(Some(&[]), i64::MIN, i64::MAX)?.iter().for_each(&mut look);
+            segment.scan(Some(&[]), i64::MIN, i64::MAX, Remember::Columns)?.iter().for_each(&mut look);
         }
         let runs = self.view.tails().flat_map(|tail| &tail.tables).flat_map(|table| &table.runs);
         runs.for_each(|run| look(&run.batch));

@@ -58,6 +58,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<local::Local>()?;
     module.add_class::<stream::ArrowStream>()?;
     module.add_function(wrap_pyfunction!(command_line, module)?)?;
+    module.add_function(wrap_pyfunction!(stream::write_parquet, module)?)?;
     module.add_function(wrap_pyfunction!(refuse_belongings, module)?)?;
     module.add_function(wrap_pyfunction!(prove_possession, module)?)
 }

@@ -1,12 +1,16 @@
 //! Arrow tables in and out of Python without copying, by the PyCapsule interface of Arrow's C data format.
 
 use std::ffi::CStr;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream};
+use creta_engine::create_parquet;
+use parquet::errors::ParquetError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -36,6 +40,40 @@ pub(crate) fn read_stream(table: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<
     let schema = reader.schema();
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(broken)?;
     Ok((schema, batches))
+}
+
+/// Writes a table as one Parquet file and answers how many rows it had. A file that was there stays until the new one is whole.
+#[pyfunction]
+pub(crate) fn write_parquet(py: Python<'_>, table: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<u64> {
+    let (schema, batches) = read_stream(table)?;
+    py.detach(|| create_parquet(&path, &schema, batches.into_iter().map(Ok::<_, Unwritten>))).map_err(|why| match why {
+        Unwritten::Table(why) => PyValueError::new_err(format!("the table has no form as Parquet: {why}")),
+        Unwritten::File(error) => error.into(),
+    })
+}
+
+/// Why a table was not written.
+enum Unwritten {
+    Table(String),
+    File(io::Error),
+}
+
+impl From<ParquetError> for Unwritten {
+    fn from(error: ParquetError) -> Self {
+        match error {
+            ParquetError::External(error) => match error.downcast::<io::Error>() {
+                Ok(error) => Self::File(*error),
+                Err(error) => Self::Table(error.to_string()),
+            },
+            error => Self::Table(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
 }
 
 fn broken(error: ArrowError) -> PyErr {

@@ -31,7 +31,7 @@ from creta._source import arrow, csv, named_query, parquet, source, sqlite
 from creta._time import days, hours, minutes, seconds
 from creta._types import Scale, Vector
 from creta.functions import and_, coalesce, not_, or_, when
-from creta.windows import count, distinct, first, last, last_n, max_, mean, min_, std, sum_, var
+from creta.windows import count, distinct, first, last, last_n, max_, mean, min_, percentile, std, sum_, var
 
 if TYPE_CHECKING:
     from creta._answers import Cell, Dataset, IngestReport, Row, Rows, VerifyReport
@@ -46,8 +46,8 @@ __all__ = [
     "Rows", "Scale", "Vector", "VerifyReport", "Windowed", "and_", "arrow", "check", "coalesce",
     "connect", "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time",
     "feature", "first", "from_sql", "hours", "key", "last", "last_n", "local", "many", "max_", "mean",
-    "min_", "minutes", "named_query", "not_", "one", "or_", "parquet", "resolver", "seconds", "source",
-    "sqlite", "std", "sum_", "synth", "var", "when",
+    "min_", "minutes", "named_query", "not_", "one", "or_", "parquet", "percentile", "resolver", "seconds",
+    "source", "sqlite", "std", "sum_", "synth", "var", "when",
 ]  # fmt: skip
 
 _LAZY = {

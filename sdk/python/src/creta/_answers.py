@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -317,11 +318,14 @@ class Dataset:
         """As a frame of pandas."""
         return _pandas(self.table)
 
-    def write_parquet(self, path: str) -> None:
-        """Writes one Parquet file."""
-        pq = module("pyarrow.parquet")
+    def write_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Writes one Parquet file.
 
-        pq.write_table(self.table, path)
+        A file that was there stays until the new one is whole.
+        """
+        from creta._local import native_module
+
+        native_module().write_parquet(self.table, os.fspath(path))
 
     def __arrow_c_stream__(self, requested_schema: object | None = None, /) -> object:
         table: Any = self.table

@@ -31,6 +31,8 @@ def window_json(aggregation: Aggregation, member: Member, at: Location) -> dict[
     json: dict[str, Any] = {"relation": relation.name, "aggregate": aggregation.function}
     if aggregation.n is not None:
         json["n"] = aggregation.n
+    if aggregation.thousandths is not None:
+        json["thousandths"] = aggregation.thousandths
     if aggregation.column.value is not None:
         json["value"] = expression_json(_now(aggregation.column.value), target, at)
     if aggregation.where is not None:

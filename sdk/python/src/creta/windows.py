@@ -37,6 +37,8 @@ class Aggregation:
     last: tuple[timedelta, ...]
     include_now: bool
     n: int | None = None
+    thousandths: int | None = None
+    """Of a percent."""
 
 
 def count(
@@ -228,6 +230,56 @@ def distinct(
     return _windowed("distinct", column, where, last, include_now, UNSET, meta)
 
 
+@overload
+def percentile(
+    column: Column[float | None],
+    percent: float,
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: float | Unset = UNSET,
+    meta: Meta | None = None,
+) -> Windowed[float]: ...
+@overload
+def percentile(
+    column: Column[T | None],
+    percent: float,
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: T | Unset = UNSET,
+    meta: Meta | None = None,
+) -> Windowed[T]: ...
+def percentile(
+    column: Column[Any],
+    percent: float,
+    /,
+    *,
+    where: Where | None = None,
+    last: Last,
+    include_now: bool = False,
+    default: Any = UNSET,
+    meta: Meta | None = None,
+) -> Windowed[Any]:
+    """The value at `percent` of the way through the values in their order: 50 is the median.
+
+    Where that falls between two values it is in between, as numpy's `linear` has it, exactly and rounded
+    once. `percent` is above 0 and below 100, with at most three digits after the point.
+    """
+    thousandths = round(percent * 1000)
+    if not 0 < thousandths < 100_000 or abs(thousandths / 1000 - percent) > 1e-9:
+        raise problem_here(
+            "definition/bad-window",
+            f"`percentile` takes a percentage above 0 and below 100 with at most three digits, not {percent}",
+            "the ends are `min_` and `max_`",
+        )
+    return _windowed("percentile", column, where, last, include_now, default, meta, thousandths=thousandths)
+
+
 def _windowed(
     function: str,
     column: Any,
@@ -237,6 +289,7 @@ def _windowed(
     default: Any,
     meta: Meta | None,
     n: int | None = None,
+    thousandths: int | None = None,
 ) -> Windowed[Any]:
     rows: Any = column
     if not isinstance(column, Column):
@@ -250,5 +303,5 @@ def _windowed(
         raise problem_here(
             "definition/bad-window", "`last` needs at least one length of time, none of them zero"
         )
-    aggregation = Aggregation(function, rows, where, tuple(sorted(set(spans))), include_now, n)
+    aggregation = Aggregation(function, rows, where, tuple(sorted(set(spans))), include_now, n, thousandths)
     return Windowed(Member(caller(), "value", Options(default=default, meta=meta), aggregate=aggregation))

@@ -30,6 +30,7 @@ from creta import (
     max_,
     mean,
     one,
+    percentile,
     resolver,
     sum_,
     when,
@@ -69,6 +70,7 @@ class Carrier:
     latest: Windowed[datetime] = max_(flights[Flight.departed], last=days(1))
     opening: Windowed[str] = first(flights[Flight.carrier], last=days(1))
     recent: Windowed[list[float]] = last_n(flights[Flight.dep_delay], 3, last=days(1))
+    delay_p95: Windowed[float] = percentile(flights[Flight.dep_delay], 95, last=(days(1), days(7)))
 
 
 @resolver

@@ -2,13 +2,18 @@
 //!
 //! ```text
 //! training_bench load  SCOPE BUNDLE PROJECT       facts of a project's sources into sealed segments; not measured
-//! training_bench train SCOPE SPINE OUT FEATURES   a training set from those facts, from opening the scope to a written file
+//! training_bench scale SCOPE DATA ROWS FACTS TABLES  made-up facts and a spine, into sealed segments and Parquet files; not measured
+//! training_bench train SCOPE SPINE OUT FEATURES [MEMORY]  a training set from those facts, from opening the scope to a written file,
+//!                                                 within so much memory
 //! training_bench floor DATA ANSWER OUT            reads what everybody reads, sorts it, writes what everybody writes
 //! ```
 //!
 //! `train` is what a server does with a training set, without the wire: decide, record, plan, run, write Parquet. Nothing is warm:
-//! each run opens the scope anew. What is measured is printed as JSON.
+//! each run opens the scope anew. What is measured is printed as JSON. A scope of `scale` has no online values, which a training
+//! set does not read and which take long to make of so many facts.
 #![allow(clippy::print_stdout, reason = "a benchmark reports on its standard output")]
+
+mod made_up;
 
 use std::error::Error;
 use std::fs::File;
@@ -20,14 +25,14 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
 use creta_audit::{Details, Log, Permit};
 use creta_engine::{
-    NoResolvers, ParquetForm, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest, load_request,
-    read_parquet, read_source, write_parquet,
+    NoResolvers, ParquetForm, ParquetWriter, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingOptions,
+    TrainingProgress, TrainingSetRequest, load_request, read_parquet, read_source, write_parquet,
 };
 use creta_iam::{Action, FeatureSet, Policies, Principal, PrincipalId, Resource, Role, decide};
 use creta_keys::{KeyRing, RootKey};
-use creta_model::{Bundle, Environment, Problem, Scope};
+use creta_model::{Bundle, Environment, MemorySize, Problem, Scope};
 use creta_platform::Platform;
-use creta_store::{LmdbStore, SqliteStore};
+use creta_store::{LmdbStore, OnlineStore, SqliteStore};
 use parquet::errors::ParquetError;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -43,9 +48,16 @@ fn main() -> Outcome<()> {
     let path = |index: usize| -> Outcome<PathBuf> { Ok(arguments.get(index).ok_or("an argument is missing")?.into()) };
     match arguments.first().map(String::as_str) {
         Some("load") => load(&path(1)?, &path(2)?, &path(3)?),
-        Some("train") => train(&path(1)?, &path(2)?, &path(3)?, arguments.get(4).ok_or("name the features")?),
+        Some("train") => {
+            let memory = arguments.get(5).map(|text| MemorySize::parse(text)).transpose()?;
+            train(&path(1)?, &path(2)?, &path(3)?, arguments.get(4).ok_or("name the features")?, memory)
+        }
+        Some("scale") => {
+            let number = |index: usize| -> Outcome<u64> { Ok(arguments.get(index).ok_or("how many?")?.parse()?) };
+            made_up::make(&path(1)?, &path(2)?, number(3)?, number(4)?, number(5)?)
+        }
         Some("floor") => floor(&path(1)?, &path(2)?, &path(3)?),
-        _ => Err("load, train or floor".into()),
+        _ => Err("load, scale, train or floor".into()),
     }
 }
 
@@ -104,8 +116,12 @@ impl Opened {
             RootKey::create_file(&root_file, &environment, &*platform.random)?
         };
         let key = KeyRing::open(root, environment.clone(), platform.clone())?.scope_or_create(&scope)?;
+        let online: Arc<dyn OnlineStore> = match made_up::end(folder) {
+            Some(end) => Arc::new(made_up::Forgetful::new(end)),
+            None => Arc::new(LmdbStore::open(folder.join("online"), key.clone(), ONLINE_BYTES)?),
+        };
         let stores = ScopeStores {
-            online: Arc::new(LmdbStore::open(folder.join("online"), key.clone(), ONLINE_BYTES)?),
+            online,
             metadata: Arc::new(SqliteStore::open(folder.join("metadata.sqlite"), key.clone())?),
             platform,
             key,
@@ -145,7 +161,7 @@ fn load(folder: &Path, bundle: &Path, project: &Path) -> Outcome<()> {
     opened.engine.flush().map_err(said)
 }
 
-fn train(folder: &Path, spine: &Path, out: &Path, features: &str) -> Outcome<()> {
+fn train(folder: &Path, spine: &Path, out: &Path, features: &str, memory: Option<MemorySize>) -> Outcome<()> {
     let work = Work::start()?;
     let opened = Opened::open(folder)?;
     let features: Vec<&str> = features.split(',').collect();
@@ -154,9 +170,33 @@ fn train(folder: &Path, spine: &Path, out: &Path, features: &str) -> Outcome<()>
     let spine = read_parquet(File::open(spine)?)?;
     let asked = opened.engine.features_of_training_set(&request, &spine).map_err(said)?;
     let permit = opened.permit(Action::Train, asked)?;
-    let answer = opened.engine.training_set(&request, &spine, &permit).map_err(said)?;
-    write(out, &answer)?;
+    let show = |progress: &TrainingProgress| show(&work, progress);
+    let options = TrainingOptions { memory_bytes: memory.map(MemorySize::bytes), progress: Some(&show) };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let form = ParquetForm { level: LEVEL, row_group_rows: ROW_GROUP_ROWS };
+    let mut writer: Option<ParquetWriter<File>> = None;
+    let failed = |error: &dyn Error| Problem::new("bench/write", error.to_string());
+    let mut take = |batch: RecordBatch| {
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => {
+                let file = File::create(out).map_err(|error| failed(&error))?;
+                writer.insert(ParquetWriter::new(file, &batch.schema(), form, threads))
+            }
+        };
+        writer.write(batch).map_err(|error| failed(&error))
+    };
+    opened.engine.training_set_in_parts(&request, spine, &permit, &options, &mut take).map_err(said)?;
+    writer.ok_or("a training set has a batch at least")?.finish()?;
     work.report()
+}
+
+/// Rows, bytes that wait, and about how long it still takes.
+fn show(work: &Work, progress: &TrainingProgress) {
+    let (done, total) = (progress.rows_done as f64, progress.rows_total as f64);
+    let left = work.wall.elapsed().as_secs_f64() / done * (total - done);
+    let (share, spilled) = (100.0 * done / total, progress.spilled_bytes >> 20);
+    eprintln!("{share:5.1} % of {total} rows, {spilled} MiB in sealed files, {left:.0} s left");
 }
 
 fn floor(data: &Path, answer: &Path, out: &Path) -> Outcome<()> {

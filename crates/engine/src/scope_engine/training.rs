@@ -1,0 +1,158 @@
+//! Features beside the rows of a spine: all at once, or a range of rows after the other within a limit of memory.
+
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+use creta_audit::Permit;
+use creta_iam::Action;
+use creta_model::Problem;
+use creta_store::FactSnapshot;
+
+use super::{Deployment, ScopeEngine, engine_problem};
+use crate::answer::Answer;
+use crate::bounded::{BoundedRun, Budget, TrainingOptions, resident_bytes, run_id};
+use crate::error::EngineError;
+use crate::facts::FactReader;
+use crate::ready::ReadyShape;
+use crate::request::TrainingSetRequest;
+use crate::run::{Rows, RunOptions};
+use crate::scan::SnapshotReader;
+use crate::spine;
+
+/// A question about the rows of a spine, with everything that asking takes.
+struct Asked<'a> {
+    deployment: std::sync::Arc<Deployment>,
+    shape: std::sync::Arc<ReadyShape>,
+    request: &'a TrainingSetRequest,
+    permit: &'a Permit,
+    table: RecordBatch,
+    rows: Rows,
+    options: RunOptions,
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        engine_problem(&error)
+    }
+}
+
+impl ScopeEngine {
+    /// The spine with features beside it, out of the truth: point-in-time correct, rows and their order as given.
+    pub fn training_set(
+        &self,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+        permit: &Permit,
+    ) -> Result<Vec<RecordBatch>, Problem> {
+        let reader = SnapshotReader::new(self.facts.snapshot());
+        let asked = self.ask(request, spine.to_vec(), permit, Action::Train)?;
+        Ok(vec![self.answer_all(&asked, &reader)?])
+    }
+
+    /// As [`ScopeEngine::training_set`], a range of rows after the other: `visit` is called with at least one batch, and its
+    /// first error ends the run.
+    ///
+    /// Where `options` limit memory and the run would take more, facts and answers wait in sealed files. What comes out is the
+    /// same. A run that was stopped goes on from there when the same is asked over the same facts within a day. Whoever a row
+    /// rule binds is answered in memory, whatever the limit: what the rule looks at is found row by row.
+    pub fn training_set_in_parts(
+        &self,
+        request: &TrainingSetRequest,
+        spine: Vec<RecordBatch>,
+        permit: &Permit,
+        options: &TrainingOptions<'_>,
+        visit: &mut dyn FnMut(RecordBatch) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let snapshot = self.facts.snapshot();
+        let asked = self.ask(request, spine, permit, Action::Train)?;
+        let rows = asked.rows.as_of.len();
+        let bound = self.guard(&asked.deployment, permit.principal(), permit.place()).is_some();
+        let budget = match options.memory_bytes {
+            Some(memory_bytes) if rows > 0 && !bound => {
+                Budget::of(memory_bytes, resident_bytes(), &asked.shape.plan, rows as u64, &snapshot)?
+            }
+            _ => None,
+        };
+        let Some(budget) = budget else {
+            visit(self.answer_all(&asked, &SnapshotReader::new(snapshot))?)?;
+            return Ok(());
+        };
+        self.answer_in_parts(&asked, &snapshot, budget, options, visit)
+    }
+
+    /// As [`ScopeEngine::training_set`], answered from the online store: for many rows about the present.
+    pub fn query_batch(
+        &self,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+        permit: &Permit,
+    ) -> Result<Vec<RecordBatch>, Problem> {
+        self.by_what_is_in_force(|| {
+            let asked = self.ask(request, spine.to_vec(), permit, Action::Query)?;
+            Ok(vec![self.answer_all(&asked, &asked.deployment.index)?])
+        })
+    }
+
+    fn ask<'a>(
+        &self,
+        request: &'a TrainingSetRequest,
+        spine: Vec<RecordBatch>,
+        permit: &'a Permit,
+        action: Action,
+    ) -> Result<Asked<'a>, Problem> {
+        let deployment = self.deployment()?;
+        let table = spine::one_table(&spine)?;
+        let given = spine::given_columns(&deployment.registry, request, &spine)?;
+        drop(spine);
+        let paths = given.iter().map(|(path, _)| path.clone()).collect();
+        let policy = self.ready_policy(&deployment.registry);
+        let shape = self.shape_for(&deployment, &policy, paths, request.features.clone(), &request.max_age)?;
+        self.permitted_on(permit, action, &shape)?;
+        let rows = spine::rows(&shape.plan, request, &table, &given)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = RunOptions { threads, ..RunOptions::default() };
+        Ok(Asked { deployment, shape, request, permit, table, rows, options })
+    }
+
+    fn answer_all(&self, asked: &Asked<'_>, reader: &dyn FactReader) -> Result<RecordBatch, Problem> {
+        let Asked { deployment, shape, permit, rows, options, .. } = asked;
+        let answer = self.run(deployment, &shape.plan, rows, permit, reader, options)?;
+        self.finish(asked, 0..asked.table.num_rows(), answer)
+    }
+
+    /// Masks answers and puts them beside their rows of the spine.
+    fn finish(&self, asked: &Asked<'_>, range: Range<usize>, mut answer: Answer) -> Result<RecordBatch, Problem> {
+        self.mask(&asked.shape, asked.permit, &mut answer)?;
+        spine::beside(&asked.table.slice(range.start, range.len()), asked.request, &answer)
+    }
+
+    fn answer_in_parts(
+        &self,
+        asked: &Asked<'_>,
+        snapshot: &FactSnapshot,
+        budget: Budget,
+        options: &TrainingOptions<'_>,
+        visit: &mut dyn FnMut(RecordBatch) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let question = serde_json::json!({
+            "plan": asked.shape.plan.fingerprint, "request": asked.request, "facts": snapshot.position().0,
+        });
+        let id = run_id(&self.spill, question.to_string().as_bytes(), &asked.table)?;
+        let run = self.spill.begin(&id, self.platform.clock.now(), budget.block_rows)?.ok_or_else(|| {
+            Problem::new("training/under-way", "the same training set is being built already")
+                .with_help("wait for it, or ask for other rows or features")
+        })?;
+        let nobody = |_: &crate::bounded::TrainingProgress| {};
+        let run = BoundedRun {
+            plan: &asked.shape.plan,
+            rows: &asked.rows,
+            snapshot,
+            host: asked.deployment.host.as_ref(),
+            options: &asked.options,
+            budget,
+            run,
+            progress: options.progress.unwrap_or(&nobody),
+        };
+        run.run(|range, answer| visit(self.finish(asked, range, answer)?))
+    }
+}

@@ -1,6 +1,6 @@
 # Everything a newcomer runs. Each target says what it does and asks nothing.
 
-.PHONY: demo attack attack-log test test-long commitments bench bench-training bench-serving soak
+.PHONY: demo attack attack-log test test-long commitments bench bench-training bench-training-scale bench-serving soak
 
 # From nothing to a running server with real data: build, load, train, query, verify. KEEP=1 leaves the server running.
 demo:
@@ -33,6 +33,10 @@ bench:
 # Training sets against Polars, pandas, DuckDB and Feast, as ratios; target/bench/training.json keeps them.
 bench-training:
 	@scripts/bench-training
+
+# Training sets of 10 million rows over 50 million facts, within a limit of memory; DIVIDE=10 makes it smaller.
+bench-training-scale:
+	@scripts/bench-training-scale
 
 # Online queries over TLS against a handler that does nothing, nginx and Feast with Redis, as ratios; target/bench/serving.json keeps them.
 bench-serving:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-TOLERANCES = {"delay_mean": 1e-9, "delay_std": 1e-4}
+TOLERANCES = {"delay_mean": 1e-9, "amount_mean": 1e-9, "delay_std": 1e-4}
 """Relative to the larger of the value and 1: delays are minutes. The deviations of pandas drift."""
 
 

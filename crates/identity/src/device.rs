@@ -8,6 +8,7 @@
 //! number that was seen before, over a fresh nonce, means that there are two devices with one key: both are suspended.
 
 mod binding;
+mod browser;
 mod enrolment;
 pub mod linux;
 pub mod mdm;

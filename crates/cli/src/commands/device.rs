@@ -1,6 +1,7 @@
 //! `creta device`: enrols this computer, reports how it is set up, and shows what that is worth.
 
 mod agent;
+mod browser;
 mod computer;
 mod mend;
 mod search;

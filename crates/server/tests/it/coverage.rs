@@ -90,7 +90,7 @@ fn ask(server: &Server, route: &Described, token: Option<&str>) -> crate::suppor
 /// The code of a refusal, in the form of the path.
 fn refused(reply: &crate::support::Reply, path: &str, status: u16) -> String {
     if path.starts_with("/view") {
-        return crate::web::refused(reply, status);
+        return crate::browser::refused(reply, status);
     }
     if !path.starts_with("/scim/") {
         return reply.problem(status);

@@ -5,6 +5,8 @@ mod analysis;
 mod artefacts;
 mod bad_input;
 mod break_glass;
+mod browser;
+mod browsers;
 mod components;
 mod coverage;
 mod data_policy;
@@ -41,6 +43,7 @@ mod tokens;
 mod transit;
 mod trust;
 mod trust_text;
+mod watching;
 mod web;
 mod witness;
 

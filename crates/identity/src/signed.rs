@@ -164,7 +164,7 @@ signed_kinds! {
     }
     /// A component's certificate.
     ComponentCertificate {
-        accepted_in: ["server/src/tls/peer.rs", "server/src/tls/demanded.rs"],
+        accepted_in: ["server/src/tls/peer.rs", "server/src/tls/demanded.rs", "server/src/tls/handshake.rs"],
         same: "creta-server tls::peer::tests::a_component_of_this_environment_is_let_in_until_it_is_revoked_or_its_certificate_ends",
         later: "creta-server tls::peer::tests::a_component_of_this_environment_is_let_in_until_it_is_revoked_or_its_certificate_ends",
         elsewhere: "creta-server tls::peer::tests::attack_ch25_a_certificate_that_names_another_environment_is_refused_even_from_the_own_authority",

@@ -5,10 +5,10 @@
 //! the rules of that moment: the session has to live, and its person has to be allowed still.
 
 use creta_audit::Details;
-use creta_iam::{Action, FeatureSet};
+use creta_iam::{Action, FeatureSet, Principal, PrincipalId};
 use creta_model::Problem;
 
-use super::{access, policies, programs, reviews, rows};
+use super::{access, approvals, policies, programs, reviews};
 use crate::context::{Admitted, resource};
 use crate::http::App;
 use crate::people::Client;
@@ -99,15 +99,15 @@ fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusa
             ("The policies are in force.".to_owned(), format!("/my/policies/{id}"))
         }
         Agreed::Rows { id, digest } => {
-            rows::approve_rows_now(admitted, id, digest)?;
+            approvals::approve_now::<approvals::Rows>(admitted, id, digest)?;
             ("The row rules are in force.".to_owned(), "/my".to_owned())
         }
         Agreed::Lift { id, digest } => {
-            rows::approve_lift_now(admitted, id, digest)?;
+            approvals::approve_now::<approvals::Lift>(admitted, id, digest)?;
             ("The feature no longer carries the tag.".to_owned(), "/my".to_owned())
         }
         Agreed::Removal { id, digest } => {
-            rows::approve_removal_now(admitted, id, digest)?;
+            approvals::approve_now::<approvals::Removal>(admitted, id, digest)?;
             ("The deploy may take these tags away, within a day.".to_owned(), "/my".to_owned())
         }
         Agreed::Secret { id, digest } => {

@@ -2,6 +2,7 @@
 
 mod access;
 mod agreed;
+mod approvals;
 mod audit;
 mod break_glass;
 mod control;
@@ -246,13 +247,13 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/access/rows", RowsRead on NamedTenant, Light, NO_BODY, rows::list),
     guarded!(POST, "/v1/access/rows", RowsPropose on NamedTenant, Light, JSON_BYTES_MAX, rows::propose),
     guarded!(GET, "/v1/access/rows/{id}", RowsRead on NamedTenant, Light, NO_BODY, rows::show),
-    guarded!(POST, "/v1/access/rows/{id}/approve", RowsApprove on Own, Light, JSON_BYTES_MAX, rows::approve),
+    guarded!(POST, "/v1/access/rows/{id}/approve", RowsApprove on Own, Light, JSON_BYTES_MAX, approvals::approve::<approvals::Rows>),
     guarded!(GET, "/v1/access/declassifications", PolicyRead on Own, Light, NO_BODY, rows::lifted),
     guarded!(POST, "/v1/access/declassifications", DeclassifyPropose on Own, Light, JSON_BYTES_MAX, rows::propose_lift),
-    guarded!(POST, "/v1/access/declassifications/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, rows::approve_lift),
+    guarded!(POST, "/v1/access/declassifications/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, approvals::approve::<approvals::Lift>),
     guarded!(POST, "/v1/access/declassifications/{id}/withdraw", DeclassifyPropose on Own, Light, NO_BODY, rows::withdraw_lift),
     guarded!(GET, "/v1/access/tag-removals", PolicyRead on Own, Light, NO_BODY, rows::removals),
-    guarded!(POST, "/v1/access/tag-removals/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, rows::approve_removal),
+    guarded!(POST, "/v1/access/tag-removals/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, approvals::approve::<approvals::Removal>),
     guarded!(GET, "/v1/reviews", ReviewRead on Environment, Light, NO_BODY, reviews::list),
     guarded!(GET, "/v1/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, reviews::show),
     guarded!(POST, "/v1/reviews/{id}/decide", ReviewDecide on Environment, Light, JSON_BYTES_MAX, reviews::decide),

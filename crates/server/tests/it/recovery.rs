@@ -261,8 +261,58 @@ fn two_people_restore_a_backup_that_was_taken_while_facts_came_in() {
     let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
     world.recover(&statement, &approvals, Some(&copy)).expect("done");
     world.server.start();
+    world.come_back();
     assert_eq!(world.ask().ok()["columns"][0]["values"], json!(["Turin"]));
     assert_eq!(world.check()["outcome"], "pass", "{}", world.check());
+    // What was signed lies beside the log. Whoever loses the log once more does not use it a second time.
+    world.server.stop();
+    for lost in
+        ["metadata.sqlite", "tenants", "prod/control-plane/audit/entries", "prod/control-plane/audit/checkpoint"]
+    {
+        let path = data.join(lost);
+        let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        removed.expect("removed");
+    }
+    let again = refused(world.recover(&statement, &approvals, Some(&copy)));
+    assert!(again.contains("a log that was lost, and it was used"), "{again}");
+    assert!(!data.join("metadata.sqlite").exists(), "nothing was put in place");
+    let statement = world.draw(&AskedRecovery::Restore { copy: copy.clone(), tenant: None });
+    let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
+    world.recover(&statement, &approvals, Some(&copy)).expect("signed anew, it is done");
+    world.server.start();
+}
+
+#[test]
+fn attack_ch35_a_tenant_whose_stores_are_damaged_keeps_no_other_from_being_copied() {
+    let mut world = World::new();
+    let (of_ana, of_ben) = (world.key(&world.ana), world.key(&world.ben));
+    world.ingest().ok();
+    world.ana.post(&world.server, "/v1/tenants", &json!({"tenant": "aaron"})).ok();
+    assert_eq!(verify_backup(&world.back_up("both")).expect("whole").manifest.stores.len(), 7);
+    world.server.stop();
+    let damaged = world.server.data().join("tenants/aaron/facts/truth/manifest");
+    let mut bytes = std::fs::read(&damaged).expect("there");
+    *bytes.last_mut().expect("bytes") ^= 1;
+    std::fs::write(&damaged, &bytes).expect("written");
+    world.server.start();
+
+    let copy = world.back_up("copy");
+    let manifest = verify_backup(&copy).expect("whole for whom it is").manifest;
+    assert_eq!(manifest.stores.len(), 4, "acme and the control plane");
+    let left: Vec<(&str, bool)> =
+        manifest.left_out.iter().map(|left| (left.tenant.as_str(), left.code.is_empty())).collect();
+    assert_eq!(left, [("aaron", false)]);
+    let log = world.log();
+    assert!(log.contains("backup.tenant-left-out") && log.contains("backup.taken"), "{log}");
+    assert!(!world.server.data().join("copies/tenants").exists(), "nothing of it stays behind");
+    // It is a backup of the others.
+    world.server.stop();
+    std::fs::remove_dir_all(world.server.data().join("tenants/acme")).expect("removed");
+    let statement = world.draw(&AskedRecovery::Restore { copy: copy.clone(), tenant: Some(acme()) });
+    let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
+    world.recover(&statement, &approvals, Some(&copy)).expect("done");
+    world.server.start();
+    assert_eq!(world.ask().status, 200);
 }
 
 #[test]

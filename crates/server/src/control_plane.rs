@@ -585,7 +585,7 @@ impl ControlPlane {
             let version = written.map_err(|e| from_store(&e))?;
             let place = account.principal.home();
             state.accounts.insert(id.clone(), Stored { account, version });
-            let details = Details::none().keyed("client", id.as_bytes()).map_err(|e| from_audit(&e))?;
+            let details = Details::none().name("service-account", id).map_err(|e| from_audit(&e))?;
             self.record(Event::new("service-account.locked", place).with(details).for_commitment("CH-33"));
         }
         Ok(())
@@ -692,7 +692,7 @@ pub(crate) fn help_of(remedy: &Remedy) -> String {
     for need in &remedy.needs {
         steps.push(match need {
             Need::UserVerification => "sign in again with your authenticator: `creta login`".to_owned(),
-            Need::TrustedDevice => "use an enrolled device with a key in hardware and a fresh report".to_owned(),
+            Need::TrustedDevice => "use an enrolled device with a key in hardware and a fresh report; for a browser, run `creta device browser` on it".to_owned(),
         });
     }
     if let Some(wanted) = &remedy.grant {

@@ -95,6 +95,7 @@ pub(crate) fn run(command: DeviceCommand, terminal: &mut Terminal<'_>) -> Result
             Ok(())
         }
         DeviceCommand::Status(connection) => status(&connection, terminal),
+        DeviceCommand::Browser { no_browser, connection } => browser::run(no_browser, &connection, terminal),
         DeviceCommand::Revoke(item) => {
             let path = format!("/v1/devices/{}/revoke", encoded(&item.id));
             let device: Device = connect(&item.connection)?.0.post(&path, &json!({}))?;

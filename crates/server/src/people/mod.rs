@@ -488,3 +488,6 @@ pub(crate) fn no_person(id: &str) -> Problem {
     Problem::new("not-found/person", format!("there is nobody here called `{id}`"))
         .with_help("`creta person list` shows everybody who signed in")
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

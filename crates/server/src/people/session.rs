@@ -20,6 +20,8 @@ pub(crate) const IDLE_HOURS: u32 = 1;
 /// The same for pages in a browser, where others walk by: half an hour, and eight hours in all.
 const BROWSER_IDLE_SECONDS: u32 = 30 * 60;
 const BROWSER_HOURS: u32 = 8;
+/// How long an enrolled computer's word for a browser counts: the browser's own key may be copied, and nothing tells.
+pub(crate) const VOUCHED_HOURS: u32 = 4;
 
 /// What a session is held in. Each is good for its own doors and for no others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +79,16 @@ pub(crate) struct Session {
     pub(crate) revoked: Option<Instant>,
 }
 
+/// A computer's word that a browser runs on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Vouched {
+    /// The enrolled device, by its id.
+    pub(crate) by: String,
+    /// Until when that counts. It never outlives the session.
+    pub(crate) until: Instant,
+}
+
 /// What a session is opened with.
 pub(crate) struct Opening {
     pub(crate) person: PrincipalId,
@@ -120,6 +132,7 @@ impl Session {
             thumbprint: opening.thumbprint,
             client: opening.client,
             device: opening.device,
+            vouched: None,
             user_verified: opening.user_verified,
             methods: opening.methods,
             under: None,
@@ -247,6 +260,20 @@ mod tests {
         let text = serde_json::to_string(&command_line).expect("JSON");
         assert!(!text.contains("client"), "documents of before are read as what they are: {text}");
         assert_eq!(Session::read(text.as_bytes()), Some(command_line));
+    }
+
+    #[test]
+    fn attack_ch18_a_computers_word_for_a_browser_counts_for_some_hours_and_for_no_command_line() {
+        let (_, browser, _, opened) = fixture_in(Client::Browser);
+        assert_eq!(browser.device_now(opened), None);
+        let vouched = browser.vouched_for("laptop", opened);
+        let micro = Span::from_micros(1).expect("valid");
+        let end = opened.plus(Span::hours(VOUCHED_HOURS));
+        assert_eq!(vouched.device_now(end.minus(micro)), Some("laptop"));
+        assert_eq!(vouched.device_now(end), None, "it is over by itself");
+        assert!(vouched.names("laptop") && !vouched.names("desktop"));
+        let (_, command_line, _, _) = fixture();
+        assert_eq!(command_line.vouched_for("laptop", opened).device_now(opened), None, "its own key has to prove it");
     }
 
     #[test]

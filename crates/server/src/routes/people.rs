@@ -72,6 +72,7 @@ impl SessionView {
             expires: session.expires,
             open: session.is_open(now),
             this: asking == Some(session.id.as_str()),
+            vouched_until: session.vouched.as_ref().map(|vouched| vouched.until).filter(|until| now < *until),
         }
     }
 }
@@ -161,7 +162,8 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
 pub(super) fn require_somebody_else(admitted: &Admitted<'_>, person: &PersonRecord) -> Result<(), Problem> {
     let Some(own) = admitted.permit.principal().person() else { return Ok(()) };
     let own = admitted.app.people.require_person(own.id().as_str())?;
-    if !own.reference().is_same_human(&person.reference()) {
+    // Not whom the account stands for: whoever invited somebody looks after their account.
+    if own.human != person.human {
         return Ok(());
     }
     let event = Event::new("person.assign-refused", admitted.control.place()).by(admitted.permit.principal());

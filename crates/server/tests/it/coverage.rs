@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{ARROW, JSON, Server};
 
 /// What anybody may ask for.
-const PUBLIC: [&str; 39] = [
+const PUBLIC: [&str; 40] = [
     "/health",
     "/ready",
     "/openapi.json",
@@ -34,6 +34,7 @@ const PUBLIC: [&str; 39] = [
     "/my/reviews/nobody@acme",
     "/my/policies",
     "/my/policies/nobody@acme",
+    "/my/computer",
     "/my/signed-in",
     "/my/script.js",
     "/my/style.css",

@@ -450,6 +450,7 @@ fn pages_hold_nothing_and_let_nothing_in() {
         "/my/reviews",
         "/my/policies/x",
         "/my/accesses",
+        "/my/computer",
         "/my/signed-in",
     ] {
         let page = server.browse_at(&origin(&server), path, Some(&ana.cookie));

@@ -452,6 +452,12 @@ fn look_at_certificate(app: &App) {
 }
 
 impl RunningServer {
+    /// What its requests share.
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::context::{Caller, Credential};
 use crate::copied;
 use crate::data_policy::{Agreed, ScopePolicy};
-use crate::epochs::{Epochs, OLDER_COPY, Store};
+use crate::epochs::{Epochs, Gap, OLDER_COPY, Store};
 use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
@@ -518,7 +518,7 @@ impl ControlPlane {
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
         drop(state);
-        self.record_done(permit, "service-account.rotated");
+        self.record_done_to(permit, "service-account.rotated", ("service-account", client_id));
         Ok((account, secret))
     }
 
@@ -534,7 +534,7 @@ impl ControlPlane {
         }
         let account = self.end_account(&mut state, client_id)?;
         drop(state);
-        self.record_done(permit, "service-account.revoked");
+        self.record_done_to(permit, "service-account.revoked", ("service-account", client_id));
         Ok(account)
     }
 
@@ -591,6 +591,46 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Ends a program that was ended before an older copy of the documents was put in place. Whether there was anything to end.
+    pub(crate) fn end_program(&self, client_id: &str) -> Result<bool, Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let lives = state.accounts.get(client_id).is_some_and(|stored| stored.account.revoked.is_none());
+        if lives {
+            let home = state.accounts[client_id].account.principal.home();
+            self.record_ended(client_id, "service-account.revoked", home)?;
+            self.end_account(&mut state, client_id)?;
+        }
+        Ok(lives)
+    }
+
+    /// Takes the secret from a program that got another one since: rotating gives it one again.
+    pub(crate) fn lock_program(&self, client_id: &str) -> Result<bool, Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(stored) = state.accounts.get(client_id).filter(|stored| stored.account.revoked.is_none()) else {
+            return Ok(false);
+        };
+        let account = stored.account.locked(&self.key, &*self.platform.random, state.epoch + 1);
+        let version = stored.version;
+        self.record_ended(client_id, "service-account.locked", account.principal.home())?;
+        // First, so that a crash in between ends tokens rather than leaving some.
+        self.begin_epoch(&mut state)?;
+        let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(version), &account.to_bytes());
+        let version = written.map_err(|e| from_store(&e))?;
+        state.accounts.insert(client_id.to_owned(), Stored { account, version });
+        Ok(true)
+    }
+
+    fn record_ended(&self, client_id: &str, name: &'static str, home: Place) -> Result<(), Problem> {
+        let details = Details::none().name("service-account", client_id).map_err(|e| from_audit(&e))?;
+        let event = Event::new(name, home).with(details).for_commitment("CH-33");
+        self.log.record(event).map(drop).map_err(|e| from_audit(&e))
+    }
+
+    /// The part of the log that older documents, which were accepted, know nothing of; `None` if none ever were.
+    pub(crate) fn documents_lost(&self) -> Option<Gap> {
+        self.epochs.documents_lost()
+    }
+
     /// Another policy epoch: what was remembered of earlier ones counts no more.
     fn begin_epoch(&self, state: &mut State) -> Result<(), Problem> {
         self.policies.ruling().policies.start_epoch();
@@ -620,6 +660,14 @@ impl ControlPlane {
     /// the caller's.
     pub(crate) fn record_done(&self, permit: &Permit, name: &'static str) {
         self.record(Event::of(permit, name));
+    }
+
+    /// The same about something with a name that is no secret: what was taken away is known again by it.
+    pub(crate) fn record_done_to(&self, permit: &Permit, name: &'static str, (kind, id): (&'static str, &str)) {
+        match Details::none().name(kind, id) {
+            Ok(details) => self.record(Event::of(permit, name).with(details)),
+            Err(error) => tracing::error!(%error, name, "an event could not be recorded"),
+        }
     }
 
     /// Records something that happened; a failure is logged.

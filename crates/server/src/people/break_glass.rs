@@ -182,6 +182,14 @@ impl BreakGlass {
         })
     }
 
+    /// Halves that are out open nothing any more; the account has to be sealed anew.
+    pub(super) fn void(&self, control: &ControlPlane) -> Result<(), Problem> {
+        let spent = record_id(control);
+        let void =
+            |seal: &SealRecord| Ok::<_, Problem>(SealRecord { spent: seal.spent.or(Some(spent)), ..seal.clone() });
+        self.seals.change(CURRENT, void).map(drop)
+    }
+
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -383,6 +383,7 @@ impl People {
         let details = details
             .name("owner", device.person.clone())
             .and_then(|details| details.keyed("device", device.id.as_str().as_bytes()))
+            .and_then(|details| details.digest("key", *Hash::of(&[device.id.as_str().as_bytes()]).as_bytes()))
             .map_err(|e| from_audit(&e))?;
         let home = self.persons.with(&device.person, |person| person.home(&self.environment));
         let event = Event::new(name, home.unwrap_or_else(|| control.place()));

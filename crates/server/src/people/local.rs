@@ -107,6 +107,14 @@ impl Local {
         self.accounts.with(person.as_str(), |_| ()).is_some()
     }
 
+    /// Ends the password and the invitation of somebody: they are invited anew. Somebody without any stays so.
+    pub(super) fn forget(&self, person: &str) -> Result<(), Problem> {
+        let without = |account: &LocalAccount| {
+            Ok::<_, Problem>(LocalAccount { password: None, chosen: None, invitation: None, ..account.clone() })
+        };
+        self.accounts.change(person, without).map(drop)
+    }
+
     /// Every stored hash: for the check.
     pub(crate) fn hashes(&self) -> Vec<PasswordHash> {
         self.accounts.list(|_| true).into_iter().filter_map(|account| account.password).collect()

@@ -18,8 +18,10 @@ mod provider;
 pub(crate) mod provisioning;
 pub(crate) mod recovery_keys;
 pub(crate) mod reviews;
+mod revived;
 mod session;
 mod sign_in;
+pub(crate) mod vouched;
 pub(crate) mod web;
 
 use std::collections::BTreeSet;
@@ -130,7 +132,9 @@ impl People {
             },
             giving: Mutex::default(),
         };
-        people.settle(control, control.platform().clock.now())?;
+        let now = control.platform().clock.now();
+        people.end_revived(control, now)?;
+        people.settle(control, now)?;
         Ok(people)
     }
 

@@ -151,7 +151,7 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
             let human = human.map_err(|_| crate::problem::internal())?;
             let by = (admitted.control, admitted.permit.principal());
             let person = people.assign(by, &id, Assigned { tenant, roles, human, need })?;
-            admitted.control.record_done(&admitted.permit, "person.assigned");
+            admitted.control.record_done_to(&admitted.permit, "person.assigned", ("person", person.id.as_str()));
             Ok(PersonView::from(&person))
         })
         .await?;
@@ -182,7 +182,7 @@ pub(super) async fn reset_authenticators(guarded: Guarded, input: Input) -> Resu
             let person = people.require_person(&id)?;
             require_somebody_else(admitted, &person)?;
             people.reset_authenticators(&id)?;
-            admitted.control.record_done(&admitted.permit, "authenticator.reset");
+            admitted.control.record_done_to(&admitted.permit, "authenticator.reset", ("person", person.id.as_str()));
             Ok(PersonView::from(&person))
         })
         .await?;
@@ -196,7 +196,7 @@ pub(super) async fn leave(guarded: Guarded, input: Input) -> Result<Response, Re
     let person = guarded
         .act(details, move |admitted| {
             let left = admitted.app.people.leave(admitted.control, &id, admitted.now())?;
-            admitted.control.record_done(&admitted.permit, "person.left");
+            admitted.control.record_done_to(&admitted.permit, "person.left", ("person", left.id.as_str()));
             Ok(PersonView::from(&left))
         })
         .await?;

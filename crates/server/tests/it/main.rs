@@ -31,6 +31,7 @@ mod provisioning;
 mod recovery;
 mod resolvers;
 mod reviews;
+mod revived;
 mod secrets;
 mod serving;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]

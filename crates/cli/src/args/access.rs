@@ -229,6 +229,8 @@ pub(crate) enum PersonCommand {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Say that somebody whom another person invited is a human of their own: until then they approve nothing of the inviter's.
+    Vouch(AccessItem),
     /// Forget the second factor of somebody who lost it; they register another at their next sign-in.
     ResetAuthenticators(AccessItem),
     /// End an account whose person left: sessions, grants and roles end now.

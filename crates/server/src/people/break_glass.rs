@@ -457,7 +457,8 @@ impl People {
     ) -> Result<Opening, Problem> {
         self.change_opening(control, id, |opening| {
             // Two accounts may have been known as one human only after the opening.
-            let human_now = |account: &PrincipalId| self.persons.with(account.as_str(), |person| person.human.clone());
+            let human_now =
+                |account: &PrincipalId| self.persons.with(account.as_str(), |person| person.behind().clone());
             if opening.halves.iter().any(|shown| human_now(&shown.by.account).as_ref() == Some(&by.person)) {
                 return Err(BreakGlassError::Review {
                     rule: "it must come from somebody who did not open the account",

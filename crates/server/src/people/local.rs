@@ -162,6 +162,8 @@ impl People {
             Problem::new("conflict/person", format!("`{id}` cannot be invited: {why}")).with_help("invite another name")
         };
         let known = self.persons.find(id.as_str());
+        // In class development one person may play all parts.
+        let maker = (self.class != creta_model::EnvironmentClass::Development).then(|| self.behind(by));
         let fresh = match &known {
             Some(person) if !person.is_active() => return Err(taken("somebody of this name has left")),
             Some(person) if person.tenant.as_ref() != Some(tenant) => return Err(taken("the name is taken")),
@@ -172,6 +174,7 @@ impl People {
         if fresh {
             let mut person = PersonRecord::new(id.clone(), Some(tenant.clone()), now);
             person.email = Some(id.to_string());
+            person.stands_for.clone_from(&maker);
             self.persons.add(person)?.ok_or_else(|| taken("the name is taken"))?;
         }
         if fresh || !roles.is_empty() {
@@ -183,6 +186,12 @@ impl People {
                 }
                 return Err(problem);
             }
+        }
+        if !fresh {
+            // Whoever holds the link is whoever was invited: what others vouched for was somebody with the old password.
+            let made =
+                |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: maker.clone(), ..person.clone() });
+            self.persons.change(id.as_str(), made)?.ok_or_else(internal)?;
         }
         let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(random::<32>(control)));
         let expires = now.plus(Span::days(INVITATION_DAYS));

@@ -65,6 +65,9 @@ pub(crate) struct Session {
     /// The enrolled device it runs on: the one whose key it is bound to, so that it works from nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
+    /// The enrolled device that vouched for it, where it is held in a browser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vouched: Option<Vouched>,
     /// Whether an authenticator verified its user at sign-in.
     pub(crate) user_verified: bool,
     /// What the person signed in with, as RFC 8176 abbreviates it.
@@ -183,6 +186,26 @@ impl Session {
     /// the session, and the one that did is worth nothing.
     pub(crate) fn on(&self, device: &str) -> Self {
         Self { device: Some(device.to_owned()), thumbprint: device.to_owned(), ..self.clone() }
+    }
+
+    /// The same session of a browser, for which a device vouched.
+    pub(crate) fn vouched_for(&self, device: &str, now: Instant) -> Self {
+        let until = now.plus(Span::hours(VOUCHED_HOURS));
+        Self { vouched: Some(Vouched { by: device.to_owned(), until }), ..self.clone() }
+    }
+
+    /// The enrolled device that it comes from: the one whose own key proves each request, since what another key proves may be
+    /// sent from anywhere; or, for a browser, the one that vouched for it, for as long as that counts.
+    pub(crate) fn device_now(&self, now: Instant) -> Option<&str> {
+        let own = self.device.as_deref().filter(|id| *id == self.thumbprint);
+        let vouched = self.vouched.as_ref().filter(|vouched| self.client == Client::Browser && now < vouched.until);
+        own.or(vouched.map(|vouched| vouched.by.as_str()))
+    }
+
+    /// Whether it has to do with a device, so that it ends when the device turns bad.
+    pub(crate) fn names(&self, device: &str) -> bool {
+        let vouched = self.vouched.as_ref().map(|vouched| vouched.by.as_str());
+        self.device.as_deref() == Some(device) || vouched == Some(device)
     }
 
     /// The same session, ended. The first moment counts.

@@ -190,6 +190,7 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/persons", PersonRead on Environment, Light, NO_BODY, people::list),
     guarded!(POST, "/v1/persons/{id}/assign", PersonAssign on Environment, Light, JSON_BYTES_MAX, people::assign),
     guarded!(POST, "/v1/persons/{id}/reset-authenticators", PersonAssign on Environment, Light, NO_BODY, people::reset_authenticators),
+    guarded!(POST, "/v1/persons/{id}/vouch", AccessApprove on Named, Light, NO_BODY, people::vouch),
     guarded!(POST, "/v1/persons/{id}/leave", PersonAssign on Environment, Light, NO_BODY, people::leave),
     guarded!(POST, "/v1/access/requests", AccessRequest on Own, Light, JSON_BYTES_MAX, access::request),
     guarded!(GET, "/v1/access/requests", AccessRead on Own, Light, NO_BODY, access::requests),

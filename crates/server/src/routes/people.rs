@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
-use crate::people::{Assigned, Client, PersonRecord, Session};
+use crate::http::App;
+use crate::people::{Assigned, Client, PersonRecord, Session, no_person};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
 
@@ -21,6 +22,9 @@ struct PersonView {
     human: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// The human who made the account and for whom it stands until somebody else vouches for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stands_for: Option<String>,
     /// None for staff.
     tenant: Option<TenantId>,
     roles: BTreeSet<Role>,
@@ -37,6 +41,7 @@ impl From<&PersonRecord> for PersonView {
             person: person.id.clone(),
             human: person.human.as_str().to_owned(),
             email: person.email.clone(),
+            stands_for: person.stands_for.as_ref().map(|human| human.as_str().to_owned()),
             tenant: person.tenant.clone(),
             roles: person.roles.clone(),
             needs: person.needs.clone(),
@@ -59,6 +64,9 @@ pub(super) struct SessionView {
     pub(super) open: bool,
     /// Whether it is the one that asks.
     pub(super) this: bool,
+    /// Until when a browser counts as the enrolled computer that vouched for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vouched_until: Option<Instant>,
 }
 
 impl SessionView {
@@ -184,6 +192,27 @@ pub(super) async fn reset_authenticators(guarded: Guarded, input: Input) -> Resu
             people.reset_authenticators(&id)?;
             admitted.control.record_done_to(&admitted.permit, "authenticator.reset", ("person", person.id.as_str()));
             Ok(PersonView::from(&person))
+        })
+        .await?;
+    answer(&person)
+}
+
+/// Says that somebody whom another invited is a human of their own.
+pub(super) async fn vouch(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let (whose, own) = (id.clone(), guarded.principal().scope().cloned());
+    // Who belongs to a tenant finds nobody of another one.
+    let home = move |app: &App| {
+        let person = app.people.require_person(&whose)?;
+        let home = person.home(app.control.environment());
+        own.is_none_or(|own| home.scope() == Some(&own)).then_some(home).ok_or_else(|| no_person(&whose))
+    };
+    let person = guarded
+        .act_at(home, details, move |admitted| {
+            let (people, by) = (&admitted.app.people, admitted.permit.principal());
+            let vouched = people.vouch_for_person((admitted.control, by), &admitted.person()?, &id)?;
+            Ok(PersonView::from(&vouched))
         })
         .await?;
     answer(&person)

@@ -51,6 +51,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("backup.copying", class::API_ACTIVITY, 2),
     ("backup.read", class::API_ACTIVITY, 2),
     ("backup.restored", class::API_ACTIVITY, 3),
+    ("backup.tenant-left-out", class::DETECTION_FINDING, 1),
     ("backup.taken", class::API_ACTIVITY, 2),
     ("break-glass.open", class::API_ACTIVITY, 3),
     ("break-glass.closed", class::API_ACTIVITY, 3),

@@ -64,6 +64,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("break-glass.unsealed", class::AUTHENTICATION, 99),
     ("catalogue.read", class::API_ACTIVITY, 2),
     ("certificate.broken", class::APPLICATION_LIFECYCLE, 99),
+    ("canary.rotated", class::API_ACTIVITY, 3),
     ("certificate.failed", class::APPLICATION_LIFECYCLE, 99),
     ("certificate.issued", class::APPLICATION_LIFECYCLE, 99),
     ("certificate.replaced", class::APPLICATION_LIFECYCLE, 99),

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
+use crate::canaries::Canaries;
 use crate::components::own_certificate;
 use crate::config::Config;
 use crate::context::{Caller, Credential};
@@ -80,6 +81,7 @@ pub(crate) struct ControlPlane {
     metadata: Arc<dyn MetadataStore>,
     documents: Arc<SqliteStore>,
     policies: PolicyBook,
+    canaries: Canaries,
     tokens: Tokens,
     scopes: Scopes,
     state: RwLock<State>,
@@ -135,6 +137,7 @@ impl ControlPlane {
         copied::break_off(&*platform.files, &log)?;
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
         let policies = PolicyBook::open(Arc::clone(&metadata), &log, config.class)?;
+        let canaries = Canaries::open(Arc::clone(&metadata))?;
         let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;
         let (clock, random) = (Arc::clone(&platform.clock), Arc::clone(&platform.random));
         let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
@@ -157,6 +160,7 @@ impl ControlPlane {
             metadata,
             documents,
             policies,
+            canaries,
             state,
         })
     }
@@ -430,6 +434,11 @@ impl ControlPlane {
                 tracing::error!(scope = %engine.scope(), %problem, "the stores of a scope could not be kept");
             }
         }
+    }
+
+    /// Which planted value each tenant uses.
+    pub(crate) fn canaries(&self) -> &Canaries {
+        &self.canaries
     }
 
     /// What was refused and waits to be counted in the log.

@@ -24,6 +24,7 @@ mod acme;
 mod arrow_body;
 mod at_once;
 mod backup;
+mod canaries;
 mod components;
 mod config;
 mod context;

@@ -39,6 +39,16 @@ pub(super) static OPERATIONS: &[Operation] = &[
         problems: &[],
     },
     Operation {
+        id: "POST /v1/canary/rotate",
+        name: "rotate_planted_value",
+        tag: "devices",
+        summary: "Another planted value for a tenant. Computers are searched for none of those before.",
+        parameters: &[],
+        body: Body::Json("TenantName"),
+        answer: json("RotatedCanary"),
+        problems: &[404],
+    },
+    Operation {
         id: "GET /v1/devices",
         name: "list_devices",
         tag: "devices",

@@ -172,7 +172,11 @@ impl Devices {
 
 /// The value that is planted for a tenant: in the data of the checks' own, and by its people wherever they like.
 pub(crate) fn canary_of(control: &ControlPlane, tenant: &TenantId) -> String {
-    let bytes = control.own_key().mac(CANARY_DOMAIN, &[tenant.as_str().as_bytes()]);
+    let generation = control.canaries().generation(tenant);
+    let parts = [tenant.as_str().as_bytes(), &generation.to_be_bytes()];
+    // The first is what it was before there were others.
+    let parts = if generation == 0 { &parts[..1] } else { &parts[..] };
+    let bytes = control.own_key().mac(CANARY_DOMAIN, parts);
     canary(bytes.first_chunk().expect("32 bytes begin with 16"))
 }
 

@@ -101,6 +101,32 @@ pub(super) async fn canary(guarded: Guarded, _input: Input) -> Result<Response, 
     answer(&json!({ "canary": canary }))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfTenant {
+    tenant: TenantId,
+}
+
+/// Another planted value for a tenant, instead of one that somebody misused. It is shown to the tenant's own people alone.
+pub(super) async fn rotate_canary(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let OfTenant { tenant } = input.json()?;
+    let place = tenant.clone();
+    let rotated = guarded
+        .act_at(
+            move |app| super::control::home_of(app, &place),
+            Details::none(),
+            move |admitted| {
+                admitted.control.require_tenant(&tenant)?;
+                let generation = admitted.control.canaries().rotate(&tenant)?;
+                let details = Details::none().count("generation", generation).map_err(|e| from_audit(&e))?;
+                admitted.control.record(Event::of(&admitted.permit, "canary.rotated").with(details));
+                Ok(json!({ "tenant": tenant, "generation": generation }))
+            },
+        )
+        .await?;
+    answer(&rotated)
+}
+
 /// Enrols the device that signed this.
 pub(super) async fn enrol(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let signed: Signed = input.json()?;

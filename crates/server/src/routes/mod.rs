@@ -220,6 +220,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/provisioners/{id}/rotate", PersonAssign on Environment, Light, JSON_BYTES_MAX, control::rotate_provisioner),
     guarded!(POST, "/v1/provisioners/{id}/revoke", PersonAssign on Environment, Light, NO_BODY, control::revoke_provisioner),
     guarded!(GET, "/v1/canary", CatalogueRead on Own, Light, NO_BODY, devices::canary),
+    // Like a secret of the tenant's: whoever rotates those rotates this one.
+    guarded!(POST, "/v1/canary/rotate", ServiceAccountRotate on NamedTenant, Light, JSON_BYTES_MAX, devices::rotate_canary),
     guarded!(GET, "/v1/backup", BackupRead on Environment, Bulk, NO_BODY, recovery::backup),
     guarded!(POST, "/v1/recovery/keys", RecoveryHold on Environment, Light, 4 << 10, recovery::add_key),
     guarded!(GET, "/v1/recovery/keys", RecoveryHold on Environment, Light, NO_BODY, recovery::keys),

@@ -677,7 +677,7 @@ fn attack_ch14_customers_data_on_a_computer_ends_its_trust_wakes_somebody_and_tu
     let provider = Provider::start();
     let tail = format!(
         "[[on_call]]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n{}{}[devices.standard.search]\nfolders = \
-         [\"~/Downloads\"]\n",
+         [\"~/Downloads\"]\nremove_hours = 0\n",
         out.to_str().expect("a plain path"),
         provider.config(),
         standard()

@@ -25,6 +25,7 @@ mod once;
 mod path;
 mod people;
 mod pillars;
+mod planted;
 mod policies;
 mod provider;
 mod provisioning;

@@ -6,6 +6,7 @@ mod analysis;
 mod audit;
 mod backup;
 mod break_glass;
+mod browser;
 mod changes;
 mod declassify;
 mod device;

@@ -147,6 +147,11 @@ impl Server {
         Ok(())
     }
 
+    /// Lets go of the token and of the key that proves it: what is asked next fetches another.
+    pub(crate) fn forget_token(&self) {
+        *self.token.borrow_mut() = None;
+    }
+
     fn fetch_token(&self) -> Result<Token, Failure> {
         match &self.profile.whom {
             Whom::ServiceAccount { client_id, client_secret_file } => {

@@ -19,6 +19,7 @@ mod held_key;
 mod http;
 mod profile;
 mod python;
+mod secret;
 mod terminal;
 mod tpm;
 

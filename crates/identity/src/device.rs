@@ -8,6 +8,7 @@
 //! number that was seen before, over a fresh nonce, means that there are two devices with one key: both are suspended.
 
 mod binding;
+mod browser;
 mod enrolment;
 pub mod linux;
 pub mod mdm;
@@ -24,6 +25,7 @@ use creta_model::Instant;
 use serde::{Deserialize, Serialize};
 
 pub use binding::Binding;
+pub use browser::{BrowserSession, Vouching};
 pub use enrolment::Enrolment;
 pub use nonce::{NONCE_MINUTES, NONCES_MAX, Nonces};
 pub use posture::{Package, Platform, Posture, State};
@@ -59,6 +61,9 @@ pub enum DeviceError {
     /// Somebody else's key or device.
     #[error("the document is about another device")]
     OtherDevice,
+    /// Not the browser that asked for it.
+    #[error("the document is about another browser than the one that asked; begin again")]
+    OtherBrowser,
     /// What a TPM said about the key is not believed.
     #[error("the proof that a TPM holds the key is refused: {why}")]
     Tpm {

@@ -114,6 +114,14 @@ signed_kinds! {
         elsewhere: "creta-identity device::binding::tests::attack_ch18_a_session_is_taken_on_by_the_device_itself_once_and_no_other_session",
         weaker: "creta-identity device::binding::tests::attack_ch18_a_session_is_not_taken_on_late_or_in_another_form",
     }
+    /// A device's word that a browser runs on it.
+    BrowserDevice {
+        accepted_in: ["identity/src/device/browser.rs", "identity/src/device/signed.rs"],
+        same: "creta-identity device::browser::tests::attack_ch18_a_device_vouches_for_a_browser_once",
+        later: "creta-identity device::browser::tests::attack_ch18_a_device_vouches_for_no_browser_late_or_in_another_form",
+        elsewhere: "creta-identity device::browser::tests::attack_ch18_a_device_vouches_for_no_other_browser_person_environment_key_or_word",
+        weaker: "creta-identity device::browser::tests::attack_ch18_a_device_vouches_for_no_browser_late_or_in_another_form",
+    }
     /// What a TPM says of a device's key.
     TpmStatement {
         accepted_in: ["identity/src/device/tpm.rs"],
@@ -164,7 +172,7 @@ signed_kinds! {
     }
     /// A component's certificate.
     ComponentCertificate {
-        accepted_in: ["server/src/tls/peer.rs", "server/src/tls/demanded.rs"],
+        accepted_in: ["server/src/tls/peer.rs", "server/src/tls/demanded.rs", "server/src/tls/handshake.rs"],
         same: "creta-server tls::peer::tests::a_component_of_this_environment_is_let_in_until_it_is_revoked_or_its_certificate_ends",
         later: "creta-server tls::peer::tests::a_component_of_this_environment_is_let_in_until_it_is_revoked_or_its_certificate_ends",
         elsewhere: "creta-server tls::peer::tests::attack_ch25_a_certificate_that_names_another_environment_is_refused_even_from_the_own_authority",

@@ -120,6 +120,13 @@ impl Account {
         Some(account)
     }
 
+    /// The same account without any secret: until it is rotated nobody has one for it, and its tokens of epochs before `epoch`
+    /// end.
+    pub(crate) fn locked(&self, key: &ScopeKey, random: &dyn Random, epoch: u64) -> Self {
+        let (_, secret_hash) = make_secret(key, random, &self.client_id); // Shown to nobody.
+        Self { secret_hash, shown_to: None, previous: None, epoch, ..self.clone() }
+    }
+
     /// Until when the secret before the present one is taken.
     pub(crate) fn previous_until(&self) -> Option<Instant> {
         self.previous.as_ref().map(|previous| previous.until)

@@ -7,6 +7,9 @@
 //! Each store is copied as of one moment, and the log after all stores: it knows each of them as it was copied, or newer. The
 //! copied log says of itself that it is a copy, and going on from one takes two people; see `copied` and `restore`.
 //!
+//! A tenant whose stores cannot be copied does not keep the others from being copied: it is left out, and the manifest, the
+//! log and whoever took the backup say so.
+//!
 //! On the wire a backup is a row of frames: the length of a head as four bytes, big-endian, the head as JSON, and as many
 //! bytes as it says. The last head is the manifest; an answer without it is no backup.
 
@@ -16,10 +19,10 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use aws_lc_rs::digest;
-use creta_audit::{Event, Hash};
+use creta_audit::{Details, Event, Hash};
+use creta_iam::Place;
 use creta_identity::recovery::{LogAt, StoreAt};
-use creta_model::{Environment, Instant, Problem, TenantId};
-use creta_platform::Files;
+use creta_model::{Environment, Instant, Problem, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::ControlPlane;
@@ -37,6 +40,8 @@ pub const HEAD_BYTES_MAX: usize = 64 << 20;
 const PART_BYTES: usize = 256 << 10;
 /// Where copies of documents lie until they are sent.
 const SCRATCH: &str = "copies";
+/// The entry of a tenant that a backup goes on without.
+const LEFT_OUT: &str = "backup.tenant-left-out";
 
 /// What a backup holds, and of which moments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +60,9 @@ pub struct BackupManifest {
     pub stores: Vec<StoreAt>,
     /// Every file, by path.
     pub files: Vec<BackupFile>,
+    /// Tenants that are not in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// One file of a backup.
@@ -69,6 +77,16 @@ pub struct BackupFile {
     pub sha256: String,
 }
 
+/// A tenant that is not in a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Which.
+    pub tenant: TenantId,
+    /// Code of the problem that its stores had.
+    pub code: String,
+}
+
 /// What stands before the bytes of a frame.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
@@ -79,6 +97,11 @@ pub enum BackupHead {
         file: String,
         /// How many.
         bytes: u64,
+    },
+    /// What was sent of this tenant is not whole, and counts for nothing.
+    LeftOut {
+        /// Which.
+        left_out: TenantId,
     },
     /// The end.
     Manifest {
@@ -179,24 +202,25 @@ pub(crate) trait Taker {
 }
 
 /// Copies everything, one store after another, and the log last. `done` is recorded with the digest of the manifest before
-/// the manifest is handed out. Takes no lock that an append or a question waits for; flushes of a tenant wait while its facts
-/// are copied.
+/// the manifest is handed out. Takes no lock that an append, a flush or a question waits for while anything is sent. A tenant
+/// whose stores cannot be copied is left out, by name, in the manifest and in the log.
 pub(crate) fn copy(control: &ControlPlane, done: Event, taker: &mut dyn Taker) -> Result<(), Problem> {
-    let files = &control.platform().files;
-    clear(&**files)?;
-    let copied = Copying { control, taker, files: Vec::new(), stores: Vec::new() }.everything(done);
-    let broken_off = copied::break_off(&**files, control.log());
-    clear(&**files)?;
+    clear(control)?;
+    let copied =
+        Copying { control, taker, files: Vec::new(), stores: Vec::new(), left_out: Vec::new() }.everything(done);
+    let broken_off = copied::break_off(&*control.platform().files, control.log());
+    clear(control)?;
     copied.and(broken_off)
 }
 
 /// Removes what an earlier copy left behind.
-fn clear(files: &dyn Files) -> Result<(), Problem> {
-    let failed = |error| logged("what a backup left behind cannot be removed", &error);
-    for path in files.list(&format!("{SCRATCH}/")).map_err(failed)? {
-        files.delete(&path).map_err(failed)?;
+fn clear(control: &ControlPlane) -> Result<(), Problem> {
+    match fs::remove_dir_all(control.folder().join(SCRATCH)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(logged("what a backup left behind cannot be removed", &error))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 struct Copying<'a> {
@@ -204,35 +228,49 @@ struct Copying<'a> {
     taker: &'a mut dyn Taker,
     files: Vec<BackupFile>,
     stores: Vec<StoreAt>,
+    left_out: Vec<LeftOut>,
+}
+
+/// The files of a tenant as of a moment, under other names that nothing else uses.
+#[derive(Default)]
+struct Still {
+    /// Each by its path in a backup, the name it has now, and how many of its bytes belong to the moment.
+    files: Vec<(String, String, u64)>,
+    stores: Vec<StoreAt>,
 }
 
 impl Copying<'_> {
     fn everything(mut self, done: Event) -> Result<(), Problem> {
         let control = self.control;
         for tenant in control.tenants() {
-            let (engine, documents) = control.stores_of(&tenant.tenant)?;
-            engine
-                .while_still(|[facts, quarantine]| {
-                    for (store, (epoch, files)) in [(Store::Facts, facts), (Store::Quarantine, quarantine)] {
-                        for (path, bytes) in files {
-                            self.file(path, path, *bytes)?;
-                        }
-                        self.stores.push(Moment::from(epoch).of_store(Some(&tenant.tenant), store));
-                    }
-                    Ok::<_, Problem>(())
-                })
-                .map_err(|error| from_store(&error))??;
-            // After the facts: definitions that are newer than facts are what every deploy makes.
-            self.documents(Some(&tenant.tenant), |path| documents.copy_to(path))?;
+            let sent = match self.still(&tenant.tenant) {
+                Ok(still) => self.tenant(&tenant.tenant, still)?,
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = sent {
+                self.leave_out(tenant.tenant, &problem.code)?;
+            }
         }
-        self.documents(None, |path| control.copy_documents(path))?;
+        let (scratch, own) = self.documents(None, |path| control.copy_documents(path))?;
+        let (path, from, bytes) = &scratch;
+        if !self.file(path, from, *bytes)? {
+            return Err(internal());
+        }
+        self.stores.push(own);
+        control
+            .platform()
+            .files
+            .delete(from)
+            .map_err(|error| logged("a copy of documents cannot be removed", &error))?;
 
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let copy = copied::begin(control.platform(), control.log(), contents(&self.stores, self.files.iter()))?;
         let extent = control.log().extent().map_err(|error| from_audit(&error))?;
         let (checkpoint, sealed) = &extent.checkpoint;
         self.bytes(checkpoint, sealed)?;
-        self.file(&extent.entries.0, &extent.entries.0, extent.entries.1)?;
+        if !self.file(&extent.entries.0, &extent.entries.0, extent.entries.1)? {
+            return Err(internal());
+        }
 
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let manifest = BackupManifest {
@@ -243,6 +281,7 @@ impl Copying<'_> {
             log: LogAt { size: extent.size, root: extent.root.to_base64() },
             stores: self.stores.clone(),
             files: self.files.clone(),
+            left_out: self.left_out.clone(),
         };
         let total: u64 = manifest.files.iter().map(|file| file.bytes).sum();
         let details = copied::of_copy(copy)
@@ -255,45 +294,113 @@ impl Copying<'_> {
         self.head(&BackupHead::Manifest { manifest: Box::new(manifest) })
     }
 
+    /// Gives the files of a tenant names that stay when the stores go on: segments and logs are never written over, so a second
+    /// name keeps them as they are. Flushes wait for that, and not for any reader.
+    fn still(&self, tenant: &TenantId) -> Result<Still, Problem> {
+        let (engine, documents) = self.control.stores_of(tenant)?;
+        let mut still = Still::default();
+        engine
+            .while_still(|[facts, quarantine]| {
+                for (store, (epoch, files)) in [(Store::Facts, facts), (Store::Quarantine, quarantine)] {
+                    for (path, bytes) in files {
+                        let named = format!("{SCRATCH}/{path}");
+                        self.name_again(path, &named)?;
+                        still.files.push((path.clone(), named, *bytes));
+                    }
+                    still.stores.push(Moment::from(epoch).of_store(Some(tenant), store));
+                }
+                Ok::<_, Problem>(())
+            })
+            .map_err(|error| from_store(&error))??;
+        // After the facts: definitions that are newer than facts are what every deploy makes.
+        let (file, store) = self.documents(Some(tenant), |path| documents.copy_to(path))?;
+        still.files.push(file);
+        still.stores.push(store);
+        Ok(still)
+    }
+
+    fn name_again(&self, path: &str, named: &str) -> Result<(), Problem> {
+        let (from, to) = (self.control.folder().join(path), self.control.folder().join(named));
+        let linked = fs::create_dir_all(to.parent().unwrap_or(&to)).and_then(|()| match fs::hard_link(&from, &to) {
+            // Some file systems have one name for each file.
+            Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+                fs::copy(&from, &to).map(drop)
+            }
+            other => other,
+        });
+        linked.map_err(|error| logged("a file cannot be kept for a backup", &error))
+    }
+
+    /// Sends what was kept of a tenant. The inner error is the tenant's: what was sent of it counts for nothing.
+    fn tenant(&mut self, tenant: &TenantId, still: Still) -> Result<Result<(), Problem>, Problem> {
+        let before = self.files.len();
+        let mut whole = true;
+        for (path, from, bytes) in &still.files {
+            whole = whole && self.file(path, from, *bytes)?;
+            let removed = self.control.platform().files.delete(from);
+            removed.map_err(|error| logged("a file that was kept for a backup cannot be removed", &error))?;
+        }
+        if whole {
+            self.stores.extend(still.stores);
+            return Ok(Ok(()));
+        }
+        self.files.truncate(before);
+        self.head(&BackupHead::LeftOut { left_out: tenant.clone() })?;
+        Ok(Err(internal()))
+    }
+
+    /// Goes on without a tenant, and says so.
+    fn leave_out(&mut self, tenant: TenantId, code: &str) -> Result<(), Problem> {
+        tracing::error!(%tenant, code, "a tenant is not in the backup");
+        let place = Place::Scope(Scope::new(tenant.clone(), self.control.environment().clone()));
+        let details = Details::none().name("code", code).map_err(|error| from_audit(&error))?;
+        let event = Event::new(LEFT_OUT, place).with(details).for_commitment("CH-35");
+        self.control.log().record(event).map_err(|error| from_audit(&error))?;
+        self.left_out.push(LeftOut { tenant, code: code.to_owned() });
+        Ok(())
+    }
+
     /// Documents go through a copy of their file, whose moment is its own.
     fn documents(
-        &mut self,
+        &self,
         tenant: Option<&TenantId>,
         copy: impl FnOnce(&Path) -> Result<creta_store::MetadataEpoch, creta_store::StoreError>,
-    ) -> Result<(), Problem> {
+    ) -> Result<((String, String, u64), StoreAt), Problem> {
         let scratch = format!("{SCRATCH}/{}.sqlite", tenant.map_or("control-plane", TenantId::as_str));
         let folder = self.control.folder();
         fs::create_dir_all(folder.join(SCRATCH))
             .map_err(|error| logged("a folder for copies cannot be made", &error))?;
         let moment = copy(&folder.join(&scratch)).map_err(|error| from_store(&error))?;
-        let files = &self.control.platform().files;
-        let failed = |error| logged("a copy of documents cannot be used", &error);
-        let bytes = files.size(&scratch).map_err(failed)?;
-        self.file(&Store::Metadata.path(tenant), &scratch, bytes)?;
-        files.delete(&scratch).map_err(failed)?;
-        self.stores.push(Moment::from(moment).of_store(tenant, Store::Metadata));
-        Ok(())
+        let bytes = self.control.platform().files.size(&scratch);
+        let bytes = bytes.map_err(|error| logged("a copy of documents cannot be used", &error))?;
+        let store = Moment::from(moment).of_store(tenant, Store::Metadata);
+        Ok(((Store::Metadata.path(tenant), scratch, bytes), store))
     }
 
-    /// Sends so many bytes of the file at `from` as the file `path`.
-    fn file(&mut self, path: &str, from: &str, bytes: u64) -> Result<(), Problem> {
+    /// Sends so many bytes of the file at `from` as the file `path`. Says whether they could be read; a reader that was told
+    /// how many come gets as many.
+    fn file(&mut self, path: &str, from: &str, bytes: u64) -> Result<bool, Problem> {
         self.begin(path, bytes)?;
         let mut digest = digest::Context::new(&digest::SHA256);
-        let mut sent = 0;
+        let (mut sent, mut whole) = (0, true);
         while sent < bytes {
             let len = usize::try_from(bytes - sent).unwrap_or(PART_BYTES).min(PART_BYTES);
-            let part = self.control.platform().files.read_range(from, sent, len);
-            let part = part.map_err(|error| logged("a file cannot be copied", &error))?;
-            if part.is_empty() {
-                tracing::error!(path, "a file ends before the moment that was to be copied");
-                return Err(internal());
-            }
+            let part = match self.control.platform().files.read_range(from, sent, len) {
+                Ok(part) if whole && !part.is_empty() => part,
+                read => {
+                    if whole {
+                        tracing::error!(path, error = ?read.err(), "a file cannot be copied to its end");
+                    }
+                    whole = false;
+                    vec![0; len]
+                }
+            };
             digest.update(&part);
             sent += part.len() as u64;
             self.taker.take(part).map_err(|error| gone(&error))?;
         }
         self.add(path, bytes, digest.finish().as_ref());
-        Ok(())
+        Ok(whole)
     }
 
     fn bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), Problem> {

@@ -22,12 +22,13 @@ use zeroize::Zeroizing;
 
 use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account, client_id, is_secret_of};
+use crate::canaries::Canaries;
 use crate::components::own_certificate;
 use crate::config::Config;
 use crate::context::{Caller, Credential};
 use crate::copied;
 use crate::data_policy::{Agreed, ScopePolicy};
-use crate::epochs::{Epochs, OLDER_COPY, Store};
+use crate::epochs::{Epochs, Gap, OLDER_COPY, Store};
 use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
@@ -80,6 +81,7 @@ pub(crate) struct ControlPlane {
     metadata: Arc<dyn MetadataStore>,
     documents: Arc<SqliteStore>,
     policies: PolicyBook,
+    canaries: Canaries,
     tokens: Tokens,
     scopes: Scopes,
     state: RwLock<State>,
@@ -135,6 +137,7 @@ impl ControlPlane {
         copied::break_off(&*platform.files, &log)?;
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
         let policies = PolicyBook::open(Arc::clone(&metadata), &log, config.class)?;
+        let canaries = Canaries::open(Arc::clone(&metadata))?;
         let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;
         let (clock, random) = (Arc::clone(&platform.clock), Arc::clone(&platform.random));
         let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
@@ -157,6 +160,7 @@ impl ControlPlane {
             metadata,
             documents,
             policies,
+            canaries,
             state,
         })
     }
@@ -432,6 +436,11 @@ impl ControlPlane {
         }
     }
 
+    /// Which planted value each tenant uses.
+    pub(crate) fn canaries(&self) -> &Canaries {
+        &self.canaries
+    }
+
     /// What was refused and waits to be counted in the log.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals
@@ -520,7 +529,7 @@ impl ControlPlane {
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
         drop(state);
-        self.record_done(permit, "service-account.rotated");
+        self.record_done_to(permit, "service-account.rotated", ("service-account", client_id));
         Ok((account, secret))
     }
 
@@ -536,7 +545,7 @@ impl ControlPlane {
         }
         let account = self.end_account(&mut state, client_id)?;
         drop(state);
-        self.record_done(permit, "service-account.revoked");
+        self.record_done_to(permit, "service-account.revoked", ("service-account", client_id));
         Ok(account)
     }
 
@@ -588,10 +597,50 @@ impl ControlPlane {
             let version = written.map_err(|e| from_store(&e))?;
             let place = account.principal.home();
             state.accounts.insert(id.clone(), Stored { account, version });
-            let details = Details::none().keyed("client", id.as_bytes()).map_err(|e| from_audit(&e))?;
+            let details = Details::none().name("service-account", id).map_err(|e| from_audit(&e))?;
             self.record(Event::new("service-account.locked", place).with(details).for_commitment("CH-33"));
         }
         Ok(())
+    }
+
+    /// Ends a program that was ended before an older copy of the documents was put in place. Whether there was anything to end.
+    pub(crate) fn end_program(&self, client_id: &str) -> Result<bool, Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let lives = state.accounts.get(client_id).is_some_and(|stored| stored.account.revoked.is_none());
+        if lives {
+            let home = state.accounts[client_id].account.principal.home();
+            self.record_ended(client_id, "service-account.revoked", home)?;
+            self.end_account(&mut state, client_id)?;
+        }
+        Ok(lives)
+    }
+
+    /// Takes the secret from a program that got another one since: rotating gives it one again.
+    pub(crate) fn lock_program(&self, client_id: &str) -> Result<bool, Problem> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(stored) = state.accounts.get(client_id).filter(|stored| stored.account.revoked.is_none()) else {
+            return Ok(false);
+        };
+        let account = stored.account.locked(&self.key, &*self.platform.random, state.epoch + 1);
+        let version = stored.version;
+        self.record_ended(client_id, "service-account.locked", account.principal.home())?;
+        // First, so that a crash in between ends tokens rather than leaving some.
+        self.begin_epoch(&mut state, std::slice::from_ref(&account.principal))?;
+        let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(version), &account.to_bytes());
+        let version = written.map_err(|e| from_store(&e))?;
+        state.accounts.insert(client_id.to_owned(), Stored { account, version });
+        Ok(true)
+    }
+
+    fn record_ended(&self, client_id: &str, name: &'static str, home: Place) -> Result<(), Problem> {
+        let details = Details::none().name("service-account", client_id).map_err(|e| from_audit(&e))?;
+        let event = Event::new(name, home).with(details).for_commitment("CH-33");
+        self.log.record(event).map(drop).map_err(|e| from_audit(&e))
+    }
+
+    /// The part of the log that older documents, which were accepted, know nothing of; `None` if none ever were.
+    pub(crate) fn documents_lost(&self) -> Option<Gap> {
+        self.epochs.documents_lost()
     }
 
     /// Another epoch of tokens. What was remembered of decisions for `whose` counts no more; everybody else's stands.
@@ -624,6 +673,14 @@ impl ControlPlane {
     /// the caller's.
     pub(crate) fn record_done(&self, permit: &Permit, name: &'static str) {
         self.record(Event::of(permit, name));
+    }
+
+    /// The same about something with a name that is no secret: what was taken away is known again by it.
+    pub(crate) fn record_done_to(&self, permit: &Permit, name: &'static str, (kind, id): (&'static str, &str)) {
+        match Details::none().name(kind, id) {
+            Ok(details) => self.record(Event::of(permit, name).with(details)),
+            Err(error) => tracing::error!(%error, name, "an event could not be recorded"),
+        }
     }
 
     /// Records something that happened; a failure is logged.
@@ -696,7 +753,7 @@ pub(crate) fn help_of(remedy: &Remedy) -> String {
     for need in &remedy.needs {
         steps.push(match need {
             Need::UserVerification => "sign in again with your authenticator: `creta login`".to_owned(),
-            Need::TrustedDevice => "use an enrolled device with a key in hardware and a fresh report".to_owned(),
+            Need::TrustedDevice => "use an enrolled device with a key in hardware and a fresh report; for a browser, run `creta device browser` on it".to_owned(),
         });
     }
     if let Some(wanted) = &remedy.grant {

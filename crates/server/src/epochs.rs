@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use creta_audit::{AuditError, Details, Entry, Event, Hash, Log};
@@ -132,6 +133,33 @@ impl Moment {
 /// The newest anchored moment of every store.
 pub(crate) struct Epochs {
     anchored: Mutex<HashMap<(Option<TenantId>, Store), Anchored>>,
+    documents_lost: Option<Gap>,
+}
+
+/// The part of the log between an older copy of the control plane's documents and the entry by which it goes on: the copy
+/// knows nothing of what happened there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gap(Range<u64>);
+
+impl Gap {
+    /// From the anchored moments of the documents before the copy was accepted, each with its entry, in order. Begins well
+    /// before the copy was made: an entry may stand before what it speaks of is durable.
+    fn new(anchors: &[(u64, Moment)], accepted: (u64, Moment)) -> Self {
+        let (entry, moment) = accepted;
+        let newer = anchors.iter().position(|(_, anchored)| anchored.position > moment.position);
+        let before = newer.unwrap_or(anchors.len()).checked_sub(2);
+        Self(before.map_or(0, |before| anchors[before].0)..entry)
+    }
+
+    /// Its entries.
+    pub(crate) fn entries(&self) -> &Range<u64> {
+        &self.0
+    }
+
+    /// The entry by which the copy goes on.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.0.end
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -144,13 +172,24 @@ struct Anchored {
 impl Epochs {
     /// Reads them from the log, whose entries are those that were signed. Looks at each entry once.
     pub(crate) fn read(log: &Log) -> Result<Self, Problem> {
-        let mut anchored = HashMap::new();
+        let (mut anchored, mut documents, mut documents_lost) = (HashMap::new(), Vec::new(), None);
         for (index, entry) in entries_of(log, &[ANCHORED, ACCEPTED]).map_err(|e| from_audit(&e))? {
             if let Some((store, moment)) = Moment::of(&entry) {
+                if entry.tenant.is_none() && store == Store::Metadata {
+                    if entry.action == ACCEPTED {
+                        documents_lost = Some(Gap::new(&documents, (index, moment)));
+                    }
+                    documents.push((index, moment));
+                }
                 anchored.insert((entry.tenant, store), Anchored { moment, entry: index });
             }
         }
-        Ok(Self { anchored: Mutex::new(anchored) })
+        Ok(Self { anchored: Mutex::new(anchored), documents_lost })
+    }
+
+    /// What the control plane's documents lost when an older copy of them was accepted last before this start.
+    pub(crate) fn documents_lost(&self) -> Option<Gap> {
+        self.documents_lost.clone()
     }
 
     /// Runs a store's own check against its newest anchored moment; a store that has none passes.
@@ -299,6 +338,30 @@ mod tests {
             assert_eq!(newest(epochs, "acme", Store::Quarantine), None);
             assert_eq!(newest(epochs, "globex", Store::Facts), Some(moment(9, 3, 1)));
         }
+    }
+
+    #[test]
+    fn attack_ch35_what_an_older_copy_knows_nothing_of_begins_before_it_was_made() {
+        let place = || Place::Environment(Environment::parse("prod").expect("valid"));
+        let log = Log::in_memory(Environment::parse("prod").expect("valid")).expect("opens");
+        let epochs = Epochs::read(&log).expect("reads");
+        let lost = || Epochs::read(&log).expect("reads").documents_lost().map(|gap| gap.entries().clone());
+        for position in [2, 5, 9, 12] {
+            epochs.anchor(&log, &place(), Store::Metadata, moment(position, 1, 0)).expect("recorded");
+        }
+        assert_eq!(lost(), None);
+        let accept = |position| {
+            epochs.accept(&log, &place(), Store::Metadata, moment(position, 1, 0), ("lost", None)).expect("recorded")
+        };
+        assert_eq!((accept(9), lost()), (4, Some(1..4)), "the newest that is not newer, and one before");
+        // Going on from there and back again: what was lost the first time is lost once more.
+        epochs.anchor(&log, &place(), Store::Metadata, moment(10, 7, 0)).expect("recorded");
+        assert_eq!((accept(9), lost()), (6, Some(1..6)));
+        assert_eq!((accept(2), lost()), (7, Some(0..7)));
+        // A tenant's stores say nothing about people.
+        let tenant = Place::Scope(Scope::parse("acme", "prod").expect("valid"));
+        epochs.accept(&log, &tenant, Store::Metadata, moment(1, 1, 0), ("lost", None)).expect("recorded");
+        assert_eq!(lost(), Some(0..7));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod acme;
 mod arrow_body;
 mod at_once;
 mod backup;
+mod canaries;
 mod components;
 mod config;
 mod context;
@@ -68,7 +69,8 @@ mod workers;
 
 pub use acme::AcmeConfig;
 pub use backup::{
-    BACKUP_FORMAT, BackupFile, BackupHead, BackupManifest, HEAD_BYTES_MAX, MANIFEST_FILE, VerifiedBackup, verify_backup,
+    BACKUP_FORMAT, BackupFile, BackupHead, BackupManifest, HEAD_BYTES_MAX, LeftOut, MANIFEST_FILE, VerifiedBackup,
+    verify_backup,
 };
 pub use components::{ComponentReport, ComponentView, add_component, components, revoke_component};
 pub use config::{CONFIG_FORMAT, ComponentsConfig, Config, IntakeConfig, LISTEN_DEFAULT, WitnessConfig, WorkerConfig};

@@ -281,3 +281,106 @@ fn make_parent(path: &Path) -> Result<(), ServerError> {
 fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(path))?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use creta_identity::recovery::{KeptLog, LogAt, StoreAt, What};
+    use creta_model::Instant;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A data folder with documents and a log, a backup of other documents, and the statement that restores them.
+    struct Here {
+        folder: tempfile::TempDir,
+        environment: Environment,
+        statement: Statement,
+    }
+
+    impl Here {
+        fn new() -> Self {
+            let (folder, environment) =
+                (tempfile::tempdir().expect("a folder"), Environment::parse("prod").expect("valid"));
+            for (path, text) in [
+                ("data/metadata.sqlite", "newer"),
+                ("data/metadata.sqlite-wal", "newer still"),
+                ("data/prod/control-plane/audit/entries", "entries"),
+                ("copy/metadata.sqlite", "older"),
+            ] {
+                let path = folder.path().join(path);
+                fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
+                fs::write(path, text).expect("written");
+            }
+            let now = Instant::parse("2026-01-01T12:00:00Z").expect("valid");
+            let store =
+                StoreAt { tenant: None, store: "metadata".into(), position: 1, chain: "00".repeat(32), manifest: 0 };
+            let what = What::Restore { copy: "00".repeat(32), taken: now, log: KeptLog::Kept };
+            let log = LogAt { size: 1, root: String::new() };
+            let of = (&environment, "prod-00");
+            let drawn = Statement::draw(of, what, log, (vec![store], Vec::new()), "The disk was lost", now);
+            Self { folder, statement: drawn.expect("drawn"), environment }
+        }
+
+        fn data(&self) -> PathBuf {
+            self.folder.path().join("data")
+        }
+
+        /// What the manifest says of the backup's file.
+        fn manifest(&self, text: &str) -> BackupManifest {
+            let sha256 = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
+            let manifest = json!({
+                "format": crate::backup::BACKUP_FORMAT, "environment": "prod", "environment_id": "prod-00",
+                "taken": "2026-01-01T12:00:00Z", "log": {"size": 1, "root": ""}, "stores": self.statement.stores,
+                "files": [{"path": "metadata.sqlite", "bytes": text.len(), "sha256": sha256}],
+            });
+            BackupManifest::parse(manifest.to_string().as_bytes()).expect("a manifest")
+        }
+
+        fn put(&self, manifest: &BackupManifest) -> Result<Placed, ServerError> {
+            Placed::put(&self.data(), &self.folder.path().join("copy"), &self.environment, manifest, &self.statement)
+        }
+
+        fn reads(&self, path: &str) -> Option<String> {
+            fs::read_to_string(self.data().join(path)).ok()
+        }
+
+        fn require_as_it_was(&self) {
+            assert_eq!(self.reads("metadata.sqlite").as_deref(), Some("newer"));
+            assert_eq!(self.reads("metadata.sqlite-wal").as_deref(), Some("newer still"));
+            let left = fs::read_dir(self.data().join(REPLACED)).expect("there").count();
+            assert_eq!(left, 0, "nothing is left aside");
+        }
+    }
+
+    #[test]
+    fn attack_ch35_a_file_that_changes_after_it_was_compared_is_not_put_in_place() {
+        let here = Here::new();
+        // Whoever holds the disk of backups changes the file between the look at it and the copying.
+        let refused = here.put(&here.manifest("other")).err().expect("refused").to_problem();
+        assert_eq!(refused.code, "backup/refused");
+        assert!(refused.message.contains("changed after the backup was compared"), "{refused}");
+        here.require_as_it_was();
+        // Nor is a link to something else.
+        fs::rename(here.folder.path().join("copy/metadata.sqlite"), here.folder.path().join("kept")).expect("moved");
+        std::os::unix::fs::symlink(here.folder.path().join("kept"), here.folder.path().join("copy/metadata.sqlite"))
+            .expect("linked");
+        assert!(here.put(&here.manifest("older")).is_err());
+        here.require_as_it_was();
+    }
+
+    #[test]
+    fn attack_ch35_what_the_log_does_not_say_is_taken_back_though_the_journal_was_gone() {
+        let here = Here::new();
+        let placed = here.put(&here.manifest("older")).expect("in place");
+        assert_eq!(
+            (here.reads("metadata.sqlite").as_deref(), here.reads("metadata.sqlite-wal")),
+            (Some("older"), None)
+        );
+        let journal = placed.keep().expect("kept");
+        // From here on whoever opens the folder leaves everything as it is.
+        undo_unfinished(&here.data()).expect("nothing to do");
+        assert_eq!(here.reads("metadata.sqlite").as_deref(), Some("older"));
+        placed.take_back_kept(&journal);
+        here.require_as_it_was();
+    }
+}

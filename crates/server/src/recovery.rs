@@ -353,3 +353,28 @@ fn check_reason(reason: &str) -> Result<(), Problem> {
     Err(Problem::new("request/reason", format!("a reason has 1 to {REASON_BYTES_MAX} bytes"))
         .with_help("say what was lost, and who decided to go on"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_ch44_no_fork_is_declared_where_its_notice_cannot_be_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fork = |number: u32| folder.path().join(format!("fork-{number}.json"));
+        // Somebody's notice is there already: nothing of it is written over, and nothing new is left behind.
+        fs::write(fork(2), "of another day").expect("written");
+        let refused = NoticeFiles::create(folder.path(), 3).err().expect("refused");
+        assert!(refused.to_problem().to_string().contains("fork-2.json"), "{}", refused.to_problem());
+        assert!(!fork(1).exists() && !fork(3).exists());
+        assert_eq!(fs::read_to_string(fork(2)).expect("there"), "of another day");
+        assert!(NoticeFiles::create(&folder.path().join("nowhere"), 1).is_err());
+        fs::remove_file(fork(2)).expect("removed");
+        // Made before anything is recorded, and gone again if nothing is.
+        let files = NoticeFiles::create(folder.path(), 2).expect("made");
+        assert!(fork(1).exists() && fork(2).exists());
+        drop(files);
+        assert!(!fork(1).exists() && !fork(2).exists());
+        assert!(NoticeFiles::create(folder.path(), 0).expect("none").write(&[]).is_ok());
+    }
+}

@@ -235,7 +235,7 @@ impl FactStore {
 
     /// Runs `copy` on one moment of this store: its epoch and its files, each by path and by how many of its bytes belong to
     /// the moment. These bytes stay as they are until `copy` returns; together they are a store that opens as of the epoch.
-    /// Appends go on meanwhile, flushes and compactions wait.
+    /// Appends go on meanwhile, flushes and compactions wait; under another name (a hard link) the bytes stay for longer.
     pub fn while_still<T>(&self, copy: impl FnOnce(Epoch, &[(String, u64)]) -> T) -> Result<T, StoreError> {
         self.hold_still(copy)
     }

@@ -232,6 +232,8 @@ pub(crate) enum PersonCommand {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Say that somebody whom another person invited is a human of their own: until then they approve nothing of the inviter's.
+    Vouch(AccessItem),
     /// Forget the second factor of somebody who lost it: their sessions end, and they register another at their next sign-in.
     ResetAuthenticators {
         /// Where it takes two people: why, in a sentence. Then this asks somebody else to agree, and forgets nothing yet.

@@ -39,6 +39,14 @@ pub(crate) enum DeviceCommand {
     },
     /// Show this computer: what it is worth now, what is not as it has to be, and how to mend it.
     Status(Connection),
+    /// Let this computer vouch for your browser, which opens: pages then count as this computer for some hours.
+    Browser {
+        /// Show the address instead of opening it.
+        #[arg(long)]
+        no_browser: bool,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// End a device and the sessions on it.
     Revoke(DeviceItem),
     /// Tell the server what another tool says about devices.

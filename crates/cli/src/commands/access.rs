@@ -73,6 +73,8 @@ struct Person {
     human: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stands_for: Option<String>,
     tenant: Option<String>,
     roles: Vec<String>,
     #[serde(default)]
@@ -346,7 +348,11 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
                         None => role.clone(),
                     };
                     let roles: Vec<String> = person.roles.iter().map(need).collect();
-                    vec![person.person.clone(), home, person.human.clone(), state, roles.join(", ")]
+                    let human = match &person.stands_for {
+                        Some(maker) => format!("{maker}, who invited them: vouch for them"),
+                        None => person.human.clone(),
+                    };
+                    vec![person.person.clone(), home, human, state, roles.join(", ")]
                 };
                 let headings =
                     [("person", LEFT), ("of", LEFT), ("human", LEFT), ("state", LEFT), ("roles and their needs", LEFT)];
@@ -380,6 +386,11 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
                     "{person} is invited; send them this link, which is good once{with}, until {expires}:\n  {link}"
                 )
             });
+        }
+        PersonCommand::Vouch(item) => {
+            let path = format!("/v1/persons/{}/vouch", encoded(&item.id));
+            let person: Person = connect(&item.connection)?.0.post_empty(&path)?;
+            terminal.show(&person, || format!("{} counts as a human of their own", person.person));
         }
         PersonCommand::Requests(connection) => changes::list(&connection, terminal)?,
         PersonCommand::Agree(item) => changes::agree(&item.connection, &item.id, terminal)?,

@@ -16,16 +16,16 @@ use crate::http::interrupted;
 use crate::terminal::{Terminal, counted, grouped};
 
 pub(crate) fn run(command: BackupCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let (folder, done) = match command {
+    let (folder, done, fresh) = match command {
         BackupCommand::Write { folder, connection } => {
             require_empty(&folder)?;
             let (server, _) = connect(&connection)?;
             let mut answer = server.get_streamed("/v1/backup")?;
             let manifest = receive(&mut answer, &folder)?;
             write(&folder.join(MANIFEST_FILE), &manifest.to_bytes())?;
-            (folder, "copied")
+            (folder, "copied", true)
         }
-        BackupCommand::Verify { folder } => (folder, "whole"),
+        BackupCommand::Verify { folder } => (folder, "whole", false),
     };
     // What was just written is compared as well: what lies on this disk is what counts.
     let VerifiedBackup { manifest, digest } = verify_backup(&folder)?;
@@ -33,6 +33,7 @@ pub(crate) fn run(command: BackupCommand, terminal: &mut Terminal<'_>) -> Result
     let shown = json!({
         "folder": folder, "digest": digest, "environment": manifest.environment, "taken": manifest.taken,
         "files": manifest.files.len(), "bytes": bytes, "log": manifest.log, "stores": manifest.stores,
+        "left_out": manifest.left_out,
     });
     terminal.show(&shown, || {
         format!(
@@ -45,7 +46,23 @@ pub(crate) fn run(command: BackupCommand, terminal: &mut Terminal<'_>) -> Result
             manifest.stores.len(),
         )
     });
-    Ok(())
+    let named: Vec<String> =
+        manifest.left_out.iter().map(|left| format!("`{}` ({})", left.tenant, left.code)).collect();
+    match named.is_empty() {
+        true => Ok(()),
+        false if fresh => Err(partial(&named)),
+        false => {
+            terminal.complain(&format!("not in it: {}", named.join(", ")));
+            Ok(())
+        }
+    }
+}
+
+/// Whatever runs backups has to notice that one tenant has none.
+fn partial(named: &[String]) -> Failure {
+    let message = format!("the backup is without {}: their stores cannot be copied", named.join(", "));
+    let help = "keep it, it is whole for all others; look at the server's log, and take another when that is mended";
+    Failure::new(Exit::Failed, Problem::new("backup/partial", message).with_help(help))
 }
 
 /// Writes files as they come, and gives the manifest that ends them.
@@ -61,6 +78,15 @@ fn receive(answer: &mut impl Read, folder: &Path) -> Result<BackupManifest, Fail
         answer.read_exact(&mut head).map_err(|error| interrupted(&error))?;
         match serde_json::from_slice(&head).map_err(|_| unreadable())? {
             BackupHead::Manifest { manifest } => return Ok(BackupManifest::parse(&manifest.to_bytes())?),
+            BackupHead::LeftOut { left_out } => {
+                let sent = folder.join("tenants").join(plain(left_out.as_str())?);
+                match fs::remove_dir_all(&sent) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(Failure::file("remove", &sent, &error));
+                    }
+                    _ => {}
+                }
+            }
             BackupHead::File { file, bytes } => {
                 let to = folder.join(plain(&file)?);
                 let mut written = create(&to)?;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::browser;
 use super::connect;
-use super::login::browser;
 use crate::args::{BreakGlassCommand, Connection, FindingArg, HalfShown};
 use crate::failure::Failure;
 use crate::held_key::{HeldKey, new_key, to_pkcs8};

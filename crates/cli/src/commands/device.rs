@@ -1,6 +1,7 @@
 //! `creta device`: enrols this computer, reports how it is set up, and shows what that is worth.
 
 mod agent;
+mod browser;
 mod computer;
 mod mend;
 mod search;
@@ -95,6 +96,7 @@ pub(crate) fn run(command: DeviceCommand, terminal: &mut Terminal<'_>) -> Result
             Ok(())
         }
         DeviceCommand::Status(connection) => status(&connection, terminal),
+        DeviceCommand::Browser { no_browser, connection } => browser::run(no_browser, &connection, terminal),
         DeviceCommand::Revoke(item) => {
             let path = format!("/v1/devices/{}/revoke", encoded(&item.id));
             let device: Device = connect(&item.connection)?.0.post(&path, &json!({}))?;

@@ -1,6 +1,5 @@
 //! `creta login`: a profile for a service account's credentials, or a person's sign-in through the browser.
 
-pub(super) mod browser;
 mod sign_in;
 
 use std::path::{Path, PathBuf};

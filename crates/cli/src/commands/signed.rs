@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::login::browser;
+use super::browser;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 

@@ -13,14 +13,14 @@ use crate::software_tpm::SoftwareTpm;
 use crate::{Done, Place, Serving};
 
 /// A computer: the profiles, sessions and keys that somebody has on it, and its TPM.
-struct Computer<'a> {
-    place: &'a Place,
-    name: &'static str,
-    tpm: &'a SoftwareTpm,
+pub(crate) struct Computer<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) name: &'static str,
+    pub(crate) tpm: &'a SoftwareTpm,
 }
 
 impl Computer<'_> {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.command(arguments);
         let home = self.place.path(self.name);
         command.env("CRETA_TPM", self.tpm.socket()).env("CRETA_PROFILE_FILE", home.join("profiles.toml"));
@@ -37,20 +37,20 @@ impl Computer<'_> {
         }
     }
 
-    fn ok(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Value {
         let done = self.run(arguments);
         assert_eq!(done.code, 0, "{arguments:?}: {} {}", done.json, done.stderr);
         done.json
     }
 
-    fn refused(&self, arguments: &[&str]) -> String {
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let done = self.run(arguments);
         assert_ne!(done.code, 0, "{arguments:?} must be refused");
         done.json["problems"][0]["code"].as_str().unwrap_or_else(|| panic!("{}", done.stderr)).to_owned()
     }
 
     /// Signs in, with a browser that does what it is told.
-    fn login(&self, provider: &Provider, url: &str, who: &str) {
+    pub(crate) fn login(&self, provider: &Provider, url: &str, who: &str) {
         let ca = self.place.path("data/tls/ca.pem");
         let arguments = ["login", "--no-browser", "--url", url, "--ca", ca.to_str().expect("text")];
         let mut login = self.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -69,15 +69,19 @@ impl Computer<'_> {
     }
 }
 
-/// From the server to the provider, back, and to the command line.
-fn browse(provider: &Provider, ca: &Path, address: &str, who: &str) {
+/// What follows no redirect by itself, and trusts the server's authority.
+pub(crate) fn agent(ca: &Path) -> Agent {
     let root = Certificate::from_pem(&std::fs::read(ca).expect("written")).expect("a certificate");
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&[root]))
         .unversioned_rustls_crypto_provider(std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .build();
-    let agent: Agent =
-        Agent::config_builder().tls_config(tls).http_status_as_error(false).max_redirects(0).build().new_agent();
+    Agent::config_builder().tls_config(tls).http_status_as_error(false).max_redirects(0).build().new_agent()
+}
+
+/// From the server to the provider, back, and to the command line.
+fn browse(provider: &Provider, ca: &Path, address: &str, who: &str) {
+    let agent = agent(ca);
     let follow = |address: &str, cookie: &str| {
         let reply = agent.get(address).header("cookie", cookie).call().expect("an answer");
         let text = |name: &str| reply.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
@@ -101,7 +105,7 @@ const STANDARD: &str = "[devices.standard]\nscreen_lock_seconds_max = 300\nrepor
      ubuntu = \"22.04\"\n";
 
 /// A server that knows these TPMs, and its address.
-fn serve(place: &Place, provider: &Provider, attesters: &[&str]) -> Serving {
+pub(crate) fn serve(place: &Place, provider: &Provider, attesters: &[&str]) -> Serving {
     place.ok(&["server", "init", "--data", "data", "--environment", "dev"]);
     let file = place.path("data/config.toml");
     let text = std::fs::read_to_string(&file).expect("written");
@@ -111,7 +115,7 @@ fn serve(place: &Place, provider: &Provider, attesters: &[&str]) -> Serving {
 }
 
 /// What a management tool says about a computer that is as it has to be.
-fn export(serial: &str) -> String {
+pub(crate) fn export(serial: &str) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_micros();
     let now = creta_model::Instant::from_micros(i64::try_from(now).expect("in range")).expect("in range");
     json!([{

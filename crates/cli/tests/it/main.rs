@@ -1,6 +1,7 @@
 //! The command as a team uses it: a server, a tenant, a project, facts, questions, proofs. Python is played by a script
 //! that prints a bundle, so that nothing but the command and its server is tested.
 
+mod browser;
 mod device;
 mod intake;
 #[allow(dead_code, reason = "the server's tests forge more than these")]

@@ -107,8 +107,7 @@ impl Device {
             if !asked(&search.asked) {
                 return Err(DeviceError::Search);
             }
-            let Searched { files, unreadable, found, .. } = search;
-            self.searched = Some(LatestSearch { made: report.made, files, unreadable, found });
+            self.searched = Some(LatestSearch::after(self.searched.as_ref(), report.made, &search));
         }
         self.latest = Some(Accepted { made: report.made, source: Source::Agent, posture: report.posture });
         Ok(())

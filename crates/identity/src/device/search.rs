@@ -9,7 +9,7 @@
 //! notebooks, caches, downloads.
 
 use aws_lc_rs::hmac;
-use creta_model::Instant;
+use creta_model::{Instant, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::jws::sha256;
@@ -32,6 +32,14 @@ pub fn canary(bytes: &[u8; 16]) -> String {
 pub struct SearchFor {
     /// Folders: `~/` stands for the home of whoever enrolled the computer.
     pub folders: Vec<String>,
+    /// Hours in which a computer on which a planted value was found has to be rid of it. Until then it counts as before:
+    /// whoever knows such a value can send it to somebody, and would put their computer out with it.
+    #[serde(default = "remove_hours_default")]
+    pub remove_hours: u32,
+}
+
+const fn remove_hours_default() -> u32 {
+    24
 }
 
 /// What a server asks a device to search for.
@@ -147,6 +155,25 @@ pub struct LatestSearch {
     pub unreadable: u64,
     /// Files that hold a planted value.
     pub found: u64,
+    /// Since when every search found some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Instant>,
+}
+
+impl LatestSearch {
+    /// What follows on `before`.
+    pub(super) fn after(before: Option<&Self>, made: Instant, says: &Searched) -> Self {
+        let Searched { files, unreadable, found, .. } = *says;
+        let since = (found > 0).then(|| before.and_then(|before| before.since).unwrap_or(made));
+        Self { made, files, unreadable, found, since }
+    }
+
+    /// Whether what was found lies there for longer than it may.
+    pub(super) fn is_overdue(&self, asked: &SearchFor, now: Instant) -> bool {
+        // Searches that were kept before this was counted began when they were made.
+        let since = self.since.unwrap_or(self.made);
+        self.found > 0 && now >= since.plus(Span::hours(asked.remove_hours))
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +210,21 @@ mod tests {
         {
             assert!(!finds(&asked, other.as_bytes(), 11), "{other}");
         }
+    }
+
+    #[test]
+    fn attack_ch14_a_value_that_somebody_sent_puts_no_computer_out_that_is_rid_of_it_in_time() {
+        let asked = SearchFor { folders: Vec::new(), remove_hours: 24 };
+        let at = |hour: u32| Instant::parse("2026-01-01T12:00:00Z").expect("valid").plus(Span::hours(hour));
+        let says = |found| Searched { asked: String::new(), files: 1, bytes: 1, unreadable: 0, found };
+        let mut latest = LatestSearch::after(None, at(0), &says(1));
+        assert!(!latest.is_overdue(&asked, at(23)) && latest.is_overdue(&asked, at(24)));
+        latest = LatestSearch::after(Some(&latest), at(20), &says(2));
+        assert!(latest.is_overdue(&asked, at(24)), "more of it begins no new day");
+        latest = LatestSearch::after(Some(&latest), at(21), &says(0));
+        assert!(!latest.is_overdue(&asked, at(99)), "it is gone");
+        latest = LatestSearch::after(Some(&latest), at(22), &says(1));
+        assert!(!latest.is_overdue(&asked, at(45)), "sent again, it may be removed again");
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Standard {
         match (&self.search, device.searched.as_ref().filter(|searched| fresh(searched.made))) {
             (None, _) => {}
             (Some(_), None) => found(Item::Search, "let it be searched: run `creta device report` on this device"),
-            (Some(_), Some(searched)) if searched.found > 0 => {
+            (Some(asked), Some(searched)) if searched.is_overdue(asked, now) => {
                 let help = "tell your security lead, then remove what `creta device report` names and run it again";
                 found(Item::CustomersValues, help);
             }

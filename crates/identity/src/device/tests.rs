@@ -336,7 +336,7 @@ fn attack_ch18_whoever_asks_for_nonces_in_a_devices_name_pushes_out_no_other_dev
 }
 
 fn searching() -> (Standard, SearchAsked) {
-    let search = SearchFor { folders: vec!["~/Downloads".to_owned()] };
+    let search = SearchFor { folders: vec!["~/Downloads".to_owned()], remove_hours: 0 };
     let asked = SearchAsked::new(&search.folders, &[5; 32], [canary(&[6; 16])]);
     (Standard { search: Some(search), ..standard() }, asked)
 }

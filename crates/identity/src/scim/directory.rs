@@ -235,6 +235,11 @@ impl Directory {
         found
     }
 
+    /// Ids of the groups that name a user themselves.
+    pub fn groups_naming(&self, user: &str) -> Vec<String> {
+        self.groups_with(user).map(|(id, _)| id.clone()).collect()
+    }
+
     /// The directory's own id of a user: no two have one, active or not.
     pub fn external_id(&self, user: &str) -> Option<&str> {
         self.text_of(user, "externalId")

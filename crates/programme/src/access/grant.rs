@@ -33,6 +33,8 @@ pub enum End {
     },
     /// Its holder left, or is no longer active where identities come from.
     Left,
+    /// An older copy of the documents was put in place, which does not know what ended since.
+    Restored,
 }
 
 /// Whether a grant holds. That it is over with time shows in [`Grant::is_active`], whether or not that was recorded.
@@ -108,13 +110,14 @@ impl Grant {
         self.require_active(now)?;
         let entry = Draft::new(match end {
             End::Returned => "access.grant.returned",
-            End::Revoked { .. } | End::Review { .. } | End::Left => "access.grant.revoked",
+            End::Revoked { .. } | End::Review { .. } | End::Left | End::Restored => "access.grant.revoked",
         });
         let entry = match &end {
             End::Returned => entry,
             End::Revoked { by } => entry.name("by", by),
             End::Review { campaign } => entry.name("campaign", campaign),
             End::Left => entry.name("by", "identity-source"),
+            End::Restored => entry.name("by", "restore"),
         };
         let entry = self.describe(entry);
         Ok(Change { document: Self { state: GrantState::Ended { end, at: now }, ..self.clone() }, entry })

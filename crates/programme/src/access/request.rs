@@ -453,6 +453,15 @@ impl Request {
         })
     }
 
+    /// Ends it before its time, whoever agreed, since an older copy of it was put in place; `None` when it ended before.
+    pub fn lapse(&self, now: Instant) -> Option<Change<Self>> {
+        let pending = matches!(self.state, RequestState::Open | RequestState::Approved);
+        pending.then(|| Change {
+            document: Self { state: RequestState::Expired { at: now }, ..self.clone() },
+            entry: self.terms.describe(Draft::new("access.request.expired")).name("by", "restore"),
+        })
+    }
+
     pub(crate) fn broken_rule(&self) -> Option<&'static str> {
         let need = self.terms.kind.approvals();
         let enough = self.approvals.len() >= need;

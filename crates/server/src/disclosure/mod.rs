@@ -4,10 +4,13 @@
 //! values, but outside of development no bulk of them on a machine of theirs: few rows a day ([`rows`]), and training sets
 //! into sinks that the tenant named ([`sinks`]). Whatever staff get is metered ([`meter`]).
 
+mod counted;
 mod meter;
 mod rows;
 mod sinks;
 mod statistics;
+
+use std::sync::Arc;
 
 use creta_disclosure::{Budget, GroupSize};
 use creta_iam::Principal;
@@ -16,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
+use crate::register::Register;
 
 pub(crate) use meter::STAFF_ANSWER_BYTES_MAX;
 pub(crate) use rows::no_download;
@@ -57,10 +61,11 @@ pub(crate) struct Disclosures {
 
 impl Disclosures {
     pub(crate) fn open(config: &Config, control: &ControlPlane) -> Result<Self, Problem> {
+        let counted = Arc::new(Register::load(control.shared_metadata())?);
         Ok(Self {
             statistics: statistics::Statistics::open(config.statistics, control)?,
-            meter: meter::Meter::default(),
-            rows: rows::PersonRows::default(),
+            meter: meter::Meter::open(Arc::clone(&counted)),
+            rows: rows::PersonRows::open(counted),
             sinks: sinks::Sinks::new(&config.sinks),
             training_memory: config.training_memory,
         })

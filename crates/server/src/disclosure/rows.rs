@@ -1,30 +1,33 @@
 //! How many rows of values a person gets outside of development: enough to look at something, not enough to have it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use creta_model::Problem;
+
+use super::counted::{DayCounts, Reserved};
+use crate::register::Register;
 
 /// Most rows of one question of a person.
 pub(crate) const PERSON_QUESTION_ROWS_MAX: u64 = 100;
 /// Most rows of all questions of a person in a day.
 pub(crate) const PERSON_DAY_ROWS_MAX: u64 = 1_000;
 
-/// Rows that each person got today. Kept in memory: a restart, which nobody at a route can cause, begins anew.
-#[derive(Default)]
-pub(crate) struct PersonRows(Mutex<HashMap<String, (i64, u64)>>);
+/// What a restart may cost somebody of their day.
+const RESERVE_ROWS: u64 = 50;
+
+/// Rows that each person got today, over restarts.
+pub(crate) struct PersonRows(DayCounts);
 
 impl PersonRows {
+    pub(super) fn open(kept: Arc<Register<Reserved>>) -> Self {
+        Self(DayCounts::open(kept, "rows", (RESERVE_ROWS, PERSON_DAY_ROWS_MAX)))
+    }
+
     /// Counts the rows of a question before it is answered, or refuses it.
     pub(crate) fn take(&self, who: &str, day: i64, rows: u64) -> Result<(), Problem> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.retain(|_, (of, _)| *of >= day);
-        let (_, before) = taken.entry(who.to_owned()).or_insert((day, 0));
-        let total = before.saturating_add(rows);
-        if rows > PERSON_QUESTION_ROWS_MAX || total > PERSON_DAY_ROWS_MAX {
+        if rows > PERSON_QUESTION_ROWS_MAX || !self.0.take(who, day, rows)? {
             return Err(no_download());
         }
-        *before = total;
         Ok(())
     }
 }
@@ -40,15 +43,19 @@ pub(crate) fn no_download() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disclosure::counted::tests::{kept, memory};
 
     #[test]
     fn attack_ch14_small_questions_add_up() {
-        let rows = PersonRows::default();
+        let metadata = memory();
+        let rows = PersonRows::open(kept(&metadata));
         assert_eq!(rows.take("ana", 7, 101).expect_err("in one question").code, "access/no-download");
         for _ in 0..1_000 {
             rows.take("ana", 7, 1).expect("within the day");
         }
         assert!(rows.take("ana", 7, 1).is_err(), "a row at a time is bulk too");
+        let rows = PersonRows::open(kept(&metadata));
+        assert!(rows.take("ana", 7, 1).is_err(), "nor does a restart begin the day anew");
         rows.take("eve", 7, 100).expect("somebody else");
         rows.take("ana", 8, 100).expect("the next day");
     }

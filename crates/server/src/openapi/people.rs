@@ -260,6 +260,16 @@ pub(super) static OPERATIONS: &[Operation] = &[
         problems: &[404, 409, 422, 507],
     },
     Operation {
+        id: "POST /v1/persons/{id}/vouch",
+        name: "vouch_for_person",
+        tag: "people",
+        summary: "Say that somebody whom another person invited is a human of their own. Until then the account counts as the inviter's wherever two people are needed.",
+        parameters: &[PERSON_ID],
+        body: Body::None,
+        answer: json("Person"),
+        problems: &[404, 409],
+    },
+    Operation {
         id: "POST /v1/persons/{id}/reset-authenticators",
         name: "reset_authenticators",
         tag: "people",

@@ -187,15 +187,26 @@ impl Access {
         now: Instant,
     ) -> Result<(), Problem> {
         let own = |grant: &Grant| grant.holder().account == person.id && grant.is_active(now);
-        for grant in self.grants.list(own) {
-            let ended = self.grants.change(&Record::id(&grant), |grant| {
+        self.end_where(control, own, end, now).map(drop)
+    }
+
+    fn end_where(
+        &self,
+        control: &ControlPlane,
+        ends: impl Fn(&Grant) -> bool,
+        end: &End,
+        now: Instant,
+    ) -> Result<usize, Problem> {
+        let ending = self.grants.list(ends);
+        for grant in &ending {
+            let ended = self.grants.change(&Record::id(grant), |grant| {
                 let change = grant.end(end.clone(), now).map_err(|e| of_error(&e))?;
                 record(control, &change.entry, &grant.terms.place)?;
                 Ok::<_, Problem>(change.document)
             })?;
             ended.iter().for_each(|grant| self.forget(grant));
         }
-        Ok(())
+        Ok(ending.len())
     }
 
     /// Records what ended with time. Whether it is recorded or not, it has ended.
@@ -216,6 +227,25 @@ impl Access {
             })?;
         }
         Ok(())
+    }
+
+    /// Ends every grant, and every request that could still become one. Gives how many.
+    pub(super) fn end_everything(
+        &self,
+        control: &ControlPlane,
+        end: &End,
+        now: Instant,
+    ) -> Result<(usize, usize), Problem> {
+        let grants = self.end_where(control, |grant| grant.is_active(now), end, now)?;
+        let pending = self.requests.list(|request| request.lapse(now).is_some());
+        for request in &pending {
+            self.requests.change(&Record::id(request), |request| {
+                let Some(change) = request.lapse(now) else { return Ok(request.clone()) };
+                record(control, &change.entry, &request.terms.place)?;
+                Ok::<_, Problem>(change.document)
+            })?;
+        }
+        Ok((grants, pending.len()))
     }
 
     fn change_request(

@@ -182,6 +182,14 @@ impl BreakGlass {
         })
     }
 
+    /// Halves that are out open nothing any more; the account has to be sealed anew.
+    pub(super) fn void(&self, control: &ControlPlane) -> Result<(), Problem> {
+        let spent = record_id(control);
+        let void =
+            |seal: &SealRecord| Ok::<_, Problem>(SealRecord { spent: seal.spent.or(Some(spent)), ..seal.clone() });
+        self.seals.change(CURRENT, void).map(drop)
+    }
+
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -449,7 +457,8 @@ impl People {
     ) -> Result<Opening, Problem> {
         self.change_opening(control, id, |opening| {
             // Two accounts may have been known as one human only after the opening.
-            let human_now = |account: &PrincipalId| self.persons.with(account.as_str(), |person| person.human.clone());
+            let human_now =
+                |account: &PrincipalId| self.persons.with(account.as_str(), |person| person.behind().clone());
             if opening.halves.iter().any(|shown| human_now(&shown.by.account).as_ref() == Some(&by.person)) {
                 return Err(BreakGlassError::Review {
                     rule: "it must come from somebody who did not open the account",

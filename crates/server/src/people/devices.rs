@@ -9,9 +9,11 @@ use creta_iam::{DeviceTrust, Principal};
 use creta_identity::device::{Device, DeviceError, Nonces, SearchAsked, Signed, Source, Standard, Trust, canary, mdm};
 use creta_model::{Instant, Problem, Span, TenantId};
 use creta_programme::{PersonRef, RecordId};
+use creta_proof::Hash;
 use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 
+use super::vouched::Offers;
 use super::{People, PersonRecord, Session};
 use crate::config::DeviceConfig;
 use crate::control_plane::ControlPlane;
@@ -52,6 +54,8 @@ pub(crate) struct Devices {
     devices: Register<DeviceRecord>,
     config: Option<DeviceConfig>,
     nonces: Mutex<Nonces>,
+    /// Browsers that wait for their computer's word.
+    pub(super) offers: Offers,
 }
 
 /// What became of an export.
@@ -69,7 +73,8 @@ pub(crate) struct Imported {
 
 impl Devices {
     pub(super) fn open(metadata: Arc<dyn MetadataStore>, config: Option<DeviceConfig>) -> Result<Self, Problem> {
-        Ok(Self { devices: Register::load(metadata)?, config, nonces: Mutex::default() })
+        let devices = Register::load(metadata)?;
+        Ok(Self { devices, config, nonces: Mutex::default(), offers: Offers::default() })
     }
 
     /// What a device has to be like.
@@ -83,12 +88,9 @@ impl Devices {
         })
     }
 
-    /// What the device of a session is worth now. One look-up and some comparisons. The key that proves each request has to
-    /// be the device's own: what another key proves may be sent from anywhere.
+    /// What the device of a session is worth now. One look-up and some comparisons.
     pub(super) fn trust(&self, session: &Session, now: Instant) -> DeviceTrust {
-        let Some(id) = session.device.as_ref().filter(|id| **id == session.thumbprint) else {
-            return DeviceTrust::None;
-        };
+        let Some(id) = session.device_now(now) else { return DeviceTrust::None };
         let own = |record: &DeviceRecord| record.device.person == session.person.as_str();
         let worth = |record: &DeviceRecord| own(record).then(|| self.worth(&record.device, now));
         self.devices.with(id, worth).flatten().unwrap_or(DeviceTrust::None)
@@ -147,7 +149,7 @@ impl Devices {
         self.devices.find(id).map(|record| record.device)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Nonces> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Nonces> {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,7 +174,11 @@ impl Devices {
 
 /// The value that is planted for a tenant: in the data of the checks' own, and by its people wherever they like.
 pub(crate) fn canary_of(control: &ControlPlane, tenant: &TenantId) -> String {
-    let bytes = control.own_key().mac(CANARY_DOMAIN, &[tenant.as_str().as_bytes()]);
+    let generation = control.canaries().generation(tenant);
+    let parts = [tenant.as_str().as_bytes(), &generation.to_be_bytes()];
+    // The first is what it was before there were others.
+    let parts = if generation == 0 { &parts[..1] } else { &parts[..] };
+    let bytes = control.own_key().mac(CANARY_DOMAIN, parts);
     canary(bytes.first_chunk().expect("32 bytes begin with 16"))
 }
 
@@ -365,7 +371,7 @@ impl People {
 
     /// Ends the sessions on a device; gives how many there were.
     fn end_sessions_on(&self, device: &str, now: Instant) -> Result<usize, Problem> {
-        let on = |session: &Session| session.device.as_deref() == Some(device) && session.is_open(now);
+        let on = |session: &Session| session.names(device) && session.is_open(now);
         let ids: BTreeSet<String> = self.sessions.list(on).into_iter().map(|session| session.id).collect();
         ids.iter().try_for_each(|id| self.end_session(id, now).map(drop))?;
         Ok(ids.len())
@@ -373,12 +379,12 @@ impl People {
 
     /// Whether anybody works on a device.
     pub(super) fn has_session_on(&self, device: &str, now: Instant) -> bool {
-        let on = |session: &Session| session.device.as_deref() == Some(device) && session.is_open(now);
+        let on = |session: &Session| session.names(device) && session.is_open(now);
         self.sessions.find_by(on).is_some()
     }
 
     /// An entry about a device, where its owner belongs.
-    fn log_device(
+    pub(crate) fn log_device(
         &self,
         name: &'static str,
         control: &ControlPlane,
@@ -389,6 +395,7 @@ impl People {
         let details = details
             .name("owner", device.person.clone())
             .and_then(|details| details.keyed("device", device.id.as_str().as_bytes()))
+            .and_then(|details| details.digest("key", *Hash::of(&[device.id.as_str().as_bytes()]).as_bytes()))
             .map_err(|e| from_audit(&e))?;
         let home = self.persons.with(&device.person, |person| person.home(&self.environment));
         let event = Event::new(name, home.unwrap_or_else(|| control.place()));
@@ -398,7 +405,7 @@ impl People {
 }
 
 /// A rule that was kept against a device of somebody who is signed in: recorded with the promise that it keeps.
-fn refused(control: &ControlPlane, principal: &Principal, error: &DeviceError) -> Problem {
+pub(super) fn refused(control: &ControlPlane, principal: &Principal, error: &DeviceError) -> Problem {
     let event = Event::new("device.refused", control.place()).by(principal);
     control.record(event.for_commitment(error.commitment()));
     of_error(error)
@@ -413,6 +420,7 @@ pub(crate) fn of_error(error: &DeviceError) -> Problem {
         DeviceError::Name => "device/name",
         DeviceError::Nonce => "device/nonce",
         DeviceError::OtherDevice => "device/other",
+        DeviceError::OtherBrowser => "device/other-browser",
         DeviceError::Tpm { .. } => "device/tpm",
         DeviceError::Time => "device/time",
         DeviceError::Cloned => "access/device-cloned",

@@ -129,6 +129,14 @@ impl Local {
         self.accounts.with(person.as_str(), |_| ()).is_some()
     }
 
+    /// Ends the password and the invitation of somebody: they are invited anew. Somebody without any stays so.
+    pub(super) fn forget(&self, person: &str) -> Result<(), Problem> {
+        let without = |account: &LocalAccount| {
+            Ok::<_, Problem>(LocalAccount { password: None, chosen: None, invitation: None, ..account.clone() })
+        };
+        self.accounts.change(person, without).map(drop)
+    }
+
     /// Keeps how often a password was wrong.
     pub(super) fn keep(&self, person: &PrincipalId, counts: Counts) -> Result<(), Problem> {
         let wrong = [counts.unknown, counts.known];
@@ -191,6 +199,9 @@ impl People {
             Problem::new("conflict/person", format!("`{id}` cannot be invited: {why}")).with_help("invite another name")
         };
         let known = self.persons.find(id.as_str());
+        // In class development one person may play all parts; an invitation in two halves is used by neither of the two.
+        let alone = self.class != creta_model::EnvironmentClass::Development && word.is_none();
+        let maker = alone.then(|| self.behind(by));
         let fresh = match &known {
             Some(person) if !person.is_active() => return Err(taken("somebody of this name has left")),
             Some(person) if person.tenant.as_ref() != Some(tenant) => return Err(taken("the name is taken")),
@@ -201,6 +212,7 @@ impl People {
         if fresh {
             let mut person = PersonRecord::new(id.clone(), Some(tenant.clone()), now);
             person.email = Some(id.to_string());
+            person.stands_for.clone_from(&maker);
             self.persons.add(person)?.ok_or_else(|| taken("the name is taken"))?;
         }
         let anew = word.is_some() && known.is_some_and(|person| !person.roles.is_empty());
@@ -213,6 +225,12 @@ impl People {
                 }
                 return Err(problem);
             }
+        }
+        if !fresh {
+            // Whoever holds the link is whoever was invited: what others vouched for was somebody with the old password.
+            let made =
+                |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: maker.clone(), ..person.clone() });
+            self.persons.change(id.as_str(), made)?.ok_or_else(internal)?;
         }
         let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(random::<32>(control)));
         let expires = now.plus(Span::days(INVITATION_DAYS));

@@ -21,8 +21,10 @@ mod provider;
 pub(crate) mod provisioning;
 pub(crate) mod recovery_keys;
 pub(crate) mod reviews;
+mod revived;
 mod session;
 mod sign_in;
+pub(crate) mod vouched;
 pub(crate) mod web;
 
 use std::collections::BTreeSet;
@@ -142,7 +144,9 @@ impl People {
             },
             giving: Mutex::default(),
         };
-        people.settle(control, control.platform().clock.now())?;
+        let now = control.platform().clock.now();
+        people.end_revived(control, now)?;
+        people.settle(control, now)?;
         Ok(people)
     }
 
@@ -320,8 +324,19 @@ impl People {
         self.require_needs(&person)?;
         person.given_by = by.person().map(|giver| giver.id().clone());
         // Whoever was known to be the same human as this one is so still.
-        let mut accounts = self.persons.list(|other| other.human == before && other.id != person.id);
-        accounts.iter_mut().for_each(|other| other.human = person.human.clone());
+        let mut accounts = self.persons.list(|other| {
+            (other.human == before || other.stands_for.as_ref() == Some(&before)) && other.id != person.id
+        });
+        let known_now = |human: &mut PersonId| {
+            if *human == before {
+                human.clone_from(&person.human);
+            }
+        };
+        for other in &mut accounts {
+            known_now(&mut other.human);
+            other.stands_for.iter_mut().for_each(known_now);
+        }
+        person.stands_for.iter_mut().for_each(known_now);
         accounts.push(person.clone());
         self.require_apart(control, by, &Given::Accounts(&accounts), control.platform().clock.now())?;
         if person.human != before {
@@ -329,13 +344,50 @@ impl People {
         }
         for account in accounts {
             let changed = self.persons.change(account.id.as_str(), |current| match current.is_active() {
-                _ if account.id != person.id => Ok(PersonRecord { human: person.human.clone(), ..current.clone() }),
+                _ if account.id != person.id => {
+                    let (human, stands_for) = (account.human.clone(), account.stands_for.clone());
+                    Ok(PersonRecord { human, stands_for, ..current.clone() })
+                }
                 true => Ok(account.clone()),
                 false => Err(no_person(id)),
             })?;
             changed.ok_or_else(|| no_person(id))?;
         }
         Ok(person)
+    }
+
+    /// Somebody else than whoever made an account says that another human is behind it: from here on it counts as theirs.
+    pub(crate) fn vouch_for_person(
+        &self,
+        (control, by): (&ControlPlane, &Principal),
+        own: &PersonRecord,
+        id: &str,
+    ) -> Result<PersonRecord, Problem> {
+        let _one_at_a_time = self.one_at_a_time();
+        let person = self.persons.find(id).filter(PersonRecord::is_active).ok_or_else(|| no_person(id))?;
+        let Some(maker) = &person.stands_for else {
+            return Err(Problem::new("conflict/vouched", "nobody has to vouch for this person any more"));
+        };
+        if own.behind() == maker || *own.behind() == person.human || own.id == person.id {
+            let event = Event::new("access.refused", control.place()).by(by).for_commitment("CH-43");
+            control.record(event);
+            return Err(Problem::new(
+                "access/same-person",
+                "whoever made an account does not vouch for it, by whichever account",
+            )
+            .with_help("let somebody vouch who knows them and did not invite them: `creta person vouch`"));
+        }
+        let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
+        let event = Event::new("person.vouched", person.home(&self.environment)).by(by).with(details);
+        control.log().record(event.for_commitment("CH-43")).map_err(|e| from_audit(&e))?;
+        let vouched = |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: None, ..person.clone() });
+        self.persons.change(id, vouched)?.ok_or_else(|| no_person(id))
+    }
+
+    /// The human who stands behind whatever this principal makes.
+    pub(crate) fn behind(&self, principal: &Principal) -> PersonId {
+        let person = principal.person().and_then(|person| self.persons.find(person.id().as_str()));
+        person.map_or_else(|| PersonId::new(principal.id().clone()), |person| person.behind().clone())
     }
 
     /// Outside class development every role that is given for good serves a need that is written down (CI-20).
@@ -530,3 +582,6 @@ pub(crate) fn no_person(id: &str) -> Problem {
     Problem::new("not-found/person", format!("there is nobody here called `{id}`"))
         .with_help("`creta person list` shows everybody who signed in")
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -22,6 +22,10 @@ pub(crate) struct PersonRecord {
     /// The human behind it. Several accounts of one human bear the same name, so that nobody approves their own request
     /// with another account.
     pub(crate) human: PersonId,
+    /// The human who made the account and for whom it stands, until somebody else vouches that another human is behind it.
+    /// None where a provider or directory vouches. Whoever makes an account could use it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stands_for: Option<PersonId>,
     /// None until the provider says who that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) identity: Option<Identity>,
@@ -75,6 +79,7 @@ impl PersonRecord {
     pub(crate) fn new(id: PrincipalId, tenant: Option<TenantId>, created: Instant) -> Self {
         let human = PersonId::new(id.clone());
         let (identity, email, user, given_by, left, roles) = (None, None, None, None, None, BTreeSet::new());
+        let stands_for = None;
         let (since, needs) = (BTreeMap::new(), BTreeMap::new());
         let format = FORMAT.to_owned();
         let (ended_by_name, withheld) = (false, BTreeSet::new());
@@ -82,6 +87,7 @@ impl PersonRecord {
             format,
             id,
             human,
+            stands_for,
             identity,
             email,
             user,
@@ -141,9 +147,15 @@ impl PersonRecord {
         }
     }
 
-    /// The account and whose it is.
+    /// The human who counts as the one behind the account wherever two are needed: an account that somebody made is theirs
+    /// until another vouches for it, and so are those that it made.
+    pub(crate) fn behind(&self) -> &PersonId {
+        self.stands_for.as_ref().unwrap_or(&self.human)
+    }
+
+    /// The account and whose it is, for rules that take two people.
     pub(crate) fn reference(&self) -> PersonRef {
-        PersonRef { account: self.id.clone(), person: self.human.clone() }
+        PersonRef { account: self.id.clone(), person: self.behind().clone() }
     }
 }
 

@@ -203,7 +203,7 @@ impl People {
 
     /// Whether an account is another human's, by what is known of both now.
     pub(crate) fn is_other_human(&self, account: &PersonRef, own: &PersonRef) -> bool {
-        let human = self.persons.with(account.account.as_str(), |person| person.human.clone());
+        let human = self.persons.with(account.account.as_str(), |person| person.behind().clone());
         !account.is_same_human(own) && human.is_none_or(|human| human != own.person)
     }
 

@@ -54,6 +54,19 @@ pub(crate) enum Refused {
     Failed(Problem),
 }
 
+impl Refused {
+    /// As a problem, where this server itself asked.
+    pub(super) fn into_problem(self) -> Problem {
+        match self {
+            Self::Failed(problem) => problem,
+            Self::Scim(error) => {
+                tracing::error!(%error, "the directory's own rules refuse what follows from an older copy");
+                internal()
+            }
+        }
+    }
+}
+
 impl From<ScimError> for Refused {
     fn from(error: ScimError) -> Self {
         Self::Scim(error)

@@ -20,6 +20,8 @@ pub(crate) const IDLE_HOURS: u32 = 1;
 /// The same for pages in a browser, where others walk by: half an hour, and eight hours in all.
 const BROWSER_IDLE_SECONDS: u32 = 30 * 60;
 const BROWSER_HOURS: u32 = 8;
+/// How long an enrolled computer's word for a browser counts: the browser's own key may be copied, and nothing tells.
+pub(crate) const VOUCHED_HOURS: u32 = 4;
 
 /// What a session is held in. Each is good for its own doors and for no others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,9 @@ pub(crate) struct Session {
     /// The enrolled device it runs on: the one whose key it is bound to, so that it works from nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
+    /// The enrolled device that vouched for it, where it is held in a browser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vouched: Option<Vouched>,
     /// Whether an authenticator verified its user at sign-in.
     pub(crate) user_verified: bool,
     /// What the person signed in with, as RFC 8176 abbreviates it.
@@ -75,6 +80,16 @@ pub(crate) struct Session {
     pub(crate) expires: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<Instant>,
+}
+
+/// A computer's word that a browser runs on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Vouched {
+    /// The enrolled device, by its id.
+    pub(crate) by: String,
+    /// Until when that counts. It never outlives the session.
+    pub(crate) until: Instant,
 }
 
 /// What a session is opened with.
@@ -120,6 +135,7 @@ impl Session {
             thumbprint: opening.thumbprint,
             client: opening.client,
             device: opening.device,
+            vouched: None,
             user_verified: opening.user_verified,
             methods: opening.methods,
             under: None,
@@ -170,6 +186,26 @@ impl Session {
     /// the session, and the one that did is worth nothing.
     pub(crate) fn on(&self, device: &str) -> Self {
         Self { device: Some(device.to_owned()), thumbprint: device.to_owned(), ..self.clone() }
+    }
+
+    /// The same session of a browser, for which a device vouched.
+    pub(crate) fn vouched_for(&self, device: &str, now: Instant) -> Self {
+        let until = now.plus(Span::hours(VOUCHED_HOURS));
+        Self { vouched: Some(Vouched { by: device.to_owned(), until }), ..self.clone() }
+    }
+
+    /// The enrolled device that it comes from: the one whose own key proves each request, since what another key proves may be
+    /// sent from anywhere; or, for a browser, the one that vouched for it, for as long as that counts.
+    pub(crate) fn device_now(&self, now: Instant) -> Option<&str> {
+        let own = self.device.as_deref().filter(|id| *id == self.thumbprint);
+        let vouched = self.vouched.as_ref().filter(|vouched| self.client == Client::Browser && now < vouched.until);
+        own.or(vouched.map(|vouched| vouched.by.as_str()))
+    }
+
+    /// Whether it has to do with a device, so that it ends when the device turns bad.
+    pub(crate) fn names(&self, device: &str) -> bool {
+        let vouched = self.vouched.as_ref().map(|vouched| vouched.by.as_str());
+        self.device.as_deref() == Some(device) || vouched == Some(device)
     }
 
     /// The same session, ended. The first moment counts.
@@ -247,6 +283,20 @@ mod tests {
         let text = serde_json::to_string(&command_line).expect("JSON");
         assert!(!text.contains("client"), "documents of before are read as what they are: {text}");
         assert_eq!(Session::read(text.as_bytes()), Some(command_line));
+    }
+
+    #[test]
+    fn attack_ch18_a_computers_word_for_a_browser_counts_for_some_hours_and_for_no_command_line() {
+        let (_, browser, _, opened) = fixture_in(Client::Browser);
+        assert_eq!(browser.device_now(opened), None);
+        let vouched = browser.vouched_for("laptop", opened);
+        let micro = Span::from_micros(1).expect("valid");
+        let end = opened.plus(Span::hours(VOUCHED_HOURS));
+        assert_eq!(vouched.device_now(end.minus(micro)), Some("laptop"));
+        assert_eq!(vouched.device_now(end), None, "it is over by itself");
+        assert!(vouched.names("laptop") && !vouched.names("desktop"));
+        let (_, command_line, _, _) = fixture();
+        assert_eq!(command_line.vouched_for("laptop", opened).device_now(opened), None, "its own key has to prove it");
     }
 
     #[test]

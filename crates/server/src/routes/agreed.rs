@@ -5,10 +5,10 @@
 //! the rules of that moment: the session has to live, and its person has to be allowed still.
 
 use creta_audit::Details;
-use creta_iam::{Action, FeatureSet};
+use creta_iam::{Action, FeatureSet, Principal, PrincipalId};
 use creta_model::Problem;
 
-use super::{access, changes, policies, programs, reviews, rows, trust};
+use super::{access, approvals, changes, policies, programs, reviews, trust};
 use crate::context::{Admitted, resource};
 use crate::http::App;
 use crate::people::Client;
@@ -45,10 +45,11 @@ pub(super) fn sign_first(
     Ok(prompt.map(|prompt| format!("{origin}/sign-in/verify?prompt={}", prompt.id)))
 }
 
-/// Does what somebody agreed to, if they still may.
-pub(super) fn do_as_agreed(app: &App, agreement: &Agreement) -> Result<Said, Problem> {
+/// Does what somebody agreed to, if they still may: whoever signed it, who was asked, and whose session asked are one account.
+pub(super) fn do_as_agreed(app: &App, signer: &PrincipalId, agreement: &Agreement) -> Result<Said, Problem> {
     let now = app.control.platform().clock.now();
-    let principal = app.people.principal_in(&agreement.session, now).filter(|p| *p.id() == agreement.person);
+    let own = |principal: &Principal| *principal.id() == agreement.person && *signer == agreement.person;
+    let principal = app.people.principal_in(&agreement.session, now).filter(own);
     let principal = principal.ok_or_else(|| {
         Problem::new("auth/session-over", "the session that asked for this is over")
             .with_help("sign in again: `creta login`")
@@ -108,15 +109,15 @@ fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusa
             ("The policies are in force.".to_owned(), format!("/my/policies/{id}"))
         }
         Agreed::Rows { id, digest } => {
-            rows::approve_rows_now(admitted, id, digest)?;
+            approvals::approve_now::<approvals::Rows>(admitted, id, digest)?;
             ("The row rules are in force.".to_owned(), "/my".to_owned())
         }
         Agreed::Lift { id, digest } => {
-            rows::approve_lift_now(admitted, id, digest)?;
+            approvals::approve_now::<approvals::Lift>(admitted, id, digest)?;
             ("The feature no longer carries the tag.".to_owned(), "/my".to_owned())
         }
         Agreed::Removal { id, digest } => {
-            rows::approve_removal_now(admitted, id, digest)?;
+            approvals::approve_now::<approvals::Removal>(admitted, id, digest)?;
             ("The deploy may take these tags away, within a day.".to_owned(), "/my".to_owned())
         }
         Agreed::Exception { id, decision } => {
@@ -136,4 +137,65 @@ fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusa
 
 fn first(refusal: Refusal) -> Problem {
     refusal.0.into_iter().next().unwrap_or_else(internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use creta_iam::Role;
+    use creta_model::EnvironmentClass;
+    use creta_programme::access::{Asked, Kind, Reason, Ticket, Verdict};
+
+    use super::*;
+    use crate::people::access::Actor;
+    use crate::people::tests::{somebody, started};
+
+    /// A request of eve, which ana and ben may both decide on, and their sessions.
+    #[test]
+    fn attack_ci22_an_agreement_counts_for_the_account_that_signed_it_in_its_own_session() {
+        let (running, _folder) = started(EnvironmentClass::Development);
+        let app = running.app();
+        let now = app.control.platform().clock.now();
+        let [ana, ben, eve] = [("ana", Some(Role::SecurityLead)), ("ben", Some(Role::SecurityLead)), ("eve", None)]
+            .map(|(name, role)| somebody(&app.people, &app.control, name, role));
+        let person = app.people.require_person(eve.0.as_str()).expect("known").reference();
+        let ticket = Ticket::parse("OPS-1234").expect("a ticket");
+        let asked = Asked {
+            role: Role::Auditor,
+            place: app.control.place(),
+            beneficiary: person.clone(),
+            reason: Reason::without_ticket("Look into why last night's load of payments was refused").expect("words"),
+            ticket,
+            hours: 1,
+            kind: Kind::Ordinary,
+        };
+        let principal = app.people.principal_in(&eve.1, now).expect("signed in");
+        let actor = Actor { control: &app.control, principal: &principal, person: &person, now };
+        let request = app.people.access.ask(&actor, asked).expect("asked");
+        let to = Agreed::Request {
+            id: request.terms.request.to_string(),
+            digest: request.digest.to_string(),
+            verdict: Verdict::Approve,
+        };
+        let agreement = |person: &PrincipalId, session: &str| Agreement {
+            person: person.clone(),
+            session: session.to_owned(),
+            to: to.clone(),
+        };
+        // Ben signs, in Ana's session; what Ana was asked, with his authenticator; in a session of nobody.
+        for (signer, agreed) in [
+            (&ben.0, agreement(&ben.0, &ana.1)),
+            (&ben.0, agreement(&ana.0, &ana.1)),
+            (&ana.0, agreement(&ben.0, &ben.1)),
+            (&ana.0, agreement(&ben.0, &ana.1)),
+            (&ana.0, agreement(&ana.0, "none")),
+        ] {
+            let refused = do_as_agreed(app, signer, &agreed).map(|said| said.text).expect_err("not theirs");
+            assert_eq!(refused.code, "auth/session-over", "{signer} {agreed:?}");
+        }
+        let state = || app.people.access.require_request(&request.terms.request.to_string()).expect("there").state;
+        assert_eq!(state().as_str(), "open");
+        do_as_agreed(app, &ben.0, &agreement(&ben.0, &ben.1)).expect("his own");
+        assert_eq!(state().as_str(), "approved");
+        running.stop().expect("stops");
+    }
 }

@@ -10,7 +10,7 @@ use creta_iam::{Action, FeatureSet, PrincipalId};
 use creta_identity::device::{
     Device, DeviceError, Finding, KeyStorage, NONCE_MINUTES, Platform, Signed, Source, Trust, mdm, osquery,
 };
-use creta_model::{Instant, Problem};
+use creta_model::{Instant, Problem, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -101,6 +101,32 @@ pub(super) async fn canary(guarded: Guarded, _input: Input) -> Result<Response, 
     answer(&json!({ "canary": canary }))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfTenant {
+    tenant: TenantId,
+}
+
+/// Another planted value for a tenant, instead of one that somebody misused. It is shown to the tenant's own people alone.
+pub(super) async fn rotate_canary(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let OfTenant { tenant } = input.json()?;
+    let place = tenant.clone();
+    let rotated = guarded
+        .act_at(
+            move |app| super::control::home_of(app, &place),
+            Details::none(),
+            move |admitted| {
+                admitted.control.require_tenant(&tenant)?;
+                let generation = admitted.control.canaries().rotate(&tenant)?;
+                let details = Details::none().count("generation", generation).map_err(|e| from_audit(&e))?;
+                admitted.control.record(Event::of(&admitted.permit, "canary.rotated").with(details));
+                Ok(json!({ "tenant": tenant, "generation": generation }))
+            },
+        )
+        .await?;
+    answer(&rotated)
+}
+
 /// Enrols the device that signed this.
 pub(super) async fn enrol(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let signed: Signed = input.json()?;
@@ -170,6 +196,60 @@ pub(super) async fn bind(guarded: Guarded, input: Input) -> Result<Response, Ref
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Word {
+    /// What the browser told its computer.
+    word: String,
+}
+
+/// Which session of a browser told its computer this word: what the computer signs, and what its owner is shown before.
+pub(super) async fn offered(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Word { word } = input.json()?;
+    let offered = guarded
+        .act(Details::none(), move |admitted| {
+            let (people, principal) = (&admitted.app.people, admitted.permit.principal());
+            let (session, browser) = people.offered_browser(admitted.control, principal, &word, admitted.now())?;
+            Ok(json!({
+                "environment": browser.environment,
+                "person": browser.person,
+                "session": browser.session,
+                "key": browser.key,
+                "opened": session.opened,
+                "methods": session.methods,
+            }))
+        })
+        .await?;
+    answer(&offered)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vouches {
+    device: String,
+    word: String,
+    signed: Signed,
+}
+
+/// Takes a device's word for a browser of its owner.
+pub(super) async fn vouch(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let Vouches { device, word, signed } = input.json()?;
+    let vouched = guarded
+        .act(about(&device)?, move |admitted| {
+            let device = own(admitted, &device)?;
+            let (people, principal, now) = (&admitted.app.people, admitted.permit.principal(), admitted.now());
+            let session = people.vouch(admitted.control, principal, (&device, &signed), &word, now)?;
+            let until = session.vouched.map(|vouched| vouched.until);
+            Ok(json!({
+                "session": session.id,
+                "device": DeviceView::of(admitted.app, device),
+                "until": until,
+            }))
+        })
+        .await?;
+    answer(&vouched)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Whose {
     /// Somebody else, for those who may revoke their access.
     #[serde(default)]
@@ -214,7 +294,8 @@ pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, R
                 return Err(no_device(&id).into());
             }
             let revoked = people.revoke_device(&id, admitted.now())?;
-            admitted.control.record_done(&admitted.permit, "device.revoked");
+            let (control, by) = (admitted.control, admitted.permit.principal());
+            people.log_device("device.revoked", control, Some(by), &revoked, Details::none())?;
             Ok(DeviceView::of(admitted.app, revoked))
         })
         .await?;

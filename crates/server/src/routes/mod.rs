@@ -2,6 +2,7 @@
 
 mod access;
 mod agreed;
+mod approvals;
 mod audit;
 mod break_glass;
 mod changes;
@@ -153,6 +154,7 @@ pub(crate) static ROUTES: &[Route] = &[
     public!(GET, "/my/reviews/{id}", NO_BODY, web::shell),
     public!(GET, "/my/policies", NO_BODY, web::shell),
     public!(GET, "/my/policies/{id}", NO_BODY, web::shell),
+    public!(GET, "/my/computer", NO_BODY, web::shell),
     public!(GET, "/my/signed-in", NO_BODY, web::shell),
     public!(GET, "/my/script.js", NO_BODY, web::script),
     public!(GET, "/my/style.css", NO_BODY, web::style),
@@ -168,6 +170,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/view/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, web::give_back),
     guarded!(POST, "/view/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, web::revoke),
     guarded!(POST, "/view/sessions/{id}/end", SessionRevoke on Own, Light, NO_BODY, web::end_session),
+    guarded!(GET, "/view/computer", DeviceEnrol on Own, Light, NO_BODY, web::computer),
+    guarded!(POST, "/view/computer", DeviceEnrol on Own, Light, FORM_BYTES_MAX, web::offer),
     guarded!(GET, "/view/accesses", AuditRead on Own, Light, NO_BODY, web::accesses),
     guarded!(GET, "/view/reviews", ReviewRead on Environment, Light, NO_BODY, web::reviews),
     guarded!(GET, "/view/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, web::review),
@@ -187,6 +191,7 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/persons", PersonRead on Environment, Light, NO_BODY, people::list),
     guarded!(POST, "/v1/persons/{id}/assign", PersonAssign on Environment, Light, JSON_BYTES_MAX, people::assign),
     guarded!(POST, "/v1/persons/{id}/reset-authenticators", PersonAssign on Environment, Light, NO_BODY, people::reset_authenticators),
+    guarded!(POST, "/v1/persons/{id}/vouch", AccessApprove on Named, Light, NO_BODY, people::vouch),
     guarded!(POST, "/v1/persons/{id}/leave", PersonAssign on Environment, Light, NO_BODY, people::leave),
     guarded!(POST, "/v1/persons/{id}/readmit", PersonAssign on Environment, Light, NO_BODY, people::readmit),
     guarded!(POST, "/v1/person-requests", PersonAssign on NamedTenant, Light, JSON_BYTES_MAX, changes::ask),
@@ -203,6 +208,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/access/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, access::give_back),
     guarded!(POST, "/v1/access/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, access::revoke),
     guarded!(POST, "/v1/sessions/device", DeviceEnrol on Own, Light, 16 << 10, devices::bind),
+    guarded!(POST, "/v1/sessions/browser/offered", DeviceEnrol on Own, Light, 4 << 10, devices::offered),
+    guarded!(POST, "/v1/sessions/browser", DeviceEnrol on Own, Light, 16 << 10, devices::vouch),
     guarded!(POST, "/v1/devices/nonce", DeviceEnrol on Own, Light, NO_BODY, devices::nonce),
     guarded!(GET, "/v1/devices", DeviceRead on Own, Light, NO_BODY, devices::list),
     guarded!(POST, "/v1/devices", DeviceEnrol on Own, Light, 16 << 10, devices::enrol),
@@ -218,6 +225,8 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/provisioners/{id}/rotate", PersonAssign on Environment, Light, JSON_BYTES_MAX, control::rotate_provisioner),
     guarded!(POST, "/v1/provisioners/{id}/revoke", PersonAssign on Environment, Light, NO_BODY, control::revoke_provisioner),
     guarded!(GET, "/v1/canary", CatalogueRead on Own, Light, NO_BODY, devices::canary),
+    // Like a secret of the tenant's: whoever rotates those rotates this one.
+    guarded!(POST, "/v1/canary/rotate", ServiceAccountRotate on NamedTenant, Light, JSON_BYTES_MAX, devices::rotate_canary),
     guarded!(GET, "/v1/backup", BackupRead on Environment, Bulk, NO_BODY, recovery::backup),
     guarded!(POST, "/v1/recovery/keys", RecoveryHold on Environment, Light, 4 << 10, recovery::add_key),
     guarded!(GET, "/v1/recovery/keys", RecoveryHold on Environment, Light, NO_BODY, recovery::keys),
@@ -251,13 +260,13 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(GET, "/v1/access/rows", RowsRead on NamedTenant, Light, NO_BODY, rows::list),
     guarded!(POST, "/v1/access/rows", RowsPropose on NamedTenant, Light, JSON_BYTES_MAX, rows::propose),
     guarded!(GET, "/v1/access/rows/{id}", RowsRead on NamedTenant, Light, NO_BODY, rows::show),
-    guarded!(POST, "/v1/access/rows/{id}/approve", RowsApprove on Own, Light, JSON_BYTES_MAX, rows::approve),
+    guarded!(POST, "/v1/access/rows/{id}/approve", RowsApprove on Own, Light, JSON_BYTES_MAX, approvals::approve::<approvals::Rows>),
     guarded!(GET, "/v1/access/declassifications", PolicyRead on Own, Light, NO_BODY, rows::lifted),
     guarded!(POST, "/v1/access/declassifications", DeclassifyPropose on Own, Light, JSON_BYTES_MAX, rows::propose_lift),
-    guarded!(POST, "/v1/access/declassifications/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, rows::approve_lift),
+    guarded!(POST, "/v1/access/declassifications/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, approvals::approve::<approvals::Lift>),
     guarded!(POST, "/v1/access/declassifications/{id}/withdraw", DeclassifyPropose on Own, Light, NO_BODY, rows::withdraw_lift),
     guarded!(GET, "/v1/access/tag-removals", PolicyRead on Own, Light, NO_BODY, rows::removals),
-    guarded!(POST, "/v1/access/tag-removals/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, rows::approve_removal),
+    guarded!(POST, "/v1/access/tag-removals/{id}/approve", DeclassifyApprove on Own, Light, JSON_BYTES_MAX, approvals::approve::<approvals::Removal>),
     guarded!(GET, "/v1/reviews", ReviewRead on Environment, Light, NO_BODY, reviews::list),
     guarded!(GET, "/v1/reviews/{id}", ReviewRead on Environment, Light, NO_BODY, reviews::show),
     guarded!(POST, "/v1/reviews/{id}/decide", ReviewDecide on Environment, Light, JSON_BYTES_MAX, reviews::decide),

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
+use crate::http::App;
 use crate::people::access::Actor;
 use crate::people::changes::PersonChange;
-use crate::people::{Assigned, Client, PersonRecord, Session};
+use crate::people::{Assigned, Client, PersonRecord, Session, no_person};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
 
@@ -27,6 +28,9 @@ struct PersonView {
     /// Who they are to the provider, whatever they are called here.
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<Identity>,
+    /// The human who made the account and for whom it stands until somebody else vouches for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stands_for: Option<String>,
     /// None for staff.
     tenant: Option<TenantId>,
     roles: BTreeSet<Role>,
@@ -44,6 +48,7 @@ impl From<&PersonRecord> for PersonView {
             human: person.human.as_str().to_owned(),
             email: person.email.clone(),
             identity: person.identity.clone(),
+            stands_for: person.stands_for.as_ref().map(|human| human.as_str().to_owned()),
             tenant: person.tenant.clone(),
             roles: person.roles.clone(),
             needs: person.needs.clone(),
@@ -66,6 +71,9 @@ pub(super) struct SessionView {
     pub(super) open: bool,
     /// Whether it is the one that asks.
     pub(super) this: bool,
+    /// Until when a browser counts as the enrolled computer that vouched for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vouched_until: Option<Instant>,
 }
 
 impl SessionView {
@@ -79,6 +87,7 @@ impl SessionView {
             expires: session.expires,
             open: session.is_open(now),
             this: asking == Some(session.id.as_str()),
+            vouched_until: session.vouched.as_ref().map(|vouched| vouched.until).filter(|until| now < *until),
         }
     }
 }
@@ -161,7 +170,7 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
             let person = people.assign(by, &id, Assigned { tenant, roles, human, need })?;
             let (own, now) = (admitted.human()?, admitted.now());
             people.end_own_approvals(&Actor { control: by.0, principal: by.1, person: &own, now })?;
-            admitted.control.record_done(&admitted.permit, "person.assigned");
+            admitted.control.record_done_to(&admitted.permit, "person.assigned", ("person", person.id.as_str()));
             Ok(PersonView::from(&person))
         })
         .await?;
@@ -172,7 +181,8 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
 pub(super) fn require_somebody_else(admitted: &Admitted<'_>, person: &PersonRecord) -> Result<(), Problem> {
     let Some(own) = admitted.permit.principal().person() else { return Ok(()) };
     let own = admitted.app.people.require_person(own.id().as_str())?;
-    if !own.reference().is_same_human(&person.reference()) {
+    // Not whom the account stands for: whoever invited somebody looks after their account.
+    if own.human != person.human {
         return Ok(());
     }
     let event = Event::new("person.assign-refused", admitted.control.place()).by(admitted.permit.principal());
@@ -193,8 +203,29 @@ pub(super) async fn reset_authenticators(guarded: Guarded, input: Input) -> Resu
             let change = PersonChange::ResetAuthenticators { person: person.id.clone() };
             people.agreed_change(admitted.control, &admitted.permit, &change)?;
             people.reset_authenticators(&id, admitted.now())?;
-            admitted.control.record_done(&admitted.permit, "authenticator.reset");
+            admitted.control.record_done_to(&admitted.permit, "authenticator.reset", ("person", person.id.as_str()));
             Ok(PersonView::from(&person))
+        })
+        .await?;
+    answer(&person)
+}
+
+/// Says that somebody whom another invited is a human of their own.
+pub(super) async fn vouch(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let id = input.path("id").to_owned();
+    let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
+    let (whose, own) = (id.clone(), guarded.principal().scope().cloned());
+    // Who belongs to a tenant finds nobody of another one.
+    let home = move |app: &App| {
+        let person = app.people.require_person(&whose)?;
+        let home = person.home(app.control.environment());
+        own.is_none_or(|own| home.scope() == Some(&own)).then_some(home).ok_or_else(|| no_person(&whose))
+    };
+    let person = guarded
+        .act_at(home, details, move |admitted| {
+            let (people, by) = (&admitted.app.people, admitted.permit.principal());
+            let vouched = people.vouch_for_person((admitted.control, by), &admitted.person()?, &id)?;
+            Ok(PersonView::from(&vouched))
         })
         .await?;
     answer(&person)
@@ -207,7 +238,7 @@ pub(super) async fn leave(guarded: Guarded, input: Input) -> Result<Response, Re
     let person = guarded
         .act(details, move |admitted| {
             let left = admitted.app.people.end_by_name(admitted.control, &id, admitted.now())?;
-            admitted.control.record_done(&admitted.permit, "person.left");
+            admitted.control.record_done_to(&admitted.permit, "person.left", ("person", left.id.as_str()));
             Ok(PersonView::from(&left))
         })
         .await?;

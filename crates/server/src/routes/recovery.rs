@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
@@ -27,8 +27,11 @@ use crate::routes::{json as answer, typed};
 
 /// Parts of a backup that wait to be sent.
 const PARTS_WAITING: usize = 4;
-/// How long a part may wait for a reader. What is copied keeps flushes waiting.
+/// How long a part may wait for a reader.
 const READER_TIME_MAX: Duration = Duration::from_secs(60);
+/// The slowest that a reader may be on the whole, in bytes a second: what is copied takes room on the disk, and nobody else
+/// takes a backup meanwhile.
+const READER_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 /// Media type of a backup.
 pub(crate) const BACKUP: &str = "application/vnd.creta.backup";
 
@@ -36,19 +39,12 @@ pub(crate) const BACKUP: &str = "application/vnd.creta.backup";
 pub(super) async fn backup(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     let (app, turn) = (guarded.shared_app(), guarded.turn());
     let alone = app.copy_turn()?;
-    let done = guarded
-        .act(Details::none(), |admitted| {
-            // Whatever cannot be opened is said now, rather than by a copy that breaks off.
-            for tenant in admitted.control.tenants() {
-                admitted.control.stores_of(&tenant.tenant)?;
-            }
-            Ok(Event::of(&admitted.permit, TAKEN).for_commitment("CH-35"))
-        })
-        .await?;
+    let done =
+        guarded.act(Details::none(), |admitted| Ok(Event::of(&admitted.permit, TAKEN).for_commitment("CH-35"))).await?;
     let (sender, receiver) = channel(PARTS_WAITING);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut sending = Sending { sender, runtime };
+        let mut sending = Sending { sender, runtime, pace: Pace::begin() };
         if copy(&app.control, done, &mut sending).is_err() {
             sending.break_off();
         }
@@ -60,6 +56,26 @@ pub(super) async fn backup(guarded: Guarded, _input: Input) -> Result<Response, 
 struct Sending {
     sender: Sender<io::Result<Bytes>>,
     runtime: Handle,
+    pace: Pace,
+}
+
+/// How fast a reader is.
+struct Pace {
+    began: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self { began: Instant::now(), bytes: 0 }
+    }
+
+    /// Whether a reader who got so many bytes more by `now` keeps up.
+    fn keeps_up(&mut self, bytes: usize, now: Instant) -> bool {
+        let due = READER_TIME_MAX + Duration::from_secs(self.bytes / READER_BYTES_PER_SECOND_MIN);
+        self.bytes += bytes as u64;
+        now.saturating_duration_since(self.began) <= due
+    }
 }
 
 impl Sending {
@@ -80,6 +96,9 @@ impl Sending {
 
 impl Taker for Sending {
     fn take(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        if !self.pace.keeps_up(bytes.len(), Instant::now()) {
+            return Err(io::Error::other("the reader reads too slowly"));
+        }
         self.send(Ok(Bytes::from(bytes)))
     }
 }
@@ -155,4 +174,21 @@ fn view(key: &RecoveryKey) -> Value {
 /// Only one backup is taken at a time.
 pub(crate) fn busy() -> Problem {
     Problem::new("busy/backup", "another backup is being taken").with_help("try again when it is complete")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_ch35_a_reader_who_reads_a_little_now_and_then_holds_no_backup() {
+        let began = Instant::now();
+        let at = |seconds: u64| began + Duration::from_secs(seconds);
+        let mut fast = Pace { began, bytes: 0 };
+        let megabyte = 1 << 20;
+        assert!((0..1000).all(|second| fast.keeps_up(megabyte, at(second))), "a megabyte a second");
+        let mut slow = Pace { began, bytes: 0 };
+        let kept_up = (0..1000).take_while(|part| slow.keeps_up(256 << 10, at(part * 59))).count();
+        assert_eq!(kept_up, 2, "a part in 59 seconds, each within the time of one");
+    }
 }

@@ -215,7 +215,7 @@ pub(super) fn decide_now(
 /// Refuses to decide on one's own access by what is known now: accounts may have become known as one human's since the review
 /// opened.
 fn require_no_conflict(admitted: &Admitted<'_>, id: &str, subject: &SubjectId) -> Result<(), Problem> {
-    let (people, own) = (&admitted.app.people, admitted.person()?.human);
+    let (people, own) = (&admitted.app.people, admitted.person()?.reference().person);
     let campaign = people.reviews.require(id)?;
     let line = campaign.line(subject).map_err(|error| Problem::new(error.code(), error.to_string()))?;
     let (held, given) = (&line.identity.people, &line.identity.granted_by);

@@ -7,18 +7,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use creta_model::Environment;
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{DistinguishedName, Error, RootCertStore};
 use serde::{Deserialize, Serialize};
 
 use super::component::ComponentName;
-use super::peer::{EnvironmentVerifier, Judge, Reason, not_let_in};
+use super::handshake::Judging;
+use super::peer::{Judge, Reason, not_let_in};
 use super::refused;
 use crate::ServerError;
 
@@ -77,95 +76,28 @@ impl Neighbours {
         let (verified, name) = judge.judge(certificate, intermediates, now)?;
         if components.contains(&name) { Ok(verified) } else { Err(not_let_in(Reason::Revoked)) }
     }
-
-    /// Signatures are checked alike for all of them.
-    fn any(&self) -> &dyn ClientCertVerifier {
-        &*self.each.first().expect("there is at least one environment").0.chain
-    }
 }
 
-impl ClientCertVerifier for Neighbours {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+impl Judging for Neighbours {
+    /// Signatures are checked alike for all of them.
+    fn chain(&self) -> &dyn ClientCertVerifier {
+        &*self.each.first().expect("there is at least one environment").0.chain
+    }
+
+    fn hints(&self) -> &[DistinguishedName] {
         &self.hints
     }
 
-    fn verify_client_cert(
+    fn let_in(
         &self,
-        end_entity: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.judge(end_entity, intermediates, now).map_err(|(reason, error)| {
-            let digest = super::certificate_thumbprint(end_entity);
+        self.judge(certificate, intermediates, now).map_err(|(reason, error)| {
+            let digest = super::certificate_thumbprint(certificate);
             tracing::warn!(reason = reason.as_str(), certificate = %hex::encode(digest), "a component was turned away");
             error
         })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.any().verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.any().verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.any().supported_verify_schemes()
-    }
-}
-
-/// The environment's own judgement, where a certificate has to be shown.
-#[derive(Debug)]
-pub(super) struct Demanded(pub(super) Arc<EnvironmentVerifier>);
-
-impl ClientCertVerifier for Demanded {
-    fn client_auth_mandatory(&self) -> bool {
-        true
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.0.verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
     }
 }

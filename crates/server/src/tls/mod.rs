@@ -16,6 +16,7 @@ mod authority;
 mod component;
 mod demanded;
 mod files;
+mod handshake;
 mod outbound;
 mod peer;
 mod served;
@@ -28,7 +29,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
-use self::demanded::Demanded;
+use self::handshake::Verifying;
 use self::served::PROOF_PROTOCOL;
 use crate::ServerError;
 
@@ -100,9 +101,9 @@ pub(crate) fn server_config(
         ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(VERSIONS).map_err(refused)?;
     let builder = match clients {
         Clients::Anybody => builder.with_no_client_auth(),
-        Clients::Invited(verifier) => builder.with_client_cert_verifier(verifier),
-        Clients::Components(verifier) => builder.with_client_cert_verifier(Arc::new(Demanded(verifier))),
-        Clients::Neighbours(neighbours) => builder.with_client_cert_verifier(Arc::new(neighbours)),
+        Clients::Invited(verifier) => builder.with_client_cert_verifier(Arc::new(Verifying::invited(verifier))),
+        Clients::Components(verifier) => builder.with_client_cert_verifier(Arc::new(Verifying::demanded(verifier))),
+        Clients::Neighbours(neighbours) => builder.with_client_cert_verifier(Arc::new(Verifying::demanded(neighbours))),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Showing(certificates)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), PROOF_PROTOCOL.to_vec()];

@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use creta_model::{Environment, Instant};
-use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, Error, RootCertStore};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::authority::Authority;
 use super::component::{Component, ComponentName, ComponentUri};
+use super::handshake::Judging;
 use super::{certificate_thumbprint, provider, refused};
 use crate::ServerError;
 
@@ -253,49 +253,22 @@ fn uris(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     )
 }
 
-impl ClientCertVerifier for EnvironmentVerifier {
-    /// People and programs with tokens have no certificate; what is shown has to be right all the same.
-    fn client_auth_mandatory(&self) -> bool {
-        false
+impl Judging for EnvironmentVerifier {
+    fn chain(&self) -> &dyn ClientCertVerifier {
+        &*self.judge.chain
     }
 
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.judge.chain.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
+    fn let_in(
         &self,
-        end_entity: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.judge(end_entity, intermediates, now).map_err(|(reason, error)| {
-            let digest = certificate_thumbprint(end_entity);
+        self.judge(certificate, intermediates, now).map_err(|(reason, error)| {
+            let digest = certificate_thumbprint(certificate);
             self.turned_away.note(Turned { what: "certificate", reason, digest });
             error
         })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.judge.chain.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.judge.chain.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.chain.supported_verify_schemes()
     }
 }
 
@@ -359,7 +332,7 @@ mod tests {
             let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("PEM");
             let seconds = u64::try_from(self.now.micros() / 1_000_000).expect("after 1970") + after_days * 86_400;
             let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-            let outcome = self.verifier.verify_client_cert(&der, &[], now);
+            let outcome = self.verifier.let_in(&der, &[], now);
             let noted = self.turned_away.take(Duration::ZERO).0.pop().map(|turned| turned.reason);
             assert_eq!(outcome.is_ok(), noted.is_none(), "what is refused is noted, and nothing else");
             noted.map_or(Ok(()), Err)
@@ -403,10 +376,10 @@ mod tests {
         let world = World::new();
         let server = world.authority.server_certificate(&[], world.now).expect("made");
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600));
-        assert!(world.verifier.verify_client_cert(&server.cert[0], &[], now).is_err());
+        assert!(world.verifier.let_in(&server.cert[0], &[], now).is_err());
         assert_eq!(world.turned_away.take(Duration::ZERO).0[0].reason, Reason::Malformed);
         let junk = CertificateDer::from(vec![0x30, 0x03, 1, 2, 3]);
-        assert!(world.verifier.verify_client_cert(&junk, &[], now).is_err());
+        assert!(world.verifier.let_in(&junk, &[], now).is_err());
     }
 
     #[test]

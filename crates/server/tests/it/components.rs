@@ -116,7 +116,7 @@ fn attack_ch35_no_components_certificate_gives_a_right_to_any_route() {
                 tried += 1;
                 // Pages answer to a browser's session and to nothing else.
                 if path.starts_with("/view") {
-                    assert_eq!(crate::web::refused(&reply, 401), "auth/no-session", "{role}: {method} {path}");
+                    assert_eq!(crate::browser::refused(&reply, 401), "auth/no-session", "{role}: {method} {path}");
                     continue;
                 }
                 let said = reply.json();

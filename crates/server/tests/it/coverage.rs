@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{ARROW, JSON, Server};
 
 /// What anybody may ask for.
-const PUBLIC: [&str; 39] = [
+const PUBLIC: [&str; 40] = [
     "/health",
     "/ready",
     "/openapi.json",
@@ -34,6 +34,7 @@ const PUBLIC: [&str; 39] = [
     "/my/reviews/nobody@acme",
     "/my/policies",
     "/my/policies/nobody@acme",
+    "/my/computer",
     "/my/signed-in",
     "/my/script.js",
     "/my/style.css",
@@ -90,7 +91,7 @@ fn ask(server: &Server, route: &Described, token: Option<&str>) -> crate::suppor
 /// The code of a refusal, in the form of the path.
 fn refused(reply: &crate::support::Reply, path: &str, status: u16) -> String {
     if path.starts_with("/view") {
-        return crate::web::refused(reply, status);
+        return crate::browser::refused(reply, status);
     }
     if !path.starts_with("/scim/") {
         return reply.problem(status);

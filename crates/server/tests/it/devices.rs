@@ -22,14 +22,14 @@ use crate::provisioning::{group, make, provisioner, user};
 use crate::soft_authenticator::SoftAuthenticator;
 use crate::support::{ARROW, JSON, Reply, Server, stream};
 
-fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_random(KeyKind::P256, &[seed; 32])
 }
 
 /// The organisation's TPM is the one whose attestation key this is.
 const ATTESTER: u8 = 99;
 
-fn standard() -> String {
+pub(crate) fn standard() -> String {
     format!(
         "[devices]\nattesters = [\"{}\"]\n[devices.standard]\nscreen_lock_seconds_max = 300\nreport_hours_max = 24\n\
          password_managers = [{{ platform = \"linux\", package = {{ id = \"1password\", signer = \"ab\" }} }}, \
@@ -39,7 +39,7 @@ fn standard() -> String {
     )
 }
 
-fn good() -> Posture {
+pub(crate) fn good() -> Posture {
     Posture {
         platform: Platform::Linux,
         os: "ubuntu".to_owned(),
@@ -88,14 +88,14 @@ fn evidence(key_: &SigningKey, nonce: &str) -> TpmEvidence {
 }
 
 /// A computer and who works on it, in a session that its key proves.
-struct Laptop<'a> {
-    server: &'a Server,
-    owner: Someone,
-    key: SigningKey,
+pub(crate) struct Laptop<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) owner: Someone,
+    pub(crate) key: SigningKey,
 }
 
 /// Somebody signs in with the key of a computer.
-fn sign_in_on(
+pub(crate) fn sign_in_on(
     server: &Server,
     provider: &Provider,
     who: &str,
@@ -106,12 +106,12 @@ fn sign_in_on(
 }
 
 impl<'a> Laptop<'a> {
-    fn of(server: &'a Server, provider: &Provider, who: &str, seed: u8) -> Self {
+    pub(crate) fn of(server: &'a Server, provider: &Provider, who: &str, seed: u8) -> Self {
         Self { server, owner: sign_in_on(server, provider, who, seed, None), key: key(seed) }
     }
 
     /// One with a TPM that is as it has to be, with its owner at work on it.
-    fn ready(server: &'a Server, provider: &Provider, who: &str, seed: u8) -> Self {
+    pub(crate) fn ready(server: &'a Server, provider: &Provider, who: &str, seed: u8) -> Self {
         let laptop = Self::of(server, provider, who, seed);
         assert_eq!(laptop.enrol(true, None).ok()["key"], "tpm");
         laptop.bind().ok();
@@ -119,16 +119,16 @@ impl<'a> Laptop<'a> {
         laptop
     }
 
-    fn id(&self) -> Thumbprint {
+    pub(crate) fn id(&self) -> Thumbprint {
         self.key.public().thumbprint()
     }
 
-    fn path(&self, what: &str) -> String {
+    pub(crate) fn path(&self, what: &str) -> String {
         format!("/v1/devices/{}/{what}", self.id().as_str())
     }
 
     /// Asked by the computer itself, with nobody signed in.
-    fn nonce(&self) -> String {
+    pub(crate) fn nonce(&self) -> String {
         let given = open(self.server, &self.path("nonce"), &json!({})).ok();
         assert_eq!(given["standard"]["screen_lock_seconds_max"], 300);
         given["nonce"].as_str().expect("a nonce").to_owned()
@@ -139,7 +139,7 @@ impl<'a> Laptop<'a> {
         given["nonce"].as_str().expect("a nonce").to_owned()
     }
 
-    fn enrol(&self, tpm: bool, serial: Option<&str>) -> Reply {
+    pub(crate) fn enrol(&self, tpm: bool, serial: Option<&str>) -> Reply {
         let nonce = self.enrolment_nonce();
         let tpm = tpm.then(|| evidence(&self.key, &nonce));
         let enrolment = Enrolment::new("laptop", Platform::Linux, serial, self.key.public(), &nonce, tpm);
@@ -150,7 +150,7 @@ impl<'a> Laptop<'a> {
         Signed::make(&Report::new(self.id(), &self.nonce(), sequence, made, posture), &self.key)
     }
 
-    fn report(&self, sequence: u64, posture: Posture) -> Reply {
+    pub(crate) fn report(&self, sequence: u64, posture: Posture) -> Reply {
         self.send_report(&self.signed(sequence, now(), posture))
     }
 
@@ -158,7 +158,7 @@ impl<'a> Laptop<'a> {
         open(self.server, &self.path("report"), &serde_json::to_value(signed).expect("JSON"))
     }
 
-    fn bind(&self) -> Reply {
+    pub(crate) fn bind(&self) -> Reply {
         self.bind_of(&self.owner)
     }
 
@@ -173,7 +173,7 @@ impl<'a> Laptop<'a> {
         self.owner.post(self.server, path, &serde_json::to_value(signed).expect("JSON"))
     }
 
-    fn worth(&self) -> Value {
+    pub(crate) fn worth(&self) -> Value {
         self.owner.get(self.server, "/v1/me").ok()["device"].clone()
     }
 }
@@ -183,7 +183,7 @@ fn open(server: &Server, path: &str, body: &Value) -> Reply {
     server.send("POST", path, None, Some((JSON, body.to_string().as_bytes())))
 }
 
-fn log(server: &Server) -> String {
+pub(crate) fn log(server: &Server) -> String {
     server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text()
 }
 
@@ -192,7 +192,7 @@ fn development(provider: &Provider) -> Server {
 }
 
 /// A server of class production that the directory has told about: `leads` are security leads, `makers` developers of acme.
-fn production(provider: &Provider, members: &[(&str, &str)]) -> Server {
+pub(crate) fn production(provider: &Provider, members: &[(&str, &str)]) -> Server {
     let groups = "[sign_in.groups]\nleads = { role = \"security-lead\", need = \"Looks after the shop while others sleep\" }\nmakers = { role = \"developer\", tenant = \"acme\", need = \"Makes features of the shop and mends those that broke\" }\n";
     let tail = format!("{}{groups}{}", provider.config(), standard());
     let mut server = Server::configured(EnvironmentClass::Development, &tail);
@@ -205,9 +205,13 @@ fn production(provider: &Provider, members: &[(&str, &str)]) -> Server {
     assert_ne!(of_production, config);
     std::fs::write(&file, of_production).expect("written");
     server.start();
+    let mut groups = std::collections::BTreeMap::<&str, Vec<String>>::new();
     for (who, of) in members {
-        let id = make(&server, &directory.token, "/Users", &user(who));
-        make(&server, &directory.token, "/Groups", &group(of, &[&id]));
+        groups.entry(of).or_default().push(make(&server, &directory.token, "/Users", &user(who)));
+    }
+    for (name, members) in &groups {
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        make(&server, &directory.token, "/Groups", &group(name, &members));
     }
     server
 }
@@ -658,7 +662,7 @@ fn checks_find_computers_that_are_not_as_they_have_to_be_and_people_without_one(
 }
 
 /// What a computer is asked to search for, and a report that says what a text of it holds.
-fn report_searching(laptop: &Laptop<'_>, sequence: u64, text: &str) -> (Reply, String) {
+pub(crate) fn report_searching(laptop: &Laptop<'_>, sequence: u64, text: &str) -> (Reply, String) {
     let given = open(laptop.server, &laptop.path("nonce"), &json!({})).ok();
     let asked: SearchAsked = serde_json::from_value(given["search"].clone()).expect("a search is asked for");
     assert_eq!(asked.folders, ["~/Downloads"]);
@@ -683,7 +687,7 @@ fn attack_ch14_customers_data_on_a_computer_ends_its_trust_wakes_somebody_and_tu
     let provider = Provider::start();
     let tail = format!(
         "[[on_call]]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n{}{}[devices.standard.search]\nfolders = \
-         [\"~/Downloads\"]\n",
+         [\"~/Downloads\"]\nremove_hours = 0\n",
         out.to_str().expect("a plain path"),
         provider.config(),
         standard()

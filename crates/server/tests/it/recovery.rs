@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::people::{Someone, appoint, authenticator, now, random, sign_in_with};
 use crate::provider::Provider;
+use crate::soft_authenticator::SoftAuthenticator;
 use crate::support::{Account, INGEST, Reply, Server, bundle, copy_folder, facts};
 use crate::trust::outcome_of;
 
@@ -23,19 +24,21 @@ const NEED: &str = "Looks after the shop while others sleep";
 
 /// A server of class staging with a shop, an administrator ana who has a second account, a security lead ben, and somebody
 /// of the shop who sees its values.
-struct World {
-    server: Server,
+pub(crate) struct World {
+    pub(crate) server: Server,
+    provider: Provider,
+    authenticators: [SoftAuthenticator; 4],
     feed: Account,
     backup: Account,
-    ana: Someone,
+    pub(crate) ana: Someone,
     ana_two: Someone,
-    ben: Someone,
+    pub(crate) ben: Someone,
     vera: Someone,
     folder: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::where_ana_has_two_accounts(true)
     }
 
@@ -53,11 +56,8 @@ impl World {
         let (client_id, secret) = (text("client_id"), text("client_secret"));
         let backup = Account { token: server.token(&client_id, &secret), client_id, secret };
         appoint(&mut server, &provider, &[("ana", "administrator"), ("ben", "security-lead")]);
-        let mut seed = 0;
-        let [ana, ana_two, ben, vera] = ["ana", "ana-two", "ben", "vera"].map(|who| {
-            seed += 1;
-            sign_in_with(&server, &provider, who, Some(&mut authenticator(&server, seed)))
-        });
+        let mut authenticators = [1, 2, 3, 4].map(|seed| authenticator(&server, seed));
+        let [ana, ana_two, ben, vera] = all_sign_in(&server, &provider, &mut authenticators);
         let same = known.then_some("ana@example.com");
         for (who, body) in [
             ("ana-two", json!({"roles": ["operator"], "need": NEED, "same_human_as": same})),
@@ -66,15 +66,24 @@ impl World {
             ana.post(&server, &format!("/v1/persons/{who}@example.com/assign"), &body).ok();
         }
         let folder = tempfile::tempdir().expect("a folder");
-        Self { server, feed, backup, ana, ana_two, ben, vera, folder }
+        Self { server, provider, authenticators, feed, backup, ana, ana_two, ben, vera, folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Older documents went on, so everybody signs in anew.
+    fn come_back(&mut self) {
+        assert_eq!(self.ask().problem(401), "auth/bad-token", "no session outlives older documents");
+        // The server came back at another port.
+        self.authenticators.iter_mut().for_each(|own| own.origin = crate::people::origin(&self.server));
+        let back = all_sign_in(&self.server, &self.provider, &mut self.authenticators);
+        [self.ana, self.ana_two, self.ben, self.vera] = back;
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A recovery key of somebody, registered.
-    fn key(&self, someone: &Someone) -> SigningKey {
+    pub(crate) fn key(&self, someone: &Someone) -> SigningKey {
         let known = someone.get(&self.server, "/v1/recovery/keys").ok();
         let text = |name: &str| known[name].as_str().expect("text").to_owned();
         let key = SigningKey::from_random(KeyKind::P256, &random());
@@ -95,7 +104,7 @@ impl World {
     }
 
     /// A backup in a folder, as a client writes it.
-    fn back_up(&self, name: &str) -> PathBuf {
+    pub(crate) fn back_up(&self, name: &str) -> PathBuf {
         let reply = self.server.get("/v1/backup", &self.backup.token);
         assert_eq!(reply.status, 200, "{}", reply.text());
         let folder = self.path(name);
@@ -103,11 +112,11 @@ impl World {
         folder
     }
 
-    fn draw(&self, asked: &AskedRecovery) -> Statement {
+    pub(crate) fn draw(&self, asked: &AskedRecovery) -> Statement {
         draw_recovery(&self.server.data(), asked, REASON).unwrap_or_else(|error| panic!("{}", error.to_problem()))
     }
 
-    fn recover(
+    pub(crate) fn recover(
         &self,
         statement: &Statement,
         approvals: &[Approval],
@@ -143,6 +152,11 @@ fn write_backup(mut bytes: &[u8], folder: &Path) {
                 write(&file, content);
                 bytes = after;
             }
+            BackupHead::LeftOut { left_out } => {
+                let sent = folder.join("tenants").join(left_out.as_str());
+                std::fs::remove_dir_all(sent).expect("removed");
+                bytes = rest;
+            }
             BackupHead::Manifest { manifest } => {
                 assert!(rest.is_empty(), "the manifest is the end");
                 return write(MANIFEST_FILE, &manifest.to_bytes());
@@ -168,11 +182,16 @@ fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-fn sign(statement: &Statement, account: &str, key: &SigningKey) -> Approval {
+fn all_sign_in(server: &Server, provider: &Provider, own: &mut [SoftAuthenticator; 4]) -> [Someone; 4] {
+    let mut own = own.iter_mut();
+    ["ana", "ana-two", "ben", "vera"].map(|who| sign_in_with(server, provider, who, own.next()))
+}
+
+pub(crate) fn sign(statement: &Statement, account: &str, key: &SigningKey) -> Approval {
     Approval::sign(statement, &format!("{account}@example.com"), key, now())
 }
 
-fn refused(outcome: Result<Recovered, ServerError>) -> String {
+pub(crate) fn refused(outcome: Result<Recovered, ServerError>) -> String {
     match outcome {
         Ok(done) => panic!("it was done: {done:?}"),
         Err(error) => error.to_problem().to_string(),
@@ -261,8 +280,58 @@ fn two_people_restore_a_backup_that_was_taken_while_facts_came_in() {
     let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
     world.recover(&statement, &approvals, Some(&copy)).expect("done");
     world.server.start();
+    world.come_back();
     assert_eq!(world.ask().ok()["columns"][0]["values"], json!(["Turin"]));
     assert_eq!(world.check()["outcome"], "pass", "{}", world.check());
+    // What was signed lies beside the log. Whoever loses the log once more does not use it a second time.
+    world.server.stop();
+    for lost in
+        ["metadata.sqlite", "tenants", "prod/control-plane/audit/entries", "prod/control-plane/audit/checkpoint"]
+    {
+        let path = data.join(lost);
+        let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        removed.expect("removed");
+    }
+    let again = refused(world.recover(&statement, &approvals, Some(&copy)));
+    assert!(again.contains("a log that was lost, and it was used"), "{again}");
+    assert!(!data.join("metadata.sqlite").exists(), "nothing was put in place");
+    let statement = world.draw(&AskedRecovery::Restore { copy: copy.clone(), tenant: None });
+    let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
+    world.recover(&statement, &approvals, Some(&copy)).expect("signed anew, it is done");
+    world.server.start();
+}
+
+#[test]
+fn attack_ch35_a_tenant_whose_stores_are_damaged_keeps_no_other_from_being_copied() {
+    let mut world = World::new();
+    let (of_ana, of_ben) = (world.key(&world.ana), world.key(&world.ben));
+    world.ingest().ok();
+    world.ana.post(&world.server, "/v1/tenants", &json!({"tenant": "aaron"})).ok();
+    assert_eq!(verify_backup(&world.back_up("both")).expect("whole").manifest.stores.len(), 7);
+    world.server.stop();
+    let damaged = world.server.data().join("tenants/aaron/facts/truth/manifest");
+    let mut bytes = std::fs::read(&damaged).expect("there");
+    *bytes.last_mut().expect("bytes") ^= 1;
+    std::fs::write(&damaged, &bytes).expect("written");
+    world.server.start();
+
+    let copy = world.back_up("copy");
+    let manifest = verify_backup(&copy).expect("whole for whom it is").manifest;
+    assert_eq!(manifest.stores.len(), 4, "acme and the control plane");
+    let left: Vec<(&str, bool)> =
+        manifest.left_out.iter().map(|left| (left.tenant.as_str(), left.code.is_empty())).collect();
+    assert_eq!(left, [("aaron", false)]);
+    let log = world.log();
+    assert!(log.contains("backup.tenant-left-out") && log.contains("backup.taken"), "{log}");
+    assert!(!world.server.data().join("copies/tenants").exists(), "nothing of it stays behind");
+    // It is a backup of the others.
+    world.server.stop();
+    std::fs::remove_dir_all(world.server.data().join("tenants/acme")).expect("removed");
+    let statement = world.draw(&AskedRecovery::Restore { copy: copy.clone(), tenant: Some(acme()) });
+    let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
+    world.recover(&statement, &approvals, Some(&copy)).expect("done");
+    world.server.start();
+    assert_eq!(world.ask().status, 200);
 }
 
 #[test]
@@ -508,6 +577,7 @@ fn attack_ch35_a_backup_that_is_copied_into_place_by_hand_does_not_start() {
     let approvals = [sign(&statement, "ana", &of_ana), sign(&statement, "ben", &of_ben)];
     world.recover(&statement, &approvals, Some(&copy)).expect("done");
     world.server.start();
+    world.come_back();
     assert_eq!(world.ask().status, 200);
     // A copy of this log closes nothing of the next one.
     world.back_up("another");

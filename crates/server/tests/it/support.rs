@@ -380,14 +380,6 @@ pub(crate) fn stream(batch: &RecordBatch) -> Vec<u8> {
     writer.into_inner().expect("finished")
 }
 
-/// The table of an Arrow stream.
-pub(crate) fn read_stream(bytes: &[u8]) -> RecordBatch {
-    let reader = StreamReader::try_new(bytes, None).expect("a stream");
-    let schema = reader.schema();
-    let batches: Vec<RecordBatch> = reader.map(|batch| batch.expect("a batch")).collect();
-    arrow::compute::concat_batches(&schema, &batches).expect("of one schema")
-}
-
 pub(crate) fn instant(text: &str) -> i64 {
     creta_model::Instant::parse(text).expect("an instant").micros()
 }

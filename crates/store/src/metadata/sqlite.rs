@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ const SCHEMA: &str = "
 ///
 /// Opening reads every row once; the store then keeps about 150 bytes per document in memory.
 pub struct SqliteStore {
+    path: PathBuf,
     state: Mutex<State>,
     sealer: Sealer,
 }
@@ -89,7 +90,7 @@ impl SqliteStore {
         let sealer = Sealer::new(key, STORE);
         let mut state = State { connection, index: Index::default(), seen: None };
         create_if_new(&mut state.connection, &sealer)?;
-        let store = Self { state: Mutex::new(state), sealer };
+        let store = Self { path: path.to_owned(), state: Mutex::new(state), sealer };
         store.epoch()?;
         Ok(store)
     }
@@ -110,17 +111,20 @@ impl SqliteStore {
     }
 
     /// Writes a copy of the file, as of one moment, which must not be there yet; its bytes are as sealed as these. Gives the
-    /// moment. Others wait meanwhile.
+    /// moment, after a look at every row of the copy. Reads and writes go on meanwhile: the copy is made over a connection of
+    /// its own.
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<MetadataEpoch, StoreError> {
         let path = path.as_ref();
         let io = |source: io::Error| StoreError::Database { store: STORE.into(), source: Box::new(source) };
+        let target = path.to_str().ok_or_else(|| io(io::Error::other("the path is not UTF-8")))?;
         // SQLite fills an empty file, whose mode stays.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-        self.epoch()?;
-        let state = self.lock();
-        let target = path.to_str().ok_or_else(|| io(io::Error::other("the path is not UTF-8")))?;
-        state.connection.execute("VACUUM INTO ?1", params![target]).map_err(failed)?;
-        Ok(MetadataEpoch { number: state.index.number, chain: state.index.chain })
+        connect(&self.path).and_then(|own| own.execute("VACUUM INTO ?1", params![target])).map_err(failed)?;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut copied = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let index = self.index_of(&copied.transaction().map_err(failed)?)?;
+        Ok(MetadataEpoch { number: index.number, chain: index.chain })
     }
 
     /// How many documents, deleted ones included, are of none of these kinds.
@@ -186,6 +190,17 @@ impl SqliteStore {
             return Ok(());
         }
         *seen = None;
+        let fresh = self.index_of(txn)?;
+        if fresh.number < index.number {
+            return Err(tampered("an older copy was put in its place"));
+        }
+        *index = fresh;
+        *seen = Some(now);
+        Ok(())
+    }
+
+    /// The index of all rows, which have to agree with their summary.
+    fn index_of(&self, txn: &Transaction<'_>) -> Result<Index, StoreError> {
         let summary = load_summary(txn, &self.sealer)?;
         let mut fresh = Index::default();
         let mut rows = txn.prepare_cached("SELECT key, kind, version, sealed FROM document").map_err(failed)?;
@@ -197,13 +212,8 @@ impl SqliteStore {
         if !fresh.agrees_with(&summary) {
             return Err(tampered("its rows are not those that were written last"));
         }
-        if summary.number < index.number {
-            return Err(tampered("an older copy was put in its place"));
-        }
         (fresh.number, fresh.chain) = (summary.number, summary.chain);
-        *index = fresh;
-        *seen = Some(now);
-        Ok(())
+        Ok(fresh)
     }
 
     fn load(&self, txn: &Transaction<'_>, index: &Index, kind: &str, key: &Key) -> Result<Option<Opened>, StoreError> {
@@ -380,5 +390,50 @@ fn failed(error: rusqlite::Error) -> StoreError {
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse { store: STORE.into() },
         _ => StoreError::Database { store: STORE.into(), source: Box::new(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::testing::key;
+
+    #[test]
+    fn attack_ch35_a_copy_keeps_nobody_who_reads_or_writes_waiting() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path().join("metadata.db"), key("acme")).expect("a new store");
+        store.write("grant", "1", None, b"one").expect("space");
+        let (copy, now) = (folder.path().join("copy.db"), store.epoch().expect("readable"));
+        std::thread::scope(|threads| {
+            // Somebody is at work on the store for as long as it takes.
+            let at_work = store.lock();
+            let (done, copied) = channel();
+            threads.spawn(|| done.send(store.copy_to(&copy)).expect("somebody waits"));
+            let copied = copied.recv_timeout(Duration::from_secs(20)).expect("it waits for nobody");
+            assert_eq!(copied.expect("copied"), now);
+            drop(at_work);
+        });
+        // What others write to the file while it is copied is in it wholly or not at all.
+        let other = SqliteStore::open(folder.path().join("metadata.db"), key("acme")).expect("the same store");
+        for number in 0..20_u32 {
+            other.write("grant", &format!("more {number}"), None, &[7; 3000]).expect("space");
+            let copy = folder.path().join(format!("copy-{number}.db"));
+            let moment = store.copy_to(&copy).expect("copied");
+            assert_eq!(moment, other.epoch().expect("readable"));
+        }
+    }
+
+    #[test]
+    fn attack_ch35_a_copy_of_changed_rows_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("metadata.db");
+        let store = SqliteStore::open(&path, key("acme")).expect("a new store");
+        store.write("grant", "1", None, b"one").expect("space");
+        store.write("grant", "2", None, b"two").expect("space");
+        Connection::open(&path).and_then(|own| own.execute("DELETE FROM document", [])).expect("deleted");
+        let copied = store.copy_to(folder.path().join("copy.db"));
+        assert!(matches!(copied, Err(StoreError::Tampered { .. })), "{copied:?}");
     }
 }

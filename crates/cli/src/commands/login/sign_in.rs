@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use creta_platform::{Random as _, SystemRandom};
 use serde::Deserialize;
 
-use super::browser::{self, Return};
 use crate::args::Login;
+use crate::commands::browser::{self, Return};
 use crate::failure::Failure;
 use crate::held_key::{DeviceFile, HeldKey, new_key, of_device, to_pkcs8};
 use crate::http::{Server, query_string};
 use crate::profile::{Profile, SESSION_FILE_FORMAT, SessionFile};
+use crate::secret::random;
 use crate::terminal::Terminal;
 
 /// What the server answers when a session is open.
@@ -64,7 +64,7 @@ fn in_this_browser(
     terminal: &mut Terminal<'_>,
 ) -> Result<Opened, Failure> {
     let (state, verifier) = (random(), random());
-    let back = Return::listen()?;
+    let back = Return::listen("/signed-in", "sign in with `creta login --device` instead")?;
     let path = query_string(
         "/sign-in",
         &[
@@ -82,8 +82,11 @@ fn in_this_browser(
     } else {
         terminal.complain("sign in in the browser window that opened\n");
     }
-    let code = back.wait(&state)?;
-    let request = serde_json::json!({ "code": code, "code_verifier": verifier });
+    let came = back.wait(&state).ok_or_else(|| {
+        Failure::usage("login/timeout", "nobody signed in within ten minutes", "run `creta login` again")
+    })?;
+    let request = serde_json::json!({ "code": came.code, "code_verifier": verifier });
+    came.tell("You are signed in. You can close this window and go back to the terminal.");
     server.post_proven("/v1/sessions", &request, key)
 }
 
@@ -112,12 +115,6 @@ fn on_another_machine(server: &Server, key: &HeldKey, terminal: &mut Terminal<'_
         }
     }
     Err(Failure::usage("login/timeout", "nobody entered the code in time", "run `creta login --device` again"))
-}
-
-fn random() -> String {
-    let mut bytes = [0; 32];
-    SystemRandom.fill(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// `S256` of a verifier (RFC 7636 section 4.2).

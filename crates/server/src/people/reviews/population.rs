@@ -55,7 +55,7 @@ impl People {
             rights.insert(node_of(&format!("grant:{}@{}", grant.terms.role, grant.terms.place.path()))?);
             granted_by.extend(grant.approvals.iter().map(|approval| approval.by.person.clone()));
         }
-        let people = BTreeSet::from([person.human.clone()]);
+        let people = BTreeSet::from([person.human.clone(), person.behind().clone()]);
         Ok(Identity { subject: person_node(&person.id)?, people, granted_by, rights })
     }
 
@@ -77,7 +77,7 @@ impl People {
             KeyStorage::Software => "software",
         };
         let right = node_of(&format!("works-for:{}/{}/{storage}", device.person, device.platform.as_str()))?;
-        let owner = self.persons.with(&device.person, |person| person.human.clone());
+        let owner = self.persons.with(&device.person, |person| person.behind().clone());
         let (people, granted_by) = (owner.into_iter().collect(), BTreeSet::new());
         Ok(Identity { subject: device_node(device)?, people, granted_by, rights: BTreeSet::from([right]) })
     }
@@ -92,7 +92,7 @@ impl People {
     }
 
     fn humans(&self, account: Option<&PrincipalId>) -> BTreeSet<PersonId> {
-        let human = |id: &PrincipalId| self.persons.with(id.as_str(), |person| person.human.clone());
+        let human = |id: &PrincipalId| self.persons.with(id.as_str(), |person| person.behind().clone());
         account.and_then(human).into_iter().collect()
     }
 }

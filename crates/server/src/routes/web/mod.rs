@@ -5,6 +5,7 @@
 //! calls what the API's routes call, with the same permits and the same entries in the log.
 
 mod accesses;
+mod computer;
 mod frame;
 mod overview;
 mod policies;
@@ -132,6 +133,16 @@ pub(super) async fn end_session(guarded: Guarded, input: Input) -> Result<Respon
         return Ok(frame::at("/my", signing_in::forgotten(frame::signed_out())));
     }
     Ok(frame::at("/my", overview::page(&again, Some("The session is over.")).await?))
+}
+
+/// The computer that this browser runs on, and asking it to vouch for the browser.
+pub(super) async fn computer(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    computer::page(guarded, input.query()?).await
+}
+
+/// Tells the browser the word that its computer needs.
+pub(super) async fn offer(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    computer::offer(guarded, form(&input)?).await
 }
 
 /// Who saw a tenant's data.

@@ -48,7 +48,7 @@ pub(super) async fn page(guarded: &Guarded, done: Option<&str>) -> Result<Respon
     let devices = guarded.also(Action::DeviceRead, PlaceOf::Own).act(Details::none(), devices).await?;
     let body = html! {
         (said(done))
-        (identity(&me, &sessions))
+        (identity(&me, &sessions, devices.as_ref()))
         (held(&me, &grants))
         (asked(&requests, me.now))
         (roles(&me))
@@ -91,7 +91,7 @@ fn devices(admitted: &Admitted<'_>) -> Result<Option<Vec<DeviceView>>, Refusal> 
     Ok(people.devices.require_standard().is_ok().then(|| all().collect()))
 }
 
-fn identity(me: &Me, sessions: &[SessionView]) -> Markup {
+fn identity(me: &Me, sessions: &[SessionView], devices: Option<&Vec<DeviceView>>) -> Markup {
     let (class, means) = match me.standing.class {
         EnvironmentClass::Production => ("production", "roles count only while they are granted for hours"),
         EnvironmentClass::Staging => ("staging", "approvals are signed with an authenticator"),
@@ -110,6 +110,12 @@ fn identity(me: &Me, sessions: &[SessionView]) -> Markup {
             dt { "Class" } dd { span class={ "class " (class) } { (class) } ": " (means) }
             @if let Some(this) = this {
                 dt { "Signed in" } dd { (moment(this.opened)) " with " (signed_in_with(&this.methods)) "; " (verified) }
+                dt { "This browser" } dd {
+                    @match this.vouched_until {
+                        Some(until) => { "counts as your enrolled computer, " span class="good" { (me.standing.assurance.device.as_str()) } ", for " (left(me.now, until)) },
+                        None => { "counts as no enrolled computer" @if devices.is_some() { "; " a href="/my/computer" { "let yours vouch for it" } } },
+                    }
+                }
             }
         }
     }
@@ -185,9 +191,9 @@ fn state(counts: &Counts) -> Markup {
     let needs = |needs: &[Need]| {
         let words: Vec<&str> = needs.iter().map(|need| match need {
             Need::UserVerification => "a sign-in with your authenticator",
-            Need::TrustedDevice => "an enrolled device with a key in hardware and a fresh report, which browsers cannot show: use the command line there",
+            Need::TrustedDevice => "an enrolled device with a key in hardware and a fresh report; for this browser, run `creta device browser` on it",
         }).collect();
-        words.join(", and ")
+        prose(&words.join(", and "))
     };
     html! {
         @match counts {

@@ -100,6 +100,12 @@ function prepare() {
   document.querySelectorAll("[data-sign-in]").forEach((button) =>
     button.addEventListener("click", () => signIn(button.dataset.signIn).catch(unable)),
   );
+  // The command line of this computer waits for the word: nothing but a port is taken from the page for its address.
+  const told = document.querySelector("[data-told]")?.dataset;
+  if (told) {
+    const word = new URLSearchParams({ code: told.told, state: told.state });
+    location.assign("http://127.0.0.1:" + Number(told.port) + "/this-computer?" + word);
+  }
   const go = document.querySelector("[data-go]")?.dataset.go;
   if (go && new URL(go, location.href).origin === location.origin) location.assign(go);
 }

@@ -164,13 +164,20 @@ const CONTROL_KINDS: &[&str] = &[
     "artefact",
     "artefact-file",
     "authenticators",
+    "break-glass",
+    "canary",
     "component",
+    "counted",
     "device",
     "evidence",
     "exception",
+    "local-account",
     "person",
     "policy",
+    "recovery-key",
+    "revived",
     "scim",
+    "seal",
     "security-contact",
     "security-report",
     "service-account-request",
@@ -182,7 +189,7 @@ const CONTROL_KINDS: &[&str] = &[
     "trust-text",
 ];
 /// Kinds that a tenant's metadata holds.
-const TENANT_KINDS: &[&str] = &["declassification", "registry", "row-rules"];
+const TENANT_KINDS: &[&str] = &["declassification", "registry", "row-rules", "tag-removal"];
 /// Keys of the environment, sealed like everything else; what strangers wrote, which is theirs; and files of others.
 const NOT_WORDS: &[&str] = &["artefact-file", "security-report", "setting"];
 pub(super) struct MetadataValues;

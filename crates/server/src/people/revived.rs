@@ -1,0 +1,264 @@
+//! What older documents of the control plane would bring back (CH-33, CH-35).
+//!
+//! Two people agreed that an older copy goes on. They agreed to lose facts and changes; nobody agreed that whoever was put out
+//! since comes in again. The copy knows nothing of what was taken away after it was made; the audit log does. So the first
+//! start after that ends what is short-lived without asking, and what lasts by what the log says:
+//!
+//! - every session, every grant, and every request that could still become one: all are asked for again;
+//! - whoever left is gone; whose roles were changed has none until somebody gives them; whose authenticators were reset has
+//!   none; whose password was changed is invited anew;
+//! - a device that was revoked or cloned is revoked; a program whose secret was changed or ended has none; halves of the
+//!   emergency account that were replaced are void; recovery keys that were ended are.
+//!
+//! The part of the log that counts begins before the copy was made and ends where it was accepted. Doing this twice changes
+//! nothing, so a start that is cut short does it again.
+
+use std::collections::BTreeSet;
+
+use creta_audit::{Details, Event};
+use creta_iam::Role;
+use creta_model::{Instant, Problem};
+use creta_programme::access::End;
+use creta_proof::Hash;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{People, PersonRecord, recovery_keys};
+use crate::control_plane::ControlPlane;
+use crate::epochs::Gap;
+use crate::problem::from_audit;
+use crate::register::{Record, Register};
+use crate::witness::entries_of;
+
+const FORMAT: &str = "creta.revived/1";
+/// The only document of its kind.
+const DOCUMENTS: &str = "documents";
+
+/// Up to where the log was gone through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gone {
+    format: String,
+    /// The entry by which older documents were accepted.
+    accepted: u64,
+}
+
+impl Record for Gone {
+    const KIND: &'static str = "revived";
+
+    fn id(&self) -> String {
+        DOCUMENTS.to_owned()
+    }
+
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|gone| gone.format == FORMAT)
+    }
+}
+
+/// What was taken away in a part of the log, as entries name it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Taken {
+    left: BTreeSet<String>,
+    assigned: BTreeSet<String>,
+    reset: BTreeSet<String>,
+    passwords: BTreeSet<String>,
+    /// Digests of their keys.
+    devices: BTreeSet<String>,
+    /// That were ended, and those that got another secret.
+    programs: BTreeSet<String>,
+    secrets: BTreeSet<String>,
+    recovery_keys: BTreeSet<String>,
+    sealed: bool,
+}
+
+const LEFT: &str = "person.left";
+const ASSIGNED: &str = "person.assigned";
+const RESET: &str = "authenticator.reset";
+const PASSWORDS: [&str; 3] = ["password.chosen", "password.changed", "person.invited"];
+const DEVICES: [&str; 2] = ["device.revoked", "device.cloned"];
+const PROGRAM: &str = "service-account.revoked";
+const SECRETS: [&str; 2] = ["service-account.rotated", "service-account.locked"];
+const SEALED: [&str; 3] = ["break-glass.sealed", "break-glass.unsealed", "break-glass.opened"];
+
+impl Taken {
+    fn of(control: &ControlPlane, gap: &Gap) -> Result<Self, Problem> {
+        let actions: Vec<&str> = [LEFT, ASSIGNED, RESET, PROGRAM, recovery_keys::ENDED]
+            .into_iter()
+            .chain(PASSWORDS)
+            .chain(DEVICES)
+            .chain(SECRETS)
+            .chain(SEALED)
+            .collect();
+        let mut taken = Self::default();
+        for (index, entry) in entries_of(control.log(), &actions).map_err(|e| from_audit(&e))? {
+            if !gap.entries().contains(&index) {
+                continue;
+            }
+            let named = |name: &str| entry.details.get(name).cloned();
+            let action = entry.action.as_str();
+            let (names, name) = match action {
+                LEFT => (&mut taken.left, "person"),
+                ASSIGNED => (&mut taken.assigned, "person"),
+                RESET => (&mut taken.reset, "person"),
+                recovery_keys::ENDED => (&mut taken.recovery_keys, "key"),
+                _ if PASSWORDS.contains(&action) => (&mut taken.passwords, "person"),
+                _ if DEVICES.contains(&action) => (&mut taken.devices, "key"),
+                PROGRAM => (&mut taken.programs, "service-account"),
+                _ if SECRETS.contains(&action) => (&mut taken.secrets, "service-account"),
+                _ => {
+                    taken.sealed = true;
+                    continue;
+                }
+            };
+            names.extend(named(name));
+        }
+        Ok(taken)
+    }
+}
+
+/// How much was ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Ended {
+    sessions: usize,
+    grants: usize,
+    requests: usize,
+    people: usize,
+    devices: usize,
+    programs: usize,
+}
+
+impl People {
+    /// Ends what older documents brought back, at the first start after they were accepted.
+    pub(super) fn end_revived(&self, control: &ControlPlane, now: Instant) -> Result<(), Problem> {
+        let Some(gap) = control.documents_lost() else { return Ok(()) };
+        let gone = Register::<Gone>::load(control.shared_metadata())?;
+        let before = gone.find(DOCUMENTS);
+        if before.as_ref().is_some_and(|gone| gone.accepted >= gap.accepted()) {
+            return Ok(());
+        }
+        let taken = Taken::of(control, &gap)?;
+        let mut ended = Ended::default();
+        let open = self.sessions.list(|session| session.is_open(now));
+        open.iter().try_for_each(|session| self.end_session(&session.id, now).map(drop))?;
+        ended.sessions = open.len();
+        (ended.grants, ended.requests) = self.access.end_everything(control, &End::Restored, now)?;
+        for id in &taken.left {
+            ended.people += usize::from(self.leave_again(control, id, now)?);
+        }
+        for id in &taken.assigned {
+            ended.people += usize::from(self.take_roles(control, id, now)?);
+        }
+        for id in &taken.reset {
+            self.authenticators.remove(id)?;
+        }
+        for id in &taken.passwords {
+            self.local.forget(id)?;
+        }
+        for device in self.devices.living() {
+            if taken.devices.contains(&format!("sha256:{}", Hash::of(&[device.id.as_str().as_bytes()]))) {
+                self.revoke_device(device.id.as_str(), now)?;
+                ended.devices += 1;
+            }
+        }
+        for program in &taken.programs {
+            ended.programs += usize::from(control.end_program(program)?);
+        }
+        for program in taken.secrets.difference(&taken.programs) {
+            ended.programs += usize::from(control.lock_program(program)?);
+        }
+        for key in self.recovery_keys() {
+            if taken.recovery_keys.contains(&format!("sha256:{}", key.digest())) {
+                self.end_recovery_key(control, &key.account, &key.id, now)?;
+            }
+        }
+        if taken.sealed {
+            self.break_glass.void(control)?;
+        }
+        let count = |details: Details, name, count: usize| details.count(name, count as u64);
+        let details = Details::none()
+            .count("accepted", gap.accepted())
+            .and_then(|details| count(details, "sessions", ended.sessions))
+            .and_then(|details| count(details, "grants", ended.grants))
+            .and_then(|details| count(details, "requests", ended.requests))
+            .and_then(|details| count(details, "people", ended.people))
+            .and_then(|details| count(details, "devices", ended.devices))
+            .and_then(|details| count(details, "programs", ended.programs))
+            .map_err(|e| from_audit(&e))?;
+        let event = Event::new("restore.access-ended", control.place()).with(details).for_commitment("CH-33");
+        control.log().record(event).map_err(|e| from_audit(&e))?;
+        tracing::warn!(
+            ?ended,
+            "older documents were accepted: sessions, grants and what was taken away since are ended"
+        );
+        let now_gone = Gone { format: FORMAT.to_owned(), accepted: gap.accepted() };
+        match before {
+            Some(_) => gone.change(DOCUMENTS, |_| Ok::<_, Problem>(now_gone))?.map(drop),
+            None => gone.add(now_gone)?.map(drop),
+        }
+        .ok_or_else(crate::problem::internal)
+    }
+
+    /// Somebody left after the copy was made. Where a directory told of them, it tells anew of whoever is back.
+    fn leave_again(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<bool, Problem> {
+        let Some(person) = self.persons.find(id).filter(PersonRecord::is_active) else { return Ok(false) };
+        if let Some(user) = &person.user {
+            self.forget_user(control, user, now)?;
+        }
+        self.leave(control, id, now)?;
+        let details = Details::none().name("person", id).map_err(|e| from_audit(&e))?;
+        let event = Event::new(LEFT, control.place()).with(details).for_commitment("CH-33");
+        control.log().record(event).map(|_| true).map_err(|e| from_audit(&e))
+    }
+
+    /// Somebody's roles were changed after the copy was made: which they had then says nothing. Where groups of a directory
+    /// give them, they are in none until it tells of them again.
+    fn take_roles(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<bool, Problem> {
+        let has_roles = |person: &PersonRecord| person.is_active() && !person.roles.is_empty();
+        let Some(person) = self.persons.find(id).filter(has_roles) else { return Ok(false) };
+        if let Some(user) = &person.user {
+            self.leave_groups(control, user, now)?;
+        }
+        let roles: Vec<&str> = person.roles.iter().copied().map(Role::as_str).collect();
+        let details = Details::none().name("person", id).and_then(|details| details.name("taken", roles.join("+")));
+        let event = Event::new(ASSIGNED, control.place()).with(details.map_err(|e| from_audit(&e))?);
+        control.log().record(event.for_commitment("CH-33")).map_err(|e| from_audit(&e))?;
+        let without = |person: &PersonRecord| {
+            let mut person = person.clone();
+            person.roles.clear();
+            person.needs.clear();
+            person.since.clear();
+            Ok::<_, Problem>(person)
+        };
+        self.persons.change(id, without).map(|_| true)
+    }
+
+    /// The directory's user is none until it tells of them again.
+    fn forget_user(&self, control: &ControlPlane, user: &str, now: Instant) -> Result<(), Problem> {
+        if self.directory(|directory| directory.user_name(user).is_none())? {
+            return Ok(());
+        }
+        let delete = |directory: &mut creta_identity::scim::Directory| {
+            directory.delete(creta_identity::scim::Kind::User, user, None, now)
+        };
+        self.provision(control, Some(user), delete, now).map(drop).map_err(super::provisioning::Refused::into_problem)
+    }
+
+    /// The directory's user is in no group until it says so again.
+    fn leave_groups(&self, control: &ControlPlane, user: &str, now: Instant) -> Result<(), Problem> {
+        let groups = self.directory(|directory| directory.groups_naming(user))?;
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "remove", "path": format!("members[value eq \"{user}\"]")}],
+        });
+        let body = serde_json::to_vec(&body).expect("texts have a JSON form");
+        for group in &groups {
+            let remove = |directory: &mut creta_identity::scim::Directory| {
+                directory.patch(creta_identity::scim::Kind::Group, group, None, &body, "", now)
+            };
+            self.provision(control, Some(group), remove, now)
+                .map(drop)
+                .map_err(super::provisioning::Refused::into_problem)?;
+        }
+        Ok(())
+    }
+}

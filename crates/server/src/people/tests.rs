@@ -1,0 +1,155 @@
+//! People as rules see them, on a server that was just made.
+
+use creta_iam::Place;
+use creta_model::Scope;
+
+use super::*;
+
+/// Somebody of the staff who is signed in, by their account and their session.
+pub(crate) fn somebody(
+    people: &People,
+    control: &ControlPlane,
+    name: &str,
+    role: Option<Role>,
+) -> (PrincipalId, String) {
+    let (id, now) = (PrincipalId::parse(name).expect("a name"), control.platform().clock.now());
+    let mut person = PersonRecord::new(id.clone(), None, now);
+    person.roles.extend(role);
+    people.persons.add(person).expect("written").expect("new");
+    let opening = Opening {
+        person: id.clone(),
+        thumbprint: name.to_owned(),
+        client: Client::CommandLine,
+        device: None,
+        user_verified: true,
+        methods: vec!["hwk".to_owned()],
+    };
+    (id, people.open_session(control, opening, now).expect("opened").session.id)
+}
+
+/// A server of a class, and the folder that it stands in.
+pub(crate) fn started(class: EnvironmentClass) -> (crate::RunningServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let environment = Environment::parse("prod").expect("valid");
+    crate::init(&data, &environment, &crate::InitOptions { class, ..crate::InitOptions::default() }).expect("made");
+    let listen = Some("127.0.0.1:0".parse().expect("an address"));
+    (crate::start(&crate::ServeOptions { folder: data, listen }).expect("starts"), folder)
+}
+
+/// The account of each, signed in, doing something about access.
+struct Doing<'a> {
+    app: &'a crate::http::App,
+    now: Instant,
+}
+
+impl Doing<'_> {
+    fn principal(&self, session: &str) -> Principal {
+        self.app.people.principal_in(session, self.now).expect("signed in")
+    }
+
+    fn invite(&self, by: &(PrincipalId, String), name: &str, role: Role) -> (PrincipalId, String) {
+        let (people, control) = (&self.app.people, &self.app.control);
+        let tenant = TenantId::parse("acme").expect("valid");
+        let need = Some("Answers what customers of the shop ask".to_owned());
+        let whom = (name, &tenant);
+        let invited =
+            people.invite((control, &self.principal(&by.1)), whom, (BTreeSet::from([role]), need), None, self.now);
+        let id = invited.expect("invited").person.id;
+        let opening = Opening {
+            person: id.clone(),
+            thumbprint: name.to_owned(),
+            client: Client::CommandLine,
+            device: None,
+            user_verified: true,
+            methods: vec!["hwk".to_owned()],
+        };
+        (id, people.open_session(control, opening, self.now).expect("opened").session.id)
+    }
+
+    fn actor<T>(&self, who: &(PrincipalId, String), act: impl FnOnce(&access::Actor<'_>) -> T) -> T {
+        let person = self.app.people.require_person(who.0.as_str()).expect("known").reference();
+        let principal = self.principal(&who.1);
+        act(&access::Actor { control: &self.app.control, principal: &principal, person: &person, now: self.now })
+    }
+
+    /// Asks for access, and gives what an approval by somebody else comes to.
+    fn approved(&self, by: &(PrincipalId, String), approver: &(PrincipalId, String)) -> String {
+        use creta_programme::access::{Asked, Kind, Ticket, Verdict};
+        let person = self.app.people.require_person(by.0.as_str()).expect("known").reference();
+        let asked = Asked {
+            role: Role::Developer,
+            place: Place::Scope(Scope::parse("acme", "prod").expect("valid")),
+            beneficiary: person,
+            reason: Reason::without_ticket("Look into why last night's load of payments was refused").expect("words"),
+            ticket: Ticket::parse("OPS-1234").expect("a ticket"),
+            hours: 1,
+            kind: Kind::Ordinary,
+        };
+        let access = &self.app.people.access;
+        let request = self.actor(by, |actor| access.ask(actor, asked)).expect("asked");
+        let (id, digest) = (request.terms.request.to_string(), request.digest.to_string());
+        let decided = self.actor(approver, |actor| access.decide(actor, &[], (&id, &digest), Verdict::Approve));
+        decided.map_or_else(|problem| problem.code, |request| request.state.as_str().to_owned())
+    }
+
+    fn vouch(&self, by: &(PrincipalId, String), whom: &(PrincipalId, String)) -> Result<PersonRecord, Problem> {
+        let own = self.app.people.require_person(by.0.as_str()).expect("known");
+        let by = self.principal(&by.1);
+        self.app.people.vouch_for_person((&self.app.control, &by), &own, whom.0.as_str())
+    }
+}
+
+#[test]
+fn attack_ch43_whom_somebody_made_approves_nothing_of_theirs_until_another_human_vouched() {
+    let (running, _folder) = started(EnvironmentClass::Staging);
+    let app = running.app();
+    let doing = Doing { app, now: app.control.platform().clock.now() };
+    let [kim, lee] = [("kim", Role::Administrator), ("lee", Role::SecurityLead)]
+        .map(|(name, role)| somebody(&app.people, &app.control, name, Some(role)));
+    let one = doing.invite(&kim, "one@acme.example", Role::SecurityLead);
+    let two = doing.invite(&kim, "two@acme.example", Role::Administrator);
+    // The maker and whom they made, both ways; and whom those made.
+    let three = doing.invite(&two, "three@acme.example", Role::SecurityLead);
+    for (by, approver) in [(&kim, &one), (&one, &kim), (&two, &one), (&kim, &three), (&three, &one), (&one, &three)] {
+        assert_eq!(doing.approved(by, approver), "access/same-person", "{} for {}", approver.0, by.0);
+    }
+    assert_eq!(doing.approved(&lee, &one), "approved", "of somebody else's, they approve what they may");
+    assert_eq!(doing.approved(&one, &lee), "approved");
+
+    // Nobody who has to do with the making vouches.
+    for by in [&kim, &two, &three, &one] {
+        assert_eq!(doing.vouch(by, &one).expect_err("no other human").code, "access/same-person", "{}", by.0);
+    }
+    doing.vouch(&lee, &one).expect("another human");
+    assert_eq!(doing.vouch(&lee, &one).expect_err("once").code, "conflict/vouched");
+    assert_eq!(doing.approved(&kim, &one), "approved");
+    assert_eq!(doing.approved(&kim, &three), "access/same-person", "for the others nobody did");
+    // Whoever is invited anew may be somebody else: the link is in the inviter's hands.
+    let one = doing.invite(&kim, "one@acme.example", Role::SecurityLead);
+    assert_eq!(doing.approved(&kim, &one), "access/same-person");
+
+    // Whose accounts become known as one human's are so for those that they made.
+    let jo = somebody(&app.people, &app.control, "jo", Some(Role::Administrator));
+    let by = doing.principal(&lee.1);
+    let given = Assigned {
+        tenant: None,
+        roles: BTreeSet::from([Role::Administrator]),
+        human: Some(jo.0.clone()),
+        need: Some("Makes tenants and gives people their roles".to_owned()),
+    };
+    app.people.assign((&app.control, &by), "kim", given).expect("assigned");
+    assert_eq!(doing.approved(&jo, &one), "access/same-person");
+    running.stop().expect("stops");
+}
+
+#[test]
+fn in_development_one_person_plays_all_parts() {
+    let (running, _folder) = started(EnvironmentClass::Development);
+    let app = running.app();
+    let doing = Doing { app, now: app.control.platform().clock.now() };
+    let kim = somebody(&app.people, &app.control, "kim", Some(Role::Administrator));
+    let one = doing.invite(&kim, "one@acme.example", Role::SecurityLead);
+    assert_eq!(doing.approved(&kim, &one), "approved");
+    running.stop().expect("stops");
+}

@@ -410,7 +410,8 @@ mod tests {
             // Somebody is at work on the store for as long as it takes.
             let at_work = store.lock();
             let (done, copied) = channel();
-            threads.spawn(|| done.send(store.copy_to(&copy)).expect("somebody waits"));
+            let (store, copy) = (&store, &copy);
+            threads.spawn(move || done.send(store.copy_to(copy)).expect("somebody waits"));
             let copied = copied.recv_timeout(Duration::from_secs(20)).expect("it waits for nobody");
             assert_eq!(copied.expect("copied"), now);
             drop(at_work);

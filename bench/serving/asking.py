@@ -57,6 +57,8 @@ class Target:
         run["cpu_us"] = (self.cpu() - before) / max(run["requests"], 1) * 1e6
         if run["errors"]:
             raise SystemExit(f"bench-serving: {run['errors']} errors of {self.name}")
+        if not run["requests"]:  # Slower than that: there is no rate of nothing.
+            return self.ask(2 * seconds, delay_ms)
         return run
 
     def cpu(self) -> float:

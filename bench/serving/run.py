@@ -172,7 +172,7 @@ class Bench:
             self.answer[f"feast_p99_ratio_{rows}"] = ratio(own, peer, "p99_us")
 
     def computed(self) -> None:
-        """A hundred features: stored, made by 25 compiled resolvers, half of each; and one that runs in Python."""
+        """A hundred features: stored, by 25 compiled resolvers, half of each; and one that runs in Python."""
         stored, made = self.server["stored"], self.server["computed"]
         shapes = {
             "stored 100": stored,

@@ -108,7 +108,9 @@ impl Builtin {
             Self::Any => Value::Bool(items(&args[0])?.iter().any(Value::truth)),
             Self::Bool => Value::Bool(given(0).is_some_and(Value::truth)),
             Self::Chr => {
-                let code = c_int(&args[0])?;
+                // Beyond a C `int` it is an `OverflowError`, and from Python 3.13 on a `ValueError`.
+                let code = int(&args[0])?;
+                let code = i32::try_from(code).map_err(|_| Raised::VERSION)?;
                 let code = u32::try_from(code).ok().filter(|code| *code < 0x11_0000).ok_or(Raised::VALUE)?;
                 let letter = char::from_u32(code).ok_or(Raised::Beyond("half of a surrogate pair"))?;
                 Value::text(letter.encode_utf8(&mut [0; 4]))
@@ -167,7 +169,16 @@ impl Builtin {
                 }
                 Value::Set(table.into())
             }
-            Self::Sorted => Value::List(sorted(&all_items(&args[0])?, given(1).is_some_and(Value::truth))?),
+            Self::Sorted => {
+                let reverse = match given(1) {
+                    None => false,
+                    Some(Value::Bool(flag)) => *flag,
+                    Some(Value::Int(int)) if i32::try_from(*int).is_ok() => *int != 0,
+                    // Before Python 3.12 a `TypeError` or `OverflowError`, since then its truth.
+                    Some(_) => return Err(Raised::NOT_COMPILED),
+                };
+                Value::List(sorted(&all_items(&args[0])?, reverse)?)
+            }
             Self::Str => Value::text(&given(0).map_or(Ok(String::new()), str_of)?),
             Self::Sum => {
                 let mut sum = Sum::from(given(1).cloned().unwrap_or(Value::Int(0)))?;
@@ -754,52 +765,6 @@ fn replaced(day: i32, micros: Option<i64>, args: &[Value]) -> Outcome<Value> {
     match micros {
         Some(_) => datetime(&full),
         None => Builtin::Date.call(&full),
-    }
-}
-
-/// An attribute that is no method.
-pub(crate) fn attribute(value: &Value, name: &str) -> Outcome<Value> {
-    let date = |day: i32| {
-        let (year, month, of_month) = times::civil(day);
-        Ok(Value::Int(match name {
-            "year" => year.into(),
-            "month" => month.into(),
-            "day" => of_month.into(),
-            _ => return Err(Raised::ATTRIBUTE),
-        }))
-    };
-    match value {
-        Value::Date(day) => date(*day),
-        Value::Datetime(micros) => {
-            let (hour, minute, second, micro) = times::clock(*micros);
-            match name {
-                "hour" => Ok(Value::Int(hour)),
-                "minute" => Ok(Value::Int(minute)),
-                "second" => Ok(Value::Int(second)),
-                "microsecond" => Ok(Value::Int(micro)),
-                _ => date(times::day_of(*micros)),
-            }
-        }
-        Value::Timedelta(micros) => Ok(Value::Int(match name {
-            "days" => micros.div_euclid(DAY),
-            "seconds" => micros.rem_euclid(DAY) / 1_000_000,
-            "microseconds" => micros.rem_euclid(1_000_000),
-            _ => return Err(Raised::ATTRIBUTE),
-        })),
-        Value::Enum(class, at) => {
-            let (member, text) = &class.members[*at as usize];
-            match name {
-                "value" => Ok(Value::text(text)),
-                "name" if member.is_empty() => Err(Raised::NOT_COMPILED),
-                "name" => Ok(Value::text(member)),
-                _ => Err(Raised::ATTRIBUTE),
-            }
-        }
-        Value::Struct(instance) => {
-            let at = instance.class.fields.iter().position(|field| field == name).ok_or(Raised::ATTRIBUTE)?;
-            Ok(instance.values[at].clone())
-        }
-        _ => Err(Raised::ATTRIBUTE),
     }
 }
 

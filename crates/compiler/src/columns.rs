@@ -8,9 +8,9 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, DurationMicrosecondType, Float64Type, Int64Type, TimestampMicrosecondType};
 use creta_model::Type;
 
+use crate::attributes::attribute;
 use crate::boundary::Shape;
 use crate::budget;
-use crate::builtins::attribute;
 use crate::operators::{Binary, Comparison, binary, compare, index, sliced, unary};
 use crate::program::{Function, Line, Node, Op, Part, Place, Program, Stmt, Target};
 use crate::raised::{Outcome, Raised};

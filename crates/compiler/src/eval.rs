@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::attributes::attribute;
 use crate::budget::{spend, spend_on};
-use crate::builtins::{self, Sum, attribute, improve, list_of};
+use crate::builtins::{self, Sum, improve, list_of};
 use crate::operators::{binary, compare, index, sliced, unary};
 use crate::program::{Comprehension, Function, Into, Line, Node, Op, Part, Program, Stmt, Target};
 use crate::raised::{Outcome, Raised};

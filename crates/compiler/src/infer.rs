@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use creta_model::Type;
 
-use crate::builtins::{self, attribute};
+use crate::attributes::attribute;
+use crate::builtins;
 use crate::lower::Lowered;
 use crate::operators::{Binary, Comparison, binary, compare, index, sliced, unary};
 use crate::program::{Comprehension, Into, Line, Node, Op, Part, Place, Program, Stmt, Target};
@@ -397,7 +398,16 @@ impl Infer<'_> {
             }
             Op::Attribute(name, of) => {
                 let of = [self.node(of, locals)?];
-                self.tried(place, &of, &format!("`.{name}`"), |args| attribute(&args[0], name))?
+                let found = self.tried(place, &of, &format!("`.{name}`"), |args| attribute(&args[0], name))?;
+                // One that no type has is a mistake, or something that is not known here; `None` has none, and is often
+                // asked after before.
+                if found.ty().is_empty()
+                    && let Some(sample) = of[0].samples().iter().find(|sample| !matches!(sample, Value::None))
+                {
+                    let what = format!("`.{name}` of `{}`", sample.type_name());
+                    return self.refuse(place, what, "this is not compiled for these types");
+                }
+                found
             }
             Op::Index(sides) => {
                 let sides = self.pair(sides, locals)?;

@@ -26,6 +26,7 @@
 //! assert!(matches!(ratio, Value::Float(ratio) if ratio == 3.33));
 //! ```
 
+mod attributes;
 mod boundary;
 mod budget;
 mod builtins;

@@ -30,6 +30,8 @@ struct Constants {
     ints: Vec<i64>,
     floats: Vec<f64>,
     texts: Vec<Arc<str>>,
+    /// Texts that are made of these and of other words, to be split, searched and cut.
+    around: Vec<String>,
 }
 
 impl Constants {
@@ -40,6 +42,9 @@ impl Constants {
                 found.take(value);
             }
         });
+        let short = found.texts.iter().filter(|text| (1..=20).contains(&text.len()));
+        found.around =
+            short.flat_map(|text| [format!("7{text}a b{text}{text}-1.5"), format!("{text}12{text}")]).collect();
         found
     }
 
@@ -98,6 +103,9 @@ const FLOATS: &[f64] = &[
     100.0,
     1e-9,
     9_007_199_254_740_993.0,
+    // Halfway between two texts of the fewest digits.
+    1_700_000_000_000_000.2,
+    140_737_488_355_328.12,
     1e16,
     1e300,
     -1e300,
@@ -127,7 +135,16 @@ const TEXTS: &[&str] = &[
     "line\nline",
     "\u{a0}",
     "True",
+    // Separators of records and files, which are white space for some functions and not for others.
+    "12\u{1d}",
+    "\u{1f}1.5",
+    "\u{1c}a\u{1e}b\u{1d}7",
+    "\u{b}-3\u{c}",
+    "a\u{7f}\u{1b}\u{85}b\r\n",
+    "a,b;;c|d\te f 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
 ];
+/// Lengths of lists that take other paths than short ones.
+const LENGTHS: &[usize] = &[5, 6, 9, 17, 40];
 /// Around the epoch, leap days, the ends of years, and the instants at which clocks change in Europe and the United States.
 const DATETIMES: &[i64] = &[
     0,
@@ -170,6 +187,7 @@ fn cell(ty: &Type, optional: bool, constants: &Constants, dice: &mut Dice) -> St
     match ty {
         Type::Bool => Stored::Bool(dice.roll(2) == 0),
         Type::Int if own && !constants.ints.is_empty() => Stored::Int(*dice.pick(&constants.ints)),
+        Type::Int if plain && dice.roll(4) == 0 => Stored::Int(dice.roll(1 << 32) as i64 - (1 << 16)),
         Type::Int if plain => Stored::Int(dice.roll(200) as i64 - 50),
         Type::Int => Stored::Int(*dice.pick(INTS)),
         Type::Float if own && !constants.floats.is_empty() => Stored::Float(*dice.pick(&constants.floats)),
@@ -189,11 +207,19 @@ fn cell(ty: &Type, optional: bool, constants: &Constants, dice: &mut Dice) -> St
         Type::Timedelta if plain => Stored::Timedelta(dice.roll(1_000_000) as i64 * 1_000_003),
         Type::Timedelta => Stored::Timedelta(*dice.pick(TIMEDELTAS)),
         Type::List { item, optional } => {
-            let items = dice.roll(5);
-            Stored::List((0..items).map(|_| cell(item, *optional, constants, dice)).collect())
+            // Short mostly; of long ones the later items are among the earlier.
+            let count = if dice.roll(4) == 0 { *dice.pick(LENGTHS) } else { dice.roll(5) };
+            let mut items: Vec<Stored> = (0..count.min(12)).map(|_| cell(item, *optional, constants, dice)).collect();
+            while items.len() < count {
+                items.push(dice.pick(&items).clone());
+            }
+            Stored::List(items)
         }
         Type::Struct { fields, .. } => {
             Stored::Struct(fields.iter().map(|field| cell(&field.ty, field.optional, constants, dice)).collect())
+        }
+        _ if own && !constants.around.is_empty() && dice.roll(2) == 0 => {
+            Stored::Str(dice.pick(&constants.around).clone())
         }
         _ if own && !constants.texts.is_empty() => Stored::Str(dice.pick(&constants.texts).to_string()),
         _ => Stored::Str((*dice.pick(TEXTS)).to_owned()),

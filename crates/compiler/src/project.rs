@@ -1,10 +1,11 @@
 //! The modules of a project, and what their global names mean.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use creta_model::Location;
-use ruff_python_ast::{Expr, ModModule, Stmt, StmtClassDef, StmtFunctionDef};
+use ruff_python_ast::visitor::{Visitor, walk_except_handler, walk_expr, walk_pattern, walk_stmt};
+use ruff_python_ast::{ExceptHandler, Expr, ModModule, Pattern, Stmt, StmtClassDef, StmtFunctionDef};
 use ruff_python_parser::parse_module;
 use ruff_text_size::TextRange;
 
@@ -23,6 +24,16 @@ struct File {
     module: String,
     text: String,
     parsed: Option<ModModule>,
+    unusual: Unusual,
+}
+
+/// What a module binds by other means than a definition, an import by name or an assignment.
+#[derive(Default)]
+struct Unusual {
+    /// Position of the last statement at the top that holds an `import *`.
+    star: Option<usize>,
+    /// By `with`, `except`, `match`, `:=`, `del`, `type`, or in a function that declares them global.
+    names: HashSet<String>,
 }
 
 /// What binds a name at the top of a module.
@@ -37,6 +48,14 @@ pub(crate) enum Binding<'p> {
     Assigned,
 }
 
+/// Why it is not known what a name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unclear {
+    Several,
+    /// An `import *` may bind it.
+    Star,
+}
+
 impl Project {
     /// Parses modules given by path relative to the project folder. A file that does not parse binds no names.
     pub fn new(modules: &BTreeMap<String, String>) -> Self {
@@ -48,7 +67,8 @@ impl Project {
             by_module.insert(module.clone(), files.len() as u16);
             let parsed = if is_shallow(text) { parse_module(text).ok() } else { None };
             let parsed = parsed.map(ruff_python_parser::Parsed::into_syntax);
-            files.push(File { path: path.clone(), module, text: text.clone(), parsed });
+            let unusual = parsed.as_ref().map_or_else(Unusual::default, |parsed| Unusual::of(&parsed.body));
+            files.push(File { path: path.clone(), module, text: text.clone(), parsed, unusual });
         }
         Self { files, by_module }
     }
@@ -84,16 +104,29 @@ impl Project {
         parts.join(".")
     }
 
-    /// The only thing that binds a name at the top of a file; `Err` when there are several.
-    pub(crate) fn binding(&self, file: u16, name: &str) -> Result<Option<Binding<'_>>, ()> {
-        let mut found = Vec::new();
-        if let Some(parsed) = &self.files[file as usize].parsed {
-            collect(&parsed.body, name, &mut found);
+    /// The only thing that binds a name at the top of a file; an error when there may be several.
+    pub(crate) fn binding(&self, file: u16, name: &str) -> Result<Option<Binding<'_>>, Unclear> {
+        let file = &self.files[file as usize];
+        let (mut found, mut last) = (Vec::new(), None);
+        for (at, statement) in file.parsed.iter().flat_map(|parsed| &parsed.body).enumerate() {
+            let before = found.len();
+            collect(std::slice::from_ref(statement), name, &mut found);
+            // What stands in a branch may not have been reached.
+            let is_certain = !matches!(
+                statement,
+                Stmt::If(_) | Stmt::Try(_) | Stmt::With(_) | Stmt::For(_) | Stmt::While(_) | Stmt::Match(_)
+            );
+            last = if found.len() > before && is_certain { Some(at) } else { last };
+        }
+        if file.unusual.names.contains(name) {
+            found.push(Binding::Assigned);
         }
         match found[..] {
+            // What stands below is what the name means at the end, whatever was imported.
+            _ if file.unusual.star.is_some() && last <= file.unusual.star => Err(Unclear::Star),
             [] => Ok(None),
             [one] => Ok(Some(one)),
-            _ => Err(()),
+            _ => Err(Unclear::Several),
         }
     }
 
@@ -149,6 +182,113 @@ impl Project {
     }
 }
 
+impl Unusual {
+    fn of(body: &[Stmt]) -> Self {
+        let mut found = Self::default();
+        for (at, statement) in body.iter().enumerate() {
+            let mut finder = Finder { found: &mut found, at, depth: 0 };
+            finder.visit_stmt(statement);
+        }
+        found
+    }
+}
+
+/// Walks a whole module; within functions and classes only `global` matters.
+struct Finder<'f> {
+    found: &'f mut Unusual,
+    at: usize,
+    depth: usize,
+}
+
+impl Finder<'_> {
+    fn name(&mut self, name: &str) {
+        if self.depth == 0 {
+            self.found.names.insert(name.to_owned());
+        }
+    }
+
+    fn target(&mut self, target: &Expr) {
+        match target {
+            Expr::Name(name) => self.name(name.id.as_str()),
+            Expr::Tuple(tuple) => tuple.elts.iter().for_each(|item| self.target(item)),
+            Expr::List(list) => list.elts.iter().for_each(|item| self.target(item)),
+            Expr::Starred(starred) => self.target(&starred.value),
+            _ => {}
+        }
+    }
+
+    fn within(&mut self, walk: impl FnOnce(&mut Self)) {
+        self.depth += 1;
+        walk(self);
+        self.depth -= 1;
+    }
+}
+
+impl<'a> Visitor<'a> for Finder<'_> {
+    fn visit_stmt(&mut self, statement: &'a Stmt) {
+        match statement {
+            Stmt::FunctionDef(function) => {
+                // Decorators, defaults and annotations are evaluated outside.
+                function.decorator_list.iter().for_each(|decorator| self.visit_decorator(decorator));
+                self.visit_parameters(&function.parameters);
+                function.returns.iter().for_each(|returned| self.visit_annotation(returned));
+                return self.within(|inner| inner.visit_body(&function.body));
+            }
+            Stmt::ClassDef(class) => {
+                class.decorator_list.iter().for_each(|decorator| self.visit_decorator(decorator));
+                class.arguments.iter().for_each(|arguments| self.visit_arguments(arguments));
+                return self.within(|inner| inner.visit_body(&class.body));
+            }
+            Stmt::Global(global) => {
+                self.found.names.extend(global.names.iter().map(|name| name.as_str().to_owned()));
+            }
+            Stmt::ImportFrom(import) if import.names.iter().any(|alias| alias.name.as_str() == "*") => {
+                self.found.star = Some(self.at);
+            }
+            Stmt::With(with) => {
+                with.items.iter().filter_map(|item| item.optional_vars.as_deref()).for_each(|own| self.target(own));
+            }
+            Stmt::Delete(deleted) => deleted.targets.iter().for_each(|target| self.target(target)),
+            Stmt::TypeAlias(alias) => self.target(&alias.name),
+            _ => {}
+        }
+        walk_stmt(self, statement);
+    }
+
+    fn visit_except_handler(&mut self, handler: &'a ExceptHandler) {
+        let ExceptHandler::ExceptHandler(own) = handler;
+        if let Some(name) = &own.name {
+            self.name(name.as_str());
+        }
+        walk_except_handler(self, handler);
+    }
+
+    fn visit_pattern(&mut self, pattern: &'a Pattern) {
+        let name = match pattern {
+            Pattern::MatchAs(own) => own.name.as_ref(),
+            Pattern::MatchStar(own) => own.name.as_ref(),
+            Pattern::MatchMapping(own) => own.rest.as_ref(),
+            _ => None,
+        };
+        if let Some(name) = name {
+            self.name(name.as_str());
+        }
+        walk_pattern(self, pattern);
+    }
+
+    fn visit_expr(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::Named(named) => {
+                self.target(&named.target);
+                walk_expr(self, expr);
+            }
+            // What it binds is its own.
+            Expr::Lambda(_) => self.within(|inner| walk_expr(inner, expr)),
+            _ => walk_expr(self, expr),
+        }
+    }
+}
+
 fn collect<'p>(body: &'p [Stmt], name: &str, found: &mut Vec<Binding<'p>>) {
     for statement in body {
         match statement {
@@ -193,6 +333,7 @@ fn collect<'p>(body: &'p [Stmt], name: &str, found: &mut Vec<Binding<'p>>) {
                 }
             }
             Stmt::With(with) => collect(&with.body, name, found),
+            Stmt::Match(matched) => matched.cases.iter().for_each(|case| collect(&case.body, name, found)),
             Stmt::For(looped) => {
                 if binds(&looped.target, name) {
                     found.push(Binding::Assigned);
@@ -200,7 +341,10 @@ fn collect<'p>(body: &'p [Stmt], name: &str, found: &mut Vec<Binding<'p>>) {
                 collect(&looped.body, name, found);
                 collect(&looped.orelse, name, found);
             }
-            Stmt::While(looped) => collect(&looped.body, name, found),
+            Stmt::While(looped) => {
+                collect(&looped.body, name, found);
+                collect(&looped.orelse, name, found);
+            }
             _ => {}
         }
     }

@@ -49,6 +49,7 @@ impl Raised {
     pub(crate) const LETTERS: Self = Self::Beyond("letters outside ASCII");
     pub(crate) const LARGE: Self = Self::Beyond("a text or list of more than 16 MiB");
     pub(crate) const WORK: Self = Self::Beyond("more work than one call may be");
+    pub(crate) const VERSION: Self = Self::Beyond("an exception that differs between versions of Python");
     pub(crate) const NOT_COMPILED: Self = Self::Beyond("types that this operation is not compiled for");
 }
 

@@ -334,7 +334,9 @@ pub(crate) fn parse_float(text: &str) -> Outcome<f64> {
 
 /// A number's text without white space around it and underscores between digits. Digits of other scripts are left to Python.
 fn plain(text: &str) -> Outcome<String> {
-    let text = text.trim_matches(is_space);
+    // The separators \x1c to \x1f are white space for `strip`, and no part of a number here.
+    let around = |letter: char| is_space(letter) && !matches!(letter, '\x1c'..='\x1f');
+    let text = text.trim_matches(around);
     if !text.is_ascii() {
         return Err(Raised::LETTERS);
     }

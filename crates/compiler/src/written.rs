@@ -30,9 +30,13 @@ fn not_finite(float: f64) -> Option<&'static str> {
     }
 }
 
-/// Sign, digits without trailing zeros, and the power of ten of the first digit.
+/// Sign, digits without trailing zeros, and the power of ten of the first digit. Of two texts with the fewest digits that
+/// are as close, the one whose last digit is even, as CPython has it; the standard library takes the greater one.
 fn shortest(float: f64) -> (bool, String, i32) {
-    split(&format!("{float:e}"))
+    let found = split(&format!("{float:e}"));
+    // Rounded exactly to as many digits, halves to even: that text, unless it is another double's.
+    let even = format!("{float:.*e}", found.1.len() - 1);
+    if even.parse::<f64>() == Ok(float) { split(&even) } else { found }
 }
 
 /// Exactly so many significant digits.
@@ -94,15 +98,7 @@ pub(crate) fn repr(value: &Value) -> Outcome<String> {
         Value::List(items) => format!("[{}]", items_repr(items)?),
         Value::Tuple(items) if items.len() == 1 => format!("({},)", repr(&items[0])?),
         Value::Tuple(items) => format!("({})", items_repr(items)?),
-        Value::Dict(table) => {
-            let mut text = String::from("{");
-            for (at, (key, value)) in table.keys.iter().zip(&table.values).enumerate() {
-                let comma = if at > 0 { ", " } else { "" };
-                write!(text, "{comma}{}: {}", repr(key)?, repr(value)?).expect("a string");
-            }
-            text.push('}');
-            text
-        }
+        // A read-only mapping is written in another way, and which of the two it is does not show here.
         _ => return Err(Raised::NOT_COMPILED),
     })
 }
@@ -265,6 +261,9 @@ impl Spec {
     }
 
     fn format_float(&self, float: f64) -> Outcome<String> {
+        if !matches!(self.kind, None | Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%')) {
+            return Err(Raised::VALUE);
+        }
         let upper = matches!(self.kind, Some('E' | 'F' | 'G'));
         let negative = float.is_sign_negative() && !float.is_nan();
         let magnitude = float.abs();
@@ -287,12 +286,9 @@ impl Spec {
                 scientific(&digits, exponent, if upper { 'E' } else { 'e' })
             }
             Some('g' | 'G') => self.general(magnitude, upper, false),
-            None => match self.precision {
-                // Without a type: like `repr`, or like `g` with a digit behind the point.
-                None => float_repr(magnitude),
-                Some(_) => self.general(magnitude, false, true),
-            },
-            _ => return Err(Raised::VALUE),
+            // Without a type: like `repr`, or like `g` with a digit behind the point.
+            _ if self.precision.is_none() => float_repr(magnitude),
+            _ => self.general(magnitude, false, true),
         };
         let whole = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
         Ok(self.number(negative, &text[..whole], &format!("{}{percent}", &text[whole..]), 3))

@@ -10,7 +10,7 @@ use crate::resolve::as_declared;
 use crate::value::{build_array, read_value};
 
 /// Rows of a trial: a call of Python and a few milliseconds.
-const ROWS: usize = 64;
+const ROWS: usize = 96;
 
 /// What came of it.
 pub(crate) enum Outcome {

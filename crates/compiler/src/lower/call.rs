@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruff_python_ast::{Arguments, Expr, ExprCall, StmtFunctionDef};
+use ruff_python_ast::{Arguments, Expr, ExprCall, Keyword, StmtFunctionDef};
 
 use super::classes::{enum_class, struct_class};
 use super::constants::{constant, literal};
@@ -11,7 +11,7 @@ use super::{Lower, Lowered, Scope};
 use crate::builtins::{Builtin, Method};
 use crate::math;
 use crate::program::{Into, Node, Op, Place};
-use crate::project::{Binding, place_of};
+use crate::project::{Binding, Unclear, place_of};
 use crate::times;
 use crate::value::{EnumClass, StructClass, Value};
 
@@ -31,6 +31,15 @@ pub(super) enum Global<'p> {
     Unknown(&'static str),
 }
 
+/// How something built in takes an argument.
+enum Takes {
+    Value,
+    /// Walked on the spot.
+    Items,
+    /// The same, drawn to its end before anything else happens: a generator too.
+    Generator,
+}
+
 const LIBRARY: &str = "libraries stay in Python, apart from `math` and `datetime`";
 const CLOCK: &str = "the clock is not read inside resolvers: take the row's instant, `at: Annotated[datetime, Now]`";
 
@@ -39,7 +48,11 @@ impl<'p> Lower<'p> {
     fn find_global(&self, file: u16, name: &str, used: (u16, &str), at: Place) -> Lowered<Global<'p>> {
         let project = self.project;
         Ok(match project.binding(file, name) {
-            Err(()) => {
+            Err(Unclear::Star) => {
+                let what = format!("`{name}`, which an `import *` of its module may bind");
+                return self.refuse(at, what, "import each thing by its name");
+            }
+            Err(Unclear::Several) => {
                 let what = format!("`{name}`, which its module binds more than once");
                 return self.refuse(at, what, "give each thing a name of its own");
             }
@@ -69,6 +82,8 @@ impl<'p> Lower<'p> {
                     Global::Value,
                 )
             }
+            // The export says of a name what it meant, so the module has it by means that do not show in its text.
+            Ok(None) if self.captured_as(used).is_some() => Global::Unknown("its module gives it a value of its own"),
             Ok(None) => match Builtin::find(name) {
                 Some((builtin, parameters)) => Global::Builtin(builtin, parameters),
                 None => Global::Unknown("it is no built-in that is compiled"),
@@ -287,24 +302,27 @@ impl<'p> Lower<'p> {
     fn built_in(
         &mut self,
         parameters: &[&str],
-        arguments: &'p Arguments,
+        (args, keywords): (&'p [Expr], &[&'p Keyword]),
         called: &str,
         at: Place,
         scope: &mut Scope,
-        walks: impl Fn(usize) -> bool,
+        takes: impl Fn(usize) -> Takes,
     ) -> Lowered<Vec<Node>> {
         let unknown = || format!("`{called}` with these arguments");
         let help = "this form of it is not compiled";
-        if arguments.args.len() > parameters.len() {
+        if args.len() > parameters.len() {
             return self.refuse(at, unknown(), help);
         }
         let mut placed: Vec<Option<Node>> = parameters.iter().map(|_| None).collect();
-        for (position, arg) in arguments.args.iter().enumerate() {
-            placed[position] =
-                Some(if walks(position) { self.consumed(arg, Into::List, scope)? } else { self.expr(arg, scope)? });
+        for (position, arg) in args.iter().enumerate() {
+            placed[position] = Some(match takes(position) {
+                Takes::Value => self.expr(arg, scope)?,
+                Takes::Items => self.walked(arg, scope)?,
+                Takes::Generator => self.consumed(arg, Into::List, scope)?,
+            });
         }
-        let mut last = arguments.args.len();
-        for keyword in &arguments.keywords {
+        let mut last = args.len();
+        for keyword in keywords {
             let name = keyword.arg.as_ref().map_or("", |name| name.as_str());
             match parameters.iter().position(|own| own.trim_end_matches('?') == name) {
                 Some(position)
@@ -314,11 +332,11 @@ impl<'p> Lower<'p> {
                     last = last.max(position + 1);
                 }
                 // The order only matters for what may raise, and these names are few.
-                Some(position) if placed[position].is_none() && arguments.keywords.len() > 1 => {
+                Some(position) if placed[position].is_none() && keywords.len() > 1 => {
                     let help = "keep the order of the parameters, since arguments are evaluated as written";
                     return self.refuse(at, unknown(), help);
                 }
-                _ => return self.refuse(place_of(scope.file, keyword), unknown(), help),
+                _ => return self.refuse(place_of(scope.file, *keyword), unknown(), help),
             }
         }
         for (place, parameter) in placed.iter_mut().zip(parameters) {
@@ -387,9 +405,17 @@ impl<'p> Lower<'p> {
         let args = if parameters.first() == Some(&"*") {
             self.many(builtin, parameters, arguments, written, at, scope)?
         } else {
-            let walks =
-                |position| position == 0 && (into.is_some() || matches!(builtin, Builtin::Enumerate | Builtin::Sorted));
-            self.built_in(parameters, arguments, written, at, scope, walks)?
+            let alone = arguments.keywords.iter().all(|keyword| literal(&keyword.value).is_some());
+            let takes = |position: usize| match builtin {
+                _ if position > 0 => Takes::Value,
+                // It draws all of them first, and has evaluated its other argument before.
+                Builtin::Sorted if alone => Takes::Generator,
+                // What these draw is drawn while something else happens: a list says that it is not.
+                _ if into.is_some() || matches!(builtin, Builtin::Enumerate | Builtin::Sorted) => Takes::Items,
+                _ => Takes::Value,
+            };
+            let keywords: Vec<&Keyword> = arguments.keywords.iter().collect();
+            self.built_in(parameters, (&arguments.args[..], &keywords[..]), written, at, scope, takes)?
         };
         let op = Op::Call(builtin, args);
         Ok(if builtin.is_iterator() { Node { op, place: at } } else { folded(op, at) })
@@ -408,7 +434,7 @@ impl<'p> Lower<'p> {
         let walks = builtin == Builtin::Zip || arguments.args.len() == 1;
         let mut args = Vec::with_capacity(arguments.args.len() + 1);
         for arg in &arguments.args {
-            args.push(if walks { self.consumed(arg, Into::List, scope)? } else { self.expr(arg, scope)? });
+            args.push(if walks { self.walked(arg, scope)? } else { self.expr(arg, scope)? });
         }
         let default = match (&arguments.keywords[..], parameters) {
             ([], [_]) => return Ok(args),
@@ -439,6 +465,7 @@ impl<'p> Lower<'p> {
             .keywords
             .iter()
             .find(|keyword| keyword.arg.as_ref().is_some_and(|name| name.as_str() == "tzinfo"));
+        // Sought first, since whether it is UTC matters most.
         let zone = match (zone, arguments.args.get(7)) {
             (Some(keyword), None) => Some(&keyword.value),
             (None, positional) => positional,
@@ -451,22 +478,14 @@ impl<'p> Lower<'p> {
         if !in_utc {
             return self.refuse(at, "a `datetime` that is not in UTC", "say `tzinfo=UTC`");
         }
-        let mut args = Vec::with_capacity(7);
-        for arg in arguments.args.iter().take(7) {
-            args.push(self.expr(arg, scope)?);
-        }
-        while args.len() < 7 {
-            let name = parameters[args.len()].trim_end_matches('?');
-            let given =
-                arguments.keywords.iter().find(|keyword| keyword.arg.as_ref().is_some_and(|arg| arg.as_str() == name));
-            args.push(match given {
-                Some(keyword) => self.expr(&keyword.value, scope)?,
-                None if args.len() < 3 => {
-                    return self.refuse(at, "`datetime` without a day", "give year, month and day");
-                }
-                None => Self::absent(at),
-            });
-        }
+        let is_zone = |keyword: &&Keyword| keyword.arg.as_ref().is_some_and(|name| name.as_str() == "tzinfo");
+        let keywords: Vec<&Keyword> = arguments.keywords.iter().filter(|keyword| !is_zone(keyword)).collect();
+        let positional = match &arguments.args[..] {
+            [before @ .., _] if before.len() == 7 => before,
+            all => all,
+        };
+        let own = &parameters[..7];
+        let mut args = self.built_in(own, (positional, &keywords[..]), "datetime", at, scope, |_| Takes::Value)?;
         args.push(Self::absent(at));
         Ok(folded(Op::Call(Builtin::Datetime, args), at))
     }
@@ -493,9 +512,11 @@ impl<'p> Lower<'p> {
             };
             return self.refuse(at, format!("the method `.{name}()`"), help);
         };
-        let walks = |_| method == Method::Join;
+        let takes = |_| if method == Method::Join { Takes::Generator } else { Takes::Value };
+        let keywords: Vec<&Keyword> = arguments.keywords.iter().collect();
+        let given = (&arguments.args[..], &keywords[..]);
         let mut args = vec![of];
-        args.extend(self.built_in(parameters, arguments, &format!(".{name}()"), at, scope, walks)?);
+        args.extend(self.built_in(parameters, given, &format!(".{name}()"), at, scope, takes)?);
         if method == Method::Strftime {
             match &args[1].op {
                 Op::Const(Value::Str(format)) if times::is_formattable(format) => {}

@@ -14,6 +14,9 @@ use crate::project::place_of;
 use crate::value::Value;
 use crate::written::Spec;
 
+/// Items of a set or dictionary that are evaluated before the first of them is hashed, in every version of Python.
+const HASHED_MAX: usize = 15;
+
 impl<'p> Lower<'p> {
     /// An expression whose value may be kept.
     pub(super) fn expr(&mut self, expr: &'p Expr, scope: &mut Scope) -> Lowered<Node> {
@@ -113,7 +116,11 @@ impl<'p> Lower<'p> {
             }
             Expr::Tuple(tuple) => return Ok(folded(Op::Tuple(self.exprs(&tuple.elts, scope)?), at)),
             Expr::List(list) => return Ok(folded(Op::List(self.exprs(&list.elts, scope)?), at)),
-            Expr::Set(set) => return Ok(folded(Op::Set(self.exprs(&set.elts, scope)?), at)),
+            Expr::Set(set) => {
+                let items = self.exprs(&set.elts, scope)?;
+                self.hashed(items.iter(), at)?;
+                return Ok(folded(Op::Set(items), at));
+            }
             Expr::Dict(dict) => {
                 let mut pairs = Vec::with_capacity(dict.items.len());
                 for item in &dict.items {
@@ -122,6 +129,7 @@ impl<'p> Lower<'p> {
                     };
                     pairs.push((self.expr(key, scope)?, self.expr(&item.value, scope)?));
                 }
+                self.hashed(pairs.iter().map(|(key, _)| key), at)?;
                 return Ok(folded(Op::Dict(pairs), at));
             }
             Expr::Attribute(attribute) => {
@@ -169,6 +177,16 @@ impl<'p> Lower<'p> {
             }
         };
         Ok(Node { op, place: at })
+    }
+
+    /// CPython evaluates all items of a set or dictionary and then hashes them; of a large one it hashes some before it
+    /// evaluates the others, and how many depends on the version.
+    fn hashed<'n>(&self, mut keys: impl ExactSizeIterator<Item = &'n Node>, at: Place) -> Lowered<()> {
+        if keys.len() <= HASHED_MAX || keys.all(|key| matches!(key.op, Op::Const(_))) {
+            return Ok(());
+        }
+        let what = format!("a set or dictionary of more than {HASHED_MAX} items");
+        self.refuse(at, what, "make a constant of the module of it")
     }
 
     pub(super) fn exprs(&mut self, exprs: &'p [Expr], scope: &mut Scope) -> Lowered<Vec<Node>> {

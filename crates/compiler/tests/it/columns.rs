@@ -3,7 +3,8 @@
 use creta_compiler::{Lane, Raised, Value};
 
 use crate::differential::{programs, stored};
-use crate::generate::{Dice, program, value};
+use crate::generate::{Dice, program};
+use crate::inputs::value;
 use crate::support::{compile, exact};
 
 const ROWS: usize = 40;

@@ -1,7 +1,6 @@
-//! Programs and inputs from a seed: every construct that is compiled, over values at the edges of their types.
+//! Programs from a seed: every construct that is compiled, and some that are not.
 
 use creta_model::Type;
-use serde_json::json;
 
 use crate::support::parse_type;
 
@@ -26,7 +25,9 @@ const HEAD: &str = "import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from types import MappingProxyType
 LIMITS = (3, 2.5, -1)
+MAPPING = MappingProxyType({'a b': 1, '7': -3})
 NAMES = frozenset({'a b', 'ABC', '7'})
 class Sky(Enum):
     FINE = 'fine'
@@ -51,6 +52,17 @@ def early(items, limit):
         return total, True
     return total, False
 ";
+
+/// What now and then stands above that: other ways to give `abs` and `pow` another meaning.
+const SHADOWS: &[&str] = &[
+    "from math import *\n",
+    "if (abs := float):\n    pass\n",
+    "for abs in (float,):\n    pass\n",
+    "def set_up():\n    global abs\n    abs = float\nset_up()\n",
+    "from contextlib import nullcontext\nwith nullcontext(float) as abs:\n    pass\n",
+    "match float:\n    case abs:\n        pass\n",
+    "[abs := float for _ in (1, 2)]\n",
+];
 
 const TYPES: &[&str] = &[
     "int",
@@ -101,7 +113,8 @@ pub(crate) fn program(dice: &mut Dice) -> Generated {
     let ty = TYPES[writer.dice.roll(TYPES.len())];
     let depth = [1, 1, 2, 3][writer.dice.roll(4)];
     let last = writer.expr(ty, depth);
-    Generated { source: format!("{HEAD}def f({arguments}):\n{body}    return {last}\n"), parameters }
+    let shadow = if writer.dice.roll(25) == 0 { writer.dice.pick(SHADOWS) } else { "" };
+    Generated { source: format!("{shadow}{HEAD}def f({arguments}):\n{body}    return {last}\n"), parameters }
 }
 
 impl Writer<'_> {
@@ -131,8 +144,15 @@ impl Writer<'_> {
             2 => {
                 let list = ["list int", "list float", "list str"][self.dice.roll(3)];
                 let items = self.expr(list, 1);
+                let numbered = self.dice.roll(6) == 0;
+                let items = if numbered { self.lazily(list, &items, 1) } else { items };
                 let name = self.name(&list[5..]);
-                out.push_str(&format!("{pad}for {name} in {items}:\n"));
+                if numbered {
+                    let number = self.name("int");
+                    out.push_str(&format!("{pad}for {number}, {name} in enumerate({items}):\n"));
+                } else {
+                    out.push_str(&format!("{pad}for {name} in {items}:\n"));
+                }
                 self.statement(indent + 1, out);
                 if self.dice.roll(3) == 0 {
                     out.push_str(&format!("{pad}    if {}:\n{pad}        break\n", self.expr("bool", 1)));
@@ -173,6 +193,15 @@ impl Writer<'_> {
         }
     }
 
+    /// Items made of the items of a list: now and then each when it is drawn, which is refused beside anything else.
+    fn lazily(&mut self, list: &str, items: &str, d: usize) -> String {
+        let x = self.name(&list[5..]);
+        let result = self.expr(&list[5..], d);
+        self.names.retain(|(name, _)| *name != x);
+        let (open, close) = if self.dice.roll(5) == 0 { ('(', ')') } else { ('[', ']') };
+        format!("{open}{result} for {x} in {items}{close}")
+    }
+
     fn name(&mut self, ty: &str) -> String {
         self.fresh += 1;
         let name = format!("v{}", self.fresh);
@@ -189,8 +218,22 @@ impl Writer<'_> {
             "float" => self
                 .dice
                 .pick(&[
-                    "0.0", "-0.0", "1.5", "0.1", "-2.5", "1e16", "1e-7", "3.0", "1e300", "math.inf", "math.nan", "0.5",
+                    "0.0",
+                    "-0.0",
+                    "1.5",
+                    "0.1",
+                    "-2.5",
+                    "1e16",
+                    "1e-7",
+                    "3.0",
+                    "1e300",
+                    "math.inf",
+                    "math.nan",
+                    "0.5",
                     "2.675",
+                    // Halfway between two texts of the fewest digits.
+                    "1700000000000000.25",
+                    "140737488355328.125",
                 ])
                 .to_owned(),
             "str" => self
@@ -209,6 +252,9 @@ impl Writer<'_> {
                     "'ß'",
                     "'a,b,,c'",
                     "'\\t\\x1f'",
+                    "'12\\x1d'",
+                    "'\\x1f1.5'",
+                    "'\\x0b-3\\x0c'",
                     "'nan'",
                     "'1_000'",
                 ])
@@ -295,7 +341,23 @@ impl Writer<'_> {
     }
 
     fn int(&mut self, d: usize) -> String {
-        match self.dice.roll(22) {
+        match self.dice.roll(28) {
+            22 => {
+                let items = self.expr("list int", d);
+                let lazy = self.lazily("list int", &items, d);
+                format!("sum({lazy}, {})", self.number(d))
+            }
+            23 => {
+                let items = self.expr("list int", d);
+                let lazy = self.lazily("list int", &items, d);
+                format!("sum(a * b for a, b in zip({}, {lazy}))", self.expr("list int", d))
+            }
+            24 => {
+                format!("({}).{}", self.expr("int", d), self.dice.pick(&["real", "imag", "numerator", "denominator"]))
+            }
+            25 => format!("ord(chr({}))", self.expr("int", d)),
+            26 => self.displayed(d),
+            27 => format!("pow({}, {})", self.expr("int", d), self.dice.roll(4)),
             0..=3 => {
                 let op = self.dice.pick(&["+", "-", "*", "//", "%", "&", "|", "^"]);
                 format!("({} {op} {})", self.expr("int", d), self.expr("int", d))
@@ -339,8 +401,28 @@ impl Writer<'_> {
         }
     }
 
+    /// The size of a set or dictionary that is written down: few items or many, some that raise or have no hash.
+    fn displayed(&mut self, d: usize) -> String {
+        let count = [2, 17, 33][self.dice.roll(3)];
+        let is_set = self.dice.roll(2) == 0;
+        let items: Vec<String> = (0..count)
+            .map(|at| {
+                let item = match self.dice.roll(12) {
+                    0 => format!("({} // {})", self.expr("int", 0), self.expr("int", 0)),
+                    1 => self.expr("list int", 0),
+                    2 => self.expr("str", 0),
+                    3 => self.expr("int", d.min(1)),
+                    _ => at.to_string(),
+                };
+                if is_set { item } else { format!("{item}: {}", self.expr("int", 0)) }
+            })
+            .collect();
+        format!("len({{{}}})", items.join(", "))
+    }
+
     fn float(&mut self, d: usize) -> String {
-        match self.dice.roll(17) {
+        match self.dice.roll(18) {
+            17 => format!("{}.{}", self.expr("float", d), self.dice.pick(&["real", "imag"])),
             0..=4 => {
                 let op = self.dice.pick(&["+", "-", "*", "/", "//", "%"]);
                 format!("({} {op} {})", self.number(d), self.number(d))
@@ -389,7 +471,11 @@ impl Writer<'_> {
     }
 
     fn text(&mut self, d: usize) -> String {
-        match self.dice.roll(20) {
+        match self.dice.roll(21) {
+            20 => self
+                .dice
+                .pick(&["f'{MAPPING!r}'", "str(MAPPING)", "f'{MAPPING}'", "repr({'a': 1.5})", "f'{[0.1, 1e16]!r:>20}'"])
+                .to_owned(),
             0 => format!("({} + {})", self.expr("str", d), self.expr("str", d)),
             1 => format!("({} * {})", self.expr("str", d), self.dice.roll(4)),
             2 | 3 => {
@@ -462,7 +548,13 @@ impl Writer<'_> {
     }
 
     fn truth(&mut self, d: usize) -> String {
-        match self.dice.roll(16) {
+        match self.dice.roll(17) {
+            16 => match self.dice.roll(4) {
+                0 => format!("({}.tzinfo is None)", self.expr("datetime", d)),
+                1 => format!("bool({}.{})", self.expr("str", d), self.dice.pick(&["isdigit", "lower", "count"])),
+                2 => format!("({}.{} is None)", self.expr("date", d), self.dice.pick(&["__class__", "min", "weekday"])),
+                _ => format!("({}.{} is None)", self.expr("Point", d), self.dice.pick(&["__doc__", "z"])),
+            },
             0..=3 => {
                 let op = self.dice.pick(&["<", "<=", ">", ">=", "==", "!="]);
                 format!("({} {op} {})", self.number(d), self.number(d))
@@ -529,7 +621,8 @@ impl Writer<'_> {
     }
 
     fn time(&mut self, ty: &str, d: usize) -> String {
-        match (ty, self.dice.roll(6)) {
+        match (ty, self.dice.roll(7)) {
+            ("datetime", 6) => self.moment(d),
             ("date" | "datetime", 0 | 1) => {
                 format!("({} {} {})", self.expr(ty, d), self.dice.pick(&["+", "-"]), self.expr("timedelta", d))
             }
@@ -559,9 +652,61 @@ impl Writer<'_> {
         }
     }
 
+    /// A call of `datetime`, its keywords in any order, now and then with what it does not take.
+    fn moment(&mut self, d: usize) -> String {
+        let mut arguments = vec![self.dice.pick(&["2024", "2023", "p0"]).to_owned()];
+        let mut keywords = vec!["tzinfo=UTC".to_owned()];
+        for (name, usual) in [("month", 12), ("day", 31), ("hour", 24), ("minute", 60), ("second", 60)] {
+            let value = match self.dice.roll(6) {
+                0 => self.expr("int", d),
+                1 => format!("(12 // {})", self.expr("int", 0)),
+                _ => (1 + self.dice.roll(usual)).to_string(),
+            };
+            if keywords.len() == 1 && self.dice.roll(3) > 0 {
+                arguments.push(value);
+            } else if name == "month" || name == "day" || self.dice.roll(2) == 0 {
+                keywords.push(format!("{name}={value}"));
+            }
+        }
+        if self.dice.roll(3) == 0 {
+            keywords.push(self.dice.pick(&["hours=3", "year=2030", "fold=1", "microsecond=7", "tz=UTC"]).to_owned());
+        }
+        for at in (1..keywords.len()).rev() {
+            let other = self.dice.roll(at + 1);
+            keywords.swap(at, other);
+        }
+        if self.dice.roll(12) == 0 {
+            let rest = self.dice.pick(&["0, 0, 0, 0, UTC", "0, 0, 0, 0, UTC, 7"]);
+            return format!("datetime({}, 1, 1, {rest})", arguments[0]);
+        }
+        arguments.extend(keywords);
+        format!("datetime({})", arguments.join(", "))
+    }
+
     fn list(&mut self, list: &str, d: usize) -> String {
         let item = list[5..].to_owned();
-        match self.dice.roll(8) {
+        match self.dice.roll(10) {
+            8 => {
+                let items = self.expr(list, d);
+                let lazy = self.lazily(list, &items, d);
+                let other = self.expr("list int", 0);
+                let (n, x) = (self.name("int"), self.name(&item));
+                let result = self.expr(&item, d);
+                self.names.retain(|(name, _)| *name != x && *name != n);
+                let walked = match self.dice.roll(3) {
+                    0 => format!("enumerate({lazy})"),
+                    1 => format!("zip({other}, {lazy})"),
+                    _ => return format!("[{result} for {x}, {n} in zip({lazy}, {other})]"),
+                };
+                format!("[{result} for {n}, {x} in {walked}]")
+            }
+            9 => {
+                let reverse = match self.dice.roll(5) {
+                    0 => self.expr("bool", d),
+                    other => ["None", "1", "0.5", "-9"][other - 1].to_owned(),
+                };
+                format!("sorted({}, reverse={reverse})", self.expr(list, d))
+            }
             0 => format!("[{}, {}]", self.expr(&item, d), self.expr(&item, d)),
             1 => format!("sorted({}{})", self.expr(list, d), self.dice.pick(&["", ", reverse=True"])),
             2 => format!("({} + {})", self.expr(list, d), self.expr(list, d)),
@@ -597,111 +742,6 @@ impl Writer<'_> {
                 self.names.retain(|(name, _)| *name != x);
                 format!("[{result} for {x} in {items} if {test}]")
             }
-        }
-    }
-}
-
-/// An encoded value of a type, at its edges more often than not.
-pub(crate) fn value(dice: &mut Dice, ty: &Type, optional: bool) -> serde_json::Value {
-    if optional && dice.roll(4) == 0 {
-        return json!(["none"]);
-    }
-    let float = |dice: &mut Dice| {
-        let edges = [
-            0.0,
-            -0.0,
-            1.0,
-            -1.0,
-            0.1,
-            2.5,
-            -2.5,
-            1e300,
-            -1e300,
-            5e-324,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-            f64::NAN,
-            9.007199254740993e15,
-            0.5,
-            1.5,
-            123456.789,
-            1e-5,
-            9.223372036854776e18,
-        ];
-        let float = if dice.roll(3) == 0 {
-            (dice.roll(2_000_001) as f64 - 1e6) / 1000.0
-        } else {
-            edges[dice.roll(edges.len())]
-        };
-        json!(["float", if float.is_nan() { "nan".to_owned() } else { format!("{:016x}", float.to_bits()) }])
-    };
-    match ty {
-        Type::Bool => json!(["bool", dice.roll(2) == 0]),
-        Type::Int => {
-            let edges =
-                [0, 1, -1, 2, 3, -7, 10, 100, 2024, i64::MAX, i64::MIN, 1 << 53, (1 << 53) + 1, -(1 << 62), 1 << 31];
-            let int = if dice.roll(3) == 0 { dice.roll(2001) as i64 - 1000 } else { edges[dice.roll(edges.len())] };
-            json!(["int", int.to_string()])
-        }
-        Type::Float => float(dice),
-        Type::Date => {
-            let edges = [0, -719_162, 2_932_896, 19_782, 20_177, -1, 18_321];
-            json!(["date", edges[dice.roll(7)]])
-        }
-        Type::Datetime => {
-            let edges = [
-                0i64,
-                -1,
-                1_743_296_400_000_000,
-                1_709_251_199_999_999,
-                -62_135_596_800_000_000,
-                253_402_300_799_999_999,
-                1_761_440_400_123_456,
-            ];
-            json!(["datetime", edges[dice.roll(7)].to_string()])
-        }
-        Type::Timedelta => {
-            let edges = [
-                0i64,
-                1,
-                -1,
-                86_400_000_000,
-                -86_399_999_999,
-                3_600_000_000,
-                90_061_000_001,
-                i64::MAX / 4,
-                -5_400_000_000,
-            ];
-            json!(["timedelta", edges[dice.roll(9)].to_string()])
-        }
-        Type::Enum { members, .. } => json!(["enum", members[dice.roll(2)]]),
-        Type::Struct { .. } => json!(["struct", [float(dice), float(dice)]]),
-        Type::List { item, .. } => {
-            let items: Vec<_> = (0..dice.roll(5)).map(|_| value(dice, item, false)).collect();
-            json!(["list", items])
-        }
-        _ => {
-            let edges = [
-                "",
-                "a b",
-                "ABC",
-                " padded\t",
-                "7",
-                "-12",
-                "3.5e2",
-                "inf",
-                "é",
-                "e\u{301}",
-                "\u{1F600}x",
-                "a,b,,c",
-                "İstanbul",
-                "ΑΣ",
-                "line\nnext\r\n",
-                "0x1f",
-                "1_0",
-                "\u{a0}5\u{2003}",
-            ];
-            json!(["str", edges[dice.roll(edges.len())]])
         }
     }
 }

@@ -7,4 +7,5 @@ mod differential;
 mod generate;
 mod golden;
 mod guide;
+mod inputs;
 mod support;

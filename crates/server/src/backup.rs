@@ -251,6 +251,8 @@ impl Copying<'_> {
                 self.leave_out(tenant.tenant, &problem.code)?;
             }
         }
+        // What is taken away from here on stands in the log behind this moment: a restore goes through it.
+        control.anchor_documents()?;
         let (scratch, own) = self.documents(None, |path| control.copy_documents(path))?;
         let (path, from, bytes) = &scratch;
         if !self.file(path, from, *bytes)? {

@@ -139,26 +139,34 @@ pub(crate) struct Epochs {
 /// The part of the log between an older copy of the control plane's documents and the entry by which it goes on: the copy
 /// knows nothing of what happened there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Gap(Range<u64>);
+pub(crate) struct Gap {
+    since: u64,
+    earlier: u64,
+    accepted: u64,
+}
 
 impl Gap {
-    /// From the anchored moments of the documents before the copy was accepted, each with its entry, in order. Begins well
-    /// before the copy was made: an entry may stand before what it speaks of is durable.
-    fn new(anchors: &[(u64, Moment)], accepted: (u64, Moment)) -> Self {
-        let (entry, moment) = accepted;
+    /// From the anchored moments of the documents before the copy was accepted, each with its entry, in order.
+    fn new(anchors: &[(u64, Moment)], (accepted, moment): (u64, Moment)) -> Self {
         let newer = anchors.iter().position(|(_, anchored)| anchored.position > moment.position);
-        let before = newer.unwrap_or(anchors.len()).checked_sub(2);
-        Self(before.map_or(0, |before| anchors[before].0)..entry)
+        let newer = newer.unwrap_or(anchors.len());
+        let anchor = |back| newer.checked_sub(back).map_or(0, |before| anchors[before].0);
+        Self { since: anchor(1), earlier: anchor(2), accepted }
     }
 
-    /// Its entries.
-    pub(crate) fn entries(&self) -> &Range<u64> {
-        &self.0
+    /// Entries that are written after what they speak of is durable: since the newest moment that is not newer than the copy.
+    pub(crate) fn entries(&self) -> Range<u64> {
+        self.since..self.accepted
+    }
+
+    /// Entries that may stand before what they speak of is durable: since the moment before that one.
+    pub(crate) fn written_first(&self) -> Range<u64> {
+        self.earlier..self.accepted
     }
 
     /// The entry by which the copy goes on.
     pub(crate) fn accepted(&self) -> u64 {
-        self.0.end
+        self.accepted
     }
 }
 
@@ -345,7 +353,10 @@ mod tests {
         let place = || Place::Environment(Environment::parse("prod").expect("valid"));
         let log = Log::in_memory(Environment::parse("prod").expect("valid")).expect("opens");
         let epochs = Epochs::read(&log).expect("reads");
-        let lost = || Epochs::read(&log).expect("reads").documents_lost().map(|gap| gap.entries().clone());
+        let lost = || {
+            let gap = Epochs::read(&log).expect("reads").documents_lost();
+            gap.map(|gap| (gap.entries(), gap.written_first().start))
+        };
         for position in [2, 5, 9, 12] {
             epochs.anchor(&log, &place(), Store::Metadata, moment(position, 1, 0)).expect("recorded");
         }
@@ -353,15 +364,15 @@ mod tests {
         let accept = |position| {
             epochs.accept(&log, &place(), Store::Metadata, moment(position, 1, 0), ("lost", None)).expect("recorded")
         };
-        assert_eq!((accept(9), lost()), (4, Some(1..4)), "the newest that is not newer, and one before");
+        assert_eq!((accept(9), lost()), (4, Some((2..4, 1))), "the newest that is not newer, and one before");
         // Going on from there and back again: what was lost the first time is lost once more.
         epochs.anchor(&log, &place(), Store::Metadata, moment(10, 7, 0)).expect("recorded");
-        assert_eq!((accept(9), lost()), (6, Some(1..6)));
-        assert_eq!((accept(2), lost()), (7, Some(0..7)));
+        assert_eq!((accept(9), lost()), (6, Some((2..6, 1))));
+        assert_eq!((accept(2), lost()), (7, Some((0..7, 0))));
         // A tenant's stores say nothing about people.
         let tenant = Place::Scope(Scope::parse("acme", "prod").expect("valid"));
         epochs.accept(&log, &tenant, Store::Metadata, moment(1, 1, 0), ("lost", None)).expect("recorded");
-        assert_eq!(lost(), Some(0..7));
+        assert_eq!(lost(), Some((0..7, 0)));
     }
 
     #[test]

@@ -80,6 +80,17 @@ const PROGRAM: &str = "service-account.revoked";
 const SECRETS: [&str; 2] = ["service-account.rotated", "service-account.locked"];
 const SEALED: [&str; 3] = ["break-glass.sealed", "break-glass.unsealed", "break-glass.opened"];
 
+/// Entries that stand in the log before what they speak of is durable.
+const WRITTEN_FIRST: [&str; 7] = [
+    "password.chosen",
+    "password.changed",
+    "person.invited",
+    PROGRAM,
+    "service-account.locked",
+    "break-glass.sealed",
+    recovery_keys::ENDED,
+];
+
 impl Taken {
     fn of(control: &ControlPlane, gap: &Gap) -> Result<Self, Problem> {
         let actions: Vec<&str> = [LEFT, ASSIGNED, RESET, PROGRAM, recovery_keys::ENDED]
@@ -91,11 +102,12 @@ impl Taken {
             .collect();
         let mut taken = Self::default();
         for (index, entry) in entries_of(control.log(), &actions).map_err(|e| from_audit(&e))? {
-            if !gap.entries().contains(&index) {
+            let action = entry.action.as_str();
+            let counts = if WRITTEN_FIRST.contains(&action) { gap.written_first() } else { gap.entries() };
+            if !counts.contains(&index) {
                 continue;
             }
             let named = |name: &str| entry.details.get(name).cloned();
-            let action = entry.action.as_str();
             let (names, name) = match action {
                 LEFT => (&mut taken.left, "person"),
                 ASSIGNED => (&mut taken.assigned, "person"),

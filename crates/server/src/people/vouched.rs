@@ -4,7 +4,7 @@
 //! The word goes over the computer's loopback address to a command that its owner started and that knows by its own secret
 //! which browser it opened. So a link, a code that is read to somebody, or a page of a stranger brings no other session there;
 //! and whoever's session it is has to be the device's owner. Why so:
-//! `docs/decisions/0013-computers-vouch-for-browsers.md`.
+//! `docs/decisions/0014-computers-vouch-for-browsers.md`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -46,7 +46,9 @@ fn ended(server: &Server) -> Vec<Value> {
 
 /// The grant that an approved request becomes.
 fn approved(server: &Server, (who, by): (&Someone, &Someone), role: &str) -> String {
-    let request = who.request(server, role, 2).json();
+    let reason = format!("Look into what a {role} sees of last night's load of payments");
+    let asked = json!({"role": role, "reason": reason, "ticket": "OPS-1234", "hours": 2});
+    let request = who.post(server, "/v1/access/requests", &asked).json();
     let id = request["request"].as_str().unwrap_or_else(|| panic!("{request}")).to_owned();
     let approve = json!({"verdict": "approve", "digest": request["digest"]});
     by.post(server, &format!("/v1/access/requests/{id}/decide"), &approve).ok();
@@ -84,7 +86,7 @@ fn attack_ch33_sessions_and_grants_that_were_taken_away_do_not_come_back_with_ol
     assert_eq!(grants["grants"][0]["holds"], false, "{grants}");
     for id in [&begun, &waiting] {
         let again = ana.post(&server, &format!("/v1/access/requests/{id}/activate"), &json!({}));
-        assert_eq!(again.status, 409, "{}", again.text());
+        assert_eq!(again.problem(403), "access/not-open");
     }
     let told = ended(&server);
     assert_eq!(told.len(), 1);

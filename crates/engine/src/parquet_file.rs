@@ -149,6 +149,10 @@ struct FileWriter<W: Write + Send> {
 impl<W: Write + Send> FileWriter<W> {
     /// `first` are the rows that the file begins with: they show which columns repeat their values.
     fn open(out: W, schema: &SchemaRef, first: &[RecordBatch], form: ParquetForm) -> Result<Self, ParquetError> {
+        // The library stops the process at one instead of refusing it.
+        if let Some(field) = schema.fields().iter().find(|field| holds_a_union(field.data_type())) {
+            return Err(ParquetError::General(format!("`{}` holds a union", field.name())));
+        }
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(form.level)?))
             .set_statistics_enabled(EnabledStatistics::Chunk);
@@ -206,6 +210,20 @@ fn whole(field: &Field, batches: &[RecordBatch], index: usize) -> Result<ArrayRe
     }
     let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(index).as_ref()).collect();
     Ok(if parts.is_empty() { new_empty_array(field.data_type()) } else { compute::concat(&parts)? })
+}
+
+fn holds_a_union(ty: &DataType) -> bool {
+    match ty {
+        DataType::Union(..) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| holds_a_union(field.data_type())),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::Map(item, _) => holds_a_union(item.data_type()),
+        _ => false,
+    }
 }
 
 /// How many columns Parquet makes of a column of this type.
@@ -330,6 +348,20 @@ mod tests {
         let schema = batch(0, 1).schema();
         let result = write_parquet(Vec::new(), &schema, batches, ParquetForm::of(&schema), 2);
         assert!(result.is_err_and(|error| error.to_string().contains("cut short")));
+    }
+
+    #[test]
+    fn what_parquet_has_no_form_for_is_refused_with_its_column() {
+        use arrow::datatypes::{Schema, UnionFields, UnionMode};
+        let union = UnionFields::from_fields([Field::new("a", DataType::Int64, true)]);
+        let union = DataType::Union(union, UnionMode::Sparse);
+        let nested = DataType::List(Arc::new(Field::new("item", union.clone(), true)));
+        for ty in [union, nested] {
+            let schema = Arc::new(Schema::new(vec![Field::new("sizes", ty, true)]));
+            let none: [Result<RecordBatch, ParquetError>; 0] = [];
+            let refused = write_parquet(Vec::new(), &schema, none, ParquetForm::of(&schema), 1);
+            assert!(refused.is_err_and(|error| error.to_string().contains("`sizes` holds a union")));
+        }
     }
 
     #[test]

@@ -148,8 +148,9 @@ def _oracle(spine: pa.Table, rides: pa.Table, prices: pa.Table) -> list[dict[str
         ORDER BY p.at DESC, p.known DESC, p.sequence DESC LIMIT 1
     ) AS "Ride.place.price" """
     query = f"SELECT {latest}, {windows} FROM (SELECT *, row_number() OVER () AS n FROM spine) s ORDER BY n"
-    answered: list[dict[str, object]] = connection.execute(query).fetch_arrow_table().to_pylist()
-    return answered
+    answered = connection.execute(query)
+    names = [column[0] for column in answered.description]
+    return [dict(zip(names, row, strict=True)) for row in answered.fetchall()]
 
 
 @pytest.mark.parametrize("seed", range(4))

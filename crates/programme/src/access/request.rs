@@ -138,6 +138,11 @@ impl Terms {
         self.requester.person == *person || self.beneficiary.person == *person
     }
 
+    /// Whether it is an account's own, whichever human it counts as.
+    fn is_of(&self, account: &PersonRef) -> bool {
+        [&self.requester, &self.beneficiary].iter().any(|own| own.account == account.account)
+    }
+
     /// What an entry says of it.
     pub(super) fn describe(&self, entry: Draft) -> Draft {
         entry
@@ -405,10 +410,11 @@ impl Request {
         Ok(Change { document, entry })
     }
 
-    /// Takes it back.
+    /// Takes it back. Only the accounts that asked or that it is for can do so: whose human somebody counts as where two are
+    /// needed makes nothing theirs.
     pub fn withdraw(&self, by: &PersonRef, now: Instant) -> Result<Change<Self>, AccessError> {
         self.require_undecided(now)?;
-        if !self.terms.concerns(&by.person) {
+        if !self.terms.is_of(by) {
             return Err(AccessError::NotYours { person: self.terms.requester.person.clone() });
         }
         let entry = self.terms.describe(Draft::new("access.request.withdrawn")).name("by", by);
@@ -423,7 +429,7 @@ impl Request {
             return Err(AccessError::NotApproved { request: self.terms.request, have, need });
         }
         self.require_state(&RequestState::Approved, now)?;
-        if *by != self.terms.beneficiary {
+        if by.account != self.terms.beneficiary.account {
             return Err(AccessError::NotYours { person: self.terms.beneficiary.person.clone() });
         }
         let request = Self { state: RequestState::Used { grant, at: now }, ..self.clone() };
@@ -481,7 +487,7 @@ impl Request {
     }
 
     fn require_requester(&self, by: &PersonRef) -> Result<(), AccessError> {
-        if by.is_same_human(&self.terms.requester) {
+        if by.account == self.terms.requester.account {
             Ok(())
         } else {
             Err(AccessError::NotYours { person: self.terms.requester.person.clone() })
@@ -508,7 +514,9 @@ impl Request {
 fn rests_on(approver: &PersonRef, bases: &[Basis<'_>], now: Instant) -> Result<BTreeSet<PersonId>, AccessError> {
     let of = |basis: &Basis<'_>| match basis {
         Basis::Standing => Some(BTreeSet::new()),
-        Basis::Granted(grant) if grant.holder() == approver && grant.is_active(now) => Some(grant.rests_on()),
+        Basis::Granted(grant) if grant.holder().account == approver.account && grant.is_active(now) => {
+            Some(grant.rests_on())
+        }
         Basis::Granted(_) => None,
     };
     let held = bases.iter().filter_map(of);

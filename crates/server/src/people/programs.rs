@@ -207,6 +207,14 @@ impl People {
         !account.is_same_human(own) && human.is_none_or(|human| human != own.person)
     }
 
+    /// Whether an account is one's own: the same, or another of the same human by what is known now. Whom somebody made is not
+    /// them: that an account stands for its maker counts where two people are needed ([`is_other_human`](Self::is_other_human)),
+    /// and shows nobody what is another's.
+    pub(crate) fn is_own(&self, own: &PersonRecord, account: &PrincipalId) -> bool {
+        let human = || self.persons.with(account.as_str(), |person| person.human == own.human);
+        *account == own.id || human() == Some(true)
+    }
+
     /// Ends running grants whose approver turned out to be the human who holds them: asked for now, they would be refused.
     pub(crate) fn end_own_approvals(&self, actor: &Actor<'_>) -> Result<(), Problem> {
         let own = |grant: &Grant| {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource, whole};
+use crate::people::PersonRecord;
 use crate::people::access::Actor;
 use crate::people::authenticators::{About, Agreed};
 use crate::people::duties::Given;
@@ -154,7 +155,8 @@ pub(super) async fn ask(guarded: Guarded, asked: AccessRequest) -> Result<Reques
                 Some(Where::Tenant(tenant)) => Place::Scope(Scope::new(tenant, admitted.control.environment().clone())),
             };
             require_reach(&own, &place)?;
-            let before = access.requests(|request| request.terms.requester.is_same_human(&own.reference()));
+            let people = &admitted.app.people;
+            let before = access.requests(|request| people.is_own(&own, &request.terms.requester.account));
             let before: Vec<&str> =
                 before.iter().rev().take(REASONS_COMPARED).map(|request| request.terms.reason.as_str()).collect();
             let reason = Reason::parse(&asked.reason, &ticket, &before)
@@ -173,12 +175,7 @@ pub(super) async fn ask(guarded: Guarded, asked: AccessRequest) -> Result<Reques
 
 /// Somebody for whom access is asked: of the tenant it is for, or of the staff where staff asks. Who else has an account is not
 /// for whoever asks to know.
-fn beneficiary(
-    admitted: &Admitted<'_>,
-    own: &crate::people::PersonRecord,
-    place: &Place,
-    id: &str,
-) -> Result<crate::people::PersonRecord, Problem> {
+fn beneficiary(admitted: &Admitted<'_>, own: &PersonRecord, place: &Place, id: &str) -> Result<PersonRecord, Problem> {
     let found = admitted.app.people.require_person(id)?;
     let of_place = found.tenant.is_some() && found.tenant.as_ref() == place.scope().map(|scope| &scope.tenant);
     let both_staff = found.tenant.is_none() && own.tenant.is_none();
@@ -186,7 +183,7 @@ fn beneficiary(
 }
 
 /// People of a tenant ask for their own scope only: an approval for another would be worth nothing.
-fn require_reach(person: &crate::people::PersonRecord, place: &Place) -> Result<(), Problem> {
+fn require_reach(person: &PersonRecord, place: &Place) -> Result<(), Problem> {
     let reaches = match (&person.tenant, place) {
         (None, _) => true,
         (Some(own), Place::Scope(scope)) => scope.tenant == *own,
@@ -201,18 +198,18 @@ fn require_reach(person: &crate::people::PersonRecord, place: &Place) -> Result<
 /// A request that somebody may see, and what it is to them.
 pub(super) struct Seen {
     pub(super) request: Request,
-    /// They asked, or it is for them.
+    /// They asked, or it is for them, by this account or another of theirs.
     pub(super) own: bool,
-    /// They asked, and so may take it back.
+    /// They asked by this account, and so may take it back.
     pub(super) asked: bool,
     /// They may approve at its place. Whether they may approve this one is asked when they do.
     pub(super) approves: bool,
 }
 
-fn seen(admitted: &Admitted<'_>, own: &PersonRef, request: Request) -> Option<Seen> {
-    let terms = &request.terms;
-    let asked = terms.requester.is_same_human(own);
-    let own = asked || terms.beneficiary.is_same_human(own);
+fn seen(admitted: &Admitted<'_>, own: &PersonRecord, request: Request) -> Option<Seen> {
+    let (people, terms) = (&admitted.app.people, &request.terms);
+    let asked = terms.requester.account == own.id;
+    let own = [&terms.requester, &terms.beneficiary].iter().any(|whose| people.is_own(own, &whose.account));
     let approves = may(admitted, Action::AccessApprove, &terms.place);
     (own || approves).then_some(Seen { request, own, asked, approves })
 }
@@ -228,7 +225,7 @@ pub(super) async fn requests(guarded: Guarded, _input: Input) -> Result<Response
 pub(super) async fn all_requests(guarded: Guarded) -> Result<Vec<Seen>, Refusal> {
     guarded
         .act(Details::none(), |admitted| {
-            let own = admitted.person()?.reference();
+            let own = admitted.person()?;
             let all = admitted.app.people.access.requests(|_| true);
             Ok(all.into_iter().filter_map(|request| seen(admitted, &own, request)).collect())
         })
@@ -245,7 +242,7 @@ pub(super) async fn show(guarded: Guarded, input: Input) -> Result<Response, Ref
 pub(super) async fn one_request(guarded: Guarded, id: String) -> Result<Seen, Refusal> {
     guarded
         .act(Details::none(), move |admitted| {
-            let own = admitted.person()?.reference();
+            let own = admitted.person()?;
             let request = admitted.app.people.access.require_request(&id)?;
             Ok(seen(admitted, &own, request).ok_or_else(|| crate::people::access::no_request(&id))?)
         })
@@ -437,13 +434,10 @@ pub(super) async fn grants(guarded: Guarded, _input: Input) -> Result<Response, 
 pub(super) async fn all_grants(guarded: Guarded) -> Result<(Vec<SeenGrant>, Instant), Refusal> {
     guarded
         .act(Details::none(), |admitted| {
-            let (me, now) = (admitted.person()?.reference(), admitted.now());
-            let own = |grant: &Grant| grant.holder().is_same_human(&me);
-            let seen = admitted
-                .app
-                .people
-                .access
-                .grants(|grant| own(grant) || may(admitted, Action::AccessRevoke, &grant.terms.place));
+            let (people, me, now) = (&admitted.app.people, admitted.person()?, admitted.now());
+            let own = |grant: &Grant| people.is_own(&me, &grant.holder().account);
+            let seen =
+                people.access.grants(|grant| own(grant) || may(admitted, Action::AccessRevoke, &grant.terms.place));
             let seen = seen.into_iter().map(|grant| SeenGrant { own: own(&grant), holds: grant.is_active(now), grant });
             Ok((seen.collect(), now))
         })
@@ -461,9 +455,9 @@ pub(super) async fn hand_back(guarded: Guarded, id: String) -> Result<(Grant, In
     let details = Details::none().keyed("grant", id.as_bytes()).map_err(|e| from_audit(&e))?;
     guarded
         .act(details, move |admitted| {
-            let own = admitted.person()?.reference();
+            let own = admitted.person()?;
             let access = &admitted.app.people.access;
-            if !access.require_grant(&id)?.holder().is_same_human(&own) {
+            if !admitted.app.people.is_own(&own, &access.require_grant(&id)?.holder().account) {
                 return Err(crate::people::access::no_grant(&id).into());
             }
             let grant = as_person(admitted, |actor| access.end(actor, &id, End::Returned))?;

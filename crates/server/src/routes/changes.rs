@@ -122,14 +122,15 @@ pub(super) async fn ask(guarded: Guarded, input: Input) -> Result<Response, Refu
 pub(super) async fn list(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     let views = guarded
         .act(Details::none(), |admitted| {
-            let own = admitted.person()?.reference();
+            let (people, own) = (&admitted.app.people, admitted.person()?);
             let may = |matter: &PersonChange| {
                 let asked = resource(&matter.place(admitted.control), FeatureSet::none());
                 admitted.control.decide(admitted.permit.principal(), Action::AccessApprove, &asked).is_allowed()
             };
-            let seen =
-                |proposal: &Proposal<PersonChange>| proposal.proposed_by.is_same_human(&own) || may(&proposal.matter);
-            let listed = admitted.app.people.person_changes.list(seen);
+            let seen = |proposal: &Proposal<PersonChange>| {
+                people.is_own(&own, &proposal.proposed_by.account) || may(&proposal.matter)
+            };
+            let listed = people.person_changes.list(seen);
             Ok(listed.iter().map(|proposal| ChangeView::of(proposal, admitted.now())).collect::<Vec<_>>())
         })
         .await?;

@@ -134,11 +134,10 @@ pub(super) async fn request_provisioner(guarded: Guarded, input: Input) -> Resul
 pub(super) async fn secret_requests(guarded: Guarded, _input: Input) -> Result<Response, Refusal> {
     let views = guarded
         .act(Details::none(), |admitted| {
-            let own = admitted.person()?.reference();
-            let seen =
-                admitted.app.people.shown_secrets.list(|proposal| {
-                    proposal.proposed_by.is_same_human(&own) || may_approve(admitted, &proposal.matter)
-                });
+            let (people, own) = (&admitted.app.people, admitted.person()?);
+            let seen = people.shown_secrets.list(|proposal| {
+                people.is_own(&own, &proposal.proposed_by.account) || may_approve(admitted, &proposal.matter)
+            });
             let views = seen.iter().map(|proposal| SecretRequestView::of(proposal, admitted.now()));
             Ok(views.collect::<Vec<_>>())
         })

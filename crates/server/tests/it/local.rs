@@ -104,10 +104,8 @@ impl World {
             "reason": "They lost both the password and the phone on a trip"});
         let asked = self.kim.post(&self.server, "/v1/person-requests", &body).ok();
         let path = format!("/v1/person-requests/{}/approve", asked["request"].as_str().expect("an id"));
-        let (lee, key) = &self.lee;
-        let agreed = lee.post(&self.server, &path, &json!({"digest": asked["digest"]})).ok();
-        let prompt = agreed["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("a prompt");
-        let said = answer_prompt(&self.server, &mut key.borrow_mut(), prompt, None).ok();
+        let agreed = self.lee.0.post(&self.server, &path, &json!({"digest": asked["digest"]})).ok();
+        let said = self.lee_signs(&agreed).ok();
         let word = said["text"].as_str().expect("text").split("nobody else: ").nth(1).expect("a word").to_owned();
         (self.invited(who), word.split('.').next().expect("a word").to_owned())
     }
@@ -135,7 +133,27 @@ impl World {
 
     /// Somebody who was invited, chose the password, and registered an application.
     fn registered(&self, who: &str) -> Codes {
-        let chosen = self.choose(&self.invited(who), PASSWORD);
+        self.registered_by(&self.invited(who))
+    }
+
+    /// Lee signs what an answer says has to be signed; what the page says then.
+    fn lee_signs(&self, asked: &Value) -> Reply {
+        let prompt = asked["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("a prompt");
+        answer_prompt(&self.server, &mut self.lee.1.borrow_mut(), prompt, None)
+    }
+
+    /// Asks for access, Lee approves it: its id.
+    fn approved(&self, who: &Someone, role: &str) -> String {
+        let request = who.request(&self.server, role, 1).json();
+        let id = request["request"].as_str().unwrap_or_else(|| panic!("{request}")).to_owned();
+        let approve = json!({"verdict": "approve", "digest": request["digest"]});
+        let asked = self.lee.0.post(&self.server, &format!("/v1/access/requests/{id}/decide"), &approve).ok();
+        self.lee_signs(&asked).ok();
+        id
+    }
+
+    fn registered_by(&self, code: &str) -> Codes {
+        let chosen = self.choose(code, PASSWORD);
         assert_eq!(header(&chosen, "location"), "/sign-in/second-factor", "{}", chosen.text());
         let cookie = cookie_of(&chosen);
         let page = self.page("/sign-in/second-factor", &cookie);
@@ -672,4 +690,38 @@ fn whoever_has_codes_registers_a_key_as_well_and_a_key_another_key() {
     open_session(&world.server, &prover, &body).ok();
     let (cookie, asks) = begin("");
     code_in(&answer_prompt(&world.server, &mut second, &prompt_in(&asks), Some(&cookie)));
+}
+
+#[test]
+fn attack_ch14_whoever_one_person_invited_sees_and_ends_nothing_of_theirs_nor_of_each_others() {
+    let world = World::new();
+    let server = &world.server;
+    world.kim.post(server, "/v1/tenants", &json!({"tenant": "globex"})).ok();
+    let codes = world.registered("eve");
+    let eve = world.sign_in("eve@acme.example", PASSWORD, &codes);
+    let body = json!({"email": "zed@globex.example", "tenant": "globex", "roles": ["viewer"], "need": NEED});
+    let link = world.kim.post(server, "/v1/persons/invite", &body).json()["link"].as_str().expect("a link").to_owned();
+    let codes = world.registered_by(link.split("code=").nth(1).expect("a code"));
+    let zed = world.sign_in("zed@globex.example", PASSWORD, &codes);
+    let running = world.approved(&world.kim, "operator");
+    let grant = world.kim.post(server, &format!("/v1/access/requests/{running}/activate"), &json!({})).ok();
+    let waiting = zed.request(server, "developer", 1).json();
+    let waiting = waiting["request"].as_str().unwrap_or_else(|| panic!("{waiting}")).to_owned();
+
+    // All three stand for Kim where two people are needed; what they ask for and hold is each one's own.
+    let listed = |path: &str, of: &str| eve.get(server, path).ok()[of].as_array().map(Vec::len);
+    assert_eq!(listed("/v1/access/requests", "requests"), Some(0));
+    assert_eq!(listed("/v1/access/grants", "grants"), Some(0));
+    for id in [&running, &waiting] {
+        assert_eq!(eve.get(server, &format!("/v1/access/requests/{id}")).status, 404);
+        let withdrawn = eve.post(server, &format!("/v1/access/requests/{id}/withdraw"), &json!({}));
+        assert!((400..500).contains(&withdrawn.status), "{}", withdrawn.text());
+    }
+    let grant = grant["grant"].as_str().expect("an id");
+    assert_eq!(eve.post(server, &format!("/v1/access/grants/{grant}/return"), &json!({})).status, 404);
+    assert_eq!(world.kim.get(server, "/v1/access/grants").ok()["grants"][0]["holds"], true);
+    assert_eq!(zed.get(server, &format!("/v1/access/requests/{waiting}")).ok()["state"], "open");
+    assert_eq!(listed("/v1/access/requests", "requests"), Some(0));
+    let own = eve.request(server, "developer", 1).ok();
+    assert_eq!(listed("/v1/access/requests", "requests"), Some(1), "{own}");
 }

@@ -82,6 +82,9 @@ struct Person {
     created: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left: Option<String>,
+    /// Where it is signed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -390,7 +393,13 @@ pub(crate) fn person(command: PersonCommand, terminal: &mut Terminal<'_>) -> Res
         PersonCommand::Vouch(item) => {
             let path = format!("/v1/persons/{}/vouch", encoded(&item.id));
             let person: Person = connect(&item.connection)?.0.post_empty(&path)?;
-            terminal.show(&person, || format!("{} counts as a human of their own", person.person));
+            if let Some(address) = &person.verify {
+                super::break_glass::send_to(address, terminal);
+            }
+            terminal.show(&person, || match person.verify {
+                Some(_) => format!("{} counts as a human of their own once you signed it there", person.person),
+                None => format!("{} counts as a human of their own", person.person),
+            });
         }
         PersonCommand::Requests(connection) => changes::list(&connection, terminal)?,
         PersonCommand::Agree(item) => changes::agree(&item.connection, &item.id, terminal)?,

@@ -208,7 +208,7 @@ fn wait(server: &Server, session: &SessionFile, key: &HeldKey) -> Result<(), Fai
 }
 
 /// Opens the page where an authenticator signs, or says where it is.
-fn send_to(address: &str, terminal: &mut Terminal<'_>) {
+pub(super) fn send_to(address: &str, terminal: &mut Terminal<'_>) {
     if !browser::open(address) {
         terminal.complain("sign it with your authenticator, in any browser:\n");
     }

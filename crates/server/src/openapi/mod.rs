@@ -268,13 +268,12 @@ mod tests {
     }
 
     /// What is in the group `approval` of the policies' schema, and is not signed by whoever does it; each with its reason.
-    const UNSIGNED: [(&str, &str); 20] = [
+    const UNSIGNED: [(&str, &str); 19] = [
         ("POST /view/requests/{id}/decide", "signed on the page it leads to, as by the API"),
         ("POST /view/reviews/{id}/decide", "signed on the page it leads to, as by the API"),
         ("POST /view/policies/{id}/approve", "signed on the page it leads to, as by the API"),
         ("POST /v1/persons/invite", "agreed to by somebody who signs it, where it would let one act as another"),
         ("POST /v1/persons/{id}/assign", "takes a grant in production, which was signed; gives the giver nothing"),
-        ("POST /v1/persons/{id}/vouch", "takes a grant in production, which was signed; gives whoever vouches nothing"),
         ("POST /v1/persons/{id}/reset-authenticators", "agreed to by somebody who signs it, of whoever decides"),
         ("POST /v1/persons/{id}/leave", "takes away"),
         ("POST /v1/persons/{id}/readmit", "gives what the directory gives, and no more"),

@@ -266,7 +266,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         summary: "Say that somebody whom another person invited is a human of their own. Until then the account counts as the inviter's wherever two people are needed.",
         parameters: &[PERSON_ID],
         body: Body::None,
-        answer: json("Person"),
+        answer: json("PersonVouched"),
         problems: &[404, 409],
     },
     Operation {

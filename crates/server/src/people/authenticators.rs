@@ -128,6 +128,8 @@ pub(crate) enum Agreed {
     Exception { id: String, decision: ExceptionDecision },
     /// That somebody else changes an account; the digest is of what they asked for.
     Person { id: String, digest: String },
+    /// That another human is behind an account than who made it; the digest is of the account.
+    Vouch { id: String, digest: String },
     /// That somebody else is shown a program's secret; the digest is of what they asked for.
     Secret { id: String, digest: String },
 }

@@ -129,6 +129,14 @@ impl Local {
         self.accounts.with(person.as_str(), |_| ()).is_some()
     }
 
+    /// What tells one way in from the next: another after each invitation and each password. None for whoever has neither.
+    pub(super) fn round(&self, person: &str) -> (Option<String>, Option<Instant>) {
+        let round = |account: &LocalAccount| {
+            (account.invitation.as_ref().map(|invitation| invitation.hash.clone()), account.chosen)
+        };
+        self.accounts.with(person, round).unwrap_or_default()
+    }
+
     /// Ends the password and the invitation of somebody: they are invited anew. Somebody without any stays so.
     pub(super) fn forget(&self, person: &str) -> Result<(), Problem> {
         let without = |account: &LocalAccount| {
@@ -226,12 +234,6 @@ impl People {
                 return Err(problem);
             }
         }
-        if !fresh {
-            // Whoever holds the link is whoever was invited: what others vouched for was somebody with the old password.
-            let made =
-                |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: maker.clone(), ..person.clone() });
-            self.persons.change(id.as_str(), made)?.ok_or_else(internal)?;
-        }
         let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(random::<32>(control)));
         let expires = now.plus(Span::days(INVITATION_DAYS));
         let word = word.map(|word| word_hash(control.own_key(), word));
@@ -249,9 +251,17 @@ impl People {
         let account =
             LocalAccount { format, person, password: None, chosen: None, invitation: Some(invitation), wrong: [0; 2] };
         self.local.guesses.forget(&id);
-        match self.local.accounts.change(id.as_str(), |_| Ok::<_, Problem>(account.clone()))? {
-            Some(_) => {}
-            None => self.local.accounts.add(account)?.map(drop).ok_or_else(internal)?,
+        {
+            // In one turn, so that nobody vouches in between for whoever holds the link: that is whoever was invited, and what
+            // others vouched for was somebody with the old password, or with none.
+            let _one_at_a_time = self.one_at_a_time();
+            let made =
+                |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: maker.clone(), ..person.clone() });
+            self.persons.change(id.as_str(), made)?.ok_or_else(internal)?;
+            match self.local.accounts.change(id.as_str(), |_| Ok::<_, Problem>(account.clone()))? {
+                Some(_) => {}
+                None => self.local.accounts.add(account)?.map(drop).ok_or_else(internal)?,
+            }
         }
         // In this order: whoever was about to sign in, or to register a factor, with what was just taken away comes too late.
         self.generations.begin(&id);

@@ -112,6 +112,15 @@ pub(crate) struct Opened {
     pub(crate) access_token: String,
 }
 
+/// An account for whose maker it stands.
+pub(crate) struct Unvouched {
+    pub(crate) person: PersonRecord,
+    /// Who made it.
+    pub(crate) maker: PersonId,
+    /// Of the account and of how it is signed in to: another one once it was invited anew.
+    pub(crate) digest: String,
+}
+
 impl People {
     /// Reads everybody from the control plane's documents.
     pub(crate) fn open(folder: &Path, config: &Config, control: &ControlPlane) -> Result<Self, Problem> {
@@ -356,19 +365,18 @@ impl People {
         Ok(person)
     }
 
-    /// Somebody else than whoever made an account says that another human is behind it: from here on it counts as theirs.
-    pub(crate) fn vouch_for_person(
+    /// Whom `own` would vouch for, as they are now; refuses whoever has to do with the making of the account.
+    pub(crate) fn to_vouch_for(
         &self,
         (control, by): (&ControlPlane, &Principal),
         own: &PersonRecord,
         id: &str,
-    ) -> Result<PersonRecord, Problem> {
-        let _one_at_a_time = self.one_at_a_time();
+    ) -> Result<Unvouched, Problem> {
         let person = self.persons.find(id).filter(PersonRecord::is_active).ok_or_else(|| no_person(id))?;
-        let Some(maker) = &person.stands_for else {
+        let Some(maker) = person.stands_for.clone() else {
             return Err(Problem::new("conflict/vouched", "nobody has to vouch for this person any more"));
         };
-        if own.behind() == maker || *own.behind() == person.human || own.id == person.id {
+        if *own.behind() == maker || *own.behind() == person.human || own.id == person.id {
             let event = Event::new("access.refused", control.place()).by(by).for_commitment("CH-43");
             control.record(event);
             return Err(Problem::new(
@@ -377,10 +385,36 @@ impl People {
             )
             .with_help("let somebody vouch who knows them and did not invite them: `creta person vouch`"));
         }
+        let seen = (&person.id, &person.human, &maker, &person.tenant, self.local.round(id));
+        let seen = serde_json::to_vec(&seen).expect("texts have a JSON form");
+        Ok(Unvouched { digest: creta_proof::Hash::of(&[&seen]).to_string(), person, maker })
+    }
+
+    /// Somebody else than whoever made an account says that another human is behind it: from here on it counts as theirs. `seen`
+    /// is the digest of the account as they saw it: whom its maker invited anew since, nobody saw.
+    pub(crate) fn vouch_for_person(
+        &self,
+        (control, by): (&ControlPlane, &Principal),
+        own: &PersonRecord,
+        (id, seen): (&str, &str),
+    ) -> Result<PersonRecord, Problem> {
+        let _one_at_a_time = self.one_at_a_time();
+        let Unvouched { person, maker, digest } = self.to_vouch_for((control, by), own, id)?;
+        let anew = || {
+            Problem::new("conflict/invited-anew", format!("`{id}` is not as you saw them any more")).with_help(
+                "they chose a password, or were invited anew; ask them, and vouch again: `creta person vouch`",
+            )
+        };
+        if digest != seen {
+            return Err(anew());
+        }
         let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
         let event = Event::new("person.vouched", person.home(&self.environment)).by(by).with(details);
         control.log().record(event.for_commitment("CH-43")).map_err(|e| from_audit(&e))?;
-        let vouched = |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: None, ..person.clone() });
+        let vouched = |person: &PersonRecord| match person.stands_for.as_ref() == Some(&maker) {
+            true => Ok(PersonRecord { stands_for: None, ..person.clone() }),
+            false => Err(anew()),
+        };
         self.persons.change(id, vouched)?.ok_or_else(|| no_person(id))
     }
 

@@ -96,7 +96,9 @@ impl Doing<'_> {
     fn vouch(&self, by: &(PrincipalId, String), whom: &(PrincipalId, String)) -> Result<PersonRecord, Problem> {
         let own = self.app.people.require_person(by.0.as_str()).expect("known");
         let by = self.principal(&by.1);
-        self.app.people.vouch_for_person((&self.app.control, &by), &own, whom.0.as_str())
+        let (people, by) = (&self.app.people, (&self.app.control, &by));
+        let seen = people.to_vouch_for(by, &own, whom.0.as_str())?;
+        people.vouch_for_person(by, &own, (whom.0.as_str(), &seen.digest))
     }
 }
 
@@ -125,7 +127,14 @@ fn attack_ch43_whom_somebody_made_approves_nothing_of_theirs_until_another_human
     assert_eq!(doing.vouch(&lee, &one).expect_err("once").code, "conflict/vouched");
     assert_eq!(doing.approved(&kim, &one), "approved");
     assert_eq!(doing.approved(&kim, &three), "access/same-person", "for the others nobody did");
-    // Whoever is invited anew may be somebody else: the link is in the inviter's hands.
+    // Whoever is invited anew may be somebody else: the link is in the inviter's hands. Who was seen before, by whoever
+    // signs just now, is nobody to vouch for.
+    let (own, by) = (app.people.require_person(lee.0.as_str()).expect("known"), doing.principal(&lee.1));
+    let seen = app.people.to_vouch_for((&app.control, &by), &own, two.0.as_str()).expect("theirs to vouch for");
+    doing.invite(&kim, "two@acme.example", Role::Administrator);
+    let late = app.people.vouch_for_person((&app.control, &by), &own, (two.0.as_str(), &seen.digest));
+    assert_eq!(late.expect_err("another link is out").code, "conflict/invited-anew");
+    assert_eq!(app.people.require_person(two.0.as_str()).expect("known").behind().as_str(), "kim");
     let one = doing.invite(&kim, "one@acme.example", Role::SecurityLead);
     assert_eq!(doing.approved(&kim, &one), "access/same-person");
 

@@ -1,5 +1,5 @@
 //! What somebody signs with their authenticator before it is done: decisions on access, in reviews, on policies, row
-//! rules, tags and secrets (CI-22).
+//! rules, tags and secrets, and vouching for people (CI-22).
 //!
 //! Whoever has an authenticator is asked for it, by whichever door they came. What they agreed to is done when they did, by
 //! the rules of that moment: the session has to live, and its person has to be allowed still.
@@ -8,7 +8,7 @@ use creta_audit::Details;
 use creta_iam::{Action, FeatureSet, Principal, PrincipalId};
 use creta_model::Problem;
 
-use super::{access, approvals, changes, policies, programs, reviews, trust};
+use super::{access, approvals, changes, people, policies, programs, reviews, trust};
 use crate::context::{Admitted, resource};
 use crate::http::App;
 use crate::people::Client;
@@ -78,6 +78,10 @@ pub(super) fn do_as_agreed(app: &App, signer: &PrincipalId, agreement: &Agreemen
             let place = app.people.person_changes.require(id)?.matter.place(&app.control);
             (Action::AccessApprove, place, Details::none().keyed("request", id.as_bytes()))
         }
+        Agreed::Vouch { id, .. } => {
+            let place = people::place_to_vouch(app, principal.scope(), id)?;
+            (Action::AccessApprove, place, Details::none().keyed("person", id.as_bytes()))
+        }
         Agreed::Secret { id, .. } => {
             let place = app.people.shown_secrets.require(id)?.matter.place();
             (Action::AccessApprove, place, Details::none().keyed("request", id.as_bytes()))
@@ -127,6 +131,10 @@ fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusa
         Agreed::Person { id, digest } => {
             let agreed = changes::agree_now(admitted, id, digest)?;
             (changes::told(admitted, &agreed), "/my".to_owned())
+        }
+        Agreed::Vouch { id, digest } => {
+            let vouched = people::vouch_now(admitted, id, digest)?;
+            (format!("{} counts as a human of their own.", vouched.id), "/my".to_owned())
         }
         Agreed::Secret { id, digest } => {
             programs::approve_now(admitted, id, digest)?;

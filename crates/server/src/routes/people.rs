@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::response::Response;
 use creta_audit::{Details, Event};
-use creta_iam::{Action, FeatureSet, PrincipalId, Role};
+use creta_iam::{Action, FeatureSet, Place, PrincipalId, Role};
 use creta_identity::oidc::Identity;
-use creta_model::{Instant, Problem, TenantId};
+use creta_model::{Instant, Problem, Scope, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource};
 use crate::http::App;
 use crate::people::access::Actor;
+use crate::people::authenticators::{About, Agreed};
 use crate::people::changes::PersonChange;
-use crate::people::{Assigned, Client, PersonRecord, Session, no_person};
+use crate::people::{Assigned, Client, PersonRecord, Session, Unvouched, no_person};
 use crate::problem::{Refusal, from_audit};
+use crate::routes::agreed::sign_first;
 use crate::routes::json as answer;
 
 /// What administrators see of a person.
@@ -210,25 +212,54 @@ pub(super) async fn reset_authenticators(guarded: Guarded, input: Input) -> Resu
     answer(&person)
 }
 
-/// Says that somebody whom another invited is a human of their own.
+/// Says that somebody whom another invited is a human of their own; signed where one has an authenticator.
 pub(super) async fn vouch(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let id = input.path("id").to_owned();
     let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
-    let (whose, own) = (id.clone(), guarded.principal().scope().cloned());
-    // Who belongs to a tenant finds nobody of another one.
-    let home = move |app: &App| {
-        let person = app.people.require_person(&whose)?;
-        let home = person.home(app.control.environment());
-        own.is_none_or(|own| home.scope() == Some(&own)).then_some(home).ok_or_else(|| no_person(&whose))
-    };
-    let person = guarded
+    let (whose, own, url) = (id.clone(), guarded.principal().scope().cloned(), input.url.clone());
+    let home = move |app: &App| place_to_vouch(app, own.as_ref(), &whose);
+    let view = guarded
         .act_at(home, details, move |admitted| {
             let (people, by) = (&admitted.app.people, admitted.permit.principal());
-            let vouched = people.vouch_for_person((admitted.control, by), &admitted.person()?, &id)?;
-            Ok(PersonView::from(&vouched))
+            let seen = people.to_vouch_for((admitted.control, by), &admitted.person()?, &id)?;
+            let view = |person: &PersonRecord| {
+                serde_json::to_value(PersonView::from(person)).expect("a person has a JSON form")
+            };
+            let agreed = Agreed::Vouch { id: id.clone(), digest: seen.digest.clone() };
+            match sign_first(admitted, &url, agreed, agreed_to(&seen))? {
+                Some(verify) => {
+                    let mut view = view(&seen.person);
+                    view["verify"] = verify.into();
+                    Ok(view)
+                }
+                None => Ok(view(&vouch_now(admitted, &id, &seen.digest)?)),
+            }
         })
         .await?;
-    answer(&person)
+    answer(&view)
+}
+
+/// Where somebody is vouched for. Who belongs to a tenant finds nobody of another one.
+pub(super) fn place_to_vouch(app: &App, own: Option<&Scope>, id: &str) -> Result<Place, Problem> {
+    let home = app.people.require_person(id)?.home(app.control.environment());
+    own.is_none_or(|own| home.scope() == Some(own)).then_some(home).ok_or_else(|| no_person(id))
+}
+
+/// What somebody's authenticator signs: the account as it is, and who made it.
+fn agreed_to(Unvouched { person, maker, digest }: &Unvouched) -> About {
+    let of = person.tenant.as_ref().map_or_else(|| "the staff".to_owned(), |tenant| format!("tenant `{tenant}`"));
+    let text = vec![
+        format!("Say that {} of {of}, whom {maker} invited, is a human of their own.", person.id),
+        format!("From then on {maker} and {} approve what the other asks for.", person.id),
+        "Talk to them before you sign.".to_owned(),
+    ];
+    About { action: "person.vouch", signed: digest.as_bytes().to_vec(), text, document: None }
+}
+
+/// Vouches, by the rules of this moment.
+pub(super) fn vouch_now(admitted: &Admitted<'_>, id: &str, digest: &str) -> Result<PersonRecord, Problem> {
+    let (people, by) = (&admitted.app.people, admitted.permit.principal());
+    people.vouch_for_person((admitted.control, by), &admitted.person()?, (id, digest))
 }
 
 /// Somebody left: their sessions, grants and roles end now.

@@ -725,3 +725,28 @@ fn attack_ch14_whoever_one_person_invited_sees_and_ends_nothing_of_theirs_nor_of
     let own = eve.request(server, "developer", 1).ok();
     assert_eq!(listed("/v1/access/requests", "requests"), Some(1), "{own}");
 }
+
+#[test]
+fn attack_ch43_vouching_is_signed_and_what_was_asked_for_before_stays_ones_own() {
+    let world = World::new();
+    let server = &world.server;
+    let codes = world.registered("eve");
+    let eve = world.sign_in("eve@acme.example", PASSWORD, &codes);
+    let vouch = || world.lee.0.post(server, "/v1/persons/eve@acme.example/vouch", &json!({})).ok();
+    let first = vouch();
+    let stands = |who: &Value| who["stands_for"].is_string();
+    let of_eve = || world.kim.get(server, "/v1/persons").ok()["persons"].as_array().expect("a list").clone();
+    let of_eve = || of_eve().into_iter().find(|one| one["person"] == "eve@acme.example").expect("listed");
+    assert!(stands(&first) && first["verify"].is_string() && stands(&of_eve()), "a session alone vouches for nobody");
+    // Asked for and approved while the account stood for whoever invited it.
+    let id = world.approved(&eve, "developer");
+    assert!(world.lee_signs(&vouch()).ok()["text"].as_str().expect("text").contains("human of their own"));
+    assert!(!stands(&of_eve()));
+    // It is one and the same account that begins it and gives it back, and nobody else's.
+    let grant = eve.post(server, &format!("/v1/access/requests/{id}/activate"), &json!({})).ok();
+    let back = format!("/v1/access/grants/{}/return", grant["grant"].as_str().expect("an id"));
+    assert_eq!(world.kim.post(server, &back, &json!({})).status, 404);
+    eve.post(server, &back, &json!({})).ok();
+    let log = world.kim.get(server, "/v1/audit/entries?limit=1000").text();
+    assert!(log.contains("person.vouched") && log.contains(r#""signed":"authenticator""#), "{log}");
+}

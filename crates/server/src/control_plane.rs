@@ -661,6 +661,13 @@ impl ControlPlane {
         programs.filter(|account| account.principal.role().is_some()).cloned().collect()
     }
 
+    /// By what every program is known, those that ended too.
+    pub(crate) fn client_ids(&self) -> Vec<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let programs = state.accounts.iter().filter(|(_, stored)| stored.account.principal.role().is_some());
+        programs.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Whether a token of an account, made as its token would be, is taken as every request's is.
     pub(crate) fn takes_token_of(&self, client_id: &str) -> bool {
         let Some(account) = self.account(client_id) else { return false };

@@ -21,7 +21,7 @@ use creta_model::{Problem, TenantId};
 use creta_store::{Epoch, MetadataEpoch, Position, StoreError};
 
 use crate::problem::{from_audit, from_store};
-use crate::witness::entries_of;
+use crate::witness::{FORK_NOTICE, entries_of};
 
 /// The entry of a moment.
 const ANCHORED: &str = "store.epoch";
@@ -137,12 +137,13 @@ pub(crate) struct Epochs {
 }
 
 /// The part of the log between an older copy of the control plane's documents and the entry by which it goes on: the copy
-/// knows nothing of what happened there.
+/// knows nothing of what happened there. Where the log itself went back, nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gap {
     since: u64,
     earlier: u64,
     accepted: u64,
+    forked: Option<u64>,
 }
 
 impl Gap {
@@ -151,7 +152,12 @@ impl Gap {
         let newer = anchors.iter().position(|(_, anchored)| anchored.position > moment.position);
         let newer = newer.unwrap_or(anchors.len());
         let anchor = |back| newer.checked_sub(back).map_or(0, |before| anchors[before].0);
-        Self { since: anchor(1), earlier: anchor(2), accepted }
+        Self { since: anchor(1), earlier: anchor(2), accepted, forked: None }
+    }
+
+    /// The log went back, and the documents with it: it has no entries of what was lost.
+    fn unknown(fork: u64) -> Self {
+        Self { since: fork, earlier: fork, accepted: fork, forked: Some(fork) }
     }
 
     /// Entries that are written after what they speak of is durable: since the newest moment that is not newer than the copy.
@@ -164,9 +170,14 @@ impl Gap {
         self.earlier..self.accepted
     }
 
-    /// The entry by which the copy goes on.
+    /// The newest entry that says that the log goes on from an older copy of itself, if any does.
+    pub(crate) fn forked(&self) -> Option<u64> {
+        self.forked
+    }
+
+    /// The newest entry by which a copy goes on.
     pub(crate) fn accepted(&self) -> u64 {
-        self.accepted
+        self.forked.map_or(self.accepted, |fork| fork.max(self.accepted))
     }
 }
 
@@ -180,9 +191,11 @@ struct Anchored {
 impl Epochs {
     /// Reads them from the log, whose entries are those that were signed. Looks at each entry once.
     pub(crate) fn read(log: &Log) -> Result<Self, Problem> {
-        let (mut anchored, mut documents, mut documents_lost) = (HashMap::new(), Vec::new(), None);
-        for (index, entry) in entries_of(log, &[ANCHORED, ACCEPTED]).map_err(|e| from_audit(&e))? {
-            if let Some((store, moment)) = Moment::of(&entry) {
+        let (mut anchored, mut documents, mut documents_lost, mut forked) = (HashMap::new(), Vec::new(), None, None);
+        for (index, entry) in entries_of(log, &[ANCHORED, ACCEPTED, FORK_NOTICE]).map_err(|e| from_audit(&e))? {
+            if entry.action == FORK_NOTICE {
+                forked = Some(index);
+            } else if let Some((store, moment)) = Moment::of(&entry) {
                 if entry.tenant.is_none() && store == Store::Metadata {
                     if entry.action == ACCEPTED {
                         documents_lost = Some(Gap::new(&documents, (index, moment)));
@@ -192,10 +205,16 @@ impl Epochs {
                 anchored.insert((entry.tenant, store), Anchored { moment, entry: index });
             }
         }
+        // Documents that went back with the log agree with it.
+        let documents_lost = match (documents_lost, forked) {
+            (Some(gap), forked) => Some(Gap { forked, ..gap }),
+            (None, forked) => forked.map(Gap::unknown),
+        };
         Ok(Self { anchored: Mutex::new(anchored), documents_lost })
     }
 
-    /// What the control plane's documents lost when an older copy of them was accepted last before this start.
+    /// What the control plane's documents lost when an older copy of them was accepted, or a fork declared, last before this
+    /// start.
     pub(crate) fn documents_lost(&self) -> Option<Gap> {
         self.documents_lost.clone()
     }

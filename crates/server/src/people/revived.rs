@@ -10,6 +10,9 @@
 //! - a device that was revoked or cloned is revoked; a program whose secret was changed or ended has none; halves of the
 //!   emergency account that were replaced are void; recovery keys that were ended are.
 //!
+//! Where the log itself went back and a fork was declared, it names nothing of what was lost. Then every device is revoked, every
+//! program's secret locked and the emergency account's halves void, whatever they were.
+//!
 //! The part of the log that counts begins before the copy was made and ends where it was accepted. Doing this twice changes
 //! nothing, so a start that is cut short does it again.
 
@@ -145,9 +148,11 @@ impl People {
         let Some(gap) = control.documents_lost() else { return Ok(()) };
         let gone = Register::<Gone>::load(control.shared_metadata())?;
         let before = gone.find(DOCUMENTS);
-        if before.as_ref().is_some_and(|gone| gone.accepted >= gap.accepted()) {
+        let done = before.as_ref().map(|gone| gone.accepted);
+        if done >= Some(gap.accepted()) {
             return Ok(());
         }
+        let unknown = gap.forked().is_some_and(|fork| done.is_none_or(|done| done < fork));
         let taken = Taken::of(control, &gap)?;
         let mut ended = Ended::default();
         let open = self.sessions.list(|session| session.is_open(now));
@@ -167,7 +172,7 @@ impl People {
             self.local.forget(id)?;
         }
         for device in self.devices.living() {
-            if taken.devices.contains(&format!("sha256:{}", Hash::of(&[device.id.as_str().as_bytes()]))) {
+            if unknown || taken.devices.contains(&format!("sha256:{}", Hash::of(&[device.id.as_str().as_bytes()]))) {
                 self.revoke_device(device.id.as_str(), now)?;
                 ended.devices += 1;
             }
@@ -175,7 +180,9 @@ impl People {
         for program in &taken.programs {
             ended.programs += usize::from(control.end_program(program)?);
         }
-        for program in taken.secrets.difference(&taken.programs) {
+        let everybody = control.client_ids().into_iter().filter(|_| unknown).collect();
+        let secrets: BTreeSet<String> = taken.secrets.union(&everybody).cloned().collect();
+        for program in secrets.difference(&taken.programs) {
             ended.programs += usize::from(control.lock_program(program)?);
         }
         for key in self.recovery_keys() {
@@ -183,7 +190,7 @@ impl People {
                 self.end_recovery_key(control, &key.account, &key.id, now)?;
             }
         }
-        if taken.sealed {
+        if taken.sealed || unknown {
             self.break_glass.void(control)?;
         }
         let count = |details: Details, name, count: usize| details.count(name, count as u64);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Version of [`ForkNotice::format`].
 pub const FORK_FORMAT: &str = "creta.fork/1";
 /// The entry.
-const NOTICE: &str = "fork.notice";
+pub(crate) const NOTICE: &str = "fork.notice";
 
 /// What the operator of a log gives to the operator of a witness. Self-contained, and good for one witness and one head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -358,10 +358,13 @@ fn a_witness_that_is_down_or_another_one_costs_nothing_but_its_cosignature() {
 fn attack_ch44_yesterdays_data_folder_is_noticed_through_the_witness() {
     let (mut server, witness) = witnessed();
     server.tenant("acme");
+    let [stolen, kept] = ["stolen", "kept"].map(|name| server.account("acme", name, "reader"));
     server.stop();
     let (_folder, yesterday) = copied(&server);
     server.start();
     server.tenant("globex");
+    // What takes this away is lost with the log.
+    server.post(&format!("/v1/service-accounts/{}/revoke", stolen.client_id), &server.admin_token(), &json!({})).ok();
     server.stop();
     let left = witness.newest().expect("cosigned");
     put_back(&server, &yesterday);
@@ -382,6 +385,15 @@ fn attack_ch44_yesterdays_data_folder_is_noticed_through_the_witness() {
     let [notice] = &notices[..] else { panic!("one for each witness: {notices:?}") };
     assert_eq!(notice.left.lines().nth(1), left.as_str().lines().nth(1), "it names the head that is left");
     server.start();
+    // Nobody knows what was taken away since: no secret opens anything until it is rotated, at this start and no other.
+    for account in [&stolen, &kept] {
+        assert_eq!(server.ask_token(&account.client_id, &account.secret).status, 401, "{}", account.client_id);
+    }
+    let rotate = format!("/v1/service-accounts/{}/rotate", kept.client_id);
+    let new = server.post(&rotate, &server.admin_token(), &json!({"overlap_hours": 0})).ok();
+    server.stop();
+    server.start();
+    server.token(&kept.client_id, new["client_secret"].as_str().expect("a secret"));
     server.running().keep_log().expect("kept");
     assert_eq!(witness.newest().expect("cosigned").claimed(), left.claimed(), "the witness does not follow by itself");
     let entries = server.get("/v1/audit/entries?limit=1000", &server.admin_token()).text();

@@ -120,13 +120,16 @@ fn attack_ch18_a_computer_vouches_for_its_owners_browser_that_it_opened_and_for_
     let attester = laptop.ok(&["device", "attester"])["attester"].as_str().expect("a thumbprint").to_owned();
     let server = serve(&place, &provider, &[&attester]);
     let ca = place.path("data/tls/ca.pem");
-    assert_eq!(laptop.refused(&["device", "browser"]), "profile/not-found", "nobody is signed in");
+    assert_eq!(laptop.refused(&["device", "browser"]), "profile/unknown", "nobody is signed in");
     laptop.login(&provider, server.url(), "ana");
     assert_eq!(laptop.refused(&["device", "browser"]), "device/not-enrolled");
     laptop.ok(&["device", "enrol", "--name", "ana's laptop", "--serial", "C02X"]);
     std::fs::write(place.path("export.json"), export("C02X")).expect("written");
-    place.ok(&["person", "assign", "ana@example.com", "--role", "security-lead", "--profile", "admin"]);
-    laptop.ok(&["device", "import", "--mdm", "export.json"]);
+    // Nobody brings an export about their own computer.
+    let other = Computer { place: &place, name: "other", tpm: &chip };
+    other.login(&provider, server.url(), "lead");
+    place.ok(&["person", "assign", "lead@example.com", "--role", "security-lead", "--profile", "admin"]);
+    other.ok(&["device", "import", "--mdm", "export.json"]);
 
     let (ana, eve) =
         (Browser::sign_in(&provider, &ca, server.url(), "ana"), Browser::sign_in(&provider, &ca, server.url(), "eve"));

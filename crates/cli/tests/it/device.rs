@@ -170,7 +170,7 @@ fn a_computer_with_a_tpm_is_enrolled_reports_by_itself_and_is_trusted_while_it_i
     admin.login(&provider, server.url(), "lead");
     place.ok(&["person", "assign", "lead@example.com", "--role", "security-lead", "--profile", "admin"]);
     let import = ["device", "import", "--mdm", "export.json"];
-    assert_eq!(admin.ok(&import), json!({"taken": 1, "older": 0, "unknown": 0}));
+    assert_eq!(admin.ok(&import), json!({"taken": 1, "older": 0, "unknown": 0, "own": 0}));
     assert_eq!(laptop.ok(&["whoami"])["device"], "trusted");
     laptop.ok(&["device", "agent", "--once"]);
     assert!(laptop.refused(&["whoami"]).starts_with("auth/"), "the session ended");

@@ -292,6 +292,11 @@ impl People {
     }
 
     /// One by id.
+    pub(crate) fn person(&self, id: &str) -> Option<PersonRecord> {
+        self.persons.find(id)
+    }
+
+    /// Whoever is called so, or the problem that nobody is.
     pub(crate) fn require_person(&self, id: &str) -> Result<PersonRecord, Problem> {
         self.persons.find(id).ok_or_else(|| no_person(id))
     }

@@ -217,9 +217,10 @@ pub(super) async fn vouch(guarded: Guarded, input: Input) -> Result<Response, Re
     let id = input.path("id").to_owned();
     let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let (whose, own, url) = (id.clone(), guarded.principal().scope().cloned(), input.url.clone());
-    let home = move |app: &App| place_to_vouch(app, own.as_ref(), &whose);
+    let home = move |app: &App| Ok(place_to_vouch(app, own.as_ref(), &whose));
     let view = guarded
         .act_at(home, details, move |admitted| {
+            require_here(admitted, &id)?;
             let (people, by) = (&admitted.app.people, admitted.permit.principal());
             let seen = people.to_vouch_for((admitted.control, by), &admitted.person()?, &id)?;
             let view = |person: &PersonRecord| {
@@ -239,10 +240,19 @@ pub(super) async fn vouch(guarded: Guarded, input: Input) -> Result<Response, Re
     answer(&view)
 }
 
-/// Where somebody is vouched for. Who belongs to a tenant finds nobody of another one.
-pub(super) fn place_to_vouch(app: &App, own: Option<&Scope>, id: &str) -> Result<Place, Problem> {
-    let home = app.people.require_person(id)?.home(app.control.environment());
-    own.is_none_or(|own| home.scope() == Some(own)).then_some(home).ok_or_else(|| no_person(id))
+/// Where somebody is vouched for. Whoever is not here, or belongs to a tenant that is not the asker's, is looked for where the
+/// asker belongs: who may not vouch is refused before they learn whether there is such a person.
+pub(super) fn place_to_vouch(app: &App, own: Option<&Scope>, id: &str) -> Place {
+    let environment = app.control.environment();
+    let home = app.people.person(id).map(|person| person.home(environment));
+    let home = home.filter(|home| own.is_none_or(|own| home.scope() == Some(own)));
+    home.unwrap_or_else(|| own.map_or_else(|| Place::Environment(environment.clone()), |own| Place::Scope(own.clone())))
+}
+
+/// Refuses as if they were not there whoever belongs elsewhere than where was decided.
+fn require_here(admitted: &Admitted<'_>, id: &str) -> Result<(), Problem> {
+    let home = admitted.app.people.require_person(id)?.home(admitted.control.environment());
+    if home == *admitted.permit.place() { Ok(()) } else { Err(no_person(id)) }
 }
 
 /// What somebody's authenticator signs: the account as it is, and who made it.
@@ -258,6 +268,7 @@ fn agreed_to(Unvouched { person, maker, digest }: &Unvouched) -> About {
 
 /// Vouches, by the rules of this moment.
 pub(super) fn vouch_now(admitted: &Admitted<'_>, id: &str, digest: &str) -> Result<PersonRecord, Problem> {
+    require_here(admitted, id)?;
     let (people, by) = (&admitted.app.people, admitted.permit.principal());
     people.vouch_for_person((admitted.control, by), &admitted.person()?, (id, digest))
 }

@@ -228,7 +228,8 @@ def code_of(error: pytest.ExceptionInfo[creta.CretaError]) -> str:
 def test_a_person_signs_in_gets_a_role_and_queries(organisation: Organisation) -> None:
     account = organisation.account("ana")
     ana = organisation.sign_in(account, "ana")
-    assert ana == "ana@example.com"
+    # The provider does not say that it verified the address, so it names nobody.
+    assert re.fullmatch(r"p-[0-9a-f]{24}", ana)
     assert organisation.whoami("ana")["person"]["roles"] == [], "whoever comes for the first time has no role"
     assert organisation.session_file("ana").stat().st_mode & 0o077 == 0
     with creta.connect("ana") as client, pytest.raises(creta.CretaError) as refused:
@@ -381,7 +382,7 @@ def test_a_machine_without_a_browser_shows_a_code(organisation: Organisation) ->
         organisation.iam.logout()
         process.kill()
     assert process.returncode == 0, complained
-    assert organisation.whoami("lab")["person"]["person"] == "lea@example.com"
+    assert organisation.whoami("lab")["person"]["roles"] == []
 
 
 def test_a_code_that_somebody_else_sent_can_be_turned_away(organisation: Organisation) -> None:

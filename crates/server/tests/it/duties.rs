@@ -66,6 +66,7 @@ fn filled(route: &Route, [request, grant, secret, change]: [&str; 4]) -> (String
         "/v1/person-requests" => change_request(),
         "/v1/service-account-requests/{id}/approve" | "/v1/person-requests/{id}/approve" => json!({"digest": "none"}),
         "/v1/access/rows" => json!({"tenant": "acme", "rules": {"rules": []}, "reason": "none"}),
+        "/v1/canary/rotate" => json!({"tenant": "acme"}),
         "/v1/access/rows/{id}/approve" => json!({"digest": "none"}),
         "/v1/access/requests/{id}/decide" => json!({"verdict": "approve", "digest": "none"}),
         _ => json!({}),

@@ -44,7 +44,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         tag: "devices",
         summary: "Another planted value for a tenant. Computers are searched for none of those before.",
         parameters: &[],
-        body: Body::Json("TenantName"),
+        body: Body::Json("TenantRequest"),
         answer: json("RotatedCanary"),
         problems: &[404],
     },

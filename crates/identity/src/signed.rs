@@ -69,9 +69,9 @@ signed_kinds! {
     /// What a command line redeems for a session after a sign-in.
     SignInCode {
         accepted_in: ["server/src/people/sign_in.rs"],
-        same: "creta-server people::sign_in::tests::attack_ci21_a_code_is_good_once_for_its_verifier_and_its_key_within_a_minute",
-        later: "creta-server people::sign_in::tests::attack_ci21_a_code_is_good_once_for_its_verifier_and_its_key_within_a_minute",
-        elsewhere: "creta-server people::sign_in::tests::attack_ci21_a_device_gets_its_session_once_and_only_with_its_key",
+        same: "creta-server people::sign_in::under_way::tests::attack_ci21_a_code_is_good_once_for_its_verifier_and_its_key_within_a_minute",
+        later: "creta-server people::sign_in::under_way::tests::attack_ci21_a_code_is_good_once_for_its_verifier_and_its_key_within_a_minute",
+        elsewhere: "creta-server people::sign_in::under_way::tests::attack_ci21_a_device_gets_its_session_once_and_only_with_its_key",
         weaker: "creta-server::it people::attack_ci21_forged_and_replayed_sign_ins_are_refused",
     }
     /// An authenticator's answer to a prompt (WebAuthn): a sign-in, or an approval of exactly what was shown.

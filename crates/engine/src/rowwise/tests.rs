@@ -115,6 +115,38 @@ fn plan(asked: &[(u32, Option<i64>, bool)]) -> Plan {
     plan.step(Step::Lookup { entity: EntityId(1), entity_name: name("Thing"), key, key_slots, columns })
 }
 
+/// How many questions were asked, how many were answered by row, and how many of those answers hold errors.
+#[derive(Default)]
+struct Tally {
+    asked: Count<u32>,
+    answered: Count<u32>,
+    failed: Count<u32>,
+}
+
+impl Tally {
+    /// An answer by row, if there is one, is the answer over columns, byte for byte.
+    fn require_equal(
+        &self,
+        plan: &Plan,
+        rows: &Rows,
+        index: &FactIndex,
+        host: &dyn ResolverHost,
+    ) -> Result<(), TestCaseError> {
+        self.asked.set(self.asked.get() + 1);
+        let Some(json) = by_row(plan, rows, index, host) else { return Ok(()) };
+        self.answered.set(self.answered.get() + 1);
+        self.failed.set(self.failed.get() + u32::from(json.contains("\"errors\"")));
+        prop_assert_eq!(json, over_columns(plan, rows, index, host));
+        Ok(())
+    }
+
+    /// All would be equal for certain if nothing were answered.
+    fn require_most(&self) {
+        let (answered, asked) = (self.answered.get(), self.asked.get());
+        assert!(answered * 5 > asked * 3, "{answered} of {asked}");
+    }
+}
+
 fn over_columns(plan: &Plan, rows: &Rows, index: &FactIndex, host: &dyn ResolverHost) -> String {
     let answer = run_plan(plan, rows, index, host, 1);
     serde_json::to_string(&to_json(plan, rows, &answer)).expect("an answer has a JSON form")
@@ -143,7 +175,7 @@ const ASKED: [u32; 10] = [FLOAT, INT, TEXT, BOOL, DATE, DATETIME, TIMEDELTA, DEC
 
 #[test]
 fn s26_an_answer_by_row_is_the_answer_over_columns() {
-    let (asked_of, answered) = (Count::new(0_u32), Count::new(0_u32));
+    let tally = Tally::default();
     let column =
         (prop::sample::select(ASKED.to_vec()), prop::option::weighted(0.3, 0i64..30), prop::bool::weighted(0.4));
     let input = (
@@ -158,17 +190,12 @@ fn s26_an_answer_by_row_is_the_answer_over_columns() {
         let (index, plan) = (index(&facts, &cuts, false), plan(&asked));
         for part in [&rows[..0], &rows[..1], &rows[..]] {
             let rows = spine(part);
-            asked_of.set(asked_of.get() + 1);
-            if let Some(json) = by_row(&plan, &rows, &index, &NoResolvers) {
-                answered.set(answered.get() + 1);
-                prop_assert_eq!(json, over_columns(&plan, &rows, &index, &NoResolvers));
-            }
+            tally.require_equal(&plan, &rows, &index, &NoResolvers)?;
         }
         Ok(())
     });
     ran.unwrap_or_else(|error| panic!("{error}"));
-    // It would be equal for certain if nothing were answered.
-    assert!(answered.get() * 5 > asked_of.get() * 3, "{} of {}", answered.get(), asked_of.get());
+    tally.require_most();
 }
 
 #[test]
@@ -328,25 +355,20 @@ fn calling(choices: [bool; 10], max_age: Option<i64>) -> Plan {
 
 #[test]
 fn s26_s32_calls_by_row_are_calls_over_columns() {
-    let (asked_of, answered, failed) = (Count::new(0_u32), Count::new(0_u32), Count::new(0_u32));
+    let tally = Tally::default();
     let input = (history(24, floats().boxed()), rows(), any::<[bool; 10]>(), prop::option::weighted(0.3, 0i64..30));
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(600));
     let ran = runner.run(&input, |(facts, rows, choices, max_age)| {
         let (index, plan, host) = (index(&facts, &[], false), calling(choices, max_age), Host(""));
         for part in [&rows[..0], &rows[..1], &rows[..]] {
             let rows = spine(part);
-            asked_of.set(asked_of.get() + 1);
-            if let Some(json) = by_row(&plan, &rows, &index, &host) {
-                answered.set(answered.get() + 1);
-                failed.set(failed.get() + u32::from(json.contains("\"errors\"")));
-                prop_assert_eq!(json, over_columns(&plan, &rows, &index, &host));
-            }
+            tally.require_equal(&plan, &rows, &index, &host)?;
         }
         Ok(())
     });
     ran.unwrap_or_else(|error| panic!("{error}"));
-    assert!(answered.get() * 5 > asked_of.get() * 3, "{} of {}", answered.get(), asked_of.get());
-    assert!(failed.get() > 20, "errors were among them: {}", failed.get());
+    tally.require_most();
+    assert!(tally.failed.get() > 20, "errors were among them: {}", tally.failed.get());
 }
 
 #[test]
@@ -421,7 +443,7 @@ fn windowed(spans: [i64; 2], default: bool) -> (Plan, Vec<Aggregation>) {
 
 #[test]
 fn s26_windows_and_expressions_by_row_are_those_over_columns() {
-    let (asked_of, answered) = (Count::new(0_u32), Count::new(0_u32));
+    let tally = Tally::default();
     let spans = [prop::sample::select(vec![1, 10, 30]), prop::sample::select(vec![20, 60])];
     let input = (history(24, floats().boxed()), rows(), spans, any::<bool>());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
@@ -432,16 +454,12 @@ fn s26_windows_and_expressions_by_row_are_those_over_columns() {
         let index = index_with(&facts, &[], false, tiles);
         for part in [&rows[..0], &rows[..1], &rows[..]] {
             let rows = spine(part);
-            asked_of.set(asked_of.get() + 1);
-            if let Some(json) = by_row(&plan, &rows, &index, &NoResolvers) {
-                answered.set(answered.get() + 1);
-                prop_assert_eq!(json, over_columns(&plan, &rows, &index, &NoResolvers));
-            }
+            tally.require_equal(&plan, &rows, &index, &NoResolvers)?;
         }
         Ok(())
     });
     ran.unwrap_or_else(|error| panic!("{error}"));
-    assert!(answered.get() * 5 > asked_of.get() * 3, "{} of {}", answered.get(), asked_of.get());
+    tally.require_most();
 }
 
 #[test]

@@ -16,15 +16,21 @@ pub(crate) fn somebody(
     let mut person = PersonRecord::new(id.clone(), None, now);
     person.roles.extend(role);
     people.persons.add(person).expect("written").expect("new");
+    let session = signed_in(people, control, (&id, name), now);
+    (id, session)
+}
+
+/// A session of an account at a command line with a key of its own, by its id.
+fn signed_in(people: &People, control: &ControlPlane, (id, key): (&PrincipalId, &str), now: Instant) -> String {
     let opening = Opening {
         person: id.clone(),
-        thumbprint: name.to_owned(),
+        thumbprint: key.to_owned(),
         client: Client::CommandLine,
         device: None,
         user_verified: true,
         methods: vec!["hwk".to_owned()],
     };
-    (id, people.open_session(control, opening, now).expect("opened").session.id)
+    people.open_session(control, opening, now).expect("opened").session.id
 }
 
 /// A server of a class, and the folder that it stands in.
@@ -56,15 +62,8 @@ impl Doing<'_> {
         let invited =
             people.invite((control, &self.principal(&by.1)), whom, (BTreeSet::from([role]), need), None, self.now);
         let id = invited.expect("invited").person.id;
-        let opening = Opening {
-            person: id.clone(),
-            thumbprint: name.to_owned(),
-            client: Client::CommandLine,
-            device: None,
-            user_verified: true,
-            methods: vec!["hwk".to_owned()],
-        };
-        (id, people.open_session(control, opening, self.now).expect("opened").session.id)
+        let session = signed_in(people, control, (&id, name), self.now);
+        (id, session)
     }
 
     fn actor<T>(&self, who: &(PrincipalId, String), act: impl FnOnce(&access::Actor<'_>) -> T) -> T {

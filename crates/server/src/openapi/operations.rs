@@ -48,7 +48,7 @@ const ONCE: Parameter = Parameter {
     name: "idempotency-key",
     place: "header",
     required: false,
-    schema: r#"{"type":"string","minLength":1,"maxLength":130}"#,
+    schema: r##"{"type":"string","pattern":"^(?:\"[!#-\\[\\]-~]{1,128}\"|[!#-\\[\\]-~]{1,128})$"}"##,
     description: "A key of the client's choice. The same request with the same key is taken once, and answered the same, with \
         the header `idempotency-replayed: true`; another request with it is refused with 422. Keys are remembered for a day, \
         and among the newest 131,072 of the scope.",

@@ -156,7 +156,13 @@ fn attack_ch35_every_role_reaches_what_the_policies_allow_and_nothing_else() {
             // What such a route is about stands in the request, and none of these principals is a person.
             if route.place == "named" {
                 let reply = ask(&server, &route, Some(token));
-                assert!([400, 403, 404, 422].contains(&reply.status), "{} {}: {}", route.method, route.path, reply.text());
+                assert!(
+                    [400, 403, 404, 422].contains(&reply.status),
+                    "{} {}: {}",
+                    route.method,
+                    route.path,
+                    reply.text()
+                );
                 continue;
             }
             let place = match (route.place.as_str(), principal.scope()) {

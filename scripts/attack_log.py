@@ -178,6 +178,9 @@ def without_the_key(log: Log) -> list[Manipulation]:
     def shorten(note: bytes) -> bytes:
         return note.replace(f"\n{size}\n".encode(), f"\n{size - 3}\n".encode(), 1)
 
+    def flipped(tile: bytes) -> bytes:
+        return bytes([tile[0] ^ 1]) + tile[1:]
+
     def fewer(folder: Path) -> None:
         tiles(entries[:-3])(folder)
         replace("checkpoint", shorten)(folder)
@@ -194,7 +197,7 @@ def without_the_key(log: Log) -> list[Manipulation]:
         Manipulation("entries appended that nobody signed for", tiles([*entries, entries[-1]]), key),
         Manipulation("a truncated bundle", replace(bundle, lambda data: data[:-5]), key),
         Manipulation("a bundle taken away", remove("tile/entries/000"), key),
-        Manipulation("a hash tile damaged", replace(upper, lambda data: bytes([data[0] ^ 1]) + data[1:]), key),
+        Manipulation("a hash tile damaged", replace(upper, flipped), key),
         Manipulation("the key replaced, everything signed anew", signed(forged, own_key), key),
         Manipulation("put back to an older export; a newer checkpoint was kept", put_back(log.early),
                      Demands(since=newest), alone=True),

@@ -2,6 +2,7 @@
 
 mod access;
 mod break_glass;
+mod dataset;
 mod device;
 mod disclosure;
 mod intake;
@@ -24,6 +25,7 @@ pub(crate) use self::access::{
     SessionCommand,
 };
 pub(crate) use self::break_glass::{BreakGlassCommand, FindingArg, HalfShown};
+pub(crate) use self::dataset::{Dataset, DatasetCommand, DatasetDownload};
 pub(crate) use self::device::{DeviceAgent, DeviceCommand, DeviceImport};
 pub(crate) use self::disclosure::{Statistics, Synth, TableFormat};
 pub(crate) use self::intake::{IntakeCommand, IntakeInit};
@@ -108,6 +110,9 @@ pub(crate) enum Command {
     Query(Query),
     /// Make a training set: features beside the rows of a spine, each at its own instant.
     Train(Train),
+    /// Training sets that the server keeps under a name.
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
     /// Make data that has the shape of a project's definitions and nobody's values.
     Synth(Synth),
     /// Show how many entities have a feature, in which ranges: counts in groups, never a value.
@@ -542,12 +547,35 @@ pub(crate) struct Train {
     /// in sealed files.
     #[arg(long, value_name = "SIZE", value_parser = MemorySize::parse)]
     pub(crate) memory: Option<MemorySize>,
+    /// Look at so many rows of the spine, or at a share of them below 1.
+    #[arg(long, value_name = "ROWS|SHARE")]
+    pub(crate) sample: Option<f64>,
+    /// Which rows are drawn: the same seed takes the same rows.
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "sample")]
+    pub(crate) seed: u64,
+    /// Features without whose value a row is left out.
+    #[arg(long, value_name = "PATH", value_parser = FeaturePath::parse, value_delimiter = ',')]
+    pub(crate) required: Vec<FeaturePath>,
     /// Parquet file to write.
-    #[arg(long, value_name = "FILE", required_unless_present = "sink", conflicts_with = "sink")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["sink", "name", "audit_leakage"], conflicts_with_all = ["sink", "name"])]
     pub(crate) out: Option<PathBuf>,
     /// Sink of your tenant that the server writes the training set to, instead of handing it out.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
     pub(crate) sink: Option<String>,
+    /// Keep the training set on the server, as the next version of the dataset of this name.
+    #[arg(long, value_name = "NAME", conflicts_with = "states")]
+    pub(crate) name: Option<String>,
+    /// Build nothing: look for what a model could learn of the set and not know later. Ends with status 1 if a leak is certain.
+    #[arg(long, conflicts_with_all = ["name", "sink", "out", "states"])]
+    pub(crate) audit_leakage: bool,
+    /// Column of the spine that is to be learned, and the feature that it holds values of, if it is one:
+    /// `late=Flight.late`.
+    #[arg(long, value_name = "COLUMN[=PATH]", requires = "audit_leakage")]
+    pub(crate) label: Vec<String>,
+    /// Tags that the spine's own columns carry in the dataset, `none` for no tag; unless said otherwise every tag of which you
+    /// get values.
+    #[arg(long, value_name = "TAG", value_delimiter = ',', requires = "name")]
+    pub(crate) spine_tags: Option<Vec<String>>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

@@ -8,12 +8,14 @@ mod backup;
 mod break_glass;
 mod browser;
 mod changes;
+mod dataset;
 mod declassify;
 mod device;
 mod ingest;
 mod init;
 mod intake;
 mod keys;
+mod leakage;
 mod login;
 mod policies;
 mod project;
@@ -66,6 +68,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Ingest(ingest) => ingest::run(&ingest, terminal),
         Command::Query(query) => query::run(query, terminal),
         Command::Train(train) => train::run(&train, terminal),
+        Command::Dataset(command) => dataset::run(command, terminal),
         Command::Synth(synth) => synth::run(&synth, terminal),
         Command::Statistics(statistics) => statistics::run(&statistics, terminal),
         Command::Verify(verify) => verify::run(&verify, terminal),

@@ -64,6 +64,7 @@ mod column;
 mod compiled;
 #[cfg(test)]
 mod compiled_tests;
+mod datasets;
 mod error;
 mod exact;
 mod expression;
@@ -74,6 +75,7 @@ mod golden;
 mod host;
 mod ingest;
 mod key_set;
+mod leakage;
 mod masking;
 #[cfg(test)]
 mod metamorphic;
@@ -95,6 +97,7 @@ mod rowwise;
 mod run;
 mod scan;
 mod scope_engine;
+mod selecting;
 mod sources;
 mod spine;
 mod synth;
@@ -112,12 +115,18 @@ pub use bounded::{TrainingOptions, TrainingProgress};
 pub use coerce::{Coerced, coerce};
 pub use column::CellColumn;
 pub use compiled::{CompiledHost, Compiling, DIFFERS, Running, Trial};
+pub use datasets::{
+    Bin, Change, ChangedFeature, ColumnKind, ColumnProfile, DatasetColumn, DatasetDiff, DatasetEntry, DatasetName,
+    DatasetPart, DatasetProfile, DatasetRef, DatasetRequest, DatasetRows, DatasetState, DatasetVersion, FeatureMade,
+    Keeper, Numbers, Selection, VersionEntry, Why,
+};
 pub use error::EngineError;
 pub use fact_index::{FactIndex, IndexSpec};
 pub use facts::{FactPoint, FactRange, FactReader, FactRequest, SUPERSEDED_AT, supersede};
 pub use host::{Argument, AtOnce, NoResolvers, ResolverAnswer, ResolverHost};
 pub use ingest::CLOCK_SKEW;
 pub use key_set::{Encoded, KeyEncoder, KeySet, RowKey};
+pub use leakage::{Finding, LabelColumn, Leak, LeakageReport};
 pub use parquet_file::{ParquetForm, ParquetWriter, create_parquet, write_parquet};
 pub use ready::{JsonAnswer, ReadyQuery};
 pub use request::{
@@ -131,6 +140,7 @@ pub use scope_engine::{
     BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, Loaded, OnceKey, ResolverHosts, ScopeEngine,
     ScopeStores, not_tried,
 };
+pub use selecting::{ROWS_DROPPED, Sample};
 pub use sources::{load_request, read_arrow, read_parquet, read_source};
 pub use synth::synthesise;
 pub use value::{build_array, is_of_type, null_array, read_value};

@@ -21,9 +21,9 @@ pub(crate) struct Output {
     /// Name of its feature; `None` for one that the registry does not know.
     pub(crate) feature: Option<String>,
     /// Whether facts carry the feature, rather than something computing it.
-    is_stored: bool,
+    pub(crate) is_stored: bool,
     /// Whether its values come from the request, or are computed from such.
-    is_brought: bool,
+    pub(crate) is_brought: bool,
 }
 
 impl Output {
@@ -37,6 +37,35 @@ impl Output {
             is_brought: brought[slot.0],
         };
         plan.outputs.iter().zip(features).map(one).collect()
+    }
+}
+
+/// Cells on their way out, as far as it matters for what leaves of them.
+pub(crate) struct Leaving<'a> {
+    /// Name of their feature, under which tokens are made.
+    pub(crate) feature: &'a str,
+    /// See [`Output`].
+    pub(crate) is_stored: bool,
+    /// See [`Output`].
+    pub(crate) is_brought: bool,
+}
+
+impl Leaving<'_> {
+    /// What leaves at a level, with its type: all, tokens, forms, or `denied` throughout.
+    pub(crate) fn at(
+        &self,
+        level: Level,
+        tokeniser: &Tokeniser,
+        ty: &Type,
+        cells: &CellColumn,
+    ) -> Result<(CellColumn, Type), EngineError> {
+        Ok(match (level, ty) {
+            (Level::Allow, _) => (cells.clone(), ty.clone()),
+            // Whatever the values are of, tokens are texts.
+            (Level::Tokenised, _) if !self.is_brought => (tokens(tokeniser, self.feature, ty, cells)?, Type::Str),
+            (Level::Masked, Type::Str) if self.is_stored => (masked_texts(cells)?, Type::Str),
+            _ => (CellColumn::absent(ty, cells.len(), CellState::Denied), ty.clone()),
+        })
     }
 }
 
@@ -61,15 +90,13 @@ pub(crate) fn mask(
             continue;
         }
         column.ages = None; // When something was last seen says something about it.
-        column.cells = match (level, &column.ty) {
-            (Level::Tokenised, ty) if output.is_some_and(|output| !output.is_brought) => {
-                let cells = tokens(tokeniser, feature.unwrap_or_default(), ty, &column.cells)?;
-                column.ty = Type::Str; // Whatever the values are of, tokens are texts.
-                cells
-            }
-            (Level::Masked, Type::Str) if output.is_some_and(|output| output.is_stored) => masked_texts(&column.cells)?,
-            _ => CellColumn::absent(&column.ty, column.cells.len(), CellState::Denied),
+        let leaving = Leaving {
+            feature: feature.unwrap_or_default(),
+            is_stored: output.is_some_and(|output| output.is_stored),
+            is_brought: output.is_none_or(|output| output.is_brought),
         };
+        let (cells, ty) = leaving.at(level, tokeniser, &column.ty, &column.cells)?;
+        (column.cells, column.ty) = (cells, ty);
     }
     Ok(())
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use creta_model::{Arrival, EventTime, FeaturePath, Instant, Name, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::selecting::Sample;
+
 /// One instant for all rows, or one for each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -171,6 +173,12 @@ pub struct TrainingSetRequest {
     /// Tighter limits on the age of stored values than the features declare (rule S5).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub max_age: BTreeMap<FeaturePath, Span>,
+    /// Rows of the spine to look at; all of them without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// Features without whose value a row is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<FeaturePath>,
 }
 
 /// Until when facts may have arrived, for the rows of a spine.

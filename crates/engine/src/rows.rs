@@ -11,7 +11,7 @@
 //! What cannot be judged is not seen: a rule whose definitions are no longer those it was agreed on for, a row without the
 //! key, an entity that does not exist. The last is why such an entity and one that is not seen look the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -255,6 +255,49 @@ impl RowGuard {
             Step::Expression { .. } | Step::Resolve { .. } => None,
         });
         root.into_iter().chain(read).any(|entity| self.by_entity.contains_key(&entity))
+    }
+
+    /// Whether a rule that binds is about this entity.
+    pub(crate) fn binds(&self, entity: EntityId) -> bool {
+        self.by_entity.contains_key(&entity)
+    }
+
+    /// For each row whether it is about an entity that is not seen: the entity that its columns are asked of, or one that a
+    /// key in it names. `roots` are the entities that columns are asked of or given for; `cells_of` gives the cells of a slot that is computed. What cannot be judged is not seen.
+    pub(crate) fn unseen_rows(
+        &self,
+        (registry_id, roots): (impl Fn(&Name) -> Option<EntityId>, BTreeSet<&Name>),
+        given: &[(FeaturePath, SlotId, Arc<CellColumn>)],
+        judged: &mut Judged,
+        evidence: Evidence<'_>,
+        cells_of: impl Fn(SlotId) -> Result<Arc<CellColumn>, EngineError>,
+    ) -> Result<Vec<bool>, EngineError> {
+        let mut unseen = vec![false; evidence.rows.as_of.len()];
+        let mut hide = |hidden: &dyn Fn(usize) -> bool| {
+            unseen.iter_mut().enumerate().for_each(|(row, unseen)| *unseen |= hidden(row));
+        };
+        for root in roots {
+            let Some((id, guard)) = registry_id(root).and_then(|id| Some((id, self.by_entity.get(&id)?))) else {
+                continue;
+            };
+            let of_key = |name: &Name| {
+                given.iter().find(|(path, _, _)| *path == FeaturePath::direct(root.clone(), name.clone()))
+            };
+            let Some(keys) = guard.key.iter().map(of_key).collect::<Option<Vec<_>>>() else {
+                hide(&|_| true);
+                continue;
+            };
+            let names: Vec<&Name> = guard.key.iter().collect();
+            let slots: Vec<SlotId> = keys.iter().map(|(_, slot, _)| *slot).collect();
+            let cells: Vec<Arc<CellColumn>> = keys.iter().map(|(_, _, cells)| Arc::clone(cells)).collect();
+            let seen = guard.seen(id, &names, (&slots, &cells), judged, evidence)?;
+            hide(&|row| !seen[row]);
+        }
+        for ((_, slots), seen) in &judged.0 {
+            let keys = slots.iter().map(|slot| cells_of(*slot)).collect::<Result<Vec<_>, _>>()?;
+            hide(&|row| !seen[row] && keys.iter().all(|cells| cells.state(row) == CellState::Value));
+        }
+        Ok(unseen)
     }
 
     /// Denies what was looked up of an entity that a rule is about. `key_slots` hold the keys in the order of `key`.

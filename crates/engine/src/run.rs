@@ -110,6 +110,18 @@ pub(crate) fn execute(
     options: &RunOptions,
     guarding: Option<Guarding<'_>>,
 ) -> Result<Answer, EngineError> {
+    execute_judged(plan, rows, facts, host, options, guarding).map(|(answer, _)| answer)
+}
+
+/// As [`execute`], and for each row whether it is about an entity that a rule keeps from whoever asks; empty without rules.
+pub(crate) fn execute_judged(
+    plan: &Plan,
+    rows: &Rows,
+    facts: &dyn FactReader,
+    host: &dyn ResolverHost,
+    options: &RunOptions,
+    guarding: Option<Guarding<'_>>,
+) -> Result<(Answer, Vec<bool>), EngineError> {
     let at = instants(rows)?;
     let mut slots = Slots::new(plan, options);
     slots.give(rows, at.as_of.len())?;
@@ -137,13 +149,18 @@ pub(crate) fn execute(
         }
     }
     let mut columns = plan.outputs.iter().map(|slot| slots.answer(*slot, at)).collect::<Result<Vec<_>, _>>()?;
+    let mut unseen = Vec::new();
     if let Some(Guarding { guard, registry }) = guarding {
         let given = plan.given.iter().map(|id| Ok((slots.slot(*id)?.path.clone(), *id, slots.get(*id)?)));
         let given = given.collect::<Result<Vec<_>, EngineError>>()?;
         let number = |name: &Name| registry.entity_id(name);
         guard.deny_rows(number, &mut columns, &given, &mut guarded.judged, guarded.evidence)?;
+        let asked = plan.outputs.iter().map(|slot| Ok(&slots.slot(*slot)?.path.root));
+        let roots = asked.chain(given.iter().map(|(path, _, _)| Ok(&path.root))).collect::<Result<_, EngineError>>()?;
+        let (judged, evidence) = (&mut guarded.judged, guarded.evidence);
+        unseen = guard.unseen_rows((number, roots), &given, judged, evidence, |slot| slots.get(slot))?;
     }
-    Ok(Answer { columns, rows: at.as_of.len() })
+    Ok((Answer { columns, rows: at.as_of.len() }, unseen))
 }
 
 /// What a step runs on, and the rules that bind whoever asks.

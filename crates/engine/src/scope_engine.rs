@@ -10,7 +10,9 @@ use creta_model::{Bundle, CellError, FeaturePath, Instant, Problem, Scope};
 use creta_planner::{Explanation, Plan, Shape};
 use creta_platform::Platform;
 use creta_registry::{Declassified, Diff, FeatureRef, Registry, diff};
-use creta_store::{Document, Epoch, FactBatch, FactStore, MetadataStore, OnlineStore, Position, StoreError};
+use creta_store::{
+    Document, Epoch, FactBatch, FactStore, MetadataStore, OnlineStore, Position, StoreError, TableStore,
+};
 
 use crate::answers;
 use crate::bounded::SpillFolder;
@@ -118,7 +120,11 @@ pub struct ScopeEngine {
     pub(crate) platform: Platform,
     pub(crate) facts: FactStore,
     quarantine: FactStore,
-    metadata: Arc<dyn MetadataStore>,
+    pub(crate) metadata: Arc<dyn MetadataStore>,
+    /// Training sets that were given a name.
+    pub(crate) tables: TableStore,
+    /// Held by whoever changes which of these there are.
+    pub(crate) naming: Mutex<()>,
     online: Arc<dyn OnlineStore>,
     hosts: Arc<dyn ResolverHosts>,
     deployment: RwLock<Option<Arc<Deployment>>>,
@@ -129,7 +135,7 @@ pub struct ScopeEngine {
     loads: Loads,
     key: ScopeKey,
     any_time: bool,
-    tokeniser: Tokeniser,
+    pub(crate) tokeniser: Tokeniser,
     policy: RwLock<DataPolicy>,
     /// What was made of the policy for the definitions in force.
     ready: Mutex<Option<Arc<ReadyPolicy>>>,
@@ -167,7 +173,7 @@ pub(crate) struct ReadyPolicy {
     pub(crate) shapes: ReadyShapes,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -277,6 +283,7 @@ impl ScopeEngine {
         let facts = FactStore::open_known(&platform, key.clone(), &truth, derived).map_err(problem)?;
         let spill = SpillFolder::new(&platform, key.clone(), format!("{prefix}/spill/"));
         let quarantine = FactStore::open(&platform, key.clone(), &format!("{prefix}/quarantine")).map_err(problem)?;
+        let tables = TableStore::new(&platform, key.clone(), &format!("{prefix}/datasets"));
         check(&facts, &quarantine)?;
         if let Err(error) = spill.sweep(platform.clock.now()) {
             tracing::warn!(%scope, %error, "what a stopped training set left stays until the next one");
@@ -293,6 +300,8 @@ impl ScopeEngine {
             facts,
             quarantine,
             metadata,
+            tables,
+            naming: Mutex::default(),
             online,
             hosts,
             deployment: RwLock::new(None),
@@ -305,6 +314,7 @@ impl ScopeEngine {
             spill,
         };
         engine.put_in_force_what_is_stored()?;
+        engine.remove_unnamed_tables()?;
         Ok(engine)
     }
 

@@ -100,7 +100,7 @@ pub(crate) fn rows(
     Ok(Rows { given: columns, as_of, known_as_of })
 }
 
-fn instants(table: &RecordBatch, name: &str, what: &str) -> Result<TimestampMicrosecondArray, Problem> {
+pub(crate) fn instants(table: &RecordBatch, name: &str, what: &str) -> Result<TimestampMicrosecondArray, Problem> {
     let column = table.column_by_name(name).ok_or_else(|| no_column(table.schema_ref(), name, what))?;
     let array = coerce(&format!("column `{name}` of the spine"), &Type::Datetime, column, None)?.array;
     match (0..array.len()).find(|row| array.is_null(*row)) {

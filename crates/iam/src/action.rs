@@ -73,6 +73,8 @@ actions! {
     Query = "query", Read;
     /// Build a training set.
     Train = "train", Read;
+    /// Keep a training set under a name, rename it, or remove what was kept.
+    DatasetMake = "dataset.make", Change;
     /// Make data that has the shape of a schema and nobody's values.
     Synth = "synth", Read;
     /// Read how many entities have a feature, in which ranges: counts in groups, never a value.

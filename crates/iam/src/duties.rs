@@ -62,12 +62,15 @@ impl Identity {
                 BreakGlassOpen,
             ],
             Identity::Person(Role::Viewer) => &[Query, Plan, CatalogueRead],
-            Identity::Person(Role::DataScientist) => &[Query, Plan, CatalogueRead, Train, Synth, StatisticsRead],
+            Identity::Person(Role::DataScientist) => {
+                &[Query, Plan, CatalogueRead, Train, DatasetMake, Synth, StatisticsRead]
+            }
             Identity::Person(Role::Developer) => &[
                 Query,
                 Plan,
                 CatalogueRead,
                 Train,
+                DatasetMake,
                 Synth,
                 StatisticsRead,
                 Deploy,
@@ -156,10 +159,22 @@ impl Identity {
                 ArtefactRecord,
                 BreakGlassOpen,
             ],
-            Identity::Program(Role::Developer) => {
-                &[TokenIssue, Deploy, Check, Diff, Plan, Ingest, Query, Train, Synth, Verify, CatalogueRead, AuditRead]
-            }
-            Identity::Program(Role::Reader) => &[TokenIssue, Plan, Query, Train, Synth, CatalogueRead],
+            Identity::Program(Role::Developer) => &[
+                TokenIssue,
+                Deploy,
+                Check,
+                Diff,
+                Plan,
+                Ingest,
+                Query,
+                Train,
+                DatasetMake,
+                Synth,
+                Verify,
+                CatalogueRead,
+                AuditRead,
+            ],
+            Identity::Program(Role::Reader) => &[TokenIssue, Plan, Query, Train, DatasetMake, Synth, CatalogueRead],
             Identity::Program(Role::Deployer) => &[TokenIssue, Deploy, Check, Diff],
             Identity::Program(Role::Ingester) => &[TokenIssue, Ingest],
             Identity::Program(Role::Provisioner) => &[TokenIssue, ScimWrite],

@@ -1,6 +1,6 @@
 //! Copies of everything that an environment has sealed: taken by a program that can open none of it (CH-35).
 //!
-//! What goes out are the bytes as they lie on the disk: facts, definitions, the control plane's documents, the audit log.
+//! What goes out are the bytes as they lie on the disk: facts, definitions, datasets, the control plane's documents, the audit log.
 //! What stays are keys and all that unlocks or signs: `root.key`, `keys/`, the log's signing key, `tls/`, `config.toml`.
 //! Whoever keeps those keeps them by another road, so that neither hand can read anything alone.
 //!
@@ -152,11 +152,16 @@ impl BackupManifest {
         contents(&self.stores, self.files.iter().filter(|file| !log.contains(&file.path)))
     }
 
-    /// The files of a store.
+    /// The files of a store. Those of datasets belong to the documents that name them.
     pub(crate) fn of_store(&self, store: &StoreAt) -> impl Iterator<Item = &BackupFile> {
-        let place = Store::parse(&store.store).map(|kind| kind.path(store.tenant.as_ref())).unwrap_or_default();
-        let within = format!("{place}/");
-        self.files.iter().filter(move |file| file.path == place || file.path.starts_with(&within))
+        let kind = Store::parse(&store.store);
+        let place = kind.map(|kind| kind.path(store.tenant.as_ref())).unwrap_or_default();
+        let mut within = vec![format!("{place}/")];
+        if let (Some(Store::Metadata), Some(tenant)) = (kind, &store.tenant) {
+            within.push(format!("{}/", datasets_folder(tenant)));
+        }
+        let is_in = move |file: &&BackupFile| file.path == place || within.iter().any(|w| file.path.starts_with(w));
+        self.files.iter().filter(is_in)
     }
 }
 
@@ -164,6 +169,11 @@ impl BackupManifest {
 fn contents<'a>(stores: &[StoreAt], files: impl Iterator<Item = &'a BackupFile>) -> Hash {
     let files: Vec<&BackupFile> = files.collect();
     Hash::of(&[&serde_json::to_vec(&(stores, files)).expect("both have a JSON form")])
+}
+
+/// The folder of a tenant's datasets.
+pub(crate) fn datasets_folder(tenant: &TenantId) -> String {
+    format!("tenants/{tenant}/facts/datasets")
 }
 
 /// Paths of the log that a backup holds. The key that signs is not among them.
@@ -189,7 +199,9 @@ fn is_sealed(path: &str, environment: &Environment) -> bool {
     match parts.as_slice() {
         ["tenants", tenant, rest @ ..] if TenantId::parse(*tenant).is_ok() => match rest {
             ["metadata.sqlite"] => true,
-            ["facts", "truth" | "quarantine", rest @ ..] => !rest.is_empty() && rest.iter().all(|name| part(name)),
+            ["facts", "truth" | "quarantine" | "datasets", rest @ ..] => {
+                !rest.is_empty() && rest.iter().all(|name| part(name))
+            }
             _ => false,
         },
         _ => false,
@@ -314,8 +326,18 @@ impl Copying<'_> {
                 Ok::<_, Problem>(())
             })
             .map_err(|error| from_store(&error))??;
-        // After the facts: definitions that are newer than facts are what every deploy makes.
-        let (file, store) = self.documents(Some(tenant), |path| documents.copy_to(path))?;
+        // After the facts: definitions that are newer than facts are what every deploy makes. With the datasets that the
+        // documents name: their parts get a second name too, so that none has to wait before it may go.
+        let (file, store) = engine.while_datasets_stay(|parts| {
+            for path in parts {
+                let named = format!("{SCRATCH}/{path}");
+                let bytes = self.control.platform().files.size(path);
+                let bytes = bytes.map_err(|error| logged("a part of a dataset cannot be copied", &error))?;
+                self.name_again(path, &named)?;
+                still.files.push((path.clone(), named, bytes));
+            }
+            self.documents(Some(tenant), |path| documents.copy_to(path))
+        })??;
         still.files.push(file);
         still.stores.push(store);
         Ok(still)
@@ -532,6 +554,8 @@ mod tests {
             "staging/control-plane/audit/entries",
             "tenants/acme/facts/truth/../../../../root.key",
             "tenants/acme/facts/truth/",
+            "tenants/acme/facts/datasets",
+            "tenants/acme/facts/datasets/../../metadata.sqlite",
             "tenants/acme/facts/truth",
             "tenants/acme/facts/../metadata.sqlite",
             "tenants/../metadata.sqlite",

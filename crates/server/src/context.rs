@@ -595,6 +595,56 @@ impl Guarded {
         .await
     }
 
+    /// As [`act_on_features`](Self::act_on_features), where what is asked about has to be looked up first: `prepare` names the
+    /// features, says what the log keeps of the request, and hands on what it found.
+    pub(crate) async fn act_on_prepared<X, T: Send + 'static>(
+        self,
+        prepare: impl FnOnce(&ScopeEngine) -> Result<(FeatureSet, Details, X), Problem> + Send + 'static,
+        act: impl FnOnce(&Admitted<'_>, X) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let place = self.own_place();
+        self.run(move |app, ask| {
+            let Place::Scope(scope) = &place else { return Err(internal().into()) };
+            match prepare(&*app.control.engine(scope)?) {
+                Ok((features, details, found)) => act(&ask.admit(app, &place, features, details)?, found),
+                Err(problem) => {
+                    let details = Details::none().name("refused", problem.code.clone());
+                    let details = details.map_err(|e| crate::problem::from_audit(&e))?;
+                    ask.admit(app, &place, FeatureSet::none(), details)?;
+                    Err(problem.into())
+                }
+            }
+        })
+        .await
+    }
+
+    /// As [`act_on_features`](Self::act_on_features), by two permits: one for what the route does, which is asked for first,
+    /// and one for `also` on the features.
+    pub(crate) async fn act_and_also<T: Send + 'static>(
+        self,
+        also: Action,
+        details: Details,
+        features: impl FnOnce(&ScopeEngine) -> Result<FeatureSet, Problem> + Send + 'static,
+        act: impl FnOnce(&Admitted<'_>, &Permit) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let place = self.own_place();
+        let own = Asking { caller: self.caller.clone(), action: self.action };
+        let on_features = Self { action: also, ..self };
+        on_features
+            .run(move |app, ask| {
+                let Place::Scope(scope) = &place else { return Err(internal().into()) };
+                let features = features(&*app.control.engine(scope)?);
+                let refused = features.as_ref().err().map(|problem| problem.code.clone());
+                let of_own = match refused {
+                    Some(code) => details.clone().name("refused", code).map_err(|e| crate::problem::from_audit(&e))?,
+                    None => details.clone(),
+                };
+                let permitted = own.admit(app, &place, FeatureSet::none(), of_own)?;
+                act(&ask.admit(app, &place, features?, details)?, &permitted.permit)
+            })
+            .await
+    }
+
     /// As [`act_on_features`](Self::act_on_features), on this very thread, where nothing in it waits: for a program that was
     /// let in before, on features that were decided on before, by a permit for which nothing is written first. What `features`
     /// and `act` do has to be as quick; where `act` finds that it is not, it gives nothing, and the permit is there still.

@@ -14,7 +14,7 @@ use creta_model::{Environment, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
-use crate::backup::{BackupFile, BackupManifest, log_files, log_folder};
+use crate::backup::{BackupFile, BackupManifest, datasets_folder, log_files, log_folder};
 use crate::epochs::Store;
 use crate::problem::internal;
 
@@ -70,6 +70,8 @@ impl Placed {
             // What SQLite keeps beside its file belongs to it; what is derived from facts is made anew.
             paths.extend([path.clone(), format!("{path}-wal"), format!("{path}-shm")]);
             paths.extend(derived.filter(|_| kind == Store::Facts));
+            let datasets = store.tenant.as_ref().map(datasets_folder);
+            paths.extend(datasets.filter(|_| kind == Store::Metadata));
             files.extend(manifest.of_store(store));
         }
         if log {

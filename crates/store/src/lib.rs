@@ -3,7 +3,8 @@
 //! Everything here belongs to one [scope](creta_model::Scope) and is sealed with that scope's key. Facts are the only
 //! store that cannot be rebuilt: [`FactStore`] acknowledges an append once its write-ahead log is durable. An
 //! [`OnlineStore`] remembers up to which [`Position`] of the facts it has caught up and is rebuilt when the two disagree.
-//! A [`MetadataStore`] holds definitions, grants and digests, never a feature value.
+//! A [`MetadataStore`] holds definitions, grants and digests, never a feature value. A [`TableStore`] holds training sets that
+//! were given a name.
 //!
 //! | Contract | On disk | In memory |
 //! | --- | --- | --- |
@@ -40,6 +41,7 @@ mod metadata;
 mod online;
 mod position;
 mod sealing;
+mod tables;
 
 pub use error::StoreError;
 pub use facts::{EntityStatistics, Epoch, FactSnapshot, FactStore, ONCE_KEPT, ONCE_KEYS_MAX, Once, Unit};
@@ -47,6 +49,7 @@ pub use layout::FactBatch;
 pub use metadata::{Document, MemoryMetadata, MetadataEpoch, MetadataStore, SqliteStore};
 pub use online::{LmdbStore, MemoryStore, Merge, OnlineKey, OnlineStore, OnlineView, WriteBack};
 pub use position::Position;
+pub use tables::{TablePart, TableStore};
 
 #[cfg(test)]
 mod contract;

@@ -19,8 +19,20 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from creta import Credentials, CretaError, Feature, entity, event_time, feature, hours, key
-from creta._http import ARROW, AsyncClient, Client, Target, target
+from creta import (
+    AsyncDatasets,
+    Credentials,
+    CretaError,
+    Datasets,
+    Feature,
+    entity,
+    event_time,
+    feature,
+    hours,
+    key,
+)
+from creta._datasets import Operation
+from creta._http import ARROW, AsyncClient, Client, Target, _dataset_request, _rows_request, target
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 
@@ -343,10 +355,35 @@ def test_many_requests_at_once_ask_for_one_token(server: Server) -> None:
 
 def test_both_clients_have_the_same_methods() -> None:
     def public(cls: type) -> dict[str, list[str]]:
-        names = [name for name in dir(cls) if not name.startswith("_")]
-        return {name: list(inspect.signature(getattr(cls, name)).parameters) for name in names}
+        members = {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")}
+        return {
+            name: [] if isinstance(member, property) else list(inspect.signature(member).parameters)
+            for name, member in members.items()
+        }
 
     assert public(Client) == public(AsyncClient)
+    assert public(Datasets) == public(AsyncDatasets)
+
+
+def test_what_is_done_with_datasets_goes_to_their_routes() -> None:
+    def sent(name: str, **options: Any) -> tuple[str, str, Any]:
+        request = _dataset_request(Operation(name, options))
+        return request["method"], request["url"], request.get("params") or request.get("content")
+
+    assert sent("list") == ("GET", "/v1/datasets", None)
+    assert sent("describe", dataset="delays@2") == ("GET", "/v1/datasets/delays@2", None)
+    assert sent("describe", dataset="../x?y") == ("GET", "/v1/datasets/..%2Fx%3Fy", None), "a name stays one"
+    assert sent("retire", dataset="delays@2") == ("POST", "/v1/datasets/delays@2/retire", None)
+    assert sent("rename", dataset="a", to="b") == ("POST", "/v1/datasets/a/rename", b'{"to": "b"}')
+    profile = sent("profile", dataset="a", columns=["n"], preview=3)
+    assert profile == ("GET", "/v1/datasets/a/profile", {"preview": "3", "columns": '["n"]'})
+    compared = sent("diff", dataset="a@1", **{"with": "a@2"}, columns=None)
+    assert compared == ("GET", "/v1/datasets/a@1/diff", {"with": "a@2"})
+    rows = _rows_request("a@1", ["Flight.delay"], True)
+    assert (rows["url"], rows["params"]) == (
+        "/v1/datasets/a@1/rows",
+        {"states": "true", "columns": '["Flight.delay"]'},
+    )
 
 
 def test_values_that_the_definitions_here_do_not_have_are_said(client: Client) -> None:

@@ -13,7 +13,7 @@ use creta_engine::{create_parquet, read_parquet};
 use creta_model::{FeaturePath, Problem};
 use parquet::errors::ParquetError;
 
-use super::{arrow_stream, connect};
+use super::{arrow_stream, connect, dataset, leakage};
 use crate::args::Train;
 use crate::failure::Failure;
 use crate::http::{ARROW_STREAM, query_string};
@@ -25,6 +25,12 @@ const PREVIEW_COLUMNS: usize = 15;
 const PREVIEW_WIDTH: usize = 20;
 
 pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    if let Some(name) = &train.name {
+        return dataset::make(train, name, terminal);
+    }
+    if train.audit_leakage {
+        return leakage::audit(train, terminal);
+    }
     let start = Instant::now();
     let spine = read_spine(&train.spine)?;
     let inputs = serde_json::to_string(&inputs(&train.input)?).expect("names have a JSON form");
@@ -37,6 +43,8 @@ pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Fail
             ("inputs", Some(inputs)),
             ("states", Some(train.states.to_string())),
             ("memory", train.memory.map(|memory| memory.to_string())),
+            ("sample", sample(train)?),
+            ("required", required(train)),
             ("sink", train.sink.clone()),
         ],
     );
@@ -45,7 +53,8 @@ pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Fail
     let answer = arrow_stream(&spine).and_then(|body| server.post_bytes(&path, ARROW_STREAM, &body));
     let Some(out) = &train.out else {
         bar.finish_and_clear();
-        return show_sink(answer?, terminal);
+        let written = answer?.into_body().read_to_string().map_err(|error| not_understood(&error))?;
+        return show_sink(&written, terminal);
     };
     let written = answer.and_then(|answer| {
         let reader = StreamReader::try_new(answer.into_body().into_reader(), None);
@@ -66,10 +75,29 @@ pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Fail
     Ok(())
 }
 
+/// Which rows to look at, as the server takes it.
+pub(super) fn sample(train: &Train) -> Result<Option<String>, Failure> {
+    let Some(sample) = train.sample else { return Ok(None) };
+    let json = if sample > 0.0 && sample < 1.0 {
+        serde_json::json!({ "share": sample, "seed": train.seed })
+    } else if sample >= 1.0 && sample.fract() == 0.0 && sample <= 1e15 {
+        serde_json::json!({ "rows": sample as u64, "seed": train.seed })
+    } else {
+        let message = "a sample is a number of rows, or a share of them between 0 and 1";
+        return Err(Failure::usage("request/bad-sample", message, "write `--sample 10000` or `--sample 0.1`"));
+    };
+    Ok(Some(json.to_string()))
+}
+
+/// Features without whose value a row is left out, as the server takes them.
+pub(super) fn required(train: &Train) -> Option<String> {
+    let paths: Vec<String> = train.required.iter().map(ToString::to_string).collect();
+    (!paths.is_empty()).then(|| paths.join(","))
+}
+
 /// Says what the server wrote where.
-fn show_sink(answer: ureq::http::Response<ureq::Body>, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let text = answer.into_body().read_to_string().map_err(|error| not_understood(&error))?;
-    let written: WrittenToSink = serde_json::from_str(&text).map_err(|error| not_understood(&error))?;
+pub(super) fn show_sink(answer: &str, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let written: WrittenToSink = serde_json::from_str(answer).map_err(|error| not_understood(&error))?;
     terminal.show(&written, || {
         let rows = counted(written.rows, "row", "rows");
         format!("{rows}, written by the server to sink `{}` as {}", written.sink, written.file)
@@ -77,7 +105,7 @@ fn show_sink(answer: ureq::http::Response<ureq::Body>, terminal: &mut Terminal<'
     Ok(())
 }
 
-fn not_understood(error: &dyn std::fmt::Display) -> Failure {
+pub(super) fn not_understood(error: &dyn std::fmt::Display) -> Failure {
     let problem = Problem::new("answer/unreadable", format!("the server's answer could not be read: {error}"));
     Failure::from(problem.with_help("try again; if it happens again, read the server's log"))
 }
@@ -92,7 +120,7 @@ struct WrittenToSink {
 }
 
 /// `Flight.carrier=carrier`: a path and the column that holds its known values.
-fn inputs(given: &[String]) -> Result<BTreeMap<FeaturePath, String>, Failure> {
+pub(super) fn inputs(given: &[String]) -> Result<BTreeMap<FeaturePath, String>, Failure> {
     let parsed = given.iter().map(|text| {
         let (path, column) = text.split_once('=')?;
         Some((FeaturePath::parse(path).ok()?, column.to_owned()))
@@ -103,7 +131,7 @@ fn inputs(given: &[String]) -> Result<BTreeMap<FeaturePath, String>, Failure> {
     })
 }
 
-fn read_spine(file: &Path) -> Result<Vec<RecordBatch>, Failure> {
+pub(super) fn read_spine(file: &Path) -> Result<Vec<RecordBatch>, Failure> {
     let opened = File::open(file).map_err(|error| Failure::file("read", file, &error))?;
     read_parquet(opened).map_err(|why| {
         let message = format!("the spine `{}` cannot be read: {why}", file.display());

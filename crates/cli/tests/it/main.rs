@@ -291,6 +291,29 @@ fn a_team_gets_from_nothing_to_verified_answers() {
     let highest = set.column(2).as_any().downcast_ref::<Float64Array>().expect("floats");
     assert_eq!(highest.iter().collect::<Vec<_>>(), [Some(2.0), Some(1.0), None]);
 
+    let named = [&train[..], &["--features", "Sensor.highest[7d]", "--name", "peaks"]].concat();
+    assert_eq!(place.ok(&named)["version"], 1);
+    let kept = place.text(&named);
+    assert!(kept.starts_with("3 rows and 1 feature, kept as `peaks@2`"), "{kept}");
+    assert_eq!(place.ok(&["dataset", "list"])["datasets"][0]["versions"][1]["rows"], 3);
+    assert!(place.text(&["dataset", "list"]).contains("peaks@2"));
+    assert!(place.text(&["dataset", "describe", "peaks@1"]).contains("Sensor.highest[7d]"));
+    let profile = place.text(&["dataset", "profile", "peaks", "--columns", "Sensor.highest[7d]", "--preview", "2"]);
+    assert!(profile.contains("1 missing") && profile.contains("1.5000") && profile.contains("row 2"), "{profile}");
+    let diff = place.text(&["dataset", "diff", "peaks@1", "peaks@2"]);
+    assert_eq!(diff.trim_end(), "peaks@1 to peaks@2: 3 rows in both, 0 only before, 0 only after\nthe same");
+    place.ok(&["dataset", "download", "peaks@1", "--out", "peaks.parquet"]);
+    assert_eq!(rows_of(&place.path("peaks.parquet")).num_columns(), 3);
+    place.ok(&["dataset", "download", "peaks@1", "--out", "peaks.arrows", "--states"]);
+    assert!(place.path("peaks.arrows").metadata().expect("written").len() > 100);
+    assert_eq!(place.ok(&["dataset", "rename", "peaks", "summits"])["name"], "summits");
+    assert_eq!(place.ok(&["dataset", "retire", "summits@1"])["state"]["is"], "retired");
+    assert_eq!(place.refused(&["dataset", "profile", "summits@1"]).1, "dataset/retired");
+
+    let audit = [&train[..], &["--features", "Sensor.highest[7d]", "--audit-leakage"]].concat();
+    let clean = place.text(&audit);
+    assert_eq!(clean.trim_end(), "1 feature and 3 rows looked at: no leak found");
+
     let verified = place.text(&["verify", "--samples", "100"]);
     assert!(verified.contains("planted fault: seen\nverify: compared "), "{verified}");
     assert!(verified.trim_end().ends_with("differences 0"), "{verified}");

@@ -1,6 +1,7 @@
 //! Features beside the rows of a spine: all at once, or a range of rows after the other within a limit of memory.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use creta_audit::Permit;
@@ -17,12 +18,13 @@ use crate::ready::ReadyShape;
 use crate::request::TrainingSetRequest;
 use crate::run::{Rows, RunOptions};
 use crate::scan::SnapshotReader;
+use crate::selecting::{sampled, with_required};
 use crate::spine;
 
 /// A question about the rows of a spine, with everything that asking takes.
 struct Asked<'a> {
-    deployment: std::sync::Arc<Deployment>,
-    shape: std::sync::Arc<ReadyShape>,
+    deployment: Arc<Deployment>,
+    shape: Arc<ReadyShape>,
     request: &'a TrainingSetRequest,
     permit: &'a Permit,
     table: RecordBatch,
@@ -37,7 +39,8 @@ impl From<EngineError> for Problem {
 }
 
 impl ScopeEngine {
-    /// The spine with features beside it, out of the truth: point-in-time correct, rows and their order as given.
+    /// The spine with features beside it, out of the truth: point-in-time correct, rows and their order as given, but for those
+    /// that a sample or a required feature leaves out.
     pub fn training_set(
         &self,
         request: &TrainingSetRequest,
@@ -45,8 +48,22 @@ impl ScopeEngine {
         permit: &Permit,
     ) -> Result<Vec<RecordBatch>, Problem> {
         let reader = SnapshotReader::new(self.facts.snapshot());
-        let asked = self.ask(request, spine.to_vec(), permit, Action::Train)?;
-        Ok(vec![self.answer_all(&asked, &reader)?])
+        let spine = sampled(spine, request.sample.as_ref())?;
+        with_required(self.beside_spine(&self.deployment()?, request, &spine, permit, Action::Train, &reader)?, request)
+    }
+
+    /// The spine with features beside it by what `deployment` defines, every row of it.
+    pub(crate) fn beside_spine(
+        &self,
+        deployment: &Arc<Deployment>,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+        permit: &Permit,
+        action: Action,
+        reader: &dyn FactReader,
+    ) -> Result<Vec<RecordBatch>, Problem> {
+        let asked = self.ask(Arc::clone(deployment), request, spine.to_vec(), permit, action)?;
+        Ok(vec![self.answer_all(&asked, reader)?])
     }
 
     /// As [`ScopeEngine::training_set`], a range of rows after the other: `visit` is called with at least one batch, and its
@@ -54,7 +71,8 @@ impl ScopeEngine {
     ///
     /// Where `options` limit memory and the run would take more, facts and answers wait in sealed files. What comes out is the
     /// same. A run that was stopped goes on from there when the same is asked over the same facts within a day. Whoever a row
-    /// rule binds is answered in memory, whatever the limit: what the rule looks at is found row by row.
+    /// rule binds is answered in memory, whatever the limit: what the rule looks at is found row by row. Where features are
+    /// required the answer is in memory too: how many rows were left out is said with its first batch.
     pub fn training_set_in_parts(
         &self,
         request: &TrainingSetRequest,
@@ -63,8 +81,31 @@ impl ScopeEngine {
         options: &TrainingOptions<'_>,
         visit: &mut dyn FnMut(RecordBatch) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
+        if request.required.is_empty() {
+            return self.every_row_in_parts(request, spine, permit, options, visit);
+        }
+        let mut built = Vec::new();
+        self.every_row_in_parts(request, spine, permit, options, &mut |batch| {
+            built.push(batch);
+            Ok(())
+        })?;
+        with_required(built, request)?.into_iter().try_for_each(visit)
+    }
+
+    fn every_row_in_parts(
+        &self,
+        request: &TrainingSetRequest,
+        spine: Vec<RecordBatch>,
+        permit: &Permit,
+        options: &TrainingOptions<'_>,
+        visit: &mut dyn FnMut(RecordBatch) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
         let snapshot = self.facts.snapshot();
-        let asked = self.ask(request, spine, permit, Action::Train)?;
+        let spine = match &request.sample {
+            None => spine,
+            sample => sampled(&spine, sample.as_ref())?,
+        };
+        let asked = self.ask(self.deployment()?, request, spine, permit, Action::Train)?;
         let rows = asked.rows.as_of.len();
         let bound = self.guard(&asked.deployment, permit.principal(), permit.place()).is_some();
         let budget = match options.memory_bytes {
@@ -88,19 +129,21 @@ impl ScopeEngine {
         permit: &Permit,
     ) -> Result<Vec<RecordBatch>, Problem> {
         self.by_what_is_in_force(|| {
-            let asked = self.ask(request, spine.to_vec(), permit, Action::Query)?;
-            Ok(vec![self.answer_all(&asked, &asked.deployment.index)?])
+            let deployment = self.deployment()?;
+            let spine = sampled(spine, request.sample.as_ref())?;
+            let index = &deployment.index;
+            with_required(self.beside_spine(&deployment, request, &spine, permit, Action::Query, index)?, request)
         })
     }
 
     fn ask<'a>(
         &self,
+        deployment: Arc<Deployment>,
         request: &'a TrainingSetRequest,
         spine: Vec<RecordBatch>,
         permit: &'a Permit,
         action: Action,
     ) -> Result<Asked<'a>, Problem> {
-        let deployment = self.deployment()?;
         let table = spine::one_table(&spine)?;
         let given = spine::given_columns(&deployment.registry, request, &spine)?;
         drop(spine);

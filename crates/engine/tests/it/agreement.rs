@@ -49,6 +49,8 @@ fn request() -> TrainingSetRequest {
         inputs: [(path("Flight.id"), "flight".into())].into(),
         states: true,
         max_age: Default::default(),
+        sample: None,
+        required: Vec::new(),
     }
 }
 

@@ -4,7 +4,9 @@
 
 mod agreement;
 mod bad_input;
+mod datasets;
 mod ingest;
+mod leakage;
 mod loading;
 mod outages;
 mod queries;

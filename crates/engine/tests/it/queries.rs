@@ -110,6 +110,8 @@ fn s21_a_spine_keeps_its_rows_their_order_and_its_own_columns() {
         inputs: Default::default(),
         states: true,
         max_age: Default::default(),
+        sample: None,
+        required: Vec::new(),
     };
     let set = airline.training_set(&request, spine.clone()).expect("answers");
     assert_eq!(set.project(&[0, 1, 2]).expect("columns").columns(), spine.columns());

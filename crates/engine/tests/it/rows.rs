@@ -147,6 +147,8 @@ fn s30_training_sets_are_judged_at_each_rows_own_instant() {
         inputs: BTreeMap::new(),
         states: true,
         max_age: BTreeMap::new(),
+        sample: None,
+        required: Vec::new(),
     };
     let answer = airline.training_set(&request, spine.clone()).expect("answers");
     let states = answer.column_by_name("Flight.delay__state").expect("asked for").as_string::<i32>().clone();

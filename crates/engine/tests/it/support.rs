@@ -93,6 +93,12 @@ impl Stores {
         Self { clock, platform, ..self }
     }
 
+    /// The same on other files: those of a process that crashed.
+    pub(crate) fn with_files(self, files: FaultyFiles) -> Self {
+        let platform = Platform { files: Arc::new(files.clone()), ..self.platform };
+        Self { files, platform, ..self }
+    }
+
     fn engine(&self) -> Result<ScopeEngine, Problem> {
         let stores = ScopeStores {
             platform: self.platform.clone(),
@@ -191,6 +197,17 @@ impl Airline {
         self.engine.query(&request, &self.log.admit(decision, Details::none()).expect("they may"))
     }
 
+    /// As [`Airline::permit_on`], for a person of the tenant with roles for good; the refusal where they may not.
+    pub(crate) fn person_permit(
+        &self,
+        roles: &[Role],
+        action: Action,
+        features: &FeatureSet,
+    ) -> Result<Permit, String> {
+        let decision = decide(&self.policies, &person(roles), action, &Resource::features(scope(), features.clone()));
+        self.log.admit(decision, Details::none()).map_err(|error| error.to_string())
+    }
+
     /// A permit for statistics of a person of the tenant.
     pub(crate) fn statistics_permit(&self, roles: &[Role], features: &[&str]) -> Permit {
         let resource = Resource::features(scope(), FeatureSet::untagged(features.iter().copied()));
@@ -249,8 +266,13 @@ impl Airline {
 
     /// Everything in the metadata store, opened.
     pub(crate) fn documents(&self) -> Vec<String> {
-        let documents = self.stores.metadata.list("registry").expect("a list");
-        assert!(!documents.is_empty(), "the definitions are there");
+        self.all_documents("registry")
+    }
+
+    /// Every document of a kind, opened.
+    pub(crate) fn all_documents(&self, kind: &str) -> Vec<String> {
+        let documents = self.stores.metadata.list(kind).expect("a list");
+        assert!(!documents.is_empty(), "they are there");
         documents.iter().map(|document| String::from_utf8_lossy(&document.body).into_owned()).collect()
     }
 

@@ -1,6 +1,7 @@
 //! The API's description in OpenAPI 3.1, made from the table of routes. Committed as `docs/reference/openapi.json`.
 
 mod break_glass;
+mod datasets;
 mod devices;
 mod operations;
 mod pages;
@@ -108,6 +109,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
         .iter()
         .chain(people::OPERATIONS)
         .chain(break_glass::OPERATIONS)
+        .chain(datasets::OPERATIONS)
         .chain(pages::OPERATIONS)
         .chain(recovery::OPERATIONS)
         .chain(devices::OPERATIONS)

@@ -30,6 +30,8 @@ const SPINE: &[Parameter] = &[
     query("inputs", TEXT, "JSON object of path to column, for columns that are not named by a path."),
     query("states", r#"{"type":"boolean"}"#, "Whether to add a column `name__state` beside each feature."),
     query("max_age", TEXT, "JSON object of path to span: tighter limits than the features declare."),
+    query("sample", TEXT, "JSON of the rows to look at: `rows` or `share`, and `seed`."),
+    query("required", TEXT, "Paths, separated by commas: rows without their value are left out, and counted."),
     query(
         "memory",
         TEXT,

@@ -7,6 +7,7 @@ mod audit;
 mod break_glass;
 mod changes;
 mod control;
+mod datasets;
 mod devices;
 mod facts;
 mod local;
@@ -300,6 +301,15 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/query", Query on Own, Light, JSON_BYTES_MAX, queries::query),
     guarded!(POST, "/v1/query/arrow", Query on Own, Bulk, ARROW_BYTES_MAX, queries::query_arrow),
     guarded!(POST, "/v1/training-sets", Train on Own, Bulk, ARROW_BYTES_MAX, queries::training_set),
+    guarded!(POST, "/v1/training-sets/leakage", Train on Own, Bulk, ARROW_BYTES_MAX, queries::audit_leakage),
+    guarded!(POST, "/v1/datasets", DatasetMake on Own, Bulk, ARROW_BYTES_MAX, datasets::make),
+    guarded!(GET, "/v1/datasets", CatalogueRead on Own, Light, NO_BODY, datasets::list),
+    guarded!(GET, "/v1/datasets/{id}", CatalogueRead on Own, Light, NO_BODY, datasets::describe),
+    guarded!(GET, "/v1/datasets/{id}/rows", Train on Own, Bulk, NO_BODY, datasets::rows),
+    guarded!(GET, "/v1/datasets/{id}/profile", Train on Own, Bulk, NO_BODY, datasets::profile),
+    guarded!(GET, "/v1/datasets/{id}/diff", Train on Own, Bulk, NO_BODY, datasets::diff),
+    guarded!(POST, "/v1/datasets/{id}/rename", DatasetMake on Own, Light, JSON_BYTES_MAX, datasets::rename),
+    guarded!(POST, "/v1/datasets/{id}/retire", DatasetMake on Own, Light, NO_BODY, datasets::retire),
     guarded!(POST, "/v1/synth", Synth on Own, Bulk, JSON_BYTES_MAX, synth::synth),
     for_staff!(GET, "/v1/statistics", StatisticsRead on NamedTenant, Bulk, NO_BODY, statistics::statistics),
     guarded!(POST, "/v1/ingest", Ingest on Own, Bulk, ARROW_BYTES_MAX, facts::ingest),

@@ -10,7 +10,9 @@ use arrow::ipc::writer::StreamWriter;
 use axum::response::Response;
 use creta_audit::{Details, Event, Permit};
 use creta_disclosure::Label;
-use creta_engine::{BindingRule, KnownAsOfColumn, QueryRequest, TrainingOptions, TrainingSetRequest, WrittenQuery};
+use creta_engine::{
+    BindingRule, KnownAsOfColumn, LabelColumn, QueryRequest, Sample, TrainingOptions, TrainingSetRequest, WrittenQuery,
+};
 use creta_model::{FeaturePath, MemorySize, Problem, Span};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -124,7 +126,7 @@ fn query_request(input: &Input) -> Result<QueryRequest, Problem> {
 }
 
 /// A refusal to hand out values in bulk, which the log keeps (CH-14).
-fn kept_back(admitted: &Admitted<'_>, problem: Problem) -> Problem {
+pub(super) fn kept_back(admitted: &Admitted<'_>, problem: Problem) -> Problem {
     admitted.control.record(Event::of(&admitted.permit, "download.refused").for_commitment("CH-14"));
     problem
 }
@@ -132,29 +134,35 @@ fn kept_back(admitted: &Admitted<'_>, problem: Problem) -> Problem {
 /// The query string of bulk questions; the body is the spine.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SpineQuery {
+pub(super) struct SpineQuery {
     /// Paths, separated by commas.
-    features: String,
+    pub(super) features: String,
     /// Column of the instants.
-    as_of: String,
+    pub(super) as_of: String,
     /// `latest`, or a column.
     #[serde(default)]
-    known_as_of: Option<String>,
+    pub(super) known_as_of: Option<String>,
     /// JSON object of path to column.
     #[serde(default)]
-    inputs: Option<String>,
+    pub(super) inputs: Option<String>,
     /// Whether to add a column of states beside each feature.
     #[serde(default)]
-    states: bool,
+    pub(super) states: bool,
     /// JSON object of path to span.
     #[serde(default)]
-    max_age: Option<String>,
+    pub(super) max_age: Option<String>,
     /// What the process may take while it builds a training set.
     #[serde(default)]
-    memory: Option<MemorySize>,
+    pub(super) memory: Option<MemorySize>,
+    /// JSON of which rows to look at.
+    #[serde(default)]
+    pub(super) sample: Option<String>,
+    /// Paths without whose value a row is left out, separated by commas.
+    #[serde(default)]
+    pub(super) required: Option<String>,
     /// The tenant's sink to write the answer to, instead of handing it out.
     #[serde(default)]
-    sink: Option<String>,
+    pub(super) sink: Option<String>,
 }
 
 /// What becomes of a bulk answer.
@@ -166,12 +174,9 @@ enum Bulk {
 }
 
 impl SpineQuery {
-    fn into_request(self) -> Result<TrainingSetRequest, Problem> {
-        let features = self.features.split(',').map(|text| FeaturePath::parse(text.trim()));
-        let features = features.collect::<Result<Vec<_>, _>>();
+    pub(super) fn into_request(self) -> Result<TrainingSetRequest, Problem> {
         Ok(TrainingSetRequest {
-            features: features
-                .map_err(|error| Problem::new("request/query-string", format!("in `features`: {error}")))?,
+            features: paths("features", &self.features)?,
             as_of: self.as_of,
             known_as_of: self.known_as_of.map(|text| match text.as_str() {
                 "latest" => KnownAsOfColumn::Latest,
@@ -180,8 +185,20 @@ impl SpineQuery {
             inputs: json_parameter::<BTreeMap<FeaturePath, String>>("inputs", self.inputs)?,
             states: self.states,
             max_age: json_parameter::<BTreeMap<FeaturePath, Span>>("max_age", self.max_age)?,
+            sample: self
+                .sample
+                .map(|text| json_parameter::<Option<Sample>>("sample", Some(text)))
+                .transpose()?
+                .flatten(),
+            required: self.required.map(|text| paths("required", &text)).transpose()?.unwrap_or_default(),
         })
     }
+}
+
+/// Paths of features, separated by commas.
+fn paths(name: &str, text: &str) -> Result<Vec<FeaturePath>, Problem> {
+    let paths = text.split(',').map(|text| FeaturePath::parse(text.trim())).collect::<Result<Vec<_>, _>>();
+    paths.map_err(|error| Problem::new("request/query-string", format!("in `{name}`: {error}")))
 }
 
 /// A parameter of the query string that holds JSON; left out it is empty.
@@ -214,7 +231,7 @@ pub(super) async fn training_set(guarded: Guarded, input: Input) -> Result<Respo
     .await
 }
 
-type Batches = Vec<RecordBatch>;
+pub(super) type Batches = Vec<RecordBatch>;
 
 /// A question about the rows of a spine.
 struct AskedBeside {
@@ -225,6 +242,71 @@ struct AskedBeside {
 
 /// Where batches of an answer go.
 type Take<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<(), Problem>;
+
+/// The query string of an audit: that of a training set, and what is to be learned.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    features: String,
+    as_of: String,
+    #[serde(default)]
+    known_as_of: Option<String>,
+    #[serde(default)]
+    inputs: Option<String>,
+    #[serde(default)]
+    max_age: Option<String>,
+    #[serde(default)]
+    sample: Option<String>,
+    /// JSON object of a column of the spine to the feature that it holds values of, or to null.
+    labels: String,
+}
+
+/// Labels of an audit at most. Each takes two more training sets, and could be a guess of what somebody may not count.
+const LABELS_MAX: usize = 8;
+
+/// Refuses what answers guesses about values, row by row, to people outside of development: their spine is the guess, and what
+/// comes back says whether it was right. Programs of the tenant get the values anyway. The log keeps the refusal (CH-14).
+pub(super) fn no_guesses(admitted: &Admitted<'_>) -> Result<(), Problem> {
+    if !ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
+        return Ok(());
+    }
+    let problem = Problem::new("dataset/class", "people do not do this outside of environments of class development")
+        .with_help("programs of the tenant make and compare datasets, and audit them for leaks: ask one of yours");
+    Err(kept_back(admitted, problem))
+}
+
+/// Looks for what a model could learn of a training set and not know later. Tells counts, never a value.
+pub(super) async fn audit_leakage(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let AuditQuery { features, as_of, known_as_of, inputs, max_age, sample, labels } = input.query()?;
+    let (states, required, memory, sink) = (false, None, None, None);
+    let question = SpineQuery { features, as_of, known_as_of, inputs, states, max_age, sample, required, memory, sink };
+    let request = question.into_request()?;
+    let labels: BTreeMap<String, Option<FeaturePath>> = json_parameter("labels", Some(labels))?;
+    if labels.len() > LABELS_MAX {
+        let problem = Problem::new("too-large/labels", format!("an audit looks at {LABELS_MAX} labels at most"));
+        return Err(problem.with_help("ask for some of them, and for the others in another audit").into());
+    }
+    let labels: Vec<LabelColumn> =
+        labels.into_iter().map(|(column, feature)| LabelColumn { column, feature }).collect();
+    let (schema, mut spine) = decode_blocking(input).await?;
+    if spine.is_empty() {
+        spine.push(arrow::array::RecordBatch::new_empty(schema));
+    }
+    let rows = spine.iter().map(|batch| batch.num_rows() as u64).sum();
+    let details = Details::none().count("rows", rows).map_err(|e| from_audit(&e))?;
+    let (asked, asked_labels, asked_spine) = (request.clone(), labels.clone(), spine.clone());
+    let report = guarded
+        .act_on_features(
+            details,
+            move |engine| engine.features_of_audit(&asked, &asked_labels, &asked_spine),
+            move |admitted| {
+                no_guesses(admitted)?;
+                Ok(admitted.engine()?.audit_leakage(&request, &labels, &spine, &admitted.permit)?)
+            },
+        )
+        .await?;
+    answer(&report)
+}
 
 async fn beside_spine(
     guarded: Guarded,
@@ -285,16 +367,20 @@ fn stream(
     Ok(writer.expect("an answer has at least one batch").into_inner().map_err(failed)?)
 }
 
-/// A table with where it is from, so that it is known as that wherever it goes. What the spine's own schema said of that is
-/// replaced.
-fn labelled(batch: RecordBatch, admitted: &Admitted<'_>) -> Result<RecordBatch, Problem> {
-    let label = Label { environment: admitted.control.environment().clone(), class: admitted.control.class() };
-    let schema = batch.schema();
-    let mut metadata = schema.metadata().clone();
-    metadata.extend(label.to_metadata());
-    let schema = Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata));
+/// A table with where it is from.
+pub(super) fn labelled(batch: RecordBatch, admitted: &Admitted<'_>) -> Result<RecordBatch, Problem> {
+    let schema = labelled_schema(&batch.schema(), admitted);
     RecordBatch::try_new(schema, batch.columns().to_vec())
         .map_err(|error| logged("an answer could not be labelled", &error))
+}
+
+/// The schema with where the table is from, so that it is known as that wherever it goes. What the spine's own schema said
+/// of that is replaced.
+pub(super) fn labelled_schema(schema: &SchemaRef, admitted: &Admitted<'_>) -> SchemaRef {
+    let label = Label { environment: admitted.control.environment().clone(), class: admitted.control.class() };
+    let mut metadata = schema.metadata().clone();
+    metadata.extend(label.to_metadata());
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 
 /// Decodes an Arrow body on a thread that may take its time.

@@ -11,6 +11,7 @@ mod changes;
 mod components;
 mod coverage;
 mod data_policy;
+mod datasets;
 mod devices;
 mod disclosure;
 mod duties;

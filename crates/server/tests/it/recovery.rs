@@ -29,6 +29,7 @@ pub(crate) struct World {
     provider: Provider,
     authenticators: [SoftAuthenticator; 4],
     feed: Account,
+    scoring: Account,
     backup: Account,
     pub(crate) ana: Someone,
     ana_two: Someone,
@@ -47,8 +48,8 @@ impl World {
         let provider = Provider::start();
         let mut server = Server::configured(EnvironmentClass::Staging, &provider.config());
         server.tenant("acme");
-        let programs = [("release", "deployer"), ("feed", "ingester")];
-        let [release, feed] = crate::secrets::programs_by_two(&server, &provider, programs);
+        let programs = [("release", "deployer"), ("feed", "ingester"), ("scoring", "reader")];
+        let [release, feed, scoring] = crate::secrets::programs_by_two(&server, &provider, programs);
         server.post("/v1/deploy", &release.token, &bundle()).ok();
         let body = json!({"name": "copies", "role": "backup"});
         let made = server.post("/v1/provisioners", &server.admin_token(), &body).ok();
@@ -66,7 +67,7 @@ impl World {
             ana.post(&server, &format!("/v1/persons/{who}@example.com/assign"), &body).ok();
         }
         let folder = tempfile::tempdir().expect("a folder");
-        Self { server, provider, authenticators, feed, backup, ana, ana_two, ben, vera, folder }
+        Self { server, provider, authenticators, feed, scoring, backup, ana, ana_two, ben, vera, folder }
     }
 
     /// Older documents went on, so everybody signs in anew.
@@ -101,6 +102,19 @@ impl World {
     fn ask(&self) -> Reply {
         let question = json!({"inputs": {"User.id": [7]}, "outputs": ["User.city"]});
         self.vera.post(&self.server, "/v1/query", &question)
+    }
+
+    fn keep_dataset(&self) {
+        let rows = crate::support::spine(&[(7, "2025-03-05T00:00:00Z")]);
+        let path = "/v1/datasets?name=cities&features=User.city&as_of=at";
+        self.server.post_arrow(path, &self.scoring.token, &rows).ok();
+    }
+
+    /// The dataset is there with its rows.
+    fn has_dataset(&self) {
+        let token = self.server.token(&self.scoring.client_id, &self.scoring.secret);
+        let rows = self.server.get("/v1/datasets/cities@1/rows", &token).batch();
+        assert_eq!((rows.num_rows(), rows.num_columns()), (1, 3));
     }
 
     /// A backup in a folder, as a client writes it.
@@ -208,6 +222,8 @@ fn two_people_restore_a_backup_that_was_taken_while_facts_came_in() {
     let (of_ana, of_ben) = (world.key(&world.ana), world.key(&world.ben));
     assert_eq!(world.ben.get(&world.server, "/v1/recovery/keys").ok()["people"], 2);
     world.ingest().ok();
+    // A dataset goes with what is written down about it.
+    world.keep_dataset();
     let stop = AtomicBool::new(false);
     let copy = std::thread::scope(|threads| {
         let loading = threads.spawn(|| {
@@ -249,6 +265,7 @@ fn two_people_restore_a_backup_that_was_taken_while_facts_came_in() {
     assert_eq!(done.entries.len(), 3, "facts, quarantine, documents");
     world.server.start();
     assert_eq!(world.ask().ok()["columns"][0]["values"], json!(["Turin"]));
+    world.has_dataset();
     world.ingest().ok();
     let log = world.log();
     for step in ["recovery.key-added", "recovery.agreed", "store.older-accepted", "backup.restored"] {
@@ -282,6 +299,7 @@ fn two_people_restore_a_backup_that_was_taken_while_facts_came_in() {
     world.server.start();
     world.come_back();
     assert_eq!(world.ask().ok()["columns"][0]["values"], json!(["Turin"]));
+    world.has_dataset();
     assert_eq!(world.check()["outcome"], "pass", "{}", world.check());
     // What was signed lies beside the log. Whoever loses the log once more does not use it a second time.
     world.server.stop();

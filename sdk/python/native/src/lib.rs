@@ -5,6 +5,7 @@
 
 mod belongings;
 mod convert;
+mod datasets;
 mod host;
 mod local;
 mod stream;

@@ -9,10 +9,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use creta_audit::{Details, Hash, Log, Permit};
 use creta_engine::{
-    Compiling, IngestRequest, OnceKey, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine, ScopeStores,
-    TrainingSetRequest, Trial, VerifyOptions, load_request, read_source,
+    Compiling, IngestRequest, LabelColumn, OnceKey, QueryRequest, ResolverHost, ResolverHosts, ScopeEngine,
+    ScopeStores, TrainingSetRequest, Trial, VerifyOptions, load_request, read_source,
 };
-use creta_iam::{Action, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
+use creta_iam::{Action, Decision, DecisionCache, FeatureSet, Policies, Principal, PrincipalId, Resource, Role};
 use creta_keys::{KeyRing, RootKey};
 use creta_model::{Bundle, Environment, Instant, Name, Problem, Scope, SourceFormat};
 use creta_platform::Platform;
@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::belongings::{refuse_belongings, refuse_labelled};
+use crate::datasets;
 use crate::host::PythonHost;
 use crate::native_error;
 use crate::stream::{ArrowStream, read_stream};
@@ -38,7 +39,7 @@ const DECISIONS_MAX: usize = 1024;
 /// Every question is decided, recorded and permitted as on a server: there is no way around it that only tests take.
 #[pyclass(frozen, module = "creta._native")]
 pub(crate) struct Local {
-    engine: ScopeEngine,
+    pub(crate) engine: ScopeEngine,
     log: Log,
     policies: Policies,
     decisions: DecisionCache,
@@ -149,6 +150,49 @@ impl Local {
         Ok(ArrowStream::new(schema, batches))
     }
 
+    /// Looks for what a model could learn of a training set and not know later. Returns the report, as JSON.
+    fn audit_leakage(
+        &self,
+        py: Python<'_>,
+        request_json: &str,
+        labels_json: &str,
+        spine: &Bound<'_, PyAny>,
+    ) -> PyResult<String> {
+        let asked: TrainingSetRequest = request(request_json)?;
+        let labels: Vec<LabelColumn> = request(labels_json)?;
+        let (schema, spine) = read_stream(spine)?;
+        refuse_labelled(&schema).map_err(|problem| native_error(&[problem]))?;
+        let spine = at_least_one(&schema, spine);
+        answer(py.detach(|| {
+            let features = self.engine.features_of_audit(&asked, &labels, &spine).map_err(one)?;
+            let permit = self.permit(Action::Train, features).map_err(one)?;
+            self.engine.audit_leakage(&asked, &labels, &spine, &permit).map_err(one)
+        }))
+    }
+
+    /// Builds a training set and keeps it: `options_json` holds its name, the `TrainingSetRequest` and tags of the spine's own
+    /// columns. Returns how it was made, as JSON.
+    fn make_dataset(&self, py: Python<'_>, options_json: &str, spine: &Bound<'_, PyAny>) -> PyResult<String> {
+        let wanted = request(options_json)?;
+        let (schema, spine) = read_stream(spine)?;
+        refuse_labelled(&schema).map_err(|problem| native_error(&[problem]))?;
+        let spine = at_least_one(&schema, spine);
+        answer(py.detach(|| datasets::make(self, wanted, &spine).map_err(one)))
+    }
+
+    /// Does something with kept training sets by a `creta.dataset` operation, both as JSON.
+    fn datasets(&self, py: Python<'_>, operation_json: &str) -> PyResult<String> {
+        let operation = request(operation_json)?;
+        answer(py.detach(|| datasets::operate(self, operation).map_err(one)))
+    }
+
+    /// The rows of a kept training set.
+    fn dataset_rows(&self, py: Python<'_>, options_json: &str) -> PyResult<ArrowStream> {
+        let wanted = request(options_json)?;
+        let rows = py.detach(|| datasets::rows(self, &wanted)).map_err(|problem| native_error(&[problem]))?;
+        Ok(ArrowStream::new(rows.schema, rows.batches))
+    }
+
     /// Made-up facts by the definitions: for each entity its name and a table.
     fn synth(&self, py: Python<'_>, options_json: &str) -> PyResult<Vec<(String, ArrowStream)>> {
         let wanted: Wanted = request(options_json)?;
@@ -219,9 +263,13 @@ impl Local {
         })
     }
 
-    fn permit(&self, action: Action, features: FeatureSet) -> Result<Permit, Problem> {
+    pub(crate) fn decide(&self, action: Action, features: FeatureSet) -> Decision {
         let resource = Resource::features(self.engine.scope().clone(), features);
-        let decision = self.decisions.decide(&self.policies, &self.principal, action, &resource);
+        self.decisions.decide(&self.policies, &self.principal, action, &resource)
+    }
+
+    pub(crate) fn permit(&self, action: Action, features: FeatureSet) -> Result<Permit, Problem> {
+        let decision = self.decide(action, features);
         self.log.admit(decision, Details::none()).map_err(|error| Problem::new("access/denied", error.to_string()))
     }
 }

@@ -34,26 +34,32 @@ from creta.functions import and_, coalesce, not_, or_, when
 from creta.windows import count, distinct, first, last, last_n, max_, mean, min_, percentile, std, sum_, var
 
 if TYPE_CHECKING:
-    from creta._answers import Cell, Dataset, IngestReport, Row, Rows, VerifyReport
+    from creta._answers import Cell, Dataset, IngestReport, Leak, LeakageReport, Row, Rows, VerifyReport
+    from creta._datasets import AsyncDatasets, DatasetDiff, Datasets, DatasetVersion
     from creta._frames import from_sql
     from creta._http import AsyncClient, Client, Credentials, connect, connect_async
     from creta._local import Local, check, local, synth
     from creta._profile import Profile
 
 __all__ = [
-    "AsyncClient", "Cell", "Check", "Client", "Credentials", "CretaError", "Dataset", "Feature",
-    "IngestReport", "Local", "Location", "Many", "Meta", "Note", "Now", "Nulls", "One", "Profile", "Row",
-    "Rows", "Scale", "Vector", "VerifyReport", "Windowed", "and_", "arrow", "check", "coalesce",
-    "connect", "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time",
-    "feature", "first", "from_sql", "hours", "key", "last", "last_n", "local", "many", "max_", "mean",
-    "min_", "minutes", "named_query", "not_", "one", "or_", "parquet", "percentile", "resolver", "seconds",
-    "source", "sqlite", "std", "sum_", "synth", "var", "when",
+    "AsyncClient", "AsyncDatasets", "Cell", "Check", "Client", "Credentials", "CretaError", "Dataset",
+    "DatasetDiff", "DatasetVersion", "Datasets", "Feature", "IngestReport", "Leak", "LeakageReport",
+    "Local", "Location", "Many", "Meta", "Note", "Now", "Nulls", "One", "Profile", "Row", "Rows", "Scale",
+    "Vector", "VerifyReport", "Windowed", "and_", "arrow", "check", "coalesce", "connect",
+    "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time", "feature",
+    "first", "from_sql", "hours", "key", "last", "last_n", "local", "many", "max_", "mean", "min_",
+    "minutes", "named_query", "not_", "one", "or_", "parquet", "percentile", "resolver", "seconds", "source", "sqlite",
+    "std", "sum_", "synth", "var", "when",
 ]  # fmt: skip
 
 _LAZY = {
+    **dict.fromkeys(
+        ("Cell", "Dataset", "IngestReport", "Leak", "LeakageReport", "Row", "Rows", "VerifyReport"),
+        "creta._answers",
+    ),
+    **dict.fromkeys(("AsyncDatasets", "DatasetDiff", "DatasetVersion", "Datasets"), "creta._datasets"),
     "Profile": "creta._profile",
     "from_sql": "creta._frames",
-    **dict.fromkeys(("Cell", "Dataset", "IngestReport", "Row", "Rows", "VerifyReport"), "creta._answers"),
     **dict.fromkeys(("AsyncClient", "Client", "Credentials", "connect", "connect_async"), "creta._http"),
     **dict.fromkeys(("Local", "check", "local", "synth"), "creta._local"),
 }

@@ -302,9 +302,17 @@ class Dataset:
     seconds: float
     """How long it took."""
 
+    name: str | None = None
+    """`name@version` of what is kept; `None` for a training set that was built and not kept."""
+
     def __len__(self) -> int:
         rows: int = self.table.num_rows
         return rows
+
+    @property
+    def dropped(self) -> int:
+        """Rows that were left out since a required feature has no value in them."""
+        return rows_dropped(self.table)
 
     def to_arrow(self) -> pa.Table:
         """As it is, without a copy."""
@@ -334,13 +342,23 @@ class Dataset:
 
     def profile(self, preview: int = 5) -> Profile:
         """Figures of the columns, and the first rows."""
-        return of_table(self.table, self.features, "training set", preview)
+        return of_table(self.table, self.features, self.name or "training set", preview)
 
     def __repr__(self) -> str:
-        return f"<Dataset of {len(self):,} rows and {len(self.features)} features in {self.seconds:.2f} s>"
+        name = f"{self.name}, " if self.name else ""
+        return (
+            f"<Dataset {name}of {len(self):,} rows and {len(self.features)} features in {self.seconds:.2f} s>"
+        )
 
     def _repr_html_(self) -> str:
         return page(self.profile())
+
+
+def rows_dropped(table: pa.Table) -> int:
+    """Rows of a training set that were left out, as its metadata says."""
+    schema: Any = table.schema
+    metadata: Mapping[bytes, bytes] = schema.metadata or {}
+    return int(metadata.get(b"creta.rows-dropped", b"0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +391,54 @@ class IngestReport:
             tuple(json["ignored_columns"]),
             tuple(json["warnings"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Something by which a model might learn what it cannot know later."""
+
+    kind: str
+    """`label-given`, `label-visible`, `same-as-label`, `restated` or `late-facts`."""
+
+    feature: str
+    certain: bool
+    """Otherwise it is worth a look."""
+
+    rows: int | None
+    """Rows concerned, where they are counted."""
+
+    message: str
+    json: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LeakageReport:
+    """What a look for leaks found.
+
+    `print` it. Never holds a feature value.
+    """
+
+    rows: int
+    findings: tuple[Leak, ...]
+    """The worst first; none is how it should be."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether any leak is certain."""
+        return any(leak.certain for leak in self.findings)
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> LeakageReport:
+        """Reads the answer of an audit."""
+        leaks = (
+            Leak(one["leak"], one["feature"], one["certain"], one.get("rows"), one["says"], one)
+            for one in json["findings"]
+        )
+        return cls(json["rows"], tuple(leaks))
+
+    def __str__(self) -> str:
+        lines = [f"{'leak' if leak.certain else 'look'}  {leak.message}" for leak in self.findings]
+        return "\n".join(lines) or f"{self.rows:,} rows looked at: no leak found"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import enum
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, overload
 
 from creta import _requests
-from creta._answers import Dataset, Explanation, IngestReport, Row, Rows, VerifyReport, read_answer
+from creta._answers import (
+    Dataset,
+    Explanation,
+    IngestReport,
+    LeakageReport,
+    Row,
+    Rows,
+    VerifyReport,
+    read_answer,
+)
+from creta._datasets import AsyncDatasets, AsyncDatasetStore, Datasets, DatasetStore
 from creta._feature import Feature
 from creta._frames import Frame
-from creta._requests import Instants, LoadOptions, MaxAge, Outputs, Which, WhichT
+from creta._requests import Instants, LoadOptions, MaxAge, Outputs, Selection, Which, WhichT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,8 +40,13 @@ Scalar: TypeAlias = bool | int | float | str | bytes | Decimal | date | timedelt
 """What is known about a single row."""
 
 
-class Queries(ABC):
+class Queries(DatasetStore):
     """Asks for features, builds training sets, loads facts."""
+
+    @property
+    def datasets(self) -> Datasets:
+        """Training sets with a name: made, listed, loaded, compared, retired."""
+        return Datasets(self)
 
     @abstractmethod
     def _query(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -41,6 +56,11 @@ class Queries(ABC):
 
     @abstractmethod
     def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table: ...
+
+    @abstractmethod
+    def _audit_leakage(
+        self, request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table
+    ) -> dict[str, Any]: ...
 
     @abstractmethod
     def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]: ...
@@ -110,17 +130,46 @@ class Queries(ABC):
         inputs: Mapping[Feature[Any], str] | Mapping[str, str] | None = None,
         known_as_of: str | None = None,
         include_states: bool = False,
+        sample: float | None = None,
+        seed: int = 0,
+        required: Sequence[Which] = (),
     ) -> Dataset:
         """The rows of a spine with a column per feature, point-in-time correct (rules S1 to S5, S21).
 
         `as_of` is the column with each row's instant. Columns named by a path, `Flight.carrier`, are what is
         known about the row; `inputs` says so for columns of other names. `known_as_of` is a column or
         `"latest"`. With `include_states` each feature has a `...__state` column beside it.
+
+        `sample` looks at so many rows, `10_000`, or at a share of them, `0.1`; the same `seed` takes the
+        same rows. Rows without a value of a `required` feature are left out, and counted in `dropped`.
         """
-        request = _requests.training_set(spine, as_of, features, inputs, known_as_of, include_states)
+        rows = Selection(include_states=include_states, sample=sample, seed=seed, required=required)
+        request = _requests.training_set(spine, as_of, features, inputs, known_as_of, rows)
         start = time.perf_counter()
         table = self._training_set(request.json, request.spine)
         return Dataset(table, tuple(request.json["features"]), time.perf_counter() - start)
+
+    def audit_leakage(
+        self,
+        spine: Frame,
+        *,
+        features: Sequence[Which],
+        labels: Mapping[str, Which | None] | Sequence[str],
+        as_of: str = "as_of",
+        inputs: Mapping[Feature[Any], str] | Mapping[str, str] | None = None,
+        known_as_of: str | None = None,
+        sample: float | None = None,
+        seed: int = 0,
+    ) -> LeakageReport:
+        """Looks for what a model could learn of a training set and not know later; see `training_set`.
+
+        `labels` are the columns of the spine that are to be learned, each with the feature that it holds
+        values of, if it is one: `{"came_back": Order.returned}`. Tells counts of rows, never a value.
+        """
+        rows = Selection(sample=sample, seed=seed)
+        request = _requests.training_set(spine, as_of, features, inputs, known_as_of, rows)
+        columns = _requests.labels(labels, request.spine)
+        return LeakageReport.from_json(self._audit_leakage(request.json, columns, request.spine))
 
     def ingest(
         self,
@@ -168,8 +217,13 @@ class Queries(ABC):
         return VerifyReport.from_json(self._verify({"samples": samples, "seed": seed}))
 
 
-class AsyncQueries(ABC):
+class AsyncQueries(AsyncDatasetStore):
     """`Queries` with every method awaited."""
+
+    @property
+    def datasets(self) -> AsyncDatasets:
+        """Training sets with a name: made, listed, loaded, compared, retired."""
+        return AsyncDatasets(self)
 
     @abstractmethod
     async def _query(self, request: dict[str, Any]) -> dict[str, Any]: ...
@@ -179,6 +233,11 @@ class AsyncQueries(ABC):
 
     @abstractmethod
     async def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table: ...
+
+    @abstractmethod
+    async def _audit_leakage(
+        self, request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table
+    ) -> dict[str, Any]: ...
 
     @abstractmethod
     async def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]: ...
@@ -242,12 +301,34 @@ class AsyncQueries(ABC):
         inputs: Mapping[Feature[Any], str] | Mapping[str, str] | None = None,
         known_as_of: str | None = None,
         include_states: bool = False,
+        sample: float | None = None,
+        seed: int = 0,
+        required: Sequence[Which] = (),
     ) -> Dataset:
         """See `Queries.training_set`."""
-        request = _requests.training_set(spine, as_of, features, inputs, known_as_of, include_states)
+        rows = Selection(include_states=include_states, sample=sample, seed=seed, required=required)
+        request = _requests.training_set(spine, as_of, features, inputs, known_as_of, rows)
         start = time.perf_counter()
         table = await self._training_set(request.json, request.spine)
         return Dataset(table, tuple(request.json["features"]), time.perf_counter() - start)
+
+    async def audit_leakage(
+        self,
+        spine: Frame,
+        *,
+        features: Sequence[Which],
+        labels: Mapping[str, Which | None] | Sequence[str],
+        as_of: str = "as_of",
+        inputs: Mapping[Feature[Any], str] | Mapping[str, str] | None = None,
+        known_as_of: str | None = None,
+        sample: float | None = None,
+        seed: int = 0,
+    ) -> LeakageReport:
+        """See `Queries.audit_leakage`."""
+        rows = Selection(sample=sample, seed=seed)
+        request = _requests.training_set(spine, as_of, features, inputs, known_as_of, rows)
+        columns = _requests.labels(labels, request.spine)
+        return LeakageReport.from_json(await self._audit_leakage(request.json, columns, request.spine))
 
     async def ingest(
         self,

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from creta._answers import rows_dropped
 from creta._client import AsyncQueries, Queries
+from creta._datasets import Operation
 from creta._errors import CretaError, problem_here
 from creta._export import Definitions, canonical, export_project
 from creta._guards import is_items, is_table
@@ -351,6 +353,7 @@ def _what_to_do(request: Mapping[str, Any]) -> str:
 
 
 _MAY_BE_DONE = {
+    "/v1/datasets": "the dataset may be kept: look with `datasets.list()` before you make it again",
     "/v1/deploy": "the definitions may be deployed: look with `creta diff`, or deploy them again",
 }
 """What to do after a request that changes something went unanswered."""
@@ -366,7 +369,7 @@ def _arrow_body(table: pa.Table) -> bytes:
     return body
 
 
-def _training_request(request: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
+def _training_params(request: dict[str, Any]) -> dict[str, str]:
     known: Any = request.get("known_as_of")
     params = {"features": ",".join(request["features"]), "as_of": request["as_of"]}
     if known is not None:
@@ -375,19 +378,90 @@ def _training_request(request: dict[str, Any], spine: pa.Table) -> dict[str, Any
         params["inputs"] = json.dumps(request["inputs"])
     if request.get("states"):
         params["states"] = "true"
+    if "sample" in request:
+        params["sample"] = json.dumps(request["sample"])
+    if "required" in request:
+        params["required"] = ",".join(request["required"])
+    return params
+
+
+def _audit_request(request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table) -> dict[str, Any]:
+    params = _training_params(request) | {"labels": json.dumps(labels)}
+    http = {"method": "POST", "url": "/v1/training-sets/leakage", "params": params}
+    return http | {"content": _arrow_body(spine), "headers": {"content-type": ARROW}}
+
+
+def _make_request(options: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
+    params = {"name": options["name"]} | _training_params(options["training_set"])
+    if options["spine_tags"] is not None:
+        params["spine_tags"] = json.dumps(options["spine_tags"])
+    http = {"method": "POST", "url": "/v1/datasets", "params": params, "content": _arrow_body(spine)}
+    return http | {"headers": {"content-type": ARROW}}
+
+
+def _dataset_request(operation: Operation) -> dict[str, Any]:
+    options = operation.options
+    path = "/v1/datasets"
+    if "dataset" in options:
+        path += f"/{quote(options['dataset'], safe='@')}"
+    match operation.name:
+        case "rename":
+            return _json_request(f"{path}/rename", {"to": options["to"]})
+        case "retire":
+            return {"method": "POST", "url": f"{path}/retire"}
+        case "profile" | "diff":
+            params: dict[str, str] = {}
+            for name in ("preview", "with"):
+                if name in options:
+                    params[name] = str(options[name])
+            if options["columns"] is not None:
+                params["columns"] = json.dumps(options["columns"])
+            return {"method": "GET", "url": f"{path}/{operation.name}", "params": params}
+        case _:
+            return {"method": "GET", "url": path}
+
+
+def _rows_request(which: str, columns: list[str] | None, states: bool) -> dict[str, Any]:
+    params = {"states": "true" if states else "false"}
+    if columns is not None:
+        params["columns"] = json.dumps(columns)
+    url = f"/v1/datasets/{quote(which, safe='@')}/rows"
+    return {"method": "GET", "url": url, "params": params, "headers": {"accept": ARROW}}
+
+
+def _rows_answer(response: httpx.Response) -> pa.Table:
+    """The rows; a stream that was cut off has no end, which its reader needs."""
+    raise_problem(response)
+    arrow = pyarrow()
+    length = response.headers.get("content-length")
+    try:
+        table: pa.Table = arrow.ipc.open_stream(io.BytesIO(response.content)).read_all()
+    except (arrow.ArrowException, OSError):
+        raise unexpected(response) from None
+    if length is not None and int(length) != len(response.content):
+        raise CretaError("http/cut-off", "the answer is cut short", help="try again")
+    return table
+
+
+def _training_request(request: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
+    params = _training_params(request)
     http = {"method": "POST", "url": "/v1/training-sets", "params": params, "content": _arrow_body(spine)}
     return http | {"headers": {"content-type": ARROW, "accept": ARROW}}
 
 
-def _training_answer(response: httpx.Response, spine: pa.Table) -> pa.Table:
-    """The table, which has the rows of the spine (rule S21); a stream that was cut off may be readable."""
+def _training_answer(response: httpx.Response, request: dict[str, Any], spine: pa.Table) -> pa.Table:
+    """The table, which has the rows of the spine (rule S21), but for those that somebody left out.
+
+    A stream that was cut off may be readable.
+    """
     raise_problem(response)
     arrow = pyarrow()
     try:
         table: pa.Table = arrow.ipc.open_stream(io.BytesIO(response.content)).read_all()
     except (arrow.ArrowException, OSError):
         raise unexpected(response) from None
-    if len(table) != len(spine):
+    whole = len(table) + rows_dropped(table) == len(spine)
+    if not whole and "sample" not in request:
         raise CretaError(
             "http/cut-off",
             f"the answer has {len(table):,} of {len(spine):,} rows",
@@ -537,7 +611,21 @@ class Client(Queries):
         return read_json(self._send(_json_request("/v1/explain", request)))
 
     def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        return _training_answer(self._send(_training_request(request, spine)), spine)
+        return _training_answer(self._send(_training_request(request, spine)), request, spine)
+
+    def _audit_leakage(
+        self, request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table
+    ) -> dict[str, Any]:
+        return read_json(self._send(_audit_request(request, labels, spine)))
+
+    def _make_dataset(self, options: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
+        return read_json(self._send(_make_request(options, spine)))
+
+    def _dataset(self, operation: Operation) -> dict[str, Any]:
+        return read_json(self._send(_dataset_request(operation)))
+
+    def _dataset_rows(self, which: str, columns: list[str] | None, states: bool) -> pa.Table:
+        return _rows_answer(self._send(_rows_request(which, columns, states)))
 
     def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
         return read_json(self._send(_ingest_request(entity, request, table)))
@@ -627,7 +715,21 @@ class AsyncClient(AsyncQueries):
         return read_json(await self._send(_json_request("/v1/explain", request)))
 
     async def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        return _training_answer(await self._send(_training_request(request, spine)), spine)
+        return _training_answer(await self._send(_training_request(request, spine)), request, spine)
+
+    async def _audit_leakage(
+        self, request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table
+    ) -> dict[str, Any]:
+        return read_json(await self._send(_audit_request(request, labels, spine)))
+
+    async def _make_dataset(self, options: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
+        return read_json(await self._send(_make_request(options, spine)))
+
+    async def _dataset(self, operation: Operation) -> dict[str, Any]:
+        return read_json(await self._send(_dataset_request(operation)))
+
+    async def _dataset_rows(self, which: str, columns: list[str] | None, states: bool) -> pa.Table:
+        return _rows_answer(await self._send(_rows_request(which, columns, states)))
 
     async def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
         return read_json(await self._send(_ingest_request(entity, request, table)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from creta import _requests
 from creta._client import Queries
+from creta._datasets import Operation
 from creta._errors import CretaError, problem_here
 from creta._export import Definitions, Exporter, canonical, load
 from creta._frames import Frame, to_table
@@ -63,6 +64,26 @@ class Local(Queries):
             _asked(self._native, self._engine.training_set, json.dumps(request), spine)
         )
         return made
+
+    def _audit_leakage(
+        self, request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table
+    ) -> dict[str, Any]:
+        columns = [{"column": column, "feature": feature} for column, feature in labels.items()]
+        return self._json(self._engine.audit_leakage, json.dumps(request), json.dumps(columns), spine)
+
+    def _make_dataset(self, options: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
+        return self._json(self._engine.make_dataset, json.dumps(options), spine)
+
+    def _dataset(self, operation: Operation) -> dict[str, Any]:
+        request = {"operation": operation.name} | operation.options
+        return self._json(self._engine.datasets, json.dumps(request))
+
+    def _dataset_rows(self, which: str, columns: list[str] | None, states: bool) -> pa.Table:
+        arrow = pyarrow()
+        request = {"dataset": which, "columns": columns, "states": states}
+        rows = _asked(self._native, self._engine.dataset_rows, json.dumps(request))
+        table: pa.Table = arrow.table(rows)
+        return table
 
     def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
         return self._json(self._engine.ingest, entity, json.dumps(request), table)

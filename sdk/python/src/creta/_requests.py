@@ -277,18 +277,29 @@ class TrainingSet:
     spine: pa.Table
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which rows and columns a training set has; see `Queries.training_set`."""
+
+    include_states: bool = False
+    sample: float | None = None
+    seed: int = 0
+    required: Sequence[Which] = ()
+
+
 def training_set(
     spine: Frame,
     as_of: str,
     features: Sequence[Which],
     inputs: Mapping[Feature[Any], str] | Mapping[str, str] | None,
     known_as_of: str | None,
-    include_states: bool,
+    rows: Selection | None = None,
 ) -> TrainingSet:
     """Builds a training set.
 
     `known_as_of` is a column of the spine or `latest`.
     """
+    selection = rows or Selection()
     _require_features(features, "the features")
     if isinstance(features, str):
         raise problem_here("request/bad-value", "the features are one text", f"give a list: `['{features}']`")
@@ -306,9 +317,36 @@ def training_set(
         if known_as_of != "latest":
             require_column(table, known_as_of, "the spine")
         json["known_as_of"] = "latest" if known_as_of == "latest" else {"column": known_as_of}
-    if include_states:
+    if selection.include_states:
         json["states"] = True
+    if selection.sample is not None:
+        json["sample"] = _sample(selection.sample, selection.seed)
+    if selection.required:
+        _require_features(selection.required, "the required features")
+        json["required"] = [path_of(which) for which in selection.required]
     return TrainingSet(json, table)
+
+
+def _sample(sample: Any, seed: int) -> dict[str, Any]:
+    if isinstance(sample, int) and not isinstance(sample, bool) and sample >= 0:
+        return {"rows": sample, "seed": seed}
+    if isinstance(sample, float) and 0 < sample <= 1:
+        return {"share": sample, "seed": seed}
+    raise problem_here(
+        "request/bad-sample",
+        "a sample is a number of rows, or a share of them above 0 and at most 1",
+        "write `sample=10_000` or `sample=0.1`",
+    )
+
+
+def labels(given: Mapping[str, Which | None] | Sequence[str], spine: pa.Table) -> dict[str, str | None]:
+    """Columns that are to be learned, each with the path of its feature, if it is one."""
+    if isinstance(given, str):
+        raise problem_here("request/bad-value", "the labels are one text", f"give a list: `['{given}']`")
+    features: dict[str, Which | None] = dict(given) if is_table(given) else dict.fromkeys(given)
+    for name in features:
+        require_column(spine, name, "the spine")
+    return {name: None if which is None else path_of(which) for name, which in features.items()}
 
 
 @dataclass(frozen=True, slots=True)

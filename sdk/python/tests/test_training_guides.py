@@ -1,4 +1,5 @@
-"""The guide to training sets, done as written: its files are made and its commands run."""
+"""The guides to training sets, datasets and leakage, done as written: their files are made and their commands
+run."""
 
 from __future__ import annotations
 
@@ -8,13 +9,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "training-sets.md"
+import pytest
+
+GUIDES = Path(__file__).parents[3] / "docs" / "guide"
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_the_guide_to_training_sets_works_as_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "commands", "made"),
+    [
+        ("training-sets.md", ["$ python train.py"], "training.parquet"),
+        ("datasets.md", ["$ python keep.py"], None),
+        ("leakage.md", ["$ python audit.py"], None),
+    ],
+)
+def test_a_guide_works_as_written(tmp_path: Path, page: str, commands: list[str], made: str | None) -> None:
     ran = []
-    for kind, info, body in BLOCK.findall(GUIDE.read_text()):
+    for kind, info, body in BLOCK.findall((GUIDES / page).read_text()):
         if kind == "python":
             (tmp_path / info.strip().removeprefix("file=")).write_text(body)
             continue
@@ -34,5 +45,5 @@ def test_the_guide_to_training_sets_works_as_written(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             ran.append(line)
-    assert ran == ["$ python train.py"]
-    assert (tmp_path / "training.parquet").stat().st_size > 0
+    assert ran == commands
+    assert made is None or (tmp_path / made).stat().st_size > 0

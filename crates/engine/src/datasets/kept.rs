@@ -1,0 +1,276 @@
+//! Which datasets there are: names, versions, and what became of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use creta_audit::Permit;
+use creta_iam::Action;
+use creta_model::Problem;
+use creta_store::StoreError;
+use serde::{Deserialize, Serialize};
+
+use super::version::{DatasetEntry, DatasetName, DatasetRef, DatasetState, DatasetVersion, FORMAT, VersionEntry};
+use crate::scope_engine::{ScopeEngine, lock, store_problem};
+
+/// Documents that say which dataset a name means; their id is the name.
+const NAMES: &str = "dataset";
+/// Documents of versions; their id is the dataset's and the number.
+const VERSIONS: &str = "dataset-version";
+
+/// What a name means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    dataset: String,
+    /// What the dataset is called since. A name stays taken: what somebody wrote down as `name@version` is those rows or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    now: Option<DatasetName>,
+}
+
+/// Whose datasets somebody may rename and retire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// Everybody's.
+    OfAll,
+    /// Those of which they made every version concerned.
+    OfOwn,
+    /// Nobody's.
+    OfNone,
+}
+
+impl Keeper {
+    fn may<'a>(self, permit: &Permit, mut versions: impl Iterator<Item = &'a DatasetVersion>) -> Result<(), Problem> {
+        let own = |version: &DatasetVersion| version.made_by == permit.principal().id().to_string();
+        if self == Self::OfAll || self == Self::OfOwn && versions.all(own) {
+            return Ok(());
+        }
+        Err(Problem::new("access/dataset-keeper", "this dataset is not yours to rename or retire")
+            .with_help("whoever made it does that, or somebody who may deploy here"))
+    }
+}
+
+impl ScopeEngine {
+    /// All datasets, by name.
+    pub fn datasets(&self, permit: &Permit) -> Result<Vec<DatasetEntry>, Problem> {
+        self.permitted(permit, Action::CatalogueRead, [])?;
+        let by_dataset = self.versions_by_dataset()?;
+        let names = self.names()?.into_iter().filter(|(_, named)| named.now.is_none());
+        let entry = |(name, named): (DatasetName, Named)| {
+            let mut versions: Vec<&DatasetVersion> = by_dataset.get(&named.dataset).into_iter().flatten().collect();
+            versions.sort_by_key(|version| std::cmp::Reverse(version.version));
+            DatasetEntry { name, versions: versions.into_iter().map(VersionEntry::of).collect() }
+        };
+        Ok(names.map(entry).collect())
+    }
+
+    /// A version of a dataset, under the name that it has or had: the one that is named, or the newest that is kept, or else the newest.
+    ///
+    /// Says nothing of rights: what of it may be shown is decided by whoever shows it.
+    pub fn dataset(&self, which: &DatasetRef) -> Result<DatasetVersion, Problem> {
+        let (name, named) = self.called(&which.name)?.ok_or_else(|| no_such(which))?;
+        let mut versions = self.versions_of(&named.dataset)?;
+        versions.sort_by_key(|version| (version.state == DatasetState::Kept, version.version));
+        let found = match which.version {
+            None => versions.pop(),
+            Some(number) => versions.into_iter().find(|version| version.version == number),
+        };
+        let found = found.ok_or_else(|| no_such(which))?;
+        Ok(DatasetVersion { name, ..found })
+    }
+
+    /// Gives a dataset another name. Its versions stay what they are, and are found under the old name as well: that is never
+    /// another dataset's.
+    pub fn rename_dataset(
+        &self,
+        from: &DatasetName,
+        to: &DatasetName,
+        permit: &Permit,
+        keeper: Keeper,
+    ) -> Result<(), Problem> {
+        self.permitted(permit, Action::DatasetMake, [])?;
+        let _naming = lock(&self.naming);
+        let problem = |error: StoreError| store_problem(&error);
+        let none = || no_such(&DatasetRef { name: from.clone(), version: None });
+        let (from, named) = self.called(from)?.ok_or_else(none)?;
+        keeper.may(permit, self.versions_of(&named.dataset)?.iter())?;
+        let document = self.metadata.read(NAMES, from.as_str()).map_err(problem)?.ok_or_else(none)?;
+        let taken = || {
+            Problem::new("conflict/dataset", format!("`{to}` is or was the name of a dataset"))
+                .with_help("choose another name: what somebody wrote down as `name@version` stays what it was")
+        };
+        if *to == from {
+            return Err(taken());
+        }
+        // A dataset may have a name again that it had.
+        let known = match self.metadata.read(NAMES, to.as_str()).map_err(problem)? {
+            Some(known) if read_name(&known.body)?.dataset != named.dataset => return Err(taken()),
+            known => known.map(|known| known.version),
+        };
+        let is_now = Named { dataset: named.dataset.clone(), now: None };
+        self.metadata.write(NAMES, to.as_str(), known, &written(&is_now)).map_err(|error| match error {
+            StoreError::Conflict { .. } => taken(),
+            other => store_problem(&other),
+        })?;
+        // Until the old name points on, both mean the dataset.
+        let was = Named { dataset: named.dataset, now: Some(to.clone()) };
+        self.metadata.write(NAMES, from.as_str(), Some(document.version), &written(&was)).map_err(problem)?;
+        Ok(())
+    }
+
+    /// Removes the content of a version for good. That it was there, and what it was made of, stays written down; its number is
+    /// not given again.
+    pub fn retire_dataset(
+        &self,
+        which: &DatasetRef,
+        permit: &Permit,
+        keeper: Keeper,
+    ) -> Result<DatasetVersion, Problem> {
+        self.permitted(permit, Action::DatasetMake, [])?;
+        if which.version.is_none() {
+            return Err(Problem::new("dataset/no-version", "which version is to be retired is not said")
+                .with_help(format!("name it: `{}@1`", which.name)));
+        }
+        let _naming = lock(&self.naming);
+        let mut version = self.dataset(which)?;
+        keeper.may(permit, std::iter::once(&version))?;
+        if version.state != DatasetState::Kept {
+            return Err(retired(&version));
+        }
+        let id = document_id(&version);
+        let document = self.metadata.read(VERSIONS, &id).map_err(|error| store_problem(&error))?;
+        let document = document.ok_or_else(|| no_such(which))?;
+        let by = permit.principal().id().to_string();
+        version.state = DatasetState::Retired { by, at: self.platform.clock.now() };
+        let (table, parts) = (std::mem::take(&mut version.table), std::mem::take(&mut version.parts));
+        self.metadata
+            .write(VERSIONS, &id, Some(document.version), &written(&version))
+            .map_err(|error| store_problem(&error))?;
+        drop(parts);
+        // From here on nothing names the content. What a failure leaves of it goes when the scope is opened again.
+        if let Err(error) = self.tables.delete(&table) {
+            tracing::warn!(scope = %self.scope(), %error, "a retired dataset's parts stay until the scope is opened again");
+        }
+        Ok(version)
+    }
+
+    /// Names a version that is written, with the next number of its dataset.
+    pub(super) fn keep_version(&self, mut version: DatasetVersion) -> Result<DatasetVersion, Problem> {
+        let problem = |error: StoreError| store_problem(&error);
+        let _naming = lock(&self.naming);
+        let known = self.named(&version.name)?;
+        if let Some(now) = known.as_ref().and_then(|named| named.now.as_ref()) {
+            return Err(Problem::new("conflict/dataset", format!("`{}` is the name that `{now}` had", version.name))
+                .with_help("make the next version under the new name, or another dataset under another one"));
+        }
+        version.dataset = known.as_ref().map_or_else(|| self.tables.new_id(), |named| named.dataset.clone());
+        let newest = self.versions_of(&version.dataset)?.iter().map(|version| version.version).max();
+        version.version = newest.unwrap_or(0) + 1;
+        self.metadata.write(VERSIONS, &document_id(&version), None, &written(&version)).map_err(problem)?;
+        if known.is_none() {
+            let named = Named { dataset: version.dataset.clone(), now: None };
+            self.metadata.write(NAMES, version.name.as_str(), None, &written(&named)).map_err(problem)?;
+        }
+        Ok(version)
+    }
+
+    /// Removes what a crash left behind: versions whose dataset has no name, and tables that no version has.
+    pub(crate) fn remove_unnamed_tables(&self) -> Result<(), Problem> {
+        let problem = |error: StoreError| store_problem(&error);
+        let names: BTreeSet<String> = self.names()?.into_iter().map(|(_, named)| named.dataset).collect();
+        let mut kept = BTreeSet::new();
+        for document in self.metadata.list(VERSIONS).map_err(problem)? {
+            let version = read(&document.body)?;
+            if names.contains(&version.dataset) {
+                kept.insert(version.table);
+            } else {
+                self.metadata.delete(VERSIONS, &document.id, document.version).map_err(problem)?;
+            }
+        }
+        self.tables.keep_only(&kept).map_err(problem)
+    }
+
+    /// Runs `copy` with the paths of the sealed parts of all datasets while none comes or goes: makers, who wait at the end of
+    /// their work, wait for it.
+    pub fn while_datasets_stay<T>(&self, copy: impl FnOnce(&[String]) -> T) -> Result<T, Problem> {
+        let _naming = lock(&self.naming);
+        Ok(copy(&self.dataset_files()?))
+    }
+
+    fn dataset_files(&self) -> Result<Vec<String>, Problem> {
+        let kept = self.versions_by_dataset()?.into_values().flatten().filter(|version| !version.table.is_empty());
+        let files = kept.map(|version| self.tables.sealed_files(&version.table).map_err(|error| store_problem(&error)));
+        files.collect::<Result<Vec<_>, _>>().map(|files| files.into_iter().flatten().collect())
+    }
+
+    fn names(&self) -> Result<Vec<(DatasetName, Named)>, Problem> {
+        let documents = self.metadata.list(NAMES).map_err(|error| store_problem(&error))?;
+        let name = |document: &creta_store::Document| {
+            Ok((DatasetName::parse(&document.id).map_err(|_| unreadable())?, read_name(&document.body)?))
+        };
+        documents.iter().map(name).collect()
+    }
+
+    fn named(&self, name: &DatasetName) -> Result<Option<Named>, Problem> {
+        let document = self.metadata.read(NAMES, name.as_str()).map_err(|error| store_problem(&error))?;
+        document.map(|document| read_name(&document.body)).transpose()
+    }
+
+    /// What a dataset is called now that has or had a name.
+    fn called(&self, name: &DatasetName) -> Result<Option<(DatasetName, Named)>, Problem> {
+        let (mut name, mut seen) = (name.clone(), BTreeSet::new());
+        loop {
+            let Some(named) = self.named(&name)? else { return Ok(None) };
+            let Some(now) = named.now.clone() else { return Ok(Some((name, named))) };
+            // Names lead to the one in use; if they were made to lead in circles, nowhere.
+            if !seen.insert(std::mem::replace(&mut name, now)) {
+                return Err(unreadable());
+            }
+        }
+    }
+
+    fn versions_by_dataset(&self) -> Result<BTreeMap<String, Vec<DatasetVersion>>, Problem> {
+        let mut by_dataset = BTreeMap::<String, Vec<DatasetVersion>>::new();
+        for document in self.metadata.list(VERSIONS).map_err(|error| store_problem(&error))? {
+            let version = read(&document.body)?;
+            by_dataset.entry(version.dataset.clone()).or_default().push(version);
+        }
+        Ok(by_dataset)
+    }
+
+    fn versions_of(&self, dataset: &str) -> Result<Vec<DatasetVersion>, Problem> {
+        Ok(self.versions_by_dataset()?.remove(dataset).unwrap_or_default())
+    }
+}
+
+fn document_id(version: &DatasetVersion) -> String {
+    format!("{}-{:06}", version.dataset, version.version)
+}
+
+fn written(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("it has a JSON form")
+}
+
+fn read_name(body: &[u8]) -> Result<Named, Problem> {
+    serde_json::from_slice(body).map_err(|_| unreadable())
+}
+
+fn read(body: &[u8]) -> Result<DatasetVersion, Problem> {
+    let version: DatasetVersion = serde_json::from_slice(body).map_err(|_| unreadable())?;
+    if version.format == FORMAT { Ok(version) } else { Err(unreadable()) }
+}
+
+fn unreadable() -> Problem {
+    Problem::new("store/refused", "what is stored about a dataset was written by another release")
+        .with_help("use the release that wrote it; nothing in it was changed")
+}
+
+/// There is none here, whatever other scopes hold.
+fn no_such(which: &DatasetRef) -> Problem {
+    Problem::new("not-found/dataset", format!("there is no dataset `{which}`"))
+        .with_help("`creta dataset list` shows those that there are")
+}
+
+/// The content is gone.
+pub(super) fn retired(version: &DatasetVersion) -> Problem {
+    Problem::new("dataset/retired", format!("`{}` was retired: its rows are gone", version.reference()))
+        .with_help("make it anew from the same spine: `creta dataset describe` shows what was asked for")
+}

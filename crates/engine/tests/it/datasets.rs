@@ -1,0 +1,562 @@
+//! Training sets with a name: they stay what they were, and give nobody more than their rights do now.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Float64Type, Int64Type};
+use creta_engine::{
+    ColumnKind, DatasetName, DatasetRef, DatasetRequest, DatasetState, DatasetVersion, Keeper, KnownAsOfColumn, ROWS_DROPPED,
+    Sample, Selection, TrainingSetRequest,
+};
+use creta_iam::{Action, FeatureSet, Level, Role};
+use creta_model::{Bundle, FeaturePath, Problem};
+use creta_platform::{Fault, Files as _};
+use serde_json::{Value, json};
+
+use crate::support::{Airline, LoseOnline, MIDNIGHT, MINUTE, bundle, departure, instants, load, table};
+
+fn airline() -> Airline {
+    let airline = Airline::new();
+    fly(&airline);
+    airline
+}
+
+fn fly(airline: &Airline) {
+    let rows = [departure(1, "UA", 600, 20.0), departure(2, "UA", 660, 10.0), departure(3, "AA", 690, -5.0)];
+    airline.ingest(load(), table(&rows)).expect("a load");
+}
+
+/// Flights 3, 1 and one that does not exist, twenty minutes before noon, with a label.
+fn spine() -> RecordBatch {
+    RecordBatch::try_from_iter([
+        ("Flight.id", Arc::new(Int64Array::from(vec![3, 1, 99])) as ArrayRef),
+        ("at", instants([MIDNIGHT + 700 * MINUTE; 3])),
+        ("label", Arc::new(StringArray::from(vec![Some("cancelled"), None, Some("on time")]))),
+    ])
+    .expect("columns of one length")
+}
+
+fn asked(features: &[&str]) -> TrainingSetRequest {
+    let features: Vec<FeaturePath> = features.iter().map(|path| FeaturePath::parse(path).expect("a path")).collect();
+    serde_json::from_value(json!({"features": features, "as_of": "at"})).expect("a request")
+}
+
+const FEATURES: [&str; 3] = ["Flight.delay", "Flight.carrier", "Flight.operator.delay_mean[1d]"];
+
+fn name(text: &str) -> DatasetName {
+    DatasetName::parse(text).expect("a name")
+}
+
+fn tags(tags: &[&str]) -> BTreeSet<String> {
+    tags.iter().map(|tag| (*tag).to_owned()).collect()
+}
+
+fn which(text: &str) -> DatasetRef {
+    DatasetRef::parse(text).expect("a reference")
+}
+
+/// Makes a version with the rights of a program that sees everything.
+fn make(airline: &Airline, called: &str, training_set: &TrainingSetRequest, spine: RecordBatch) -> DatasetVersion {
+    try_make(airline, called, training_set, spine, &[]).expect("made")
+}
+
+fn try_make(
+    airline: &Airline,
+    called: &str,
+    training_set: &TrainingSetRequest,
+    spine: RecordBatch,
+    spine_tags: &[&str],
+) -> Result<DatasetVersion, Problem> {
+    let spine = [spine];
+    let features = airline.engine.features_of_training_set(training_set, &spine)?;
+    let train = airline.permit_on(Role::Developer, Action::Train, &features);
+    let request =
+        DatasetRequest { name: name(called), training_set: training_set.clone(), spine_tags: tags(spine_tags) };
+    airline.engine.make_dataset(&request, &spine, &train, &airline.permit(Action::DatasetMake, &[]))
+}
+
+/// The rows of a version, for a program of a role.
+fn rows_of(airline: &Airline, version: &DatasetVersion, role: Role) -> RecordBatch {
+    let all = Selection { columns: None, states: true };
+    let features = airline.engine.features_of_dataset(version, &all).expect("features");
+    let rows = airline.engine.dataset_rows(version, &all, &airline.permit_on(role, Action::Train, &features));
+    let rows = rows.expect("rows");
+    concat_batches(&rows.schema, &rows.batches).expect("of one schema")
+}
+
+/// The rows of a version for a person, or why not.
+fn for_person(airline: &Airline, version: &DatasetVersion, roles: &[Role]) -> Result<RecordBatch, String> {
+    columns_for_person(airline, version, roles, None)
+}
+
+fn columns_for_person(
+    airline: &Airline,
+    version: &DatasetVersion,
+    roles: &[Role],
+    columns: Option<&[&str]>,
+) -> Result<RecordBatch, String> {
+    let selection = Selection { columns: columns.map(tags), states: true };
+    let features = airline.engine.features_of_dataset(version, &selection).map_err(|problem| problem.code)?;
+    let permit = airline.person_permit(roles, Action::Train, &features)?;
+    let rows = airline.engine.dataset_rows(version, &selection, &permit).map_err(|problem| problem.code)?;
+    Ok(concat_batches(&rows.schema, &rows.batches).expect("of one schema"))
+}
+
+fn texts(table: &RecordBatch, column: &str) -> Vec<Option<String>> {
+    let column = table.column_by_name(column).unwrap_or_else(|| panic!("`{column}` of {:?}", table.schema()));
+    column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+}
+
+fn ints(table: &RecordBatch, column: &str) -> Vec<Option<i64>> {
+    table.column_by_name(column).expect("there").as_primitive::<Int64Type>().iter().collect()
+}
+
+fn floats(table: &RecordBatch, column: &str) -> Vec<Option<f64>> {
+    table.column_by_name(column).expect("there").as_primitive::<Float64Type>().iter().collect()
+}
+
+fn some(texts: &[&str]) -> Vec<Option<String>> {
+    texts.iter().map(|text| Some((*text).to_owned())).collect()
+}
+
+#[test]
+fn s21_a_dataset_is_the_training_set_it_was_made_of_whatever_happens_after() {
+    let airline = airline();
+    let with_states = TrainingSetRequest { states: true, ..asked(&FEATURES) };
+    let expected = airline.training_set(&with_states, spine()).expect("a training set");
+    let made = make(&airline, "delays", &asked(&FEATURES), spine());
+    assert_eq!(rows_of(&airline, &made, Role::Developer), expected);
+    // New facts, new definitions, a restart: the rows stay.
+    airline.ingest(load(), table(&[departure(4, "UA", 650, 700.0)])).expect("a load");
+    let airline = airline.reopened(LoseOnline::Yes);
+    let found = airline.engine.dataset(&which("delays@1")).expect("there");
+    assert_eq!(found, made);
+    assert_eq!(rows_of(&airline, &found, Role::Developer), expected);
+    assert_ne!(
+        airline.training_set(&with_states, spine()).expect("a training set"),
+        expected,
+        "the facts count by now"
+    );
+    // Of selected columns, in the dataset's order, without states.
+    let selection = Selection { columns: Some(tags(&["Flight.carrier", "label"])), states: false };
+    let features = airline.engine.features_of_dataset(&found, &selection).expect("features");
+    assert_eq!(features.names().collect::<Vec<_>>(), ["Flight.carrier"], "what is not selected is not asked about");
+    let permit = airline.permit_on(Role::Reader, Action::Train, &features);
+    let rows = airline.engine.dataset_rows(&found, &selection, &permit).expect("rows");
+    let names: Vec<&str> = rows.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!((names, rows.rows_unseen), (vec!["label", "Flight.carrier"], 0));
+}
+
+#[test]
+fn s30_a_dataset_says_what_it_was_made_of_and_under_which_permit() {
+    let airline = airline();
+    let made = make(&airline, "delays", &asked(&FEATURES), spine());
+    assert_eq!(
+        (made.reference(), made.rows, made.spine_rows, made.known_as_of.as_str()),
+        ("delays@1".into(), 3, 3, "as_of")
+    );
+    assert!(made.entry.is_some(), "the entry of the permit to build it");
+    assert_eq!((made.made_by.as_str(), made.position), ("other", 1));
+    assert_eq!(made.facts, [("Flight".to_owned(), 3)].into());
+    let kinds: Vec<(&str, ColumnKind)> =
+        made.columns.iter().map(|column| (column.name.as_str(), column.kind)).collect();
+    use ColumnKind::{Feature, Given, Spine};
+    assert_eq!(
+        kinds,
+        [
+            ("Flight.id", Given),
+            ("at", Spine),
+            ("label", Spine),
+            ("Flight.delay", Feature),
+            ("Flight.carrier", Feature),
+            ("Flight.operator.delay_mean[1d]", Feature)
+        ]
+    );
+    assert_eq!(made.columns[2].absent, [("null".to_owned(), 1)].into());
+    assert_eq!(made.columns[3].absent, [("missing".to_owned(), 1)].into());
+    // The mean was computed from the flights' delays and carriers: their definitions are named too.
+    for feature in ["Flight.delay", "Flight.carrier", "Carrier.delay_mean"] {
+        assert!(made.definitions[feature].starts_with("sha256:"), "{feature}: {:?}", made.definitions);
+    }
+    let latest = TrainingSetRequest { known_as_of: Some(KnownAsOfColumn::Latest), ..asked(&FEATURES) };
+    assert_eq!(make(&airline, "restated", &latest, spine()).known_as_of, "latest", "rule S1: it is recorded");
+    let shown = made.clone().without_contents();
+    let text = serde_json::to_string(&shown).expect("JSON");
+    assert!(!text.contains(&made.digest) && !text.contains(&made.table) && !text.contains("missing"), "{text}");
+    assert_eq!(serde_json::from_str::<DatasetVersion>(&text).expect("own form"), shown);
+}
+
+#[test]
+fn s26_the_same_request_on_the_same_facts_gives_the_same_bytes() {
+    let airline = airline();
+    let first = make(&airline, "delays", &asked(&FEATURES), spine());
+    let second = make(&airline, "delays", &asked(&FEATURES), spine());
+    assert_eq!((second.version, &second.digest, &second.spine_digest), (2, &first.digest, &first.spine_digest));
+    let digests = |version: &DatasetVersion| -> Vec<String> {
+        version.columns.iter().map(|column| column.digest.clone()).collect()
+    };
+    assert_eq!(digests(&first), digests(&second));
+    assert_ne!(first.table, second.table, "each has its own content");
+    // A load that no row may know of changes nothing; one that was known in time changes what it concerns.
+    airline.ingest(load(), table(&[departure(4, "UA", 710, 700.0)])).expect("a load");
+    assert_eq!(make(&airline, "delays", &asked(&FEATURES), spine()).digest, first.digest);
+    airline.ingest(load(), table(&[departure(5, "UA", 661, 700.0)])).expect("a load");
+    let later = make(&airline, "delays", &asked(&FEATURES), spine());
+    assert_eq!((&later.spine_digest, later.version), (&first.spine_digest, 4));
+    let changed: Vec<bool> = digests(&first).iter().zip(digests(&later)).map(|(one, other)| *one != other).collect();
+    assert_eq!(changed, [false, false, false, false, false, true]);
+    assert_ne!(later.digest, first.digest);
+    // Another label is another spine.
+    let other = make(&airline, "delays", &asked(&["Flight.delay"]), spine().slice(0, 2));
+    assert_ne!(other.spine_digest, first.spine_digest);
+}
+
+#[test]
+fn datasets_are_listed_renamed_and_retired_and_numbers_are_not_given_again() {
+    let airline = airline();
+    let small = asked(&["Flight.delay"]);
+    make(&airline, "delays", &small, spine());
+    let second = make(&airline, "delays", &small, spine());
+    make(&airline, "carriers", &asked(&["Flight.carrier"]), spine());
+    let (permit, read) = (airline.permit(Action::DatasetMake, &[]), airline.permit(Action::CatalogueRead, &[]));
+    let listed = |airline: &Airline| -> Vec<(String, Vec<u32>)> {
+        let entries = airline.engine.datasets(&read).expect("a list");
+        entries.iter().map(|e| (e.name.to_string(), e.versions.iter().map(|v| v.version).collect())).collect()
+    };
+    assert_eq!(listed(&airline), [("carriers".to_owned(), vec![1]), ("delays".to_owned(), vec![2, 1])]);
+    let code = |outcome: Result<(), Problem>| outcome.expect_err("refused").code;
+    assert_eq!(code(airline.engine.rename_dataset(&name("nothing"), &name("x"), &permit, Keeper::OfAll)), "not-found/dataset");
+    assert_eq!(code(airline.engine.rename_dataset(&name("delays"), &name("carriers"), &permit, Keeper::OfAll)), "conflict/dataset");
+    airline.engine.rename_dataset(&name("delays"), &name("lateness"), &permit, Keeper::OfAll).expect("renamed");
+    assert_eq!(listed(&airline), [("carriers".to_owned(), vec![1]), ("lateness".to_owned(), vec![2, 1])]);
+    assert_eq!(airline.engine.dataset(&which("delays@1")).expect_err("renamed").code, "not-found/dataset");
+    let renamed = airline.engine.dataset(&which("lateness")).expect("there");
+    assert_eq!(renamed, DatasetVersion { name: name("lateness"), ..second });
+    let expected = rows_of(&airline, &renamed, Role::Reader);
+
+    let refused = airline.engine.retire_dataset(&which("lateness"), &permit, Keeper::OfAll).expect_err("which version?");
+    assert_eq!(refused.code, "dataset/no-version");
+    let files = || airline.stores.files.list("tenants/acme/facts/datasets").expect("a list").len();
+    assert_eq!(files(), 3);
+    let retired = airline.engine.retire_dataset(&which("lateness@2"), &permit, Keeper::OfAll).expect("retired");
+    assert!(matches!(&retired.state, DatasetState::Retired { by, .. } if by == "tester"), "{:?}", retired.state);
+    assert_eq!(files(), 2, "its rows are gone from the disk");
+    let again = airline.engine.retire_dataset(&which("lateness@2"), &permit, Keeper::OfAll).expect_err("gone");
+    assert_eq!(again.code, "dataset/retired");
+    let features = airline.engine.features_of_dataset(&retired, &Selection::default()).expect("features");
+    let train = airline.permit_on(Role::Reader, Action::Train, &features);
+    let gone = airline.engine.dataset_rows(&retired, &Selection::default(), &train).expect_err("gone");
+    assert_eq!(gone.code, "dataset/retired");
+    // Without a number it is the newest that is there; the next one has a number of its own.
+    let newest = airline.engine.dataset(&which("lateness")).expect("there");
+    assert_eq!((newest.version, rows_of(&airline, &newest, Role::Reader)), (1, expected));
+    assert_eq!(make(&airline, "lateness", &small, spine()).version, 3);
+    assert_eq!(airline.engine.dataset(&which("lateness@4")).expect_err("not yet").code, "not-found/dataset");
+}
+
+#[test]
+fn rows_without_what_is_required_are_left_out_and_counted_and_a_sample_is_drawn_by_its_seed() {
+    let airline = airline();
+    let required = TrainingSetRequest {
+        required: vec![FeaturePath::parse("Flight.delay").expect("a path")],
+        ..asked(&["Flight.delay", "Flight.carrier"])
+    };
+    let table = airline.training_set(&required, spine()).expect("a training set");
+    assert_eq!(ints(&table, "Flight.id"), [Some(3), Some(1)], "in their order");
+    assert_eq!(table.schema().metadata()[ROWS_DROPPED], "1");
+    let made = make(&airline, "delays", &required, spine());
+    assert_eq!((made.rows, made.spine_rows), (2, 3));
+    assert_eq!(ints(&rows_of(&airline, &made, Role::Reader), "Flight.id"), [Some(3), Some(1)]);
+    let stranger = TrainingSetRequest { features: vec![], ..required };
+    assert_eq!(airline.training_set(&stranger, spine()).expect_err("not asked").code, "request/not-asked");
+
+    let sampled = |seed| {
+        let sample = Some(Sample { rows: Some(1), share: None, seed });
+        make(&airline, "few", &TrainingSetRequest { sample, ..asked(&["Flight.delay"]) }, spine())
+    };
+    assert_eq!((sampled(1).rows, sampled(1).digest), (1, sampled(1).digest));
+    let digests: BTreeSet<String> = (0..20).map(|seed| sampled(seed).digest).collect();
+    assert_eq!(digests.len(), 3, "each of the three rows is drawn by some seed");
+}
+
+#[test]
+fn a_dataset_without_rows_has_its_columns() {
+    let airline = airline();
+    let made = make(&airline, "none", &asked(&FEATURES), spine().slice(0, 0));
+    let rows = rows_of(&airline, &made, Role::Reader);
+    assert_eq!((rows.num_rows(), rows.num_columns(), made.rows), (0, 9, 0));
+}
+
+#[test]
+fn a_crash_at_any_file_operation_leaves_a_dataset_whole_or_none_of_it() {
+    let mut met = 0;
+    for after in 0.. {
+        let airline = airline();
+        let first = make(&airline, "delays", &asked(&FEATURES), spine());
+        let expected = rows_of(&airline, &first, Role::Reader);
+        let files = airline.stores.files.clone();
+        files.inject(Fault::Crash, after);
+        let second = try_make(&airline, "delays", &asked(&FEATURES), spine(), &[]);
+        let crashed = files.is_crashed();
+        let stores = airline.stores.clone().with_files(files.restart());
+        drop(airline);
+        let airline = stores.open().expect("opens again");
+        let versions = airline.engine.datasets(&airline.permit(Action::CatalogueRead, &[])).expect("a list");
+        let numbers: Vec<u32> = versions[0].versions.iter().map(|version| version.version).collect();
+        assert_eq!(numbers.len(), 1 + usize::from(second.is_ok()), "{after}");
+        for number in &numbers {
+            let version = airline.engine.dataset(&which(&format!("delays@{number}"))).expect("there");
+            assert_eq!(rows_of(&airline, &version, Role::Reader), expected, "{after}");
+        }
+        let left = airline.stores.files.list("tenants/acme/facts/datasets").expect("a list");
+        assert_eq!(left.len(), numbers.len(), "{after}: nothing of a half one is left");
+        if !crashed {
+            break;
+        }
+        met += 1;
+    }
+    assert!(met >= 1, "some operations were hit");
+}
+
+#[test]
+fn attack_ci12_rows_of_a_dataset_lie_sealed_and_not_in_the_metadata() {
+    let airline = airline();
+    make(&airline, "delays", &asked(&FEATURES), spine());
+    let files = &airline.stores.files;
+    let paths = files.list("tenants/acme/facts/datasets").expect("a list");
+    assert_eq!(paths.len(), 1);
+    for path in &paths {
+        let bytes = files.read(path).expect("there");
+        for canary in [&b"cancelled"[..], b"on time", b"PAR1", b"Flight"] {
+            assert!(!bytes.windows(canary.len()).any(|window| window == canary), "{path}");
+        }
+    }
+    let documents = airline.all_documents("dataset-version");
+    assert!(documents[0].contains("delays") && !documents[0].contains("cancelled"), "{documents:?}");
+    // A part that was changed is refused, and so is one that is gone.
+    let version = airline.engine.dataset(&which("delays")).expect("there");
+    let all = Selection::default();
+    let features = airline.engine.features_of_dataset(&version, &all).expect("features");
+    let ask =
+        || airline.engine.dataset_rows(&version, &all, &airline.permit_on(Role::Reader, Action::Train, &features));
+    let mut bytes = files.read(&paths[0]).expect("there");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    files.replace(&paths[0], &bytes).expect("changed");
+    assert_eq!(ask().expect_err("changed").code, "store/refused");
+    files.delete(&paths[0]).expect("deleted");
+    assert_eq!(ask().expect_err("gone").code, "store/refused");
+}
+
+/// The airline with tags: delays are personal, carriers pseudonymous.
+fn tagged(delay: &[&str], carrier: &[&str]) -> Bundle {
+    let mut bundle = serde_json::to_value(bundle()).expect("JSON");
+    let features = bundle["graph"]["entities"][1]["features"].as_array_mut().expect("features");
+    for (name, tags) in [("delay", delay), ("carrier", carrier)] {
+        features.iter_mut().find(|own| own["name"] == name).expect("there")["tags"] = json!(tags);
+    }
+    serde_json::from_value(bundle).expect("a bundle")
+}
+
+#[test]
+fn attack_ch03_whoever_gets_less_of_a_tag_now_gets_less_of_a_dataset() {
+    let airline = airline();
+    airline.deploy(tagged(&["pii"], &["pseudonymous"])).expect("deployed");
+    let made = make(&airline, "delays", &asked(&FEATURES), spine());
+    assert_eq!(made.columns[3].features[0].tags, tags(&["pii"]));
+    let program = rows_of(&airline, &made, Role::Reader);
+    assert_eq!(floats(&program, "Flight.delay"), [Some(-5.0), Some(20.0), None]);
+    // A number has no masked form; tokens stand for texts; the mean of what is personal is personal too.
+    let person = for_person(&airline, &made, &[Role::DataScientist]).expect("rows");
+    assert_eq!(floats(&person, "Flight.delay"), [None; 3]);
+    assert_eq!(texts(&person, "Flight.delay__state"), some(&["denied"; 3]));
+    assert_eq!(floats(&person, "Flight.operator.delay_mean[1d]"), [None; 3]);
+    let tokens = texts(&person, "Flight.carrier");
+    assert!(tokens[0].is_some() && tokens[0].as_deref() != Some("AA") && tokens[2].is_none(), "{tokens:?}");
+    assert_eq!(texts(&person, "Flight.carrier__state"), some(&["value", "value", "missing"]));
+    assert_eq!(texts(&person, "label")[0].as_deref(), Some("cancelled"), "nothing was declared personal of the spine");
+    // The tag is taken away from the definitions, by two people elsewhere; of what was kept it holds on.
+    airline.deploy(bundle()).expect("deployed");
+    let person = for_person(&airline, &made, &[Role::DataScientist]).expect("rows");
+    assert_eq!(floats(&person, "Flight.delay"), [None; 3]);
+    // A tag that came later counts as well: what is secret by now is nobody's, and refused by name.
+    airline.deploy(tagged(&["secret"], &[])).expect("deployed");
+    let refused = for_person(&airline, &made, &[Role::DataScientist]).expect_err("withheld");
+    assert!(refused.contains("may not `train`"), "{refused}");
+    let rest = columns_for_person(&airline, &made, &[Role::DataScientist], Some(&["Flight.carrier"])).expect("rows");
+    assert_eq!(rest.num_columns(), 2);
+    // Whoever may not train gets nothing.
+    assert!(for_person(&airline, &made, &[Role::Viewer]).is_err());
+    assert!(for_person(&airline, &made, &[]).is_err());
+}
+
+#[test]
+fn attack_ch03_a_feature_under_a_name_that_was_another_s_opens_nothing() {
+    let airline = airline();
+    airline.deploy(tagged(&["pii"], &[])).expect("deployed");
+    let made = make(&airline, "delays", &asked(&["Flight.delay"]), spine());
+    // `delay` becomes `lateness`, and something harmless is called `delay`.
+    let mut renamed = serde_json::to_value(tagged(&["pii"], &[])).expect("JSON");
+    let text = renamed
+        .to_string()
+        .replace(r#""name":"delay""#, r#""name":"lateness""#)
+        .replace("Flight.delay", "Flight.lateness");
+    renamed = serde_json::from_str(&text).expect("JSON");
+    let features = renamed["graph"]["entities"][1]["features"].as_array_mut().expect("features");
+    features.push(json!({"name": "delay", "type": {"kind": "float"}, "optional": true,
+        "location": {"file": "features.py", "line": 1}}));
+    let renamed: Bundle = serde_json::from_value(renamed).expect("a bundle");
+    airline.deploy(renamed).expect("deployed");
+    let person = for_person(&airline, &made, &[Role::DataScientist]).expect("rows");
+    assert_eq!(floats(&person, "Flight.delay"), [None; 3]);
+    assert_eq!(floats(&rows_of(&airline, &made, Role::Reader), "Flight.delay"), [Some(-5.0), Some(20.0), None]);
+}
+
+#[test]
+fn attack_ch03_what_its_maker_did_not_get_nobody_gets_of_a_dataset() {
+    let airline = airline();
+    airline.deploy(tagged(&["pii"], &["pseudonymous"])).expect("deployed");
+    let (spine, training_set) = ([spine()], asked(&FEATURES));
+    let features = airline.engine.features_of_training_set(&training_set, &spine).expect("features");
+    let train = airline.person_permit(&[Role::DataScientist], Action::Train, &features).expect("they may");
+    let make =
+        airline.person_permit(&[Role::DataScientist], Action::DatasetMake, &FeatureSet::none()).expect("they may");
+    let request = DatasetRequest { name: name("masked"), training_set, spine_tags: tags(&[]) };
+    let made = airline.engine.make_dataset(&request, &spine, &train, &make).expect("made");
+    let levels: Vec<Level> = made.columns.iter().skip(3).map(|column| column.level).collect();
+    assert_eq!(levels, [Level::Masked, Level::Tokenised, Level::Masked]);
+    let program = rows_of(&airline, &made, Role::Reader);
+    assert_eq!(floats(&program, "Flight.delay"), [None; 3], "it is not there");
+    let own = for_person(&airline, &made, &[Role::DataScientist]).expect("rows");
+    let tokens = texts(&own, "Flight.carrier");
+    assert_eq!(tokens, texts(&program, "Flight.carrier"), "tokens stay tokens");
+    assert!(tokens[0].is_some());
+    // Whoever gets only forms of texts gets no tokens of a dataset: personal as well by now.
+    airline.deploy(tagged(&["pii"], &["pseudonymous", "pii"])).expect("deployed");
+    let own = for_person(&airline, &made, &[Role::DataScientist]).expect("rows");
+    assert_eq!(texts(&own, "Flight.carrier__state"), some(&["denied"; 3]));
+}
+
+#[test]
+fn attack_ch03_a_spine_is_no_way_around_tags() {
+    let airline = airline();
+    airline.deploy(tagged(&["pii"], &[])).expect("deployed");
+    // A program that sees delays brings them: as the feature, under another name for it, and hidden in a label.
+    let with_delays = |column: &str| {
+        let delays: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![Some(20.0), None, Some(1.0)]));
+        let columns = spine().columns().iter().cloned().chain([delays]).collect::<Vec<_>>();
+        let names = ["Flight.id", "at", "label", column];
+        RecordBatch::try_from_iter(names.into_iter().zip(columns)).expect("columns")
+    };
+    let person = |version: &DatasetVersion| for_person(&airline, version, &[Role::DataScientist]).expect("rows");
+    let named = make(&airline, "named", &asked(&["Flight.late"]), with_delays("Flight.delay"));
+    assert_eq!(floats(&person(&named), "Flight.delay"), [None; 3]);
+    assert_eq!(texts(&person(&named), "label")[0].as_deref(), Some("cancelled"));
+    let mut mapped = asked(&["Flight.late"]);
+    mapped.inputs.insert(FeaturePath::parse("Flight.delay").expect("a path"), "x".into());
+    let mapped = make(&airline, "mapped", &mapped, with_delays("x"));
+    assert_eq!(floats(&person(&mapped), "x"), [None; 3]);
+    let hidden = try_make(&airline, "hidden", &asked(&["Flight.carrier"]), with_delays("x"), &["pii"]).expect("made");
+    let shown = person(&hidden);
+    assert_eq!((floats(&shown, "x"), texts(&shown, "label")), (vec![None; 3], vec![None; 3]));
+    assert_eq!(ints(&shown, "Flight.id"), [Some(3), Some(1), Some(99)], "keys are features, and nobody's secret here");
+    assert_eq!(floats(&rows_of(&airline, &hidden, Role::Reader), "x")[0], Some(20.0));
+    assert_eq!(airline.engine.tags_in_force(), tags(&["pii"]));
+}
+
+/// Developers are bound; readers are not.
+fn flights_of(carriers: Value) -> Value {
+    json!({"id": "own-flights", "entity": "Flight", "roles": ["developer"], "feature": "Flight.carrier", "op": "in",
+        "values": carriers})
+}
+
+fn carriers(codes: Value) -> Value {
+    json!({"id": "own-carriers", "entity": "Carrier", "roles": ["developer"], "feature": "Carrier.code", "op": "in",
+        "values": codes})
+}
+
+#[test]
+fn attack_ch03_whom_a_row_rule_binds_gets_no_row_of_a_dataset_that_it_denies() {
+    let airline = airline();
+    let made = make(&airline, "delays", &asked(&FEATURES), spine());
+    airline.set_rows(json!([flights_of(json!(["UA"]))]));
+    let bound = rows_of(&airline, &made, Role::Developer);
+    // Neither features nor keys and labels of rows that are not seen; what does not exist looks the same.
+    assert_eq!(ints(&bound, "Flight.id"), [Some(1)]);
+    assert_eq!((texts(&bound, "label"), floats(&bound, "Flight.delay")), (vec![None], vec![Some(20.0)]));
+    // A number over flights that are not all seen is denied in all rows.
+    assert_eq!(texts(&bound, "Flight.operator.delay_mean[1d]__state"), some(&["denied"]));
+    assert_eq!(rows_of(&airline, &made, Role::Reader).num_rows(), 3, "who is not bound sees all");
+    let all = Selection::default();
+    let features = airline.engine.features_of_dataset(&made, &all).expect("features");
+    let permit = airline.permit_on(Role::Developer, Action::Train, &features);
+    assert_eq!(airline.engine.dataset_rows(&made, &all, &permit).expect("rows").rows_unseen, 2);
+    // Of an entity along a relation, the carrier: neither a row of it nor what its columns gave.
+    airline.set_rows(json!([carriers(json!(["AA"]))]));
+    let bound = rows_of(&airline, &made, Role::Developer);
+    assert_eq!(ints(&bound, "Flight.id"), [Some(3), Some(99)], "flight 99 has no carrier that could be denied");
+    // Selecting a column alone changes nothing of that.
+    let selection = Selection { columns: Some(tags(&["label"])), states: false };
+    let features = airline.engine.features_of_dataset(&made, &selection).expect("features");
+    let permit = airline.permit_on(Role::Developer, Action::Train, &features);
+    let rows = airline.engine.dataset_rows(&made, &selection, &permit).expect("rows");
+    assert_eq!(rows.batches[0].num_rows(), 2);
+}
+
+#[test]
+fn attack_ch03_rows_that_can_no_longer_be_judged_are_not_seen() {
+    let airline = airline();
+    let made = make(&airline, "delays", &asked(&FEATURES), spine());
+    airline.set_rows(json!([flights_of(json!(["UA"]))]));
+    let mut without = serde_json::to_value(bundle()).expect("JSON");
+    let features = without["graph"]["entities"][1]["features"].as_array_mut().expect("features");
+    features.retain(|own| own["name"] != "late" && own["name"] != "delay");
+    let carrier = without["graph"]["entities"][0]["features"].as_array_mut().expect("features");
+    carrier.retain(|own| own["window"]["value"].is_null());
+    without["graph"]["queries"] = json!([]);
+    airline.deploy(serde_json::from_value(without).expect("a bundle")).expect("deployed");
+    let all = Selection::default();
+    let features = airline.engine.features_of_dataset(&made, &all).expect("the tags of then are known");
+    let ask = |role| airline.engine.dataset_rows(&made, &all, &airline.permit_on(role, Action::Train, &features));
+    assert_eq!(ask(Role::Developer).expect_err("not judged").code, "access/rows");
+    assert_eq!(ask(Role::Reader).expect("who is not bound").batches[0].num_rows(), 3);
+}
+
+#[test]
+fn attack_ch03_a_maker_whom_a_row_rule_binds_keeps_nothing_that_they_did_not_see() {
+    let airline = airline();
+    airline.set_rows(json!([flights_of(json!(["UA"]))]));
+    let made = make(&airline, "own", &asked(&FEATURES), spine());
+    airline.set_rows(json!([]));
+    let rows = rows_of(&airline, &made, Role::Reader);
+    assert_eq!(floats(&rows, "Flight.delay"), [None, Some(20.0), None]);
+    assert_eq!(texts(&rows, "Flight.delay__state"), some(&["denied", "value", "denied"]));
+}
+
+#[test]
+fn attack_ci20_permits_for_something_else_are_good_for_no_dataset() {
+    let airline = airline();
+    airline.deploy(tagged(&["pii"], &[])).expect("deployed");
+    let made = make(&airline, "delays", &asked(&FEATURES), spine());
+    let all = Selection::default();
+    let features = airline.engine.features_of_dataset(&made, &all).expect("features");
+    let refused = |permit| airline.engine.dataset_rows(&made, &all, &permit).expect_err("refused").code;
+    assert_eq!(refused(airline.permit_on(Role::Developer, Action::Query, &features)), "access/not-covered");
+    assert_eq!(refused(airline.permit(Action::Train, &["Flight.delay"])), "access/not-covered");
+    // On the right features with other tags: what was decided says nothing of these.
+    let names: Vec<&str> = features.names().collect();
+    assert_eq!(refused(airline.permit(Action::Train, &names)), "conflict/changed");
+    let make_permit = airline.permit(Action::Train, &["Flight.delay"]);
+    let request = DatasetRequest { name: name("x"), training_set: asked(&FEATURES), spine_tags: tags(&[]) };
+    let made = airline.engine.make_dataset(&request, &[spine()], &make_permit, &make_permit);
+    assert_eq!(made.expect_err("no permit to keep").code, "access/not-covered");
+    let unknown = Selection { columns: Some(tags(&["Flight.secret"])), states: false };
+    let version = airline.engine.dataset(&which("delays")).expect("there");
+    assert_eq!(airline.engine.features_of_dataset(&version, &unknown).expect_err("none").code, "dataset/no-column");
+    let read = airline.permit(Action::Train, &[]);
+    assert!(airline.engine.datasets(&read).is_err());
+    assert!(airline.engine.rename_dataset(&name("delays"), &name("x"), &read, Keeper::OfAll).is_err());
+    assert!(airline.engine.retire_dataset(&which("delays@1"), &read, Keeper::OfAll).is_err());
+}

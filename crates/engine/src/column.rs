@@ -145,7 +145,7 @@ impl CellColumn {
             times.iter().zip(&denied).map(|(time, denied)| time.filter(|_| !denied)).collect::<Int64Array>()
         });
         let denied = Self::new(self.values, states, errors)?;
-        Ok(Self { event_times, values: written_anew(&denied.values)?, ..denied })
+        Ok(Self { event_times, values: written_anew(&denied.values, |_| true)?, ..denied })
     }
 
     /// The cells of `rows`, in that order.
@@ -295,18 +295,23 @@ pub(crate) fn cell_error(code: &str, message: impl Into<String>) -> Arc<CellErro
     Arc::new(CellError { code: code.to_owned(), message: message.into() })
 }
 
-/// A column in buffers that hold its values and nothing else: what nulls hide lies in those that it was made in, and would go
-/// along over the wire. Time and memory O(bytes).
-fn written_anew(column: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
+/// Values of the rows that are `seen` in buffers that hold nothing else: what filters and nulls hide lies in those that they
+/// were taken out of, and goes along with them over the wire. Time and memory O(bytes kept).
+pub(crate) fn written_anew(
+    column: &ArrayRef,
+    seen: impl Fn(usize) -> bool,
+) -> Result<ArrayRef, arrow::error::ArrowError> {
     let data = column.to_data();
     let mut anew = MutableArrayData::new(vec![&data], true, column.len());
+    let kind = |row: usize| seen(row).then(|| column.is_valid(row));
     let mut from = 0;
     while from < column.len() {
-        let valid = column.is_valid(from);
-        let to = (from + 1..column.len()).find(|row| column.is_valid(*row) != valid).unwrap_or(column.len());
-        match valid {
-            true => anew.try_extend(0, from, to)?,
-            false => anew.try_extend_nulls(to - from)?,
+        let first = kind(from);
+        let to = (from + 1..column.len()).find(|row| kind(*row) != first).unwrap_or(column.len());
+        match first {
+            Some(true) => anew.try_extend(0, from, to)?,
+            Some(false) => anew.try_extend_nulls(to - from)?,
+            None => {}
         }
         from = to;
     }

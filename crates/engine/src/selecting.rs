@@ -160,7 +160,7 @@ mod tests {
             let at = cut.index(rows as usize + 1);
             let parts = [whole.slice(0, at), whole.slice(at, rows as usize - at)];
             for sample in [Sample { seed, ..SOME }, Sample { rows: None, share: Some(0.3), seed }] {
-                prop_assert_eq!(taken(&[whole.clone()], sample), taken(&parts, sample));
+                prop_assert_eq!(taken(std::slice::from_ref(&whole), sample), taken(&parts, sample));
             }
         }
     }

@@ -26,6 +26,7 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("request/host", StatusCode::MISDIRECTED_REQUEST),
     ("auth/too-many-failures", StatusCode::TOO_MANY_REQUESTS),
     ("busy/reports", StatusCode::TOO_MANY_REQUESTS),
+    ("dataset/class", StatusCode::FORBIDDEN),
     ("audit/unavailable", StatusCode::SERVICE_UNAVAILABLE),
     ("audit/behind-witness", StatusCode::SERVICE_UNAVAILABLE),
     ("store/full", StatusCode::INSUFFICIENT_STORAGE),

@@ -152,15 +152,21 @@ impl ScopeEngine {
         Ok(version)
     }
 
+    /// Refuses a name that a dataset had before it was renamed.
+    pub(super) fn require_free(&self, name: &DatasetName) -> Result<(), Problem> {
+        match self.named(name)?.and_then(|named| named.now) {
+            None => Ok(()),
+            Some(now) => Err(Problem::new("conflict/dataset", format!("`{name}` is the name that `{now}` had"))
+                .with_help("make the next version under the new name, or another dataset under another one")),
+        }
+    }
+
     /// Names a version that is written, with the next number of its dataset.
     pub(super) fn keep_version(&self, mut version: DatasetVersion) -> Result<DatasetVersion, Problem> {
         let problem = |error: StoreError| store_problem(&error);
         let _naming = lock(&self.naming);
+        self.require_free(&version.name)?;
         let known = self.named(&version.name)?;
-        if let Some(now) = known.as_ref().and_then(|named| named.now.as_ref()) {
-            return Err(Problem::new("conflict/dataset", format!("`{}` is the name that `{now}` had", version.name))
-                .with_help("make the next version under the new name, or another dataset under another one"));
-        }
         version.dataset = known.as_ref().map_or_else(|| self.tables.new_id(), |named| named.dataset.clone());
         let newest = self.versions_of(&version.dataset)?.iter().map(|version| version.version).max();
         version.version = newest.unwrap_or(0) + 1;

@@ -64,6 +64,7 @@ impl ScopeEngine {
     ) -> Result<DatasetVersion, Problem> {
         self.permitted(make, Action::DatasetMake, [])?;
         self.require_known(&request.spine_tags)?;
+        self.require_free(&request.name)?;
         let deployment = self.deployment()?;
         let policy = self.ready_policy(&deployment.registry);
         let given = spine::given_columns(&deployment.registry, &request.training_set, spine)?;
@@ -82,15 +83,16 @@ impl ScopeEngine {
         let spine_rows = spine.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut version = self.described(&making, &snapshot, spine_rows, &built)?;
         version.table = self.tables.new_id();
-        match self.write_parts(&version.table, &built) {
-            Ok(parts) => version.parts = parts,
-            Err(problem) => {
-                if let Err(error) = self.tables.delete(&version.table) {
-                    tracing::warn!(scope = %self.scope(), %error, "parts of a dataset stay until the scope is opened again");
-                }
-                return Err(problem);
+        let table = version.table.clone();
+        self.write_parts(&table, &built).and_then(|parts| {
+            version.parts = parts;
+            self.require_free(&version.name)?; // Somebody may have renamed a dataset meanwhile.
+            Ok(())
+        }).inspect_err(|_| {
+            if let Err(error) = self.tables.delete(&table) {
+                tracing::warn!(scope = %self.scope(), %error, "parts of a dataset stay until the scope is opened again");
             }
-        }
+        })?;
         self.keep_version(version)
     }
 
@@ -110,7 +112,7 @@ impl ScopeEngine {
             let mut bytes = Vec::new();
             let rows = [Ok::<_, ParquetError>(part.clone())];
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            write_parquet(&mut bytes, &part.schema(), rows, ParquetForm::default(), threads)
+            write_parquet(&mut bytes, &part.schema(), rows, ParquetForm::of(&part.schema()), threads)
                 .map_err(|error| unwritable(&error))?;
             let written = self.tables.write(table, number, &bytes).map_err(|error| store_problem(&error))?;
             parts.push(DatasetPart { rows: part.num_rows() as u64, part: written });

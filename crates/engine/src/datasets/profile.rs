@@ -194,8 +194,11 @@ fn texts(array: &ArrayRef) -> Result<Vec<Option<String>>, Problem> {
     Ok((0..array.len()).map(text).collect())
 }
 
+/// How many different values there are, and those with how often each occurs.
+type Counted = (Option<u64>, Vec<(String, u64)>);
+
 /// How many values there are, and which the most.
-fn counted(array: &ArrayRef) -> Result<(Option<u64>, Vec<(String, u64)>), Problem> {
+fn counted(array: &ArrayRef) -> Result<Counted, Problem> {
     let formatter = ArrayFormatter::try_new(array, &FORMAT).map_err(|error| unfit(&error))?;
     let mut counts = HashMap::<String, u64>::new();
     for row in (0..array.len()).filter(|row| array.is_valid(*row)) {
@@ -218,7 +221,7 @@ fn counted(array: &ArrayRef) -> Result<(Option<u64>, Vec<(String, u64)>), Proble
 type Spread = (Option<Numbers>, Option<(String, String)>);
 
 fn numbers(array: &ArrayRef) -> Result<Spread, Problem> {
-    if !(array.data_type().is_numeric() && !matches!(array.data_type(), DataType::Float16)) {
+    if !array.data_type().is_numeric() || matches!(array.data_type(), DataType::Float16) {
         return Ok((None, None));
     }
     let floats = cast(array, &DataType::Float64).map_err(|error| unfit(&error))?;

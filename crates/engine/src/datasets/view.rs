@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, RecordBatchReader as _, StringArray, make_array,
-    new_null_array,
+    Array, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, RecordBatchReader as _, StringArray, new_null_array,
 };
-use arrow::array::MutableArrayData;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
@@ -20,7 +18,7 @@ use parquet::errors::ParquetError;
 
 use super::kept::retired;
 use super::version::{ColumnKind, DatasetColumn, DatasetState, DatasetVersion, FeatureMade};
-use crate::column::CellColumn;
+use crate::column::{CellColumn, written_anew};
 use crate::masking::Leaving;
 use crate::parquet_file::{ParquetForm, write_parquet};
 use crate::rows::RowGuard;
@@ -63,7 +61,7 @@ impl DatasetRows {
         let batches = self.batches.iter().map(|batch| batch.clone().with_schema(Arc::clone(schema)));
         let batches = batches.map(|batch| batch.map_err(ParquetError::from));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let written = write_parquet(&mut bytes, schema, batches, ParquetForm::default(), threads);
+        let written = write_parquet(&mut bytes, schema, batches, ParquetForm::of(schema), threads);
         written.map_err(|error| Problem::new("internal/engine", format!("the rows are no Parquet file: {error}")))?;
         Ok(bytes)
     }
@@ -157,12 +155,14 @@ impl ScopeEngine {
             .collect();
         let level_of = version.columns.iter().zip(&levels);
         let chosen_by = |column: &DatasetColumn| required(version).any(|required| required.name == column.name);
-        if let Some((column, _)) =
-            level_of.clone().find(|(column, level)| **level != Level::Allow && chosen_by(column))
+        if let Some((column, _)) = level_of.clone().find(|(column, level)| **level != Level::Allow && chosen_by(column))
         {
             let (name, required) = (version.reference(), &column.name);
-            return Err(Problem::new("access/required", format!("rows of `{name}` are there if `{required}` has a value"))
-                .with_help("you do not get that feature's values, and so not whose rows these are; make one without it"));
+            return Err(Problem::new(
+                "access/required",
+                format!("rows of `{name}` are there if `{required}` has a value"),
+            )
+            .with_help("you do not get that feature's values, and so not whose rows these are; make one without it"));
         }
         let (mut batches, mut rows_unseen) = (Vec::new(), 0);
         for number in 0..version.parts.len() {
@@ -313,10 +313,12 @@ impl ScopeEngine {
         };
         let seen = kept_back.rows.contains(&true).then_some(|row: usize| !kept_back.rows[row]);
         let Some(seen) = seen else {
-            let columns = columns.iter().map(|column| written_anew(column, |_| true)).collect();
+            let columns =
+                columns.iter().map(|column| written_anew(column, |_| true)).collect::<Result<_, _>>().map_err(unfit)?;
             return RecordBatch::try_new_with_options(schema, columns, &options).map_err(unfit);
         };
-        let columns = columns.iter().map(|column| written_anew(column, seen)).collect();
+        let columns =
+            columns.iter().map(|column| written_anew(column, seen)).collect::<Result<_, _>>().map_err(unfit)?;
         let rows = (0..part.num_rows()).filter(|row| seen(*row)).count();
         RecordBatch::try_new_with_options(schema, columns, &options.with_row_count(Some(rows))).map_err(unfit)
     }
@@ -335,26 +337,6 @@ fn required(version: &DatasetVersion) -> impl Iterator<Item = &DatasetColumn> {
 /// the question's own.
 fn is_unruled(version: &DatasetVersion, column: &DatasetColumn) -> bool {
     column.kind == ColumnKind::Spine && column.name != version.request.as_of
-}
-
-/// Values of the rows that are `seen` in buffers that hold nothing else: what filters and nulls hide lies in those that they
-/// were taken out of, and goes along with them over the wire. Time and memory O(bytes kept).
-fn written_anew(column: &ArrayRef, seen: impl Fn(usize) -> bool) -> ArrayRef {
-    let data = column.to_data();
-    let mut anew = MutableArrayData::new(vec![&data], true, column.len());
-    let kind = |row: usize| seen(row).then(|| column.is_valid(row));
-    let mut from = 0;
-    while from < column.len() {
-        let first = kind(from);
-        let to = (from + 1..column.len()).find(|row| kind(*row) != first).unwrap_or(column.len());
-        match first {
-            Some(true) => anew.extend(0, from, to),
-            Some(false) => anew.extend_nulls(to - from),
-            None => {}
-        }
-        from = to;
-    }
-    make_array(anew.freeze())
 }
 
 /// What row rules keep back of some rows.

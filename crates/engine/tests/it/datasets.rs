@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array as _, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::ipc::writer::StreamWriter;
 use creta_engine::{
-    ColumnKind, DatasetName, DatasetRef, DatasetRequest, DatasetState, DatasetVersion, Keeper, KnownAsOfColumn, ROWS_DROPPED,
-    Sample, Selection, TrainingSetRequest,
+    ColumnKind, DatasetName, DatasetRef, DatasetRequest, DatasetState, DatasetVersion, Keeper, KnownAsOfColumn,
+    ROWS_DROPPED, Sample, Selection, TrainingSetRequest,
 };
 use creta_iam::{Action, FeatureSet, Level, Role};
 use creta_model::{Bundle, FeaturePath, Problem};
@@ -227,16 +228,43 @@ fn datasets_are_listed_renamed_and_retired_and_numbers_are_not_given_again() {
     };
     assert_eq!(listed(&airline), [("carriers".to_owned(), vec![1]), ("delays".to_owned(), vec![2, 1])]);
     let code = |outcome: Result<(), Problem>| outcome.expect_err("refused").code;
-    assert_eq!(code(airline.engine.rename_dataset(&name("nothing"), &name("x"), &permit, Keeper::OfAll)), "not-found/dataset");
-    assert_eq!(code(airline.engine.rename_dataset(&name("delays"), &name("carriers"), &permit, Keeper::OfAll)), "conflict/dataset");
+    assert_eq!(
+        code(airline.engine.rename_dataset(&name("nothing"), &name("x"), &permit, Keeper::OfAll)),
+        "not-found/dataset"
+    );
+    assert_eq!(
+        code(airline.engine.rename_dataset(&name("delays"), &name("carriers"), &permit, Keeper::OfAll)),
+        "conflict/dataset"
+    );
     airline.engine.rename_dataset(&name("delays"), &name("lateness"), &permit, Keeper::OfAll).expect("renamed");
     assert_eq!(listed(&airline), [("carriers".to_owned(), vec![1]), ("lateness".to_owned(), vec![2, 1])]);
-    assert_eq!(airline.engine.dataset(&which("delays@1")).expect_err("renamed").code, "not-found/dataset");
+    // The name that it had means it still, and is not given to another, by making or by renaming.
+    let before = airline.engine.dataset(&which("delays@1")).expect("there");
+    assert_eq!((before.reference().as_str(), before.version), ("lateness@1", 1));
+    let again = try_make(&airline, "delays", &small, spine(), &[]).expect_err("taken");
+    assert_eq!(again.code, "conflict/dataset");
+    assert_eq!(
+        code(airline.engine.rename_dataset(&name("carriers"), &name("delays"), &permit, Keeper::OfAll)),
+        "conflict/dataset"
+    );
+    // It may have its own name again.
+    airline.engine.rename_dataset(&name("lateness"), &name("delays"), &permit, Keeper::OfAll).expect("as before");
+    assert_eq!(airline.engine.dataset(&which("lateness")).expect("there").name, name("delays"));
+    airline.engine.rename_dataset(&name("delays"), &name("lateness"), &permit, Keeper::OfAll).expect("renamed");
+    assert_eq!(listed(&airline), [("carriers".to_owned(), vec![1]), ("lateness".to_owned(), vec![2, 1])]);
+    // Whoever made none of its versions does not say what becomes of it.
+    for keeper in [Keeper::OfOwn, Keeper::OfNone] {
+        let refused = airline.engine.rename_dataset(&name("lateness"), &name("x"), &permit, keeper);
+        assert_eq!(code(refused), "access/dataset-keeper");
+        let refused = airline.engine.retire_dataset(&which("lateness@2"), &permit, keeper).expect_err("not theirs");
+        assert_eq!(refused.code, "access/dataset-keeper");
+    }
     let renamed = airline.engine.dataset(&which("lateness")).expect("there");
     assert_eq!(renamed, DatasetVersion { name: name("lateness"), ..second });
     let expected = rows_of(&airline, &renamed, Role::Reader);
 
-    let refused = airline.engine.retire_dataset(&which("lateness"), &permit, Keeper::OfAll).expect_err("which version?");
+    let refused =
+        airline.engine.retire_dataset(&which("lateness"), &permit, Keeper::OfAll).expect_err("which version?");
     assert_eq!(refused.code, "dataset/no-version");
     let files = || airline.stores.files.list("tenants/acme/facts/datasets").expect("a list").len();
     assert_eq!(files(), 3);
@@ -269,7 +297,8 @@ fn rows_without_what_is_required_are_left_out_and_counted_and_a_sample_is_drawn_
     let made = make(&airline, "delays", &required, spine());
     assert_eq!((made.rows, made.spine_rows), (2, 3));
     assert_eq!(ints(&rows_of(&airline, &made, Role::Reader), "Flight.id"), [Some(3), Some(1)]);
-    let stranger = TrainingSetRequest { features: vec![], ..required };
+    let stranger =
+        TrainingSetRequest { features: vec![FeaturePath::parse("Flight.carrier").expect("a path")], ..required };
     assert_eq!(airline.training_set(&stranger, spine()).expect_err("not asked").code, "request/not-asked");
 
     let sampled = |seed| {
@@ -486,6 +515,7 @@ fn attack_ch03_whom_a_row_rule_binds_gets_no_row_of_a_dataset_that_it_denies() {
     // Neither features nor keys and labels of rows that are not seen; what does not exist looks the same.
     assert_eq!(ints(&bound, "Flight.id"), [Some(1)]);
     assert_eq!((texts(&bound, "label"), floats(&bound, "Flight.delay")), (vec![None], vec![Some(20.0)]));
+    assert_eq!(bound.column_by_name("at").expect("there").null_count(), 0, "the instants are the question's");
     // A number over flights that are not all seen is denied in all rows.
     assert_eq!(texts(&bound, "Flight.operator.delay_mean[1d]__state"), some(&["denied"]));
     assert_eq!(rows_of(&airline, &made, Role::Reader).num_rows(), 3, "who is not bound sees all");
@@ -503,6 +533,78 @@ fn attack_ch03_whom_a_row_rule_binds_gets_no_row_of_a_dataset_that_it_denies() {
     let permit = airline.permit_on(Role::Developer, Action::Train, &features);
     let rows = airline.engine.dataset_rows(&made, &selection, &permit).expect("rows");
     assert_eq!(rows.batches[0].num_rows(), 2);
+}
+
+/// All bytes that leave for somebody of a role who asks for everything.
+fn bytes_for(airline: &Airline, version: &DatasetVersion, role: Role) -> Vec<u8> {
+    let all = Selection { columns: None, states: true };
+    let features = airline.engine.features_of_dataset(version, &all).expect("features");
+    let rows = airline.engine.dataset_rows(version, &all, &airline.permit_on(role, Action::Train, &features));
+    let rows = rows.expect("rows");
+    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema).expect("a stream");
+    rows.batches.iter().for_each(|batch| writer.write(batch).expect("written"));
+    writer.into_inner().expect("written")
+}
+
+fn has(bytes: &[u8], canary: &str) -> bool {
+    bytes.windows(canary.len()).any(|window| window == canary.as_bytes())
+}
+
+#[test]
+fn attack_ch03_no_byte_of_a_hidden_row_leaves_in_dictionaries_views_or_beneath_nulls() {
+    let airline = airline();
+    let carriers = ["AA", "UA", "a carrier that nobody may know"];
+    let given = |array: ArrayRef| {
+        let columns = spine().columns()[..2].iter().cloned().chain([array]).collect::<Vec<_>>();
+        RecordBatch::try_from_iter(["Flight.id", "at", "Flight.carrier"].into_iter().zip(columns)).expect("columns")
+    };
+    let texts: ArrayRef = Arc::new(StringArray::from(carriers.to_vec()));
+    let key_value = |values: &DataType| DataType::Dictionary(Box::new(DataType::Int32), Box::new(values.clone()));
+    for ty in [DataType::Utf8, DataType::Utf8View, key_value(&DataType::Utf8), key_value(&DataType::LargeUtf8)] {
+        airline.set_rows(json!([]));
+        let table = given(arrow::compute::cast(&texts, &ty).expect("cast"));
+        let Ok(made) = try_make(&airline, "keys", &asked(&["Flight.late"]), table.clone(), &[]) else {
+            // A feature of another type than its own is refused. Kept under a name that is none, it is no feature.
+            let mut names: Vec<&str> = vec!["Flight.id", "at", "label"];
+            let columns = names.drain(..).zip(table.columns().iter().cloned());
+            let table = RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).expect("columns");
+            let made = make(&airline, "labels", &asked(&["Flight.carrier"]), table);
+            assert!(has(&bytes_for(&airline, &made, Role::Reader), "nobody may know"), "{ty}");
+            airline.set_rows(json!([flights_of(json!(["UA"]))]));
+            assert!(!has(&bytes_for(&airline, &made, Role::Developer), "nobody may know"), "{ty}");
+            continue;
+        };
+        assert!(!made.columns.iter().any(|column| column.ty.contains("Dictionary") || column.ty.contains("View")));
+        assert!(has(&bytes_for(&airline, &made, Role::Reader), "nobody may know"), "{ty}: who is not bound");
+        airline.set_rows(json!([flights_of(json!(["UA"]))]));
+        let bound = bytes_for(&airline, &made, Role::Developer);
+        assert!(!has(&bound, "nobody may know"), "{ty}: hidden with its row");
+    }
+    // A cell that is denied is no value with a mark on it: the carrier of a flight that is seen, of a carrier that is not.
+    airline.set_rows(json!([]));
+    let one = spine().slice(0, 2);
+    let made = make(&airline, "operators", &asked(&["Flight.delay", "Flight.operator.delay_mean[1d]"]), one);
+    airline.set_rows(json!([flights_of(json!(["UA"]))]));
+    let rows = rows_of(&airline, &made, Role::Developer);
+    let means = rows.column_by_name("Flight.operator.delay_mean[1d]").expect("there");
+    assert_eq!(means.as_primitive::<Float64Type>().values(), &[0.0], "nothing lies beneath the null");
+}
+
+#[test]
+fn attack_ch03_rows_are_there_for_whoever_gets_what_they_were_chosen_by() {
+    let airline = airline();
+    airline.deploy(tagged(&["pii"], &[])).expect("deployed");
+    let required = TrainingSetRequest {
+        required: vec![FeaturePath::parse("Flight.delay").expect("a path")],
+        ..asked(&["Flight.delay", "Flight.carrier"])
+    };
+    let made = make(&airline, "delays", &required, spine());
+    assert_eq!(rows_of(&airline, &made, Role::Reader).num_rows(), 2);
+    let keys = columns_for_person(&airline, &made, &[Role::DataScientist], Some(&["Flight.id"]));
+    assert_eq!(keys.expect_err("whose delay there is"), "access/required");
+    let freely = make(&airline, "freely", &asked(&["Flight.delay"]), spine());
+    let keys = columns_for_person(&airline, &freely, &[Role::DataScientist], Some(&["Flight.id"])).expect("rows");
+    assert_eq!(keys.num_rows(), 3);
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use axum::response::Response;
 use creta_audit::{Details, Event};
-use creta_engine::{DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Keeper, ScopeEngine, Selection};
+use creta_engine::{
+    DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Keeper, ScopeEngine, Selection,
+};
 use creta_iam::{Action, FeatureSet, Principal, Role};
 use creta_model::Problem;
 use serde::{Deserialize, Serialize};
 
-use super::queries::{
-    SpineQuery, decode_blocking, json_parameter, kept_back, labelled, labelled_schema, no_guesses,
-};
+use super::queries::{SpineQuery, decode_blocking, json_parameter, kept_back, labelled, labelled_schema, no_guesses};
 use crate::arrow_body::{ARROW_STREAM, encode};
 use crate::context::{Admitted, Guarded, Input, PlaceOf, resource};
 use crate::disclosure::{day_of, ends_on_a_machine, no_download};

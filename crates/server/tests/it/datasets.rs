@@ -9,6 +9,7 @@ use crate::people::{Someone, assign, authenticator, server, sign_in, sign_in_wit
 use crate::provider::Provider;
 use crate::support::{INGEST, Reply, Server, bundle, facts, spine};
 
+const LEAKAGE: &str = "/v1/training-sets/leakage?features=User.score&as_of=at&labels=%7B%22User.id%22%3Anull%7D";
 const MAKE: &str = "/v1/datasets?name=cities&features=User.city,User.score&as_of=at";
 
 fn rows() -> arrow::array::RecordBatch {
@@ -80,11 +81,13 @@ fn a_dataset_is_made_listed_shown_renamed_retired_and_outlives_a_restart() {
 
     let renamed = server.post("/v1/datasets/cities/rename", &etl, &json!({"to": "towns"})).ok();
     assert_eq!(renamed["name"], "towns");
-    assert_eq!(server.get("/v1/datasets/cities", &etl).problem(404), "not-found/dataset");
+    // What somebody wrote down is those rows still, and the old name is nobody else's.
+    assert_eq!(server.get("/v1/datasets/cities@1", &etl).ok()["name"], "towns");
+    assert_eq!(server.post_arrow(MAKE, &etl, &rows()).problem(409), "conflict/dataset");
     assert_eq!(server.post("/v1/datasets/towns@1/rename", &etl, &json!({"to": "x"})).problem(422), "dataset/whole");
     assert_eq!(server.post("/v1/datasets/towns/retire", &etl, &json!({})).problem(422), "dataset/no-version");
     let retired = server.post("/v1/datasets/towns@2/retire", &etl, &json!({})).ok();
-    assert_eq!((&retired["state"]["is"], &retired["state"]["by"]), (&json!("retired"), &json!("etl@acme")));
+    assert_eq!((&retired["state"]["is"], &retired["state"]["by"]), (&json!("retired"), &json!("etl")));
     server.stop();
     server.start();
     assert_eq!(server.get("/v1/datasets/towns@2/rows", &etl).problem(422), "dataset/retired");
@@ -213,7 +216,7 @@ fn attack_ch33_revoked_and_narrowed_credentials_get_no_dataset() {
 }
 
 #[test]
-fn attack_ch14_people_make_datasets_and_take_none_home_outside_of_development() {
+fn attack_ch14_outside_of_development_people_guess_at_no_values_and_take_no_dataset_home() {
     let lake = tempfile::tempdir().expect("a folder");
     let folder = lake.path().to_str().expect("text");
     let tail = format!("[[sinks]]\nname = \"lake\"\ntenant = \"acme\"\nfolder = \"{folder}\"\n");
@@ -227,21 +230,74 @@ fn attack_ch14_people_make_datasets_and_take_none_home_outside_of_development() 
     server.post_arrow(INGEST, &load, &facts()).ok();
     let ana = sign_in_with(&server, &provider, "ana", Some(&mut authenticator(&server, 1)));
     assign(&server, "ana", &json!({"roles": ["data-scientist"], "tenant": "acme"}));
-    // It stays where it is made, so she may make it.
-    assert_eq!(ana.send_arrow(&server, MAKE, &rows()).ok()["rows"], 3);
+    // Whatever tells of a spine's rows which of them were guessed right is for programs.
+    let required = format!("{MAKE}&required=User.city");
+    for path in [MAKE, required.as_str(), LEAKAGE] {
+        let refused = ana.send_arrow(&server, path, &rows());
+        assert_eq!(refused.problem(403), "dataset/class", "{path}");
+        assert!(!refused.text().contains("Turin"));
+    }
+    assert_eq!(server.post_arrow(MAKE, &scoring, &rows()).ok()["rows"], 3);
+    assert_eq!(server.post_arrow(MAKE, &scoring, &rows()).ok()["version"], 2);
+    assert_eq!(server.post_arrow(LEAKAGE, &scoring, &rows()).ok()["rows"], 3);
+    let diff = "/v1/datasets/cities@1/diff?with=cities@2";
+    assert_eq!(ana.get(&server, diff).problem(403), "dataset/class");
+    assert_eq!(server.get(diff, &scoring).status, 200);
     for path in ["/v1/datasets/cities/rows", "/v1/datasets/cities/rows?format=parquet"] {
         let refused = ana.get(&server, path);
         assert_eq!(refused.problem(403), "access/no-download");
         assert!(!refused.text().contains("Turin"));
     }
     assert_eq!(ana.get(&server, "/v1/datasets/cities/rows?sink=pond").problem(404), "not-found/sink");
-    let written = ana.get(&server, "/v1/datasets/cities/rows?sink=lake").ok();
+    let written = server.get("/v1/datasets/cities/rows?sink=lake", &scoring).ok();
     assert_eq!((&written["sink"], &written["rows"]), (&json!("lake"), &json!(3)));
     let file = lake.path().join(written["file"].as_str().expect("a name"));
-    assert_eq!(crate::support::read_stream(&std::fs::read(file).expect("written")).num_rows(), 3);
+    let table = creta_engine::read_parquet(std::fs::File::open(file).expect("written")).expect("a Parquet file");
+    assert_eq!(table.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 3);
     assert_eq!(cities(&server.get("/v1/datasets/cities/rows", &scoring)), [some("Turin"), some("Bern"), None]);
     let log = server.get("/v1/audit/entries?limit=1000", &server.admin_token_or_none()).text();
     assert!(log.contains("download.refused") && log.contains("sink.written") && !log.contains("Turin"), "{log}");
+}
+
+#[test]
+fn attack_ch03_datasets_are_renamed_and_retired_by_their_maker_or_whoever_may_deploy() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let etl = shop(&server, "acme", &bundle());
+    let reader = server.account("acme", "scoring", "reader").token;
+    let [ana, bea] = ["ana", "bea"].map(|who| scientist(&server, &provider, who));
+    server.post_arrow(MAKE, &etl, &rows()).ok();
+    let (retire, rename) = ("/v1/datasets/cities@1/retire", "/v1/datasets/cities/rename");
+    let to = json!({"to": "towns"});
+    for (path, body) in [(retire, &json!({})), (rename, &to)] {
+        assert_eq!(server.post(path, &reader, body).problem(403), "access/dataset-keeper", "a reader's token");
+        assert_eq!(ana.post(&server, path, body).problem(403), "access/dataset-keeper");
+    }
+    // A program that only reads does not even end what it made.
+    let of_reader = MAKE.replace("name=cities", "name=scores");
+    server.post_arrow(&of_reader, &reader, &rows()).ok();
+    assert_eq!(server.post("/v1/datasets/scores@1/retire", &reader, &json!({})).problem(403), "access/dataset-keeper");
+    assert_eq!(server.get("/v1/datasets/scores@1/rows", &reader).status, 200, "it is there");
+    // Her own she may, nobody else with her role.
+    ana.send_arrow(&server, &MAKE.replace("name=cities", "name=own"), &rows()).ok();
+    assert_eq!(bea.post(&server, "/v1/datasets/own@1/retire", &json!({})).problem(403), "access/dataset-keeper");
+    assert_eq!(ana.post(&server, "/v1/datasets/own/rename", &json!({"to": "mine"})).ok()["name"], "mine");
+    ana.post(&server, "/v1/datasets/mine@1/retire", &json!({})).ok();
+    server.post(retire, &etl, &json!({})).ok();
+}
+
+#[test]
+fn attack_ch14_an_audit_looks_at_few_labels() {
+    let server = Server::new();
+    let etl = shop(&server, "acme", &bundle());
+    let labels: serde_json::Map<String, Value> = (0..9).map(|n| (format!("guess{n}"), Value::Null)).collect();
+    let labels: String = Value::Object(labels)
+        .to_string()
+        .bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
+    let path = format!("/v1/training-sets/leakage?features=User.city&as_of=at&labels={labels}");
+    assert_eq!(server.post_arrow(&path, &etl, &rows()).json()["code"], "too-large/labels");
 }
 
 #[test]

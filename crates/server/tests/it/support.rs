@@ -460,11 +460,3 @@ impl Read for Slow {
         Ok(end.len())
     }
 }
-
-/// The table of an Arrow stream.
-pub(crate) fn read_stream(bytes: &[u8]) -> RecordBatch {
-    let reader = StreamReader::try_new(bytes, None).expect("a stream");
-    let schema = reader.schema();
-    let batches: Vec<RecordBatch> = reader.map(|batch| batch.expect("a batch")).collect();
-    arrow::compute::concat_batches(&schema, &batches).expect("of one schema")
-}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
 use creta_engine::{
-    DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Selection, TrainingSetRequest,
+    DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Keeper, Selection, TrainingSetRequest,
 };
 use creta_iam::{Action, FeatureSet};
 use creta_model::Problem;
@@ -81,12 +81,17 @@ pub(crate) fn operate(local: &Local, operation: Operation) -> Result<Value, Prob
             Ok(value(&engine.diff_datasets((&left.0, &left.1), (&right.0, &right.1))?))
         }
         Operation::Rename { dataset, to } => {
-            engine.rename_dataset(&dataset, &to, &local.permit(Action::DatasetMake, FeatureSet::none())?)?;
+            engine.rename_dataset(
+                &dataset,
+                &to,
+                &local.permit(Action::DatasetMake, FeatureSet::none())?,
+                Keeper::OfAll,
+            )?;
             Ok(json!({ "name": to }))
         }
         Operation::Retire { dataset } => {
             let permit = local.permit(Action::DatasetMake, FeatureSet::none())?;
-            Ok(value(&engine.retire_dataset(&DatasetRef::parse(&dataset)?, &permit)?.without_contents()))
+            Ok(value(&engine.retire_dataset(&DatasetRef::parse(&dataset)?, &permit, Keeper::OfAll)?.without_contents()))
         }
     }
 }

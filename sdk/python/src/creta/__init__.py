@@ -48,8 +48,8 @@ __all__ = [
     "Vector", "VerifyReport", "Windowed", "and_", "arrow", "check", "coalesce", "connect",
     "connect_async", "count", "csv", "days", "distinct", "entity", "event_id", "event_time", "feature",
     "first", "from_sql", "hours", "key", "last", "last_n", "local", "many", "max_", "mean", "min_",
-    "minutes", "named_query", "not_", "one", "or_", "parquet", "percentile", "resolver", "seconds", "source", "sqlite",
-    "std", "sum_", "synth", "var", "when",
+    "minutes", "named_query", "not_", "one", "or_", "parquet", "percentile", "resolver", "seconds",
+    "source", "sqlite", "std", "sum_", "synth", "var", "when",
 ]  # fmt: skip
 
 _LAZY = {

@@ -6,7 +6,9 @@ use super::{Body, Operation, Parameter};
 const WHICH: Parameter = path("id", DATASET, "`name`, the newest version that is kept, or `name@version`.");
 const DATASET: &str = r#"{"type":"string","pattern":"^[a-z][a-z0-9_-]{0,63}(@[1-9][0-9]*)?$"}"#;
 const NAME: &str = r#"{"type":"string","pattern":"^[a-z][a-z0-9_-]{0,63}$"}"#;
-const COLUMNS: Parameter = query("columns", TEXT, "JSON list of columns; left out, all of them.");
+const COLUMNS: Parameter = query("columns", COLUMN_NAMES, "JSON list of columns; left out, all of them.");
+const COLUMN_NAMES: &str =
+    r#"{"type":"string","pattern":"^\\[(\"[^\"\\\\\\u0000-\\u001f]*\"(,\"[^\"\\\\\\u0000-\\u001f]*\")*)?\\]$"}"#;
 
 /// For each route, by its operation id.
 pub(super) static OPERATIONS: &[Operation] = &[

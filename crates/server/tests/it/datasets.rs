@@ -102,7 +102,7 @@ fn a_dataset_is_made_listed_shown_renamed_retired_and_outlives_a_restart() {
     assert!(!log.contains("Turin"));
     // The permit to build it is the entry that it names.
     let index = made["entry"].as_u64().expect("an entry");
-    let page = server.get(&format!("/v1/audit/entries?from={index}&limit=1"), &server.admin_token()).ok();
+    let page = server.get(&format!("/v1/audit/entries?start={index}&limit=1"), &server.admin_token()).ok();
     assert_eq!(page["entries"][0]["entry"]["action"], "train", "{page}");
 }
 

@@ -96,6 +96,9 @@ pub(crate) enum Command {
     /// Service accounts of a tenant.
     #[command(subcommand)]
     ServiceAccount(ServiceAccountCommand),
+    /// Credentials that belong to nobody: whoever uses one found it where nobody should have looked.
+    #[command(subcommand)]
+    Canary(CanaryCommand),
     /// Check a project without a server: types, names, relations, whether everything can be produced.
     Check(Check),
     /// Explain how a query would be answered.
@@ -352,6 +355,9 @@ pub(crate) enum ServiceAccountCommand {
         /// What it may do.
         #[arg(long)]
         role: String,
+        /// Its tokens are given and taken with proof of a key alone, so that a copied one is worth nothing.
+        #[arg(long)]
+        require_proof: bool,
         /// File to write the credentials to, readable by its owner only; must not exist.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -376,6 +382,9 @@ pub(crate) enum ServiceAccountCommand {
         /// How many hours the present secret stays good; 0 ends it at once.
         #[arg(long, default_value_t = 24)]
         overlap_hours: u32,
+        /// Its tokens take proof of a key from now on, or with `=false` no more; without it, as before.
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        require_proof: Option<bool>,
         #[command(flatten)]
         connection: Connection,
     },
@@ -412,6 +421,38 @@ pub(crate) enum ServiceAccountCommand {
     },
     /// End a service account and its tokens.
     Revoke {
+        /// Client id, as `list` shows it.
+        client_id: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CanaryCommand {
+    /// Plant one: its credentials are written to a file in the same form as real ones, once.
+    Token {
+        /// Lowercase letters, digits and hyphens; a name that looks worth stealing.
+        name: String,
+        /// Tenant whose it seems to be, and whose log tells of it.
+        #[arg(long)]
+        tenant: String,
+        /// File to write the credentials to, readable by its owner only; must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show a tenant's planted credentials, and how often each was used.
+    List {
+        /// Which tenant.
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Take one up again: its use is told to nobody any more.
+    End {
         /// Client id, as `list` shows it.
         client_id: String,
         #[command(flatten)]

@@ -60,6 +60,7 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
         Command::Restore(command) => restore::run(command, terminal),
         Command::Review(command) => review::run(command, terminal),
         Command::Tenant(command) => accounts::tenant(command, terminal),
+        Command::Canary(command) => accounts::canary(command, terminal),
         Command::ServiceAccount(command) => accounts::service_account(command, terminal),
         Command::Check(check) => project::check(&check, terminal),
         Command::Plan(plan) => project::plan(&plan, terminal),

@@ -16,7 +16,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use crate::failure::{Exit, Failure};
-use crate::held_key::HeldKey;
+use crate::held_key::{HeldKey, new_key, to_pkcs8};
 use crate::profile::{Profile, SessionFile, Whom, read_secret};
 
 /// Media type of Arrow IPC streams.
@@ -162,8 +162,16 @@ impl Server {
                     "client_secret": secret,
                 });
                 let body = serde_json::to_vec(&request).expect("a table of texts");
-                let token: IssuedToken = read_json(self.send(Method::POST, "/v1/token", Some((JSON, &body)), None)?)?;
-                Ok(Token { text: token.access_token, key: None })
+                match self.send(Method::POST, "/v1/token", Some((JSON, &body)), None) {
+                    Ok(answer) => Ok(Token { text: read_json::<IssuedToken>(answer)?.access_token, key: None }),
+                    // The account's tokens are bound to a key: one for as long as this command runs.
+                    Err(failure) if failure.problems[0].code == "auth/no-proof" => {
+                        let key = Rc::new(HeldKey::Software(new_key()));
+                        let token: IssuedToken = self.post_proven("/v1/token", &request, &key)?;
+                        Ok(Token { text: token.access_token, key: Some(key) })
+                    }
+                    Err(failure) => Err(failure),
+                }
             }
             Whom::Person { session_file } => {
                 let kept = SessionFile::read(session_file)?;
@@ -287,6 +295,11 @@ pub fn prove_possession(key: &str, method: &str, address: &str, token: Option<&s
     let proof = held.prove(method, address, token).ok();
     LAST.set(Some((key.to_owned(), held)));
     proof
+}
+
+/// A new key as [`prove_possession`] takes it, for a program that keeps it in memory.
+pub fn make_key() -> String {
+    to_pkcs8(&new_key())
 }
 
 /// A text as a part of an address, by RFC 3986.

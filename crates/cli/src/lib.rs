@@ -31,7 +31,7 @@ use clap::error::ErrorKind;
 
 use args::Cli;
 use failure::Exit;
-pub use http::prove_possession;
+pub use http::{make_key, prove_possession};
 pub use terminal::Terminal;
 
 /// Runs the command line on the process's own streams and returns its exit code.

@@ -13,6 +13,32 @@ const FORMAT: &str = "creta.account/1";
 /// Separates keyed hashes of secrets from all others.
 const SECRET_DOMAIN: &str = "client secret";
 
+/// Whether an account's tokens are worth something by themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Binding {
+    /// A token is bound to a key if whoever asks for it shows one.
+    #[default]
+    IfShown,
+    /// Tokens are given and taken with proof of a key alone (RFC 9449): whoever copies one has nothing.
+    Always,
+}
+
+impl Binding {
+    /// As requests say it.
+    pub(crate) const fn required(required: bool) -> Self {
+        if required { Self::Always } else { Self::IfShown }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How an account changes with its secret: how long the present one stays good, and what its tokens are bound to from now on.
+pub(crate) type Rotation = (Span, Option<Binding>);
+
 /// One account. Its secret is known to its owner only; here stands a keyed hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +59,9 @@ pub(crate) struct Account {
     /// The account of the person who made it; none where it was the local administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made_by: Option<PrincipalId>,
+    /// What its tokens are bound to.
+    #[serde(default, skip_serializing_if = "Binding::is_default")]
+    pub(crate) binding: Binding,
     pub(crate) created: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<Instant>,
@@ -72,6 +101,7 @@ impl Account {
             shown_to,
             previous,
             made_by,
+            binding: Binding::IfShown,
             created: now,
             revoked,
             epoch,

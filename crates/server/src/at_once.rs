@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
@@ -82,7 +82,7 @@ where
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
         let (app, address) = (Arc::clone(&self.app), self.address);
         let request = request.map(Body::new);
-        match Asked::of(&app, request.method(), request.uri().path_and_query(), request.headers()) {
+        match Asked::of(&app, request.method(), request.uri().path_and_query(), request.headers(), address.ip()) {
             Some(asked) => {
                 let routes = self.routes.clone();
                 Box::pin(async move {
@@ -129,12 +129,13 @@ impl Asked {
         method: &Method,
         asked: Option<&axum::http::uri::PathAndQuery>,
         headers: &HeaderMap,
+        from: IpAddr,
     ) -> Option<Self> {
         if method != Method::POST || asked?.as_str() != QUERY.route.path {
             return None;
         }
         let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let caller = authenticate_known(app, headers).filter(|_| is_media_type(content_type, JSON))?;
+        let caller = authenticate_known(app, headers, from).filter(|_| is_media_type(content_type, JSON))?;
         let program = matches!(caller.principal, Principal::ServiceAccount { .. });
         (program && Guarded::is_known(app, &caller.principal, QUERY.action, QUERY.place)).then_some(Self { caller })
     }

@@ -90,6 +90,9 @@ pub struct Config {
     /// What may be told of feature data to those who do not see it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub statistics: StatisticsConfig,
+    /// What is told of programs that act in a new way.
+    #[serde(default, skip_serializing_if = "ProgramsConfig::is_default")]
+    pub programs: ProgramsConfig,
     /// Where training sets of tenants may go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<SinkConfig>,
@@ -121,6 +124,37 @@ impl Config {
 
 fn is_default(config: &StatisticsConfig) -> bool {
     *config == StatisticsConfig::default()
+}
+
+/// What is told of service accounts that act from elsewhere, or otherwise, than they did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProgramsConfig {
+    /// For how many days after its first use everything that a program does is learned in silence.
+    pub learning_days: u32,
+    /// How many leading bits of an IPv4 address make a network.
+    pub network_v4_bits: u8,
+    /// How many leading bits of an IPv6 address make a network.
+    pub network_v6_bits: u8,
+}
+
+impl Default for ProgramsConfig {
+    fn default() -> Self {
+        Self { learning_days: 14, network_v4_bits: 24, network_v6_bits: 48 }
+    }
+}
+
+impl ProgramsConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.learning_days > 366 || self.network_v4_bits > 32 || self.network_v6_bits > 128 {
+            return Err("`programs` learns for at most 366 days, of networks of at most 32 and 128 bits".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// A listener that demands a certificate of this environment.
@@ -338,6 +372,7 @@ impl Config {
             return Err("two intakes have the same name; choose another with `--name`".to_owned());
         }
         config.statistics.check()?;
+        config.programs.check()?;
         config.sinks.iter().try_for_each(SinkConfig::check)?;
         crate::intake::check_all(&config.on_call)?;
         let keys: BTreeSet<&str> = config.witness.iter().map(|witness| witness.key.as_str()).collect();
@@ -388,6 +423,7 @@ mod tests {
             witness: Vec::new(),
             intake: Vec::new(),
             statistics: StatisticsConfig::default(),
+            programs: ProgramsConfig::default(),
             sinks: Vec::new(),
             training_memory: None,
             on_call: Vec::new(),

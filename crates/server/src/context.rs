@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use creta_audit::{Details, Event, Permit};
 use creta_engine::ScopeEngine;
@@ -395,6 +395,19 @@ pub(crate) fn authenticate(app: &App, presented: &Presented<'_>) -> Result<Calle
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Problem::new("auth/no-token", "this request needs one access token").with_help(TOKEN_HELP));
     };
+    match authenticate_by(app, presented, value) {
+        Ok(caller) => {
+            app.control.sightings().note_network(&caller.principal, presented.address);
+            Ok(caller)
+        }
+        Err(problem) => {
+            app.control.planted().note_header(&app.control, value.as_bytes(), presented.address);
+            Err(problem)
+        }
+    }
+}
+
+fn authenticate_by(app: &App, presented: &Presented<'_>, value: &HeaderValue) -> Result<Caller, Problem> {
     let parts =
         value.to_str().ok().and_then(|value| value.split_once(' ')).map(|(scheme, token)| (scheme, token.trim()));
     let proven = |scheme: &str| scheme.eq_ignore_ascii_case("dpop");
@@ -413,12 +426,31 @@ pub(crate) fn authenticate(app: &App, presented: &Presented<'_>) -> Result<Calle
         None if proven(scheme) => return Err(token_problem(TokenError::Invalid)),
         None => {}
     }
-    caller_of(app, &claims).map_err(token_problem)
+    caller_of(app, &claims).map_err(|error| match error {
+        TokenError::Unbound => refused_unbound(app, presented.address, &claims.sub),
+        error => token_problem(error),
+    })
+}
+
+/// A program's token that came without proof of a key although its account takes none such: it may be a copy of one that was got
+/// before the account was told to, or somebody who knows the secret and not the rule. It is counted as wrong proofs are.
+pub(crate) fn refused_unbound(app: &App, address: IpAddr, client_id: &str) -> Problem {
+    if app.failures.count(Attempt::Proof, "", address, app.control.platform().clock.monotonic())
+        && let Ok(details) = Details::none().name("service-account", client_id)
+    {
+        let event = Event::new("proof.refused", app.control.place()).with(details);
+        app.control.record(event.for_commitment("CH-33"));
+    }
+    Problem::new("auth/no-proof", "the tokens of this service account are given and taken with proof of a key alone")
+        .with_help(
+            "ask for a token with a proof in the header `dpop`, then send `authorization: DPoP ...` and another with each request \
+             (RFC 9449); `creta` and the SDK do",
+        )
 }
 
 /// As [`authenticate`], where that takes no more than to remember: a program whose token was checked before, not bound to a
 /// key. `None` is no answer.
-pub(crate) fn authenticate_known(app: &App, headers: &HeaderMap) -> Option<Caller> {
+pub(crate) fn authenticate_known(app: &App, headers: &HeaderMap, from: IpAddr) -> Option<Caller> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
@@ -426,7 +458,9 @@ pub(crate) fn authenticate_known(app: &App, headers: &HeaderMap) -> Option<Calle
     if claims.cnf.is_some() || claims.sid.is_some() {
         return None;
     }
-    caller_of(app, &claims).ok()
+    let caller = caller_of(app, &claims).ok()?;
+    app.control.sightings().note_network(&caller.principal, from);
+    Some(caller)
 }
 
 fn token_problem(error: TokenError) -> Problem {
@@ -435,6 +469,7 @@ fn token_problem(error: TokenError) -> Problem {
         TokenError::Invalid => {
             Problem::new("auth/bad-token", "the access token is not valid here").with_help(TOKEN_HELP)
         }
+        TokenError::Unbound => no_proof(),
     }
 }
 
@@ -753,9 +788,11 @@ impl Asking {
         details: Details,
     ) -> Result<Admitted<'a>, Problem> {
         self.require_within_token(app, place, &features)?;
-        let decision = app.control.decide(&self.caller.principal, self.action, &resource(place, features));
+        let decision = app.control.decide(&self.caller.principal, self.action, &resource(place, features.clone()));
         page_for(app, &decision);
         let permit = app.control.admit(decision, details)?;
+        // Decisions that are answered at once were made here before.
+        app.control.sightings().note_use(&self.caller.principal, self.action.as_str(), features.tags());
         Ok(Admitted { control: &app.control, app, permit, session: self.caller.session.as_deref() })
     }
 }

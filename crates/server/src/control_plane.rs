@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::ServerError;
-use crate::accounts::{ACCOUNT_KIND, Account, is_secret_of};
+use crate::accounts::{ACCOUNT_KIND, Account, Binding, is_secret_of};
 use crate::canaries::Canaries;
 use crate::components::own_certificate;
 use crate::config::Config;
@@ -29,9 +29,11 @@ use crate::context::{Caller, Credential};
 use crate::copied;
 use crate::data_policy::{Agreed, ScopePolicy};
 use crate::epochs::{Epochs, Gap, OLDER_COPY, Store};
+use crate::planted::PlantedCredentials;
 use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
+use crate::seen::Sightings;
 use crate::tls::{Authority, Issued, Reason, Turned, TurnedAway, certificate_thumbprint};
 use crate::tokens::{Bearer, Claims, TokenError, Tokens};
 use crate::trust::refusals::{self, Refusals};
@@ -86,6 +88,8 @@ pub(crate) struct ControlPlane {
     documents: Arc<SqliteStore>,
     policies: PolicyBook,
     canaries: Canaries,
+    planted: PlantedCredentials,
+    sightings: Sightings,
     tokens: Tokens,
     scopes: Scopes,
     state: RwLock<State>,
@@ -142,6 +146,8 @@ impl ControlPlane {
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
         let policies = PolicyBook::open(Arc::clone(&metadata), &log, config.class)?;
         let canaries = Canaries::open(Arc::clone(&metadata))?;
+        let planted = PlantedCredentials::open(Arc::clone(&metadata))?;
+        let sightings = Sightings::open(Arc::clone(&metadata), config.programs)?;
         let token_key = require_setting(&*metadata, setting::TOKEN_KEY)?;
         let (clock, random) = (Arc::clone(&platform.clock), Arc::clone(&platform.random));
         let tokens = Tokens::new(&token_key, environment.clone(), &config.environment_id, clock, random);
@@ -165,6 +171,8 @@ impl ControlPlane {
             documents,
             policies,
             canaries,
+            planted,
+            sightings,
             state,
         })
     }
@@ -287,6 +295,9 @@ impl ControlPlane {
         let account = state.accounts.get(&claims.sub).map(|stored| &stored.account).ok_or(TokenError::Invalid)?;
         if !is_current(claims, account, state.epoch) {
             return Err(TokenError::Invalid);
+        }
+        if account.binding == Binding::Always && claims.cnf.is_none() {
+            return Err(TokenError::Unbound);
         }
         let features = claims.features.clone().map(Arc::new);
         let credential = Credential::Token(Arc::clone(claims));
@@ -443,6 +454,16 @@ impl ControlPlane {
     /// Which planted value each tenant uses.
     pub(crate) fn canaries(&self) -> &Canaries {
         &self.canaries
+    }
+
+    /// Credentials that belong to nobody.
+    pub(crate) fn planted(&self) -> &PlantedCredentials {
+        &self.planted
+    }
+
+    /// Where programs act from, and what they do.
+    pub(crate) fn sightings(&self) -> &Sightings {
+        &self.sightings
     }
 
     /// What was refused and waits to be counted in the log.

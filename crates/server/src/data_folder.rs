@@ -152,6 +152,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         witness: Vec::new(),
         intake: Vec::new(),
         statistics: StatisticsConfig::default(),
+        programs: crate::config::ProgramsConfig::default(),
         sinks: Vec::new(),
         training_memory: None,
         on_call: Vec::new(),

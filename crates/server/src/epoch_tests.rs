@@ -34,7 +34,10 @@ fn one_revocation_empties_nobody_elses_cache() {
         control.create_tenant(&tenant, &permit(control, Action::TenantCreate, &control.place())).expect("made");
         let place = Place::Scope(Scope::new(tenant, environment.clone()));
         let may = permit(control, Action::ServiceAccountCreate, &place);
-        control.create_service_account(&name("scoring"), Role::Reader, &may, |_| true).expect("made").0
+        control
+            .create_service_account(&name("scoring"), (Role::Reader, crate::accounts::Binding::IfShown), &may, |_| true)
+            .expect("made")
+            .0
     });
     let ask = |account: &crate::accounts::Account| {
         (account.principal.clone(), resource(&account.principal.home(), FeatureSet::none()))

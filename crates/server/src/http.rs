@@ -311,13 +311,13 @@ async fn authenticate_first(
     action: Action,
     place: PlaceOf,
 ) -> Result<Caller, Refusal> {
+    let address = address_of(parts).await?;
     if !route.path.starts_with(web::VIEWS)
-        && let Some(caller) = authenticate_known(&app, &parts.headers)
+        && let Some(caller) = authenticate_known(&app, &parts.headers, address)
         && Guarded::is_known(&app, &caller.principal, action, place)
     {
         return Ok(caller);
     }
-    let address = address_of(parts).await?;
     let (method, url, headers) = (parts.method.to_string(), url_of(parts), parts.headers.clone());
     // A decision that was made before is remembered; a denial waits for the log.
     let asked = tokio::task::spawn_blocking(move || {

@@ -26,6 +26,7 @@ use crate::http::{App, GRACE};
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::people::People;
 use crate::placed::undo_unfinished;
+use crate::planted;
 use crate::problem::from_audit;
 use crate::tls::{self, CERTIFICATE_RENEWAL, Certificates, Clients, EnvironmentVerifier, FILES_LOOKED_AT, Looked};
 use crate::trust::{Trust, refusals};
@@ -287,6 +288,7 @@ async fn every_second(app: Arc<App>) {
             app.metrics.upkeep();
             record_turned_away(&app.control);
             refusals::write(&app.control, false);
+            tell_of_programs(&app);
             let now = app.control.platform().clock.now();
             if round % HEARTBEAT_EVERY == 1 {
                 review(&app, now);
@@ -309,6 +311,14 @@ fn review(app: &App, now: creta_model::Instant) {
     }
     if let Err(problem) = app.people.keep_guesses(&app.control, &app.trust.pager, now) {
         tracing::error!(%problem, "how often passwords were guessed could not be kept");
+    }
+}
+
+/// Tells who has to know of planted credentials that were used, and of programs that act in a new way.
+fn tell_of_programs(app: &App) {
+    planted::tell(&app.control, &app.trust.pager);
+    if let Err(problem) = app.control.sightings().keep(&app.control, &app.trust.pager) {
+        tracing::error!(%problem, "what programs do could not be kept");
     }
 }
 
@@ -487,6 +497,7 @@ impl RunningServer {
         let control = &self.app.control;
         record_turned_away(control);
         refusals::write(control, true);
+        tell_of_programs(&self.app);
         look_at_certificate(&self.app);
         review(&self.app, control.platform().clock.now());
         let kept = keep_log(control, HEARTBEAT_EVERY);

@@ -90,6 +90,9 @@ pub(crate) enum TokenError {
     Expired,
     #[error("the token is not one of this environment")]
     Invalid,
+    /// It is right, and bound to no key although its account takes none without.
+    #[error("the token is bound to no key, and its account takes no such token")]
+    Unbound,
 }
 
 /// Issues and checks the tokens of one environment.

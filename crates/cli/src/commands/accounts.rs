@@ -1,4 +1,4 @@
-//! `creta tenant` and `creta service-account`.
+//! `creta tenant`, `creta service-account` and `creta canary`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connect;
 use super::signed::wait_for_signature;
-use crate::args::{ServiceAccountCommand, TenantCommand};
+use crate::args::{CanaryCommand, ServiceAccountCommand, TenantCommand};
 use crate::failure::Failure;
 use crate::http::{encoded, query_string};
 use crate::profile::{self, Profile};
@@ -29,6 +29,8 @@ struct Account {
     client_id: String,
     name: String,
     role: Option<String>,
+    #[serde(default)]
+    require_proof: bool,
     created: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revoked: Option<String>,
@@ -64,9 +66,9 @@ pub(crate) fn tenant(command: TenantCommand, terminal: &mut Terminal<'_>) -> Res
 
 pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        ServiceAccountCommand::Create { name, tenant, environment: _, role, out, connection } => {
+        ServiceAccountCommand::Create { name, tenant, environment: _, role, require_proof, out, connection } => {
             let (server, profile) = connect(&connection)?;
-            let (path, request) = match &tenant {
+            let (path, mut request) = match &tenant {
                 Some(tenant) => {
                     ("/v1/service-accounts", serde_json::json!({ "name": name, "tenant": tenant, "role": role }))
                 }
@@ -75,6 +77,9 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
                 }
                 None => return Err(not_of_environment(&role)),
             };
+            if require_proof {
+                request["require_proof"] = true.into();
+            }
             // Before anything is made on the server: afterwards a secret that has nowhere to go would be lost.
             require_absent(&out)?;
             let authority = authority_of(&profile)?;
@@ -102,12 +107,16 @@ pub(crate) fn service_account(command: ServiceAccountCommand, terminal: &mut Ter
             let listed: Accounts = server.get(&path)?;
             terminal.show(&listed, || accounts_table(&listed.service_accounts));
         }
-        ServiceAccountCommand::Rotate { client_id, out, overlap_hours, connection } => {
+        ServiceAccountCommand::Rotate { client_id, out, overlap_hours, require_proof, connection } => {
             let (server, profile) = connect(&connection)?;
             require_absent(&out)?;
             let authority = authority_of(&profile)?;
             let path = format!("{}/{}/rotate", kept_at(&client_id), encoded(&client_id));
-            let made: Made = server.post(&path, &serde_json::json!({ "overlap_hours": overlap_hours }))?;
+            let mut request = serde_json::json!({ "overlap_hours": overlap_hours });
+            if let Some(required) = require_proof {
+                request["require_proof"] = required.into();
+            }
+            let made: Made = server.post(&path, &request)?;
             let credential = credential(&profile, authority, &made);
             let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
             profile::write_private(&out, &json)?;
@@ -241,6 +250,74 @@ struct Made {
     client_secret: String,
 }
 
+/// Planted credentials: in the same form as real ones, for whoever looks where nobody should.
+pub(crate) fn canary(command: CanaryCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        CanaryCommand::Token { name, tenant, out, connection } => {
+            let (server, profile) = connect(&connection)?;
+            require_absent(&out)?;
+            let authority = authority_of(&profile)?;
+            let made: Made = server.post(CANARIES, &serde_json::json!({ "name": name, "tenant": tenant }))?;
+            let credential = credential(&profile, authority, &made);
+            let json = serde_json::to_vec_pretty(&credential).expect("a credential has a JSON form");
+            profile::write_private(&out, &json)?;
+            let shown = serde_json::json!({ "client_id": made.client_id, "tenant": tenant, "file": out });
+            terminal.show(&shown, || {
+                format!(
+                    "planted `{}`: the credential in {} belongs to nobody, and its use wakes whoever is on call\n\
+                     next: put it where a thief would look and nobody else does",
+                    made.client_id,
+                    out.display()
+                )
+            });
+        }
+        CanaryCommand::List { tenant, connection } => {
+            let path = query_string(CANARIES, &[("tenant", Some(tenant))]);
+            let listed: Canaries = connect(&connection)?.0.get(&path)?;
+            terminal.show(&listed, || canaries_table(&listed.canary_tokens));
+        }
+        CanaryCommand::End { client_id, connection } => {
+            let path = format!("{CANARIES}/{}/end", encoded(&client_id));
+            let ended: Canary = connect(&connection)?.0.post_empty(&path)?;
+            terminal.show(&ended, || format!("`{}` is planted no more: its use is told to nobody", ended.client_id));
+        }
+    }
+    Ok(())
+}
+
+const CANARIES: &str = "/v1/canary-tokens";
+
+/// A planted credential, without its secret.
+#[derive(Debug, Serialize, Deserialize)]
+struct Canary {
+    client_id: String,
+    planted: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    planted_by: Option<String>,
+    times: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Canaries {
+    canary_tokens: Vec<Canary>,
+}
+
+fn canaries_table(canaries: &[Canary]) -> String {
+    let row = |canary: &Canary| {
+        let used =
+            canary.used.as_ref().map_or_else(|| "never".to_owned(), |at| format!("{} times, {at}", canary.times));
+        let state = canary.ended.as_ref().map_or_else(|| "planted".to_owned(), |at| format!("ended {at}"));
+        vec![canary.client_id.clone(), canary.planted.clone(), used, state]
+    };
+    let headings =
+        [("client id", Align::Left), ("planted", Align::Left), ("used", Align::Left), ("state", Align::Left)];
+    table(&headings, &canaries.iter().map(row).collect::<Vec<_>>())
+}
+
 /// What a client of the profile's server has to trust, which its credential file names.
 ///
 /// # Errors
@@ -277,9 +354,16 @@ fn require_absent(file: &Path) -> Result<(), Failure> {
 fn accounts_table(accounts: &[Account]) -> String {
     let row = |account: &Account| {
         let state = account.revoked.as_ref().map_or("active".to_owned(), |at| format!("revoked {at}"));
-        vec![account.client_id.clone(), account.role.clone().unwrap_or_default(), account.created.clone(), state]
+        let proof = if account.require_proof { "required" } else { "if shown" };
+        let role = account.role.clone().unwrap_or_default();
+        vec![account.client_id.clone(), role, account.created.clone(), proof.to_owned(), state]
     };
-    let headings =
-        [("client id", Align::Left), ("role", Align::Left), ("created", Align::Left), ("state", Align::Left)];
+    let headings = [
+        ("client id", Align::Left),
+        ("role", Align::Left),
+        ("created", Align::Left),
+        ("proof", Align::Left),
+        ("state", Align::Left),
+    ];
     table(&headings, &accounts.iter().map(row).collect::<Vec<_>>())
 }

@@ -16,6 +16,7 @@ struct Analysis {
     young: Vec<String>,
     proposal: Vec<Value>,
     grants: Vec<Grants>,
+    news: Vec<News>,
     standing: Vec<Standing>,
     paths: Vec<Toxic>,
     policy: Option<String>,
@@ -60,6 +61,15 @@ struct Standing {
     subject: String,
     role: String,
     need: Option<String>,
+}
+
+/// What a program did for the first time after it was known for a while.
+#[derive(Debug, Serialize, Deserialize)]
+struct News {
+    client_id: String,
+    what: String,
+    name: String,
+    first: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -142,6 +152,11 @@ fn text(analysis: &Analysis, policy: Option<&Path>) -> String {
     if !analysis.standing.is_empty() {
         let rows: Vec<_> = analysis.standing.iter().map(of_standing).collect();
         parts.push(table(&[("for good", LEFT), ("role", LEFT), ("need", LEFT)], &rows).trim_end().to_owned());
+    }
+    let of_news = |one: &News| vec![one.client_id.clone(), format!("{} {}", one.what, one.name), one.first.clone()];
+    if !analysis.news.is_empty() {
+        let rows: Vec<_> = analysis.news.iter().map(of_news).collect();
+        parts.push(table(&[("program", LEFT), ("new", LEFT), ("first", LEFT)], &rows).trim_end().to_owned());
     }
     for path in &analysis.paths {
         let way = |duty: &Duty| format!("{} > {}@{}", duty.through.join(" > "), duty.duty, duty.place);

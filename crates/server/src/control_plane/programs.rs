@@ -9,7 +9,7 @@ use creta_iam::{ClientSecret, Place, Principal, PrincipalId, Role, control_plane
 use creta_model::{Problem, Span, TenantId};
 
 use super::{ControlPlane, State, Stored};
-use crate::accounts::{ACCOUNT_KIND, Account, client_id};
+use crate::accounts::{ACCOUNT_KIND, Account, Binding, Rotation, client_id};
 use crate::problem::{from_audit, from_store};
 use crate::tokens::Bearer;
 
@@ -19,7 +19,7 @@ impl ControlPlane {
     pub(crate) fn create_service_account(
         &self,
         name: &PrincipalId,
-        role: Role,
+        (role, binding): (Role, Binding),
         permit: &Permit,
         is_here: impl FnOnce(&PrincipalId) -> bool,
     ) -> Result<(Account, ClientSecret), Problem> {
@@ -29,13 +29,14 @@ impl ControlPlane {
         };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let id = client_id(name.as_str(), &scope.tenant);
-        if state.accounts.contains_key(&id) {
+        if state.accounts.contains_key(&id) || self.planted().find(&id).is_some() {
             return Err(name_taken(&id));
         }
         let tenant = scope.tenant.clone();
         let principal = Principal::service_account(name.clone(), scope, role);
         let (now, random) = (self.platform.clock.now(), &*self.platform.random);
         let (mut account, secret) = Account::make(&self.key, random, principal, &tenant, now, state.epoch);
+        account.binding = binding;
         account.shown_to = shown_to(permit, is_here)?;
         account.made_by = account.shown_to.clone();
         let version = self.metadata.write(ACCOUNT_KIND, &id, None, &account.to_bytes()).map_err(|e| from_store(&e))?;
@@ -48,7 +49,8 @@ impl ControlPlane {
     /// Refuses a name that an account of the tenant has or had.
     pub(crate) fn require_free(&self, name: &PrincipalId, tenant: &TenantId) -> Result<(), Problem> {
         let id = client_id(name.as_str(), tenant);
-        if self.account(&id).is_some() { Err(name_taken(&id)) } else { Ok(()) }
+        let taken = self.account(&id).is_some() || self.planted().find(&id).is_some();
+        if taken { Err(name_taken(&id)) } else { Ok(()) }
     }
 
     /// The service accounts of a tenant, or of the environment, by client id, revoked ones included.
@@ -64,11 +66,11 @@ impl ControlPlane {
     }
 
     /// Gives a service account of the permit's scope a new secret; the present one is taken for `overlap` longer. Without any
-    /// overlap the tokens that were got with it end as well. `is_here` as for [`create_service_account`](Self::create_service_account).
+    /// overlap the tokens that were got with it end as well. What its tokens are bound to stays unless it is said. `is_here` as for [`create_service_account`](Self::create_service_account).
     pub(crate) fn rotate_service_account(
         &self,
         client_id: &str,
-        overlap: Span,
+        (overlap, binding): Rotation,
         permit: &Permit,
         is_here: impl FnOnce(&PrincipalId) -> bool,
     ) -> Result<(Account, ClientSecret), Problem> {
@@ -80,6 +82,7 @@ impl ControlPlane {
         let (now, version) = (self.platform.clock.now(), stored.version);
         let (mut account, secret) = stored.account.rotate(&self.key, &*self.platform.random, now, overlap);
         account.shown_to = shown_to(permit, is_here)?;
+        account.binding = binding.unwrap_or(account.binding);
         if overlap == Span::ZERO {
             // First, so that a crash in between ends tokens rather than leaving some.
             self.begin_epoch(&mut state, std::slice::from_ref(&account.principal))?;
@@ -216,7 +219,9 @@ impl ControlPlane {
     pub(crate) fn takes_token_of(&self, client_id: &str) -> bool {
         let Some(account) = self.account(client_id) else { return false };
         let tenant = account.principal.scope().map(|scope| scope.tenant.clone());
-        let token = self.tokens.issue(Bearer::account(client_id, tenant, self.epoch()));
+        // Bound to a key: an account that requires it takes no other, and would look as if it had ended.
+        let bearer = Bearer::account(client_id, tenant, self.epoch());
+        let token = self.tokens.issue(Bearer { thumbprint: Some("of-a-probe".to_owned()), ..bearer });
         self.claims_of(&token).and_then(|claims| self.caller_of(&claims)).is_ok()
     }
 }

@@ -1,6 +1,6 @@
 //! Routes about devices.
 
-use super::operations::{TEXT, created, json, path, query};
+use super::operations::{TENANT, TEXT, created, json, path, query, required};
 use super::{Body, Operation};
 
 /// Id of a principal.
@@ -37,6 +37,36 @@ pub(super) static OPERATIONS: &[Operation] = &[
         body: Body::None,
         answer: json("Canary"),
         problems: &[],
+    },
+    Operation {
+        id: "POST /v1/canary-tokens",
+        name: "plant_credential",
+        tag: "access",
+        summary: "Plant a credential that belongs to nobody: its use is told. The answer holds its secret, once.",
+        parameters: &[],
+        body: Body::Json("PlantRequest"),
+        answer: created("CanaryTokenMade"),
+        problems: &[404, 409, 422, 507],
+    },
+    Operation {
+        id: "GET /v1/canary-tokens",
+        name: "list_planted_credentials",
+        tag: "access",
+        summary: "The planted credentials of a tenant, and how often each was used.",
+        parameters: &[required("tenant", TENANT, "Whose.")],
+        body: Body::None,
+        answer: json("CanaryTokens"),
+        problems: &[404],
+    },
+    Operation {
+        id: "POST /v1/canary-tokens/{id}/end",
+        name: "end_planted_credential",
+        tag: "access",
+        summary: "Take a planted credential up again: its use is told no more.",
+        parameters: &[path("id", TEXT, "The client id.")],
+        body: Body::None,
+        answer: json("CanaryToken"),
+        problems: &[404, 507],
     },
     Operation {
         id: "POST /v1/canary/rotate",

@@ -19,6 +19,7 @@ use super::{People, PersonRecord};
 use crate::accounts::client_id;
 use crate::control_plane::ControlPlane;
 use crate::problem::from_audit;
+use crate::seen::NewUse;
 
 /// Entries that are read at a time.
 const ENTRIES_AT_A_TIME: u64 = 10_000;
@@ -45,6 +46,8 @@ pub(crate) struct Analysed {
     pub(crate) analysis: Analysis,
     /// Roles that people were granted for hours, and what of them was used.
     pub(crate) grants: Vec<GrantsFinding>,
+    /// What programs did for the first time after they were known for a while, within the window.
+    pub(crate) news: Vec<NewUse>,
     /// Roles that people have for good.
     pub(crate) standing: Vec<StandingRole>,
     /// Duties that lie in one hand and should not.
@@ -116,8 +119,8 @@ impl People {
         let analysis = analyse(&held.subjects, &held.granted, &uses, now);
         let policy = tightened(&analysis, &held.granted);
         let grants = judge_grants(&held.grants, now);
-        let standing = self.standing_roles()?;
-        Ok(Analysed { paths: self.toxic(control, now)?, policy, analysis, grants, standing, entries })
+        let (standing, news) = (self.standing_roles()?, control.sightings().told_since(now.minus(WINDOW)));
+        Ok(Analysed { paths: self.toxic(control, now)?, policy, analysis, grants, news, standing, entries })
     }
 
     /// What nobody used for the window and `grace` more. `is_ours` leaves out accounts that only checks use.

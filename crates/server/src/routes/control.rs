@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::accounts::Account;
-use crate::context::{Admitted, Guarded, Input, require_proof, resource, whole};
+use crate::accounts::{self, Account, Binding};
+use crate::context::{Admitted, Guarded, Input, refused_unbound, require_proof, resource, whole};
 use crate::control_plane::{Narrowed, no_account};
 use crate::failures::Attempt;
 use crate::http::App;
@@ -59,6 +59,8 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
     let work = tokio::task::spawn_blocking(move || {
         let address = input.address;
         let now = app.control.platform().clock.monotonic();
+        // First and for everybody: whether a secret was planted is not to be told by how long this takes.
+        app.control.planted().note(&app.control, &request.client_secret, address);
         if let Some(wait) = app.failures.wait(Attempt::ClientSecret, &request.client_id, address, now) {
             app.metrics.token("waiting");
             let seconds = wait.as_secs() + 1;
@@ -80,11 +82,16 @@ pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response,
         // A client that shows a key gets a token that is worth nothing without it (RFC 9449 section 5).
         let bound = match input.headers.contains_key("dpop") {
             true => Some(require_proof(&app, &input.presented(), Expected::default())?.thumbprint.as_str().to_owned()),
+            false if account.binding == Binding::Always => {
+                app.metrics.token("refused");
+                return Err(refused_unbound(&app, address, &account.client_id).into());
+            }
             false => None,
         };
         let token_type = if bound.is_some() { "DPoP" } else { "Bearer" };
         let features = request.scope.as_deref().map(features_in).transpose()?;
         let token = token_for(&app, &account, Narrowed { thumbprint: bound, features })?;
+        app.control.sightings().note_network(&account.principal, address);
         app.metrics.token("issued");
         Ok((token, token_type))
     });
@@ -140,6 +147,8 @@ struct ServiceAccountRequest {
     name: String,
     #[serde(deserialize_with = "Role::deserialize_of_program")]
     role: Role,
+    #[serde(default)]
+    require_proof: bool,
 }
 
 /// What everybody who may list accounts sees of one.
@@ -150,6 +159,8 @@ struct ServiceAccountView {
     tenant: Option<TenantId>,
     name: String,
     role: Option<Role>,
+    /// Whether its tokens are given and taken with proof of a key alone.
+    require_proof: bool,
     created: creta_model::Instant,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<creta_model::Instant>,
@@ -165,6 +176,7 @@ impl From<&Account> for ServiceAccountView {
             tenant: account.principal.home().scope().map(|scope| scope.tenant.clone()),
             name: account.principal.id().to_string(),
             role: account.principal.role(),
+            require_proof: account.binding == Binding::Always,
             created: account.created,
             revoked: account.revoked,
             previous_secret_until: account.previous_until(),
@@ -174,7 +186,7 @@ impl From<&Account> for ServiceAccountView {
 
 /// Makes a service account. The answer holds its secret, which nobody can see again.
 pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let ServiceAccountRequest { tenant, name, role } = input.json()?;
+    let ServiceAccountRequest { tenant, name, role, require_proof } = input.json()?;
     if [Role::Backup, Role::Monitor, Role::Checker].contains(&role) {
         let problem = Problem::new("request/role", format!("no account of a tenant is `{role}`"));
         let help = "backups are taken and metrics are read by accounts of the environment: `creta service-account create \
@@ -199,7 +211,8 @@ pub(super) async fn create_service_account(guarded: Guarded, input: Input) -> Re
                 let make = || {
                     control.require_free(&name, &shown.scope.tenant)?;
                     people.show_secret(control, &admitted.permit, &shown, || {
-                        control.create_service_account(&name, role, &admitted.permit, |id| people.is_here(id))
+                        let as_asked = (role, Binding::required(require_proof));
+                        control.create_service_account(&name, as_asked, &admitted.permit, |id| people.is_here(id))
                     })
                 };
                 Ok(people.give(control, by, &Given::Program(&made), admitted.now(), make)?)
@@ -266,6 +279,8 @@ struct ProvisionerRequest {
     name: String,
     #[serde(default)]
     role: OfEnvironment,
+    #[serde(default)]
+    require_proof: bool,
 }
 
 /// What an account of the environment is for.
@@ -295,7 +310,7 @@ impl OfEnvironment {
 /// people roles may make one, that of a directory with another human's approval outside class development: who has its secret
 /// can make people up.
 pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let ProvisionerRequest { name, role } = input.json()?;
+    let ProvisionerRequest { name, role, require_proof } = input.json()?;
     let (name, role) = (account_name(&name)?, role.role());
     let details = Details::none()
         .name("service-account", name.as_str())
@@ -308,7 +323,8 @@ pub(super) async fn create_provisioner(guarded: Guarded, input: Input) -> Result
         let shown = SecretShown { what: Shown::Create, scope, name: name.clone(), role };
         let make = || {
             control.require_free(&name, &shown.scope.tenant)?;
-            let create = || control.create_service_account(&name, role, permit, |id| people.is_here(id));
+            let as_asked = (role, Binding::required(require_proof));
+            let create = || control.create_service_account(&name, as_asked, permit, |id| people.is_here(id));
             people.show_secret(control, permit, &shown, create)
         };
         Ok(people.give(control, permit.principal(), &Given::Program(&made), admitted.now(), make)?)
@@ -330,14 +346,14 @@ pub(super) async fn list_provisioners(guarded: Guarded, _input: Input) -> Result
 
 /// Gives one a new secret; the present one stays good for a while.
 pub(super) async fn rotate_provisioner(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let (id, hours, details) = rotation(&input)?;
+    let (id, rotation, details) = rotation(&input)?;
     let rotate = move |admitted: &Admitted<'_>| {
         let (control, people, permit) = (admitted.control, &admitted.app.people, &admitted.permit);
         let shown = people.secret_of(control, &id)?;
         if shown.place() != *permit.place() {
             return Err(no_account(&id).into());
         }
-        let rotate = || control.rotate_service_account(&id, Span::hours(hours), permit, |id| people.is_here(id));
+        let rotate = || control.rotate_service_account(&id, rotation, permit, |id| people.is_here(id));
         Ok(people.show_secret(control, permit, &shown, rotate)?)
     };
     with_secret(&guarded.act(details, rotate).await?)
@@ -366,11 +382,14 @@ const OVERLAP_HOURS_MAX: u32 = 168;
 struct Rotation {
     #[serde(default, deserialize_with = "whole")]
     overlap_hours: Option<u32>,
+    /// Whether its tokens take proof of a key from now on; as before without it.
+    #[serde(default)]
+    require_proof: Option<bool>,
 }
 
 /// Gives a service account a new secret; the present one stays good for a while.
 pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    let (id, hours, details) = rotation(&input)?;
+    let (id, rotation, details) = rotation(&input)?;
     let known = id.clone();
     let rotated = guarded
         .act_at(
@@ -379,10 +398,8 @@ pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Re
             move |admitted| {
                 let (control, people) = (admitted.control, &admitted.app.people);
                 let shown = people.secret_of(control, &id)?;
-                let rotate = || {
-                    let (permit, overlap) = (&admitted.permit, Span::hours(hours));
-                    control.rotate_service_account(&id, overlap, permit, |id| people.is_here(id))
-                };
+                let rotate =
+                    || control.rotate_service_account(&id, rotation, &admitted.permit, |id| people.is_here(id));
                 Ok(people.show_secret(control, &admitted.permit, &shown, rotate)?)
             },
         )
@@ -390,9 +407,9 @@ pub(super) async fn rotate_service_account(guarded: Guarded, input: Input) -> Re
     with_secret(&rotated)
 }
 
-/// Which account, how long its present secret stays good, and what the log says about it.
-fn rotation(input: &Input) -> Result<(String, u32, Details), Refusal> {
-    let Rotation { overlap_hours } = input.json()?;
+/// Which account, how long its present secret stays good and what its tokens are bound to, and what the log says about it.
+fn rotation(input: &Input) -> Result<(String, accounts::Rotation, Details), Refusal> {
+    let Rotation { overlap_hours, require_proof } = input.json()?;
     let hours = overlap_hours.unwrap_or(OVERLAP_HOURS);
     if hours > OVERLAP_HOURS_MAX {
         return Err(Problem::new(
@@ -406,8 +423,12 @@ fn rotation(input: &Input) -> Result<(String, u32, Details), Refusal> {
     let details = Details::none()
         .keyed("client", id.as_bytes())
         .and_then(|details| details.count("overlap-hours", u64::from(hours)))
+        .and_then(|details| match require_proof {
+            Some(required) => details.name("proof", if required { "required" } else { "not-required" }),
+            None => Ok(details),
+        })
         .map_err(|e| from_audit(&e))?;
-    Ok((id, hours, details))
+    Ok((id, (Span::hours(hours), require_proof.map(Binding::required)), details))
 }
 
 /// Ends a service account and its tokens.

@@ -12,6 +12,7 @@ mod devices;
 mod facts;
 mod local;
 mod people;
+mod planted;
 mod policies;
 mod programs;
 mod project;
@@ -227,6 +228,9 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/v1/provisioners/{id}/revoke", PersonAssign on Environment, Light, NO_BODY, control::revoke_provisioner),
     guarded!(GET, "/v1/canary", CatalogueRead on Own, Light, NO_BODY, devices::canary),
     // Like a secret of the tenant's: whoever rotates those rotates this one.
+    guarded!(POST, "/v1/canary-tokens", ServiceAccountCreate on NamedTenant, Light, JSON_BYTES_MAX, planted::plant),
+    guarded!(GET, "/v1/canary-tokens", ServiceAccountList on NamedTenant, Light, NO_BODY, planted::list),
+    guarded!(POST, "/v1/canary-tokens/{id}/end", ServiceAccountRevoke on NamedTenant, Light, NO_BODY, planted::end),
     guarded!(POST, "/v1/canary/rotate", ServiceAccountRotate on NamedTenant, Light, JSON_BYTES_MAX, devices::rotate_canary),
     guarded!(GET, "/v1/backup", BackupRead on Environment, Bulk, NO_BODY, recovery::backup),
     guarded!(POST, "/v1/recovery/keys", RecoveryHold on Environment, Light, 4 << 10, recovery::add_key),

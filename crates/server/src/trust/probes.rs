@@ -92,7 +92,7 @@ fn token(app: &App, tenant: &TenantId) -> Result<String, Problem> {
         let name = PrincipalId::parse(ACCOUNT).expect("a name of our own is valid");
         control.create_service_account(
             &name,
-            Role::Developer,
+            (Role::Developer, crate::accounts::Binding::IfShown),
             &admit(&system_in(&scope), Action::ServiceAccountCreate, &place)?,
             |_| true,
         )?;

@@ -41,6 +41,7 @@ mod secrets;
 mod serving;
 #[path = "../../../identity/src/webauthn/soft_authenticator.rs"]
 mod soft_authenticator;
+mod stolen;
 mod strangers;
 mod support;
 mod tenants;

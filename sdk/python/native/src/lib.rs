@@ -45,6 +45,12 @@ fn prove_possession(key: &str, method: &str, url: &str, token: Option<&str>) -> 
     })
 }
 
+/// A new key as [`prove_possession`] takes it: for a program whose tokens have to be bound to one.
+#[pyfunction]
+fn make_key() -> String {
+    creta_cli::make_key()
+}
+
 /// Refuses a path at which something of a server lies: a data folder, a root key, a credential, profiles.
 #[pyfunction]
 fn refuse_belongings(path: std::path::PathBuf) -> PyResult<()> {
@@ -61,5 +67,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(command_line, module)?)?;
     module.add_function(wrap_pyfunction!(stream::write_parquet, module)?)?;
     module.add_function(wrap_pyfunction!(refuse_belongings, module)?)?;
+    module.add_function(wrap_pyfunction!(make_key, module)?)?;
     module.add_function(wrap_pyfunction!(prove_possession, module)?)
 }

@@ -208,6 +208,8 @@ class _Session:
         self.where = where
         self._token = where.token
         self._until = float("inf") if where.token else 0.0
+        self._key: str | None = None
+        """What the tokens of a service account are bound to, where it takes no others."""
         self.reached = False
         """Whether the server ever answered."""
 
@@ -257,7 +259,33 @@ class _Session:
                 "use a profile, or give `token=` or `credentials=Credentials(client_id, client_secret)`",
             )
         body = {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
-        return {"method": "POST", "url": "/v1/token", "json": body}
+        request: dict[str, Any] = {"method": "POST", "url": "/v1/token", "json": body}
+        if self._key is not None:
+            request["headers"] = {"dpop": self._prove("POST", "/v1/token", None)}
+        return request
+
+    def asks_again(self, response: httpx.Response) -> bool:
+        """Whether a token is to be asked for once more.
+
+        The account's tokens are bound to a key, so one is made, which lives as long as this client.
+        """
+        if self._key is not None or self.where.session is not None or response.status_code != 401:
+            return False
+        try:
+            problem: Any = response.json()
+        except ValueError:
+            return False
+        if not is_table(problem) or problem.get("code") != "auth/no-proof":
+            return False
+        from creta._local import native_module
+
+        self._key = str(native_module().make_key())
+        return True
+
+    def _prove(self, method: str, path: str, token: str | None) -> str:
+        from creta._local import native_module
+
+        return str(native_module().prove_possession(self._key, method, self.where.url + path, token))
 
     def take_token(self, response: httpx.Response) -> None:
         answer = read_json(response)
@@ -273,6 +301,9 @@ class _Session:
 
     def _headers(self, method: str, path: str) -> dict[str, str]:
         session = self.where.session
+        if session is None and self._key is not None:
+            proof = self._prove(method, path.split("?")[0], self._token)
+            return {"authorization": f"DPoP {self._token}", "dpop": proof}
         if session is None:
             return {"authorization": f"Bearer {self._token}"}
         proof = session.proof(method, self.where.url + path.split("?")[0], self._token)
@@ -602,7 +633,10 @@ class Client(Queries):
         if session.needs_token(refused):
             with self._renewing:
                 if session.needs_token(refused):
-                    session.take_token(self._http.request(**session.token_request()))
+                    answer = self._http.request(**session.token_request())
+                    if session.asks_again(answer):
+                        answer = self._http.request(**session.token_request())
+                    session.take_token(answer)
 
     def _query(self, request: dict[str, Any]) -> dict[str, Any]:
         return read_json(self._send(_json_request("/v1/query", request)))
@@ -706,7 +740,10 @@ class AsyncClient(AsyncQueries):
         if session.needs_token(refused):
             async with self._renewing:
                 if session.needs_token(refused):
-                    session.take_token(await self._http.request(**session.token_request()))
+                    answer = await self._http.request(**session.token_request())
+                    if session.asks_again(answer):
+                        answer = await self._http.request(**session.token_request())
+                    session.take_token(answer)
 
     async def _query(self, request: dict[str, Any]) -> dict[str, Any]:
         return read_json(await self._send(_json_request("/v1/query", request)))

@@ -78,6 +78,18 @@ impl<'a> Terminal<'a> {
         }
     }
 
+    /// Asks yes or no; yes has to be typed. Where nobody sits at a terminal there is nobody to ask, and the command said enough.
+    pub(crate) fn agrees(&mut self, question: &str) -> Result<bool, Failure> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(true);
+        }
+        self.complain(&format!("{question} [y/N]"));
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        read.map_err(|error| Failure::file("read", Path::new("standard input"), &error))?;
+        Ok(["y", "yes"].contains(&line.trim().to_lowercase().as_str()))
+    }
+
     /// Asks for a secret: typed without being shown, or the first line of standard input where that is no terminal.
     pub(crate) fn ask_secret(&mut self, question: &str) -> Result<String, Failure> {
         let read = if std::io::stdin().is_terminal() {

@@ -71,6 +71,14 @@ pub(crate) struct ValueRows {
     pub(crate) given: Vec<Vec<Value>>,
     pub(crate) as_of: Vec<Instant>,
     pub(crate) known_as_of: Vec<Instant>,
+    /// See [`QueryAnswer::known_to`].
+    pub(crate) known_to: Option<Instant>,
+}
+
+/// Up to where rows are answered whose instant lies after `now`, when nothing was said of what is known: facts arrive until
+/// then, and an answer that had been given would be another one when it is asked again.
+pub(crate) fn known_to(as_of: impl IntoIterator<Item = Instant>, now: Instant) -> Option<Instant> {
+    as_of.into_iter().any(|at| at > now).then_some(now)
 }
 
 /// What a query brings, checked.
@@ -82,12 +90,16 @@ pub(crate) fn value_rows(plan: &Plan, brought: &Brought<'_>, now: Instant) -> Re
         given.push(input_values(&slot.path, &slot.ty, slot.optional, values)?);
     }
     let as_of = instants(brought.as_of, "as_of", count, now)?;
+    let mut upto = None;
     let known_as_of = match brought.known_as_of {
-        None => as_of.clone(),
+        None => {
+            upto = known_to(as_of.iter().copied(), now);
+            as_of.iter().map(|at| (*at).min(now)).collect()
+        }
         Some(KnownAsOf::Latest) => vec![Instant::MAX; count],
         Some(KnownAsOf::At(at)) => instants(Some(at), "known_as_of", count, now)?,
     };
-    Ok(ValueRows { given, as_of, known_as_of })
+    Ok(ValueRows { given, as_of, known_as_of, known_to: upto })
 }
 
 impl ValueRows {
@@ -174,12 +186,13 @@ fn input_values(
 }
 
 /// The columnar answer (rule S35).
-pub(crate) fn to_json(plan: &Plan, rows: &Rows, answer: &Answer) -> QueryAnswer {
+pub(crate) fn to_json(plan: &Plan, rows: &Rows, known_to: Option<Instant>, answer: &Answer) -> QueryAnswer {
     let at =
         |index: usize| Instant::from_micros(rows.as_of.value(index)).expect("instants were checked when they came in");
     QueryAnswer {
         rows: answer.rows,
         as_of: (0..answer.rows).map(at).collect(),
+        known_to,
         columns: answer.columns.iter().map(|column| answer_column(column, answer.rows)).collect(),
         plan: plan.fingerprint.clone(),
     }

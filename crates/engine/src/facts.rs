@@ -14,7 +14,7 @@ use creta_planner::KeyColumn;
 use creta_store::layout::{ARRIVAL_TIME, EVENT_ID, EVENT_TIME, SEQUENCE, SOURCE};
 
 use crate::error::EngineError;
-use crate::fact_index::FactIndex;
+use crate::fact_index::IndexView;
 use crate::key_set::KeySet;
 
 /// Smallest arrival time among later versions of the event: `Timestamp(us, "UTC")`, null where there is none. Computed.
@@ -99,7 +99,7 @@ pub trait FactReader: Send + Sync {
     fn release(&self, _entity: EntityId) {}
 
     /// The online index, if facts come from there: windows are then put together from its tiles.
-    fn tiles(&self) -> Option<&FactIndex> {
+    fn tiles(&self) -> Option<&IndexView<'_>> {
         None
     }
 }

@@ -121,7 +121,7 @@ pub use datasets::{
     Keeper, Numbers, Selection, VersionEntry, Why,
 };
 pub use error::EngineError;
-pub use fact_index::{FactIndex, IndexSpec};
+pub use fact_index::{FactIndex, IndexSpec, IndexView};
 pub use facts::{FactPoint, FactRange, FactReader, FactRequest, SUPERSEDED_AT, supersede};
 pub use host::{Argument, AtOnce, NoResolvers, ResolverAnswer, ResolverHost};
 pub use ingest::CLOCK_SKEW;
@@ -136,8 +136,9 @@ pub use request::{
 pub use resolve::violations;
 pub use run::{Rows, RunOptions, run};
 pub use scan::SnapshotReader;
+
 pub use scope_engine::{
-    BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, Loaded, OnceKey, ResolverHosts, ScopeEngine,
+    BindingRule, Checked, DataPolicy, Deployed, FeatureAccess, KNOWN_TO, Loaded, OnceKey, ResolverHosts, ScopeEngine,
     ScopeStores, not_tried,
 };
 pub use selecting::{ROWS_DROPPED, Sample};

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arrow::array::RecordBatch;
 use creta_audit::Permit;
 use creta_iam::{Action, FeatureSet, Level, Place, Principal};
-use creta_model::{FeaturePath, Problem, Span};
+use creta_model::{FeaturePath, Instant, Problem, Span};
 use creta_planner::{Plan, Shape};
 use creta_registry::{Declassified, FeatureRef, Registry};
 
@@ -19,7 +19,7 @@ use crate::masking::Output;
 use crate::request::{QueryAnswer, QueryRequest, TrainingSetRequest};
 use crate::rowwise::RowPlan;
 use crate::run::{Rows, RunOptions};
-use crate::scope_engine::{Deployment, OUTDATED, ReadyPolicy, ScopeEngine, engine_problem};
+use crate::scope_engine::{Deployment, OUTDATED, ReadyPolicy, ScopeEngine, engine_problem, store_problem};
 use crate::written::WrittenQuery;
 use crate::{answers, spine};
 
@@ -172,8 +172,8 @@ impl ScopeEngine {
     pub fn query(&self, request: &QueryRequest, permit: &Permit) -> Result<QueryAnswer, Problem> {
         self.by_what_is_in_force(|| {
             let ready = self.ready(request)?;
-            let (rows, answer) = self.columns_of(&ready, &Brought::of(request), permit)?;
-            Ok(answers::to_json(&ready.shape.plan, &rows, &answer))
+            let (rows, known_to, answer) = self.columns_of(&ready, &Brought::of(request), permit)?;
+            Ok(answers::to_json(&ready.shape.plan, &rows, known_to, &answer))
         })
     }
 
@@ -219,7 +219,8 @@ impl ScopeEngine {
             return Ok(None);
         }
         let rows = answers::value_rows(&shape.plan, brought, self.now())?;
-        let cells = by_row.run(&deployment.index, deployment.host.as_ref(), &rows);
+        let view = deployment.index.view().map_err(|error| store_problem(&error))?;
+        let cells = by_row.run(&view, deployment.host.as_ref(), &rows);
         let json = cells.and_then(|cells| cells.map(|cells| cells.json()).transpose());
         let json = json.map_err(|error| engine_problem(&error))?;
         Ok(json.map(|json| JsonAnswer { rows: rows.as_of.len(), json }))
@@ -230,8 +231,8 @@ impl ScopeEngine {
             return Ok(answer);
         }
         let shape = &ready.shape;
-        let (rows, answer) = self.columns_of(ready, brought, permit)?;
-        let json = serde_json::to_vec(&answers::to_json(&shape.plan, &rows, &answer));
+        let (rows, known_to, answer) = self.columns_of(ready, brought, permit)?;
+        let json = serde_json::to_vec(&answers::to_json(&shape.plan, &rows, known_to, &answer));
         Ok(JsonAnswer { rows: answer.rows, json: json.expect("an answer has a JSON form") })
     }
 
@@ -240,14 +241,16 @@ impl ScopeEngine {
         ready: &ReadyQuery,
         brought: &Brought<'_>,
         permit: &Permit,
-    ) -> Result<(Rows, Answer), Problem> {
+    ) -> Result<(Rows, Option<Instant>, Answer), Problem> {
         let ReadyQuery { deployment, shape, .. } = ready;
         self.permitted_on(permit, Action::Query, shape)?;
-        let rows = answers::value_rows(&shape.plan, brought, self.now())?.columns(&shape.plan)?;
+        let rows = answers::value_rows(&shape.plan, brought, self.now())?;
+        let (known_to, rows) = (rows.known_to, rows.columns(&shape.plan)?);
         let options = RunOptions::default();
-        let mut answer = self.run(deployment, &shape.plan, &rows, permit, &deployment.index, &options)?;
+        let view = deployment.index.view().map_err(|error| store_problem(&error))?;
+        let mut answer = self.run(deployment, &shape.plan, &rows, permit, &view, &options)?;
         self.mask(shape, permit, &mut answer)?;
-        Ok((rows, answer))
+        Ok((rows, known_to, answer))
     }
 
     fn shape_of_query(

@@ -109,7 +109,7 @@ pub struct QueryRequest {
     /// When; by default now.
     #[serde(default, deserialize_with = "opt_instants", skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Instants>,
-    /// What was known; by default at `as_of`.
+    /// What was known; by default at `as_of`, and no later than the present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_as_of: Option<KnownAsOf>,
     /// Tighter limits on the age of stored values than the features declare (rule S5).
@@ -124,6 +124,10 @@ pub struct QueryAnswer {
     pub rows: usize,
     /// The instant of each row.
     pub as_of: Vec<Instant>,
+    /// Where instants lie after the present and `known_as_of` was left out: the present. Rows of later instants were
+    /// answered by what had arrived until then, so this as `known_as_of` gives the same again, and in a training set too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_to: Option<Instant>,
     /// One per feature asked for.
     pub columns: Vec<QueryColumn>,
     /// Fingerprint of the plan that ran.

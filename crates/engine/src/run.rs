@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, TimestampMicrosecondArray};
+use arrow::datatypes::TimestampMicrosecondType;
 use creta_audit::Permit;
 use creta_iam::Action;
 use creta_model::{CellState, EntityId, FeaturePath, Instant, Name};
@@ -35,6 +36,14 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Lets nobody know more than what has arrived until `now`. The answer is `now` where some row's instant is later.
+    pub(crate) fn know_at_most(&mut self, now: Instant) -> Option<Instant> {
+        let micros = now.micros();
+        self.known_as_of =
+            self.known_as_of.unary::<_, TimestampMicrosecondType>(|at| at.min(micros)).with_timezone("UTC");
+        self.as_of.values().iter().any(|at| *at > micros).then_some(now)
+    }
+
     /// Rows that know what was known at their own instant.
     pub fn new(given: Vec<ArrayRef>, as_of: TimestampMicrosecondArray) -> Self {
         Self { given, known_as_of: as_of.clone(), as_of }

@@ -33,6 +33,7 @@ mod upkeep;
 
 use loading::Loads;
 pub use loading::{Loaded, OnceKey};
+pub use training::KNOWN_TO;
 use upkeep::{last_arrival, not_kept_apart, stopped};
 
 /// Document kind and id of the active definitions in the metadata store.

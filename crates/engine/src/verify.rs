@@ -114,8 +114,9 @@ impl ScopeEngine {
             }
             position = Position(position.0 + 1);
             index.apply(&units, position).map_err(problem)?;
+            let view = index.view().map_err(problem)?;
             for probe in probes.iter().filter(|probe| probe.stop == *stop) {
-                visit(probe, &self.execute(deployment, &probe.plan, &probe.rows, permit, &index)?)?;
+                visit(probe, &self.execute(deployment, &probe.plan, &probe.rows, permit, &view)?)?;
             }
         }
         Ok(())

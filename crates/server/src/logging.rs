@@ -2,7 +2,8 @@
 //!
 //! Lines are collected in memory and written by one thread, a fiftieth of a second later at most: a busy server would otherwise
 //! ask the system once for each request. Warnings and errors are written at once, with all that came before them. Where stderr
-//! takes lines more slowly than they come, whoever has one waits; none is lost. What has to be durable before something happens
+//! takes lines more slowly than they come, whoever has one waits; none is left out. A process that is killed takes the lines of
+//! that fiftieth of a second with it. What has to be durable before something happens
 //! stands in the audit log, which is another thing.
 
 use std::cell::RefCell;

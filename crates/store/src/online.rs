@@ -56,8 +56,8 @@ pub type Merge<'a> = dyn FnMut(usize, Option<Vec<u8>>) -> Result<Option<Vec<u8>>
 /// [`FactStore::open_known`](crate::FactStore::open_known) refuses, or these values come from elsewhere. A crash loses at most the latest
 /// updates, whole calls of them and their positions with them, so catching up brings them back.
 pub trait OnlineStore: Send + Sync {
-    /// The values as they are now, for as long as the view lives: what is updated meanwhile does not show. Writers may
-    /// wait for it, so it is not kept.
+    /// The values as they are now, for as long as the view lives: what is updated meanwhile does not show. No writer waits
+    /// for it; what it still needs takes up space, so it is kept for one question and no longer.
     fn view(&self) -> Result<Box<dyn OnlineView + '_>, StoreError>;
 
     /// The values of `keys`, in their order, all from one moment. A value that does not belong to its key is
@@ -98,7 +98,7 @@ pub trait OnlineStore: Send + Sync {
 }
 
 /// One moment of a store's values.
-pub trait OnlineView {
+pub trait OnlineView: Send + Sync {
     /// The values of `keys`, in their order. A value that does not belong to its key is [`StoreError::Tampered`].
     fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
 }

@@ -57,7 +57,8 @@ fn text(answer: &QueryAnswer) -> String {
             ]);
         }
     }
-    format!("as of {}\n\n{}", as_of.join(", "), table(&headings, &rows))
+    let known_to = answer.known_to.map(|at| format!(", by what had arrived until {at}")).unwrap_or_default();
+    format!("as of {}{known_to}\n\n{}", as_of.join(", "), table(&headings, &rows))
 }
 
 /// The value, or why there is none.

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use creta_model::{EntityId, FeatureId, Type};
 use creta_planner::{Aggregation, KeyColumn};
-use creta_store::{FactBatch, FactSnapshot, OnlineKey, OnlineStore, Position, StoreError, layout};
+use creta_store::{FactBatch, FactSnapshot, OnlineKey, OnlineStore, OnlineView, Position, StoreError, layout};
 
 use block::{FORMAT, Part};
 use cover::{Tree, Window};
@@ -115,17 +115,6 @@ fn reaches(request: &FactRequest<'_>) -> Vec<Option<Reach>> {
         });
     }
     reaches
-}
-
-impl FactReader for FactIndex {
-    fn read(&self, request: &FactRequest<'_>) -> Result<Vec<RecordBatch>, EngineError> {
-        let found = self.find(request).map_err(|error| EngineError::Reader { source: Box::new(error) })?;
-        found.ok_or_else(|| EngineError::plan("no online index serves one of its steps"))
-    }
-
-    fn tiles(&self) -> Option<&FactIndex> {
-        Some(self)
-    }
 }
 
 /// The index over one scope's facts.
@@ -493,92 +482,19 @@ impl FactIndex {
             .collect())
     }
 
-    /// Facts for a request, as batches in the layout of facts plus `superseded_at`; `None` when no index serves it.
-    ///
-    /// May hold more facts of the keys than wanted, never fewer. Cost: one read for keys with few facts, for others one per
-    /// leaf in reach and page above it.
+    /// As [`IndexView::find`], of this moment.
     pub fn find(&self, request: &FactRequest<'_>) -> Result<Option<Vec<RecordBatch>>, StoreError> {
-        Ok(self.find_windows(request, &[], &[])?.map(|found| found.batches))
+        self.view()?.find(request)
     }
 
-    /// What the roots of `keys` hold, to be read by [`newest`](Self::newest); `None` when no index serves them.
-    pub(crate) fn roots(
-        &self,
-        spec: &IndexSpec,
-        keys: &[impl AsRef<[u8]>],
-    ) -> Result<Option<Vec<Option<Vec<u8>>>>, StoreError> {
-        if !self.contents.specs.contains(spec) {
-            return Ok(None);
-        }
-        let roots: Vec<OnlineKey> = keys.iter().map(|key| root_key(spec, key.as_ref())).collect();
-        let found = self.store.get_many(&roots)?;
-        self.require_in_force()?;
-        Ok(Some(found))
+    /// One moment of the index, for all that one question reads of it (rule S23).
+    pub fn view(&self) -> Result<IndexView<'_>, StoreError> {
+        Ok(IndexView { index: self, store: self.store.view()? })
     }
 
     /// Reads the newest values of the wanted features out of roots.
     pub(crate) fn newest<'a>(&'a self, wanted: &'a Wanted) -> NewestReader<'a> {
         NewestReader::new(wanted, &self.contents.types)
-    }
-
-    /// As [`FactIndex::find`], with the windows of some keys put together from tiles.
-    ///
-    /// `frames` are the lengths of the windows that end at each point, whether they include it, and what is wanted of each.
-    /// A point of a key with many facts gets a cover per frame and want, and of its facts those that the covers need.
-    pub(crate) fn find_windows(
-        &self,
-        request: &FactRequest<'_>,
-        spans: &[(i64, bool)],
-        wants: &[Vec<Want>],
-    ) -> Result<Option<Found>, StoreError> {
-        let Some(spec) = self.spec_of(request) else { return Ok(None) };
-        let index = &self.contents.specs[spec];
-        let keys = request.keys.len();
-        let roots: Vec<OnlineKey> = (0..keys).map(|id| root_key(index, request.keys.encoded(id as u32))).collect();
-        let view = self.store.view()?;
-        let (mut parts, mut trees) = (Vec::new(), Vec::new());
-        for (id, value) in view.get_many(&roots)?.into_iter().enumerate() {
-            match Root::read(value.as_deref()).map_err(damaged)? {
-                Root::Inline(facts) => block::append(&mut parts, facts),
-                Root::Tree(page) => trees.push((id, page)),
-            }
-        }
-        let mut found = Found { batches: Vec::new(), pages: Vec::new(), covers: HashMap::new() };
-        if !trees.is_empty() {
-            let reaches = reaches(request);
-            let mut points = vec![Vec::new(); keys];
-            for (number, point) in request.points.iter().enumerate() {
-                points[point.key as usize].push(number);
-            }
-            for (id, page) in trees {
-                let Some(reach) = reaches[id] else { continue };
-                let mut tree = Tree::new(&*view, &roots[id], &self.marks[spec], page, &mut found.pages);
-                let windows = (points[id].len() * spans.len()) as u64;
-                let tiled = matches!(reach, Reach::Window { from, to }
-                    if windows > 0 && tree.estimate(from, to) > windows.saturating_mul(self.limits.facts_per_window));
-                if !tiled {
-                    read_reach(&mut tree, reach, request, &mut parts)?;
-                    continue;
-                }
-                for number in &points[id] {
-                    let point = &request.points[*number];
-                    let mut covers = Vec::with_capacity(spans.len());
-                    for ((span, include_now), wants) in spans.iter().zip(wants) {
-                        let from = point.as_of.saturating_sub(*span);
-                        let to = if *include_now { point.as_of } else { point.as_of - 1 };
-                        let known_as_of = point.known_as_of;
-                        let cover = |want| tree.cover(Window { from, to, known_as_of, want });
-                        covers.push(wants.iter().map(cover).collect::<Result<Vec<_>, _>>()?);
-                    }
-                    found.covers.insert(*number as u32, covers);
-                }
-                tree.read_leaves(&mut parts)?;
-            }
-        }
-        drop(view);
-        self.require_in_force()?;
-        found.batches = block::decode(parts, &self.contents.types).map_err(damaged)?;
-        Ok(Some(found))
     }
 
     fn spec_of(&self, request: &FactRequest<'_>) -> Option<usize> {
@@ -604,6 +520,112 @@ impl FactIndex {
     /// The inputs of which the index that serves a request has tiles, in order.
     pub(crate) fn inputs(&self, request: &FactRequest<'_>) -> &[TileInput] {
         self.spec_of(request).map_or(&[], |spec| &self.contents.tiles[spec])
+    }
+}
+
+/// One moment of an index: what is applied to it meanwhile does not show.
+pub struct IndexView<'a> {
+    index: &'a FactIndex,
+    store: Box<dyn OnlineView + 'a>,
+}
+
+impl IndexView<'_> {
+    /// The index that it is a moment of.
+    pub(crate) fn index(&self) -> &FactIndex {
+        self.index
+    }
+
+    /// Facts for a request, as batches in the layout of facts plus `superseded_at`; `None` when no index serves it.
+    ///
+    /// May hold more facts of the keys than wanted, never fewer. Cost: one read for keys with few facts, for others one per
+    /// leaf in reach and page above it.
+    pub fn find(&self, request: &FactRequest<'_>) -> Result<Option<Vec<RecordBatch>>, StoreError> {
+        Ok(self.find_windows(request, &[], &[])?.map(|found| found.batches))
+    }
+
+    /// What the roots of `keys` hold, to be read by [`newest`](FactIndex::newest); `None` when no index serves them.
+    pub(crate) fn roots(
+        &self,
+        spec: &IndexSpec,
+        keys: &[impl AsRef<[u8]>],
+    ) -> Result<Option<Vec<Option<Vec<u8>>>>, StoreError> {
+        if !self.index.contents.specs.contains(spec) {
+            return Ok(None);
+        }
+        let roots: Vec<OnlineKey> = keys.iter().map(|key| root_key(spec, key.as_ref())).collect();
+        let found = self.store.get_many(&roots)?;
+        self.index.require_in_force()?;
+        Ok(Some(found))
+    }
+
+    /// As [`IndexView::find`], with the windows of some keys put together from tiles.
+    ///
+    /// `frames` are the lengths of the windows that end at each point, whether they include it, and what is wanted of each.
+    /// A point of a key with many facts gets a cover per frame and want, and of its facts those that the covers need.
+    pub(crate) fn find_windows(
+        &self,
+        request: &FactRequest<'_>,
+        spans: &[(i64, bool)],
+        wants: &[Vec<Want>],
+    ) -> Result<Option<Found>, StoreError> {
+        let index = self.index;
+        let Some(spec) = index.spec_of(request) else { return Ok(None) };
+        let of = &index.contents.specs[spec];
+        let keys = request.keys.len();
+        let roots: Vec<OnlineKey> = (0..keys).map(|id| root_key(of, request.keys.encoded(id as u32))).collect();
+        let (mut parts, mut trees) = (Vec::new(), Vec::new());
+        for (id, value) in self.store.get_many(&roots)?.into_iter().enumerate() {
+            match Root::read(value.as_deref()).map_err(damaged)? {
+                Root::Inline(facts) => block::append(&mut parts, facts),
+                Root::Tree(page) => trees.push((id, page)),
+            }
+        }
+        let mut found = Found { batches: Vec::new(), pages: Vec::new(), covers: HashMap::new() };
+        if !trees.is_empty() {
+            let reaches = reaches(request);
+            let mut points = vec![Vec::new(); keys];
+            for (number, point) in request.points.iter().enumerate() {
+                points[point.key as usize].push(number);
+            }
+            for (id, page) in trees {
+                let Some(reach) = reaches[id] else { continue };
+                let mut tree = Tree::new(&*self.store, &roots[id], &index.marks[spec], page, &mut found.pages);
+                let windows = (points[id].len() * spans.len()) as u64;
+                let tiled = matches!(reach, Reach::Window { from, to }
+                    if windows > 0 && tree.estimate(from, to) > windows.saturating_mul(index.limits.facts_per_window));
+                if !tiled {
+                    read_reach(&mut tree, reach, request, &mut parts)?;
+                    continue;
+                }
+                for number in &points[id] {
+                    let point = &request.points[*number];
+                    let mut covers = Vec::with_capacity(spans.len());
+                    for ((span, include_now), wants) in spans.iter().zip(wants) {
+                        let from = point.as_of.saturating_sub(*span);
+                        let to = if *include_now { point.as_of } else { point.as_of - 1 };
+                        let known_as_of = point.known_as_of;
+                        let cover = |want| tree.cover(Window { from, to, known_as_of, want });
+                        covers.push(wants.iter().map(cover).collect::<Result<Vec<_>, _>>()?);
+                    }
+                    found.covers.insert(*number as u32, covers);
+                }
+                tree.read_leaves(&mut parts)?;
+            }
+        }
+        index.require_in_force()?;
+        found.batches = block::decode(parts, &index.contents.types).map_err(damaged)?;
+        Ok(Some(found))
+    }
+}
+
+impl FactReader for IndexView<'_> {
+    fn read(&self, request: &FactRequest<'_>) -> Result<Vec<RecordBatch>, EngineError> {
+        let found = self.find(request).map_err(|error| EngineError::Reader { source: Box::new(error) })?;
+        found.ok_or_else(|| EngineError::plan("no online index serves one of its steps"))
+    }
+
+    fn tiles(&self) -> Option<&IndexView<'_>> {
+        Some(self)
     }
 }
 

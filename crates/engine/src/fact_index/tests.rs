@@ -113,7 +113,7 @@ fn index_of(facts: &[Fact], cuts: &[usize], aggregations: &[Aggregation], limits
 }
 
 fn ask(index: &FactIndex, plan: &Plan, rows: &[Row]) -> Vec<Vec<Cell>> {
-    cells(&run_plan(plan, &spine(rows), index, &NoResolvers, 1))
+    cells(&run_plan(plan, &spine(rows), &index.view().expect("readable"), &NoResolvers, 1))
 }
 
 fn aggregations(plan: &Plan) -> &[Aggregation] {

@@ -10,7 +10,7 @@ use super::{Cells, Made, Source, broken};
 use crate::column::CellColumn;
 use crate::error::EngineError;
 use crate::expression::evaluate;
-use crate::fact_index::FactIndex;
+use crate::fact_index::IndexView;
 use crate::point_in_time::{Instants, KeyedRows};
 use crate::value::build_array;
 use crate::windows::windows;
@@ -54,7 +54,7 @@ impl OverColumns {
     }
 
     /// What it makes, a column of cells for each; `None` where that has to be found over columns from the beginning.
-    pub(super) fn run(&self, cells: &Cells<'_>, index: &FactIndex) -> Result<Option<Vec<Vec<Made>>>, EngineError> {
+    pub(super) fn run(&self, cells: &Cells<'_>, view: &IndexView<'_>) -> Result<Option<Vec<Vec<Made>>>, EngineError> {
         let columns = match &self.step {
             Step::Expression { expr, default, .. } => {
                 let column = |slot: usize| self.column(cells, slot);
@@ -62,7 +62,7 @@ impl OverColumns {
                 vec![CellColumn::clone(&made).with_default(expr.ty(), default.as_ref())?]
             }
             Step::Windows { entity, entity_name, key, key_slots, columns, aggregations } => {
-                if !index.has_tiles_of(*entity, key, columns, aggregations) {
+                if !view.index().has_tiles_of(*entity, key, columns, aggregations) {
                     return Ok(None);
                 }
                 let read = key_slots.iter().map(|slot| self.column(cells, slot.0)).collect::<Result<Vec<_>, _>>()?;
@@ -70,7 +70,7 @@ impl OverColumns {
                 let [as_of, known_as_of] = [&cells.rows.as_of, &cells.rows.known_as_of]
                     .map(|instants| instants.iter().map(|at| at.micros()).collect::<Vec<_>>());
                 let at = Instants { as_of: &as_of, known_as_of: &known_as_of };
-                windows(&keyed, columns, aggregations, &self.types, at, index, 1)?
+                windows(&keyed, columns, aggregations, &self.types, at, view, 1)?
             }
             _ => unreachable!("there are no others"),
         };

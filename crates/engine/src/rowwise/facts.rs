@@ -6,7 +6,7 @@ use creta_store::StoreError;
 
 use super::{Cell, Content};
 use crate::answers::ValueRows;
-use crate::fact_index::{FactIndex, IndexSpec, Newest, NotABlock, Wanted, damaged, is_plain};
+use crate::fact_index::{IndexSpec, IndexView, Newest, NotABlock, Wanted, damaged, is_plain};
 use crate::key_set::{Encoded, encode_value};
 
 /// One lookup by given keys.
@@ -45,7 +45,7 @@ impl Lookup {
     }
 
     /// `None` when it has to be found over columns.
-    pub(super) fn find(&self, index: &FactIndex, rows: &ValueRows) -> Result<Option<Found>, StoreError> {
+    pub(super) fn find(&self, view: &IndexView<'_>, rows: &ValueRows) -> Result<Option<Found>, StoreError> {
         let count = rows.as_of.len();
         let mut keys = Vec::with_capacity(count);
         for row in 0..count {
@@ -58,8 +58,8 @@ impl Lookup {
             }
             keys.push(key);
         }
-        let Some(roots) = index.roots(&self.spec, &keys)? else { return Ok(None) };
-        let (reader, columns) = (index.newest(&self.wanted), self.wanted.len());
+        let Some(roots) = view.roots(&self.spec, &keys)? else { return Ok(None) };
+        let (reader, columns) = (view.index().newest(&self.wanted), self.wanted.len());
         let mut newest = vec![Newest::default(); count * columns];
         for (row, root) in roots.iter().enumerate() {
             let Some(root) = root else { continue };

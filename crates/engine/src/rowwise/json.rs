@@ -117,7 +117,12 @@ impl Cells<'_> {
         write(&count, &mut out);
         out.extend(b",\"as_of\":[");
         write_instants(self.as_of(), &mut out);
-        out.extend(b"],\"columns\":[");
+        out.push(b']');
+        if let Some(known_to) = &self.known_to() {
+            out.extend(b",\"known_to\":");
+            write(known_to, &mut out);
+        }
+        out.extend(b",\"columns\":[");
         let mut aside = Aside::default();
         for (number, output) in plan.outputs.iter().enumerate() {
             if number > 0 {

@@ -25,7 +25,7 @@ use json::Output;
 
 use crate::answers::ValueRows;
 use crate::error::EngineError;
-use crate::fact_index::{FactIndex, NotABlock, Plain, damaged};
+use crate::fact_index::{IndexView, NotABlock, Plain, damaged};
 use crate::host::{AtOnce, ResolverHost};
 
 /// Work that all calls of one question may be together, in units of the compiler: a fraction of a millisecond. What is more goes
@@ -163,7 +163,7 @@ impl RowPlan {
     /// host must be those that the plan was made for.
     pub(crate) fn run<'a>(
         &'a self,
-        index: &FactIndex,
+        view: &IndexView<'_>,
         host: &dyn ResolverHost,
         rows: &'a ValueRows,
     ) -> Result<Option<Cells<'a>>, EngineError> {
@@ -173,7 +173,7 @@ impl RowPlan {
         }
         let mut found = Vec::with_capacity(self.lookups.len());
         for lookup in &self.lookups {
-            match lookup.find(index, rows).map_err(failed)? {
+            match lookup.find(view, rows).map_err(failed)? {
                 Some(of_lookup) => found.push(of_lookup),
                 None => return Ok(None),
             }
@@ -184,13 +184,13 @@ impl RowPlan {
             return Ok(Some(cells));
         }
         let Some(compiled) = self.compiled(host) else { return Ok(None) };
-        let ran = creta_compiler::bounded(WORK_MAX, || self.run_steps(index, compiled, &mut cells));
+        let ran = creta_compiler::bounded(WORK_MAX, || self.run_steps(view, compiled, &mut cells));
         Ok(ran?.map(|()| cells))
     }
 
     fn run_steps(
         &self,
-        index: &FactIndex,
+        view: &IndexView<'_>,
         compiled: &[Arc<dyn AtOnce>],
         cells: &mut Cells<'_>,
     ) -> Result<Option<()>, EngineError> {
@@ -207,7 +207,7 @@ impl RowPlan {
                     }
                 }
                 RowStep::OverColumns(step) => {
-                    let Some(columns) = step.run(cells, index)? else { return Ok(None) };
+                    let Some(columns) = step.run(cells, view)? else { return Ok(None) };
                     debug_assert_eq!(columns.len(), step.makes());
                     for (place, column) in columns.into_iter().enumerate() {
                         for (row, made) in column.into_iter().enumerate() {
@@ -253,6 +253,11 @@ impl Cells<'_> {
     /// How many rows.
     fn rows(&self) -> usize {
         self.rows.as_of.len()
+    }
+
+    /// See [`crate::QueryAnswer::known_to`].
+    fn known_to(&self) -> Option<Instant> {
+        self.rows.known_to
     }
 
     /// Each row's instant.

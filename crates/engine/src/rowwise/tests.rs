@@ -148,8 +148,8 @@ impl Tally {
 }
 
 fn over_columns(plan: &Plan, rows: &Rows, index: &FactIndex, host: &dyn ResolverHost) -> String {
-    let answer = run_plan(plan, rows, index, host, 1);
-    serde_json::to_string(&to_json(plan, rows, &answer)).expect("an answer has a JSON form")
+    let answer = run_plan(plan, rows, &index.view().expect("readable"), host, 1);
+    serde_json::to_string(&to_json(plan, rows, None, &answer)).expect("an answer has a JSON form")
 }
 
 fn by_row(plan: &Plan, rows: &Rows, index: &FactIndex, host: &dyn ResolverHost) -> Option<String> {
@@ -159,11 +159,15 @@ fn by_row(plan: &Plan, rows: &Rows, index: &FactIndex, host: &dyn ResolverHost) 
         let ty = &plan.slots[slot.0].ty;
         (0..column.len()).map(|row| read_value(column, ty, row)).collect()
     });
-    let rows =
-        ValueRows { given: given.collect(), as_of: instants(&rows.as_of), known_as_of: instants(&rows.known_as_of) };
+    let rows = ValueRows {
+        given: given.collect(),
+        as_of: instants(&rows.as_of),
+        known_as_of: instants(&rows.known_as_of),
+        known_to: None,
+    };
     let plan = RowPlan::of(plan).expect("it looks up and calls");
     let answer = || {
-        let cells = plan.run(index, host, &rows).expect("readable");
+        let cells = plan.run(&index.view().expect("readable"), host, &rows).expect("readable");
         cells.map(|cells| String::from_utf8(cells.json().expect("readable")).expect("UTF-8"))
     };
     let first = answer();

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use creta_audit::Permit;
 use creta_iam::{Action, Place, Principal};
 use creta_keys::ScopeKey;
-use creta_model::Problem;
+use creta_model::{Instant, Problem};
 use creta_registry::Registry;
 use creta_store::{FactBatch, Once, Position, StoreError, Unit};
 
@@ -226,7 +226,7 @@ impl ScopeEngine {
             Err(problem) => return group.0.iter().for_each(|load| load.answer(Outcome::Failed(problem.clone()))),
         };
         let arriving = Arc::new(self.present.arrive());
-        let before = writer.sequence;
+        let (before, mut kept_apart) = (writer.sequence, false);
         let (mut units, mut of_units, mut names) = (Vec::new(), Vec::new(), HashSet::new());
         for load in &group.0 {
             if !Arc::ptr_eq(&load.registry, &deployment.registry) {
@@ -259,12 +259,20 @@ impl ScopeEngine {
                     continue;
                 }
             };
-            if prepared.facts.is_none()
-                && let Some(quarantined) = prepared.quarantined.take()
-                && let Err(error) = self.quarantine.append(vec![quarantined])
-            {
-                load.answer(Outcome::Failed(store_problem(&error)));
-                continue;
+            // Before the facts, whose unit holds what is told of the load once more: it never tells of rows that are not kept.
+            // Where facts are not written after all, a load that is sent again without a key keeps them apart twice.
+            if let Some(quarantined) = prepared.quarantined.take() {
+                match self.keep_apart(quarantined, load.once, arriving.at()) {
+                    Ok(()) => kept_apart = true,
+                    Err(error) if prepared.facts.is_none() => {
+                        load.answer(Outcome::Failed(store_problem(&error)));
+                        continue;
+                    }
+                    Err(error) => {
+                        let lost = std::mem::take(&mut prepared.report.quarantined);
+                        prepared.report.warnings.push(not_kept_apart(lost, &error));
+                    }
+                }
             }
             writer.sequence += prepared.report.rows;
             let once = load.once.map(|(key, content)| Once {
@@ -277,7 +285,7 @@ impl ScopeEngine {
             of_units.push((load, prepared));
         }
         let written = self.facts.append_all(units);
-        if written.iter().all(Result::is_err) && of_units.iter().all(|(_, prepared)| prepared.facts.is_some()) {
+        if written.iter().all(Result::is_err) && !kept_apart {
             writer.sequence = before;
         }
         let mut durable = Vec::new();
@@ -290,12 +298,6 @@ impl ScopeEngine {
                 }
             };
             let mut report = prepared.report;
-            if let Some(quarantined) = prepared.quarantined
-                && let Err(error) = self.quarantine.append(vec![quarantined])
-            {
-                let lost = std::mem::take(&mut report.quarantined);
-                report.warnings.push(not_kept_apart(lost, &error));
-            }
             let position = (prepared.facts.is_some() || load.once.is_some()).then_some(position);
             if let Some(position) = position {
                 report.position = position.0;
@@ -305,6 +307,15 @@ impl ScopeEngine {
         }
         arriving.is_durable();
         lock(&self.loads.durable).extend(durable);
+    }
+
+    /// Keeps rows of a load apart; those of a load with a key once, however often it is sent.
+    fn keep_apart(&self, rows: FactBatch, once: Option<([u8; 16], [u8; 16])>, at: Instant) -> Result<(), StoreError> {
+        if once.is_some_and(|(key, _)| self.quarantine.remembered(&key, at).is_some()) {
+            return Ok(());
+        }
+        let once = once.map(|(key, content)| Once { key, content, at, told: Vec::new() });
+        self.quarantine.append_all(vec![Unit { batches: vec![rows], once }]).remove(0).map(drop)
     }
 
     /// Returns when everything up to a position is visible online. Whoever has the turn applies all that is durable, some

@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use creta_audit::Permit;
 use creta_iam::Action;
-use creta_model::Problem;
+use creta_model::{Instant, Problem};
 use creta_store::FactSnapshot;
 
-use super::{Deployment, ScopeEngine, engine_problem};
+use super::{Deployment, ScopeEngine, engine_problem, store_problem};
 use crate::answer::Answer;
 use crate::bounded::{BoundedRun, Budget, TrainingOptions, resident_bytes, run_id};
 use crate::error::EngineError;
@@ -20,6 +21,9 @@ use crate::run::{Rows, RunOptions};
 use crate::scan::SnapshotReader;
 use crate::selecting::{sampled, with_required};
 use crate::spine;
+
+/// Key of a schema's metadata: up to where what had arrived was known for rows of later instants.
+pub const KNOWN_TO: &str = "creta.known_to";
 
 /// A question about the rows of a spine, with everything that asking takes.
 struct Asked<'a> {
@@ -121,7 +125,9 @@ impl ScopeEngine {
         self.answer_in_parts(&asked, &snapshot, budget, options, visit)
     }
 
-    /// As [`ScopeEngine::training_set`], answered from the online store: for many rows about the present.
+    /// As [`ScopeEngine::training_set`], answered from the online store: for many rows about the present. Rows whose instant
+    /// lies after it are answered by what has arrived, as [`QueryAnswer::known_to`](crate::QueryAnswer::known_to) says;
+    /// the schema's metadata then holds that instant as [`KNOWN_TO`].
     pub fn query_batch(
         &self,
         request: &TrainingSetRequest,
@@ -129,10 +135,15 @@ impl ScopeEngine {
         permit: &Permit,
     ) -> Result<Vec<RecordBatch>, Problem> {
         self.by_what_is_in_force(|| {
-            let deployment = self.deployment()?;
             let spine = sampled(spine, request.sample.as_ref())?;
-            let index = &deployment.index;
-            with_required(self.beside_spine(&deployment, request, &spine, permit, Action::Query, index)?, request)
+            let mut asked = self.ask(self.deployment()?, request, spine, permit, Action::Query)?;
+            let known_to = match request.known_as_of {
+                None => asked.rows.know_at_most(self.now()),
+                Some(_) => None,
+            };
+            let view = asked.deployment.index.view().map_err(|error| store_problem(&error))?;
+            let answered = vec![said_with(self.answer_all(&asked, &view)?, known_to)?];
+            with_required(answered, request)
         })
     }
 
@@ -198,4 +209,14 @@ impl ScopeEngine {
         };
         run.run(|range, answer| visit(self.finish(asked, range, answer)?))
     }
+}
+
+/// A table whose schema says up to where what had arrived was known.
+fn said_with(batch: RecordBatch, known_to: Option<Instant>) -> Result<RecordBatch, Problem> {
+    let Some(known_to) = known_to else { return Ok(batch) };
+    let schema = batch.schema();
+    let mut metadata = schema.metadata().clone();
+    metadata.insert(KNOWN_TO.to_owned(), known_to.to_string());
+    let schema = Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata));
+    RecordBatch::try_new(schema, batch.columns().to_vec()).map_err(|error| engine_problem(&error.into()))
 }

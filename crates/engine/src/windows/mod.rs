@@ -151,11 +151,11 @@ fn read(
     frames: &[Frame],
     facts: &dyn FactReader,
 ) -> Result<Read, EngineError> {
-    let Some(index) = facts.tiles() else { return Ok(Read { batches: facts.read(request)?, tiled: None }) };
-    let inputs = index.inputs(request);
+    let Some(view) = facts.tiles() else { return Ok(Read { batches: facts.read(request)?, tiled: None }) };
+    let inputs = view.index().inputs(request);
     let wanted = Wanted::of(inputs, columns, aggregations, frames);
     let spans: Vec<(i64, bool)> = frames.iter().map(|frame| (frame.span, frame.include_now)).collect();
-    let found = index
+    let found = view
         .find_windows(request, &spans, &wanted.wants)
         .map_err(|error| EngineError::Reader { source: Box::new(error) })?
         .ok_or_else(|| EngineError::plan("no online index serves one of its steps"))?;

@@ -8,6 +8,7 @@ mod datasets;
 mod ingest;
 mod leakage;
 mod loading;
+mod moments;
 mod outages;
 mod queries;
 mod redeploy;

@@ -164,7 +164,7 @@ fn s29_a_load_whose_online_values_cannot_be_written_is_taken_once() {
 }
 
 #[test]
-fn a_load_with_rows_from_the_future_is_stored_once_wherever_the_disk_is_full() {
+fn a_load_with_rows_from_the_future_is_served_once_wherever_the_disk_is_full() {
     let mut outcomes = [0; 3];
     for operation in 0..8 {
         let airline = Airline::new();
@@ -173,9 +173,11 @@ fn a_load_with_rows_from_the_future_is_stored_once_wherever_the_disk_is_full() {
         airline.stores.files.inject(Fault::Full, operation);
         let quarantined = match airline.ingest(load(), rows.clone()) {
             Err(problem) => {
-                assert_eq!((problem.code.as_str(), stored(&airline)), ("store/full", (0, 0)), "nothing is stored");
+                let (facts, kept_apart) = stored(&airline);
+                assert_eq!((problem.code.as_str(), facts), ("store/full", 0), "no fact is stored");
                 outcomes[0] += 1;
-                airline.ingest(load(), rows).expect("there is space again").quarantined
+                // What is kept apart is so first, and once more when the load is sent again without a key.
+                airline.ingest(load(), rows).expect("there is space again").quarantined + kept_apart
             }
             Ok(report) if !airline.stores.files.fault_met() => {
                 outcomes[2] += 1;
@@ -188,6 +190,30 @@ fn a_load_with_rows_from_the_future_is_stored_once_wherever_the_disk_is_full() {
             }
         };
         assert_eq!(stored(&airline), (1, quarantined), "operation {operation}");
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "every outcome was met: {outcomes:?}");
+}
+
+#[test]
+fn a_load_that_is_sent_again_never_tells_of_rows_that_are_not_kept() {
+    let mut outcomes = [0; 3];
+    for operation in 0..8 {
+        let airline = Airline::new();
+        let future = crate::support::Departure { known_after: -30, ..departure(2, "UA", 70, 6.0) };
+        let rows = table(&[departure(1, "UA", 60, 5.0), future]);
+        airline.stores.files.inject(Fault::Full, operation);
+        let first = airline.ingest_once("etl", "a", 1, load(), rows.clone());
+        let again = airline.ingest_once("etl", "a", 1, load(), rows).expect("there is space again");
+        outcomes[match &first {
+            Err(_) => 0,
+            Ok(_) if airline.stores.files.fault_met() => 1,
+            Ok(_) => 2,
+        }] += 1;
+        assert_eq!(again.repeated, first.is_ok(), "operation {operation}");
+        if let Ok(first) = first {
+            assert_eq!(again.report, first.report, "operation {operation}");
+        }
+        assert_eq!(stored(&airline), (1, again.report.quarantined), "operation {operation}");
     }
     assert!(outcomes.iter().all(|count| *count > 0), "every outcome was met: {outcomes:?}");
 }

@@ -26,7 +26,11 @@ pub(super) const TENANT: &str = r##"{"$ref":"#/components/schemas/TenantName"}"#
 const SPINE: &[Parameter] = &[
     required("features", TEXT, "Paths, separated by commas."),
     required("as_of", TEXT, "Column of the spine that holds each row's instant."),
-    query("known_as_of", TEXT, "`latest`, or a column of instants; by default what was known at `as_of`."),
+    query(
+        "known_as_of",
+        TEXT,
+        "`latest`, or a column of instants; by default what was known at `as_of`, for served answers no later than the present (`creta.known_to` in the schema's metadata).",
+    ),
     query("inputs", TEXT, "JSON object of path to column, for columns that are not named by a path."),
     query("states", r#"{"type":"boolean"}"#, "Whether to add a column `name__state` beside each feature."),
     query("max_age", TEXT, "JSON object of path to span: tighter limits than the features declare."),

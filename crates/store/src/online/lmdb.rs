@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use creta_keys::ScopeKey;
 use heed::types::Bytes;
@@ -110,18 +111,20 @@ impl LmdbStore {
 
 struct LmdbView<'a> {
     store: &'a LmdbStore,
-    txn: RoTxn<'a, WithoutTls>,
+    /// Used by one thread at a time.
+    txn: Mutex<RoTxn<'a, WithoutTls>>,
 }
 
 impl OnlineView for LmdbView<'_> {
     fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        keys.iter().map(|key| self.store.load(&self.txn, &self.store.stored_key(key))).collect()
+        let txn = self.txn.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().map(|key| self.store.load(&txn, &self.store.stored_key(key))).collect()
     }
 }
 
 impl OnlineStore for LmdbStore {
     fn view(&self) -> Result<Box<dyn OnlineView + '_>, StoreError> {
-        Ok(Box::new(LmdbView { store: self, txn: self.env.read_txn().map_err(failed)? }))
+        Ok(Box::new(LmdbView { store: self, txn: Mutex::new(self.env.read_txn().map_err(failed)?) }))
     }
 
     fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError> {

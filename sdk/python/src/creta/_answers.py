@@ -171,6 +171,10 @@ class Rows:
 
     _columns: _Columns = field(repr=False)
 
+    known_to: datetime | None = None
+    """Where an `as_of` lies after the present and `known_as_of` was left out: the present. Rows of later instants were
+    answered by what had arrived until then; this as `known_as_of` gives the same again, in a training set too."""
+
     def __len__(self) -> int:
         return len(self.as_of)
 
@@ -255,6 +259,12 @@ class Row:
     def as_of(self) -> datetime:
         """The instant of the row, in UTC."""
         return self._rows.as_of[self._index]
+
+    @property
+    def known_to(self) -> datetime | None:
+        """See `Rows.known_to`; `None` where the instant of this row is past."""
+        known_to = self._rows.known_to
+        return known_to if known_to is not None and known_to < self.as_of else None
 
     @property
     def plan(self) -> str:
@@ -502,7 +512,9 @@ def read_answer(json: Mapping[str, Any], asked: Sequence[Feature[Any] | str]) ->
     Features asked for by reference come as the user's own classes.
     """
     as_of = tuple(parse_instant(at) for at in json["as_of"])
-    return Rows(as_of, json["plan"], _Columns(json["columns"], asked))
+    known_to = json.get("known_to")
+    known = None if known_to is None else parse_instant(known_to)
+    return Rows(as_of, json["plan"], _Columns(json["columns"], asked), known)
 
 
 def _read_values(path: str, spec: TypeSpec | None, values: list[Any]) -> list[Any]:

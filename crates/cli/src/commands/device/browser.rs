@@ -86,6 +86,10 @@ fn vouch(server: &Server, kept: &DeviceFile, word: &str, terminal: &mut Terminal
     let Offered { environment, person, session, key: browser, opened, methods } = offered;
     let with = methods.join("+");
     terminal.complain(&format!("a browser of {person} in `{environment}`, signed in {opened} with {with}\n"));
+    if !terminal.agrees("Is that the browser in front of you?")? {
+        let help = "if you did not open it, end its session: `creta session list`, `creta session end`";
+        return Err(Failure::usage("device/not-this-browser", "nothing was signed", help));
+    }
     let browser = BrowserSession { environment, person, session, key: browser, word: word.to_owned() };
     let Nonce { nonce, .. } = nonce_for(server, kept)?;
     // A software TPM serves one at a time, and the session's proofs need it before this and after.

@@ -6,7 +6,9 @@ each of its forms: loading, empty, filled, failed, not permitted.
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import UTC, datetime
 
 from playwright.sync_api import Browser, Page, Route
 from sign_in_browser import Somebody, must
@@ -22,6 +24,32 @@ permit (
 )
 when { principal.environment == resource.environment };
 """
+# What computers have to be like, and how a management tool says that one is so.
+SIGNER = "5a" * 32
+STANDARD = f"""
+[devices.standard]
+screen_lock_seconds_max = 300
+report_hours_max = 24
+password_managers = [{{ platform = "linux", package = {{ id = "1password", signer = "{SIGNER}" }} }}]
+
+[devices.standard.os_versions_min]
+ubuntu = "22.04"
+"""
+MANAGED = {
+    "platform": "linux",
+    "os": "ubuntu",
+    "os_version": "24.04",
+    "disk_encryption": "on",
+    "firewall": "on",
+    "automatic_updates": "on",
+    "malware_protection": "on",
+    "remote_login": "off",
+    "password_manager_lock": "on",
+    "browser_passwords": "off",
+    "screen_lock_seconds": 300,
+    "password_manager": "1password",
+    "password_manager_signer": SIGNER,
+}
 # What is revoked is over, on open pages too.
 SOON = 5.0
 
@@ -38,6 +66,8 @@ def people_pages(world: World, browser: Browser, ben: Somebody, ana: Somebody) -
     policies(world, browser, ben)
     tenant(world, browser, ana)
     secret(world, ben)
+    computer(world, ben, ana)
+    authenticators(ana)
     keyboard(world, ana)
     copied_cookie(world, browser, ana)
     ended_elsewhere(world, ana)
@@ -209,6 +239,59 @@ def secret(world: World, ben: Somebody) -> None:
     ben.looker.look(page, "secret-agreed", "Done")
     finish(deciding)
     world.creta("service-account", "create", *program, "--out", "scoring.json", "--profile", "tia")
+
+
+def computer(world: World, ben: Somebody, ana: Somebody) -> None:
+    """Ana's computer vouches for her browser: nobody asks first, then the command does, and it counts."""
+    looker = ana.looker
+    looker.look(opened(ana, "/my/computer", "This computer"), "computer-nobody-asks", "This computer")
+    world.creta(
+        "device", "enrol", "--software", "--name", "ana's laptop", "--serial", "C02X", "--profile", "ana"
+    )
+    looker.look(opened(ana, "/my", "My access"), "my-device-not-as-it-should", "My access")
+    time.sleep(1.1)
+    collected = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    export = world.folder / "managed.json"
+    export.write_text(json.dumps([MANAGED | {"serial": "C02X", "collected": collected}]))
+    world.creta("device", "import", "--mdm", str(export), "--profile", "ben")
+    vouching = world.start("device", "browser", "--no-browser", "--profile", "ana")
+    ana.page.goto(said(vouching, r"(https://\S+/my/computer\?\S+)"))
+    looker.look(ana.page, "computer-asked", "This computer")
+    ana.page.click("main form button")
+    finish(vouching)
+    page = opened(ana, "/my/computer", "This computer")
+    must("This browser counts as ana's laptop" in page.inner_text("main"), "the browser counts as the computer")
+    looker.look(page, "computer-vouched", "This computer")
+    looker.look(opened(ana, "/my", "My access"), "my-computer", "My access")
+
+
+def authenticators(ana: Somebody) -> None:
+    """Ana registers a second authenticator with her first, and takes the first away with the second."""
+    page, looker = opened(ana, "/my", "My access"), ana.looker
+    must(page.locator("#authenticators ~ ul summary").count() == 0, "the last one cannot be taken away")
+    page.click("[data-sign-in=register]")
+    page.wait_for_selector("h1:has-text('Use your authenticator')", timeout=15_000)
+    ana.press()
+    page.wait_for_selector("h1:has-text('Register your authenticator')", timeout=15_000)
+    looker.look(page, "register-another", "Register your authenticator")
+    first = ana.another_authenticator()
+    ana.press()
+    page.wait_for_selector("h1:has-text('My access')", timeout=15_000)
+    must(page.locator("#authenticators ~ ul > li").count() == 2, "both are there")
+    page.click("#authenticators ~ ul > li:first-child summary")
+    looker.look(page, "my-authenticators", "My access")
+    page.click("#authenticators ~ ul > li:first-child button")
+    page.wait_for_selector("h1:has-text('Do you agree?')", timeout=15_000)
+    looker.look(page, "authenticator-agree", "Do you agree?")
+    ana.press()
+    page.wait_for_selector("h1:has-text('My access')", timeout=15_000)
+    must(page.locator("#authenticators ~ ul > li").count() == 1, "one is left")
+    looker.look(page, "my-authenticator-left", "My access")
+    ana.forget_authenticator(first)
+    # The command line's session ended with it.
+    refused = ana.world.creta("whoami", "--profile", "ana", fails=True)
+    must("creta login" in refused, f"sessions elsewhere are over: {refused}")
+    ana.sign_in("ana", lambda: None)
 
 
 def keyboard(world: World, ana: Somebody) -> None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from check_people_pages import people_pages
+from check_people_pages import STANDARD, people_pages
 from playwright.sync_api import sync_playwright
 from sign_in_browser import Looker, Somebody, must
 from sign_in_world import World, finish, said
@@ -103,7 +103,7 @@ def main() -> int:
         pictures.mkdir(parents=True, exist_ok=True)
     looker = Looker(pictures)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        world = World(Path(folder), Path(sys.argv[1]).resolve(), "staging")
+        world = World(Path(folder), Path(sys.argv[1]).resolve(), "staging", settings=STANDARD)
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         try:
             ben, ana = (Somebody(world, browser, looker, name) for name in ("ben", "ana"))

@@ -104,6 +104,18 @@ class Somebody:
         credentials: list[dict[str, Any]] = known["credentials"]
         return credentials
 
+    def another_authenticator(self) -> str:
+        """Holds another one from now on, and the one before back; gives the name of that one."""
+        before = self.authenticator
+        held_back = {"authenticatorId": before, "enabled": False}
+        self.debugger.send("WebAuthn.setAutomaticPresenceSimulation", held_back)
+        options = {"options": AUTHENTICATOR | {"transport": "usb"}}
+        self.authenticator = self.debugger.send("WebAuthn.addVirtualAuthenticator", options)["authenticatorId"]
+        return before
+
+    def forget_authenticator(self, authenticator: str) -> None:
+        self.debugger.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": authenticator})
+
     def press(self) -> None:
         self.page.click("button")
 

@@ -127,9 +127,17 @@ class World:
     """A server of its own in `folder`, and its provider."""
 
     def __init__(
-        self, folder: Path, creta: Path, environment_class: str, appointed: dict[str, str] | None = None
+        self,
+        folder: Path,
+        creta: Path,
+        environment_class: str,
+        appointed: dict[str, str] | None = None,
+        settings: str = "",
     ) -> None:
-        """With the local administrator; or `appointed` have roles by name, and there is none."""
+        """With the local administrator; or `appointed` have roles by name, and there is none.
+
+        `settings` end the configuration.
+        """
         self.folder, self.binary, self.provider = folder, creta, Provider()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -140,6 +148,7 @@ class World:
         with (folder / "data" / "config.toml").open("a") as config:
             config.write(f'\n[sign_in]\nissuer = "{self.provider.issuer}"\nclient_id = "{CLIENT}"\n')
             config.write('\n[[on_call]]\ncommand = ["/bin/true"]\n')
+            config.write(settings)
         for person, role in (appointed or {}).items():
             who = ("--issuer", self.provider.issuer, "--subject", f"sub-{person}")
             email = f"{person}@example.com"

@@ -45,6 +45,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("duties.refused", class::DETECTION_FINDING, 1),
     ("authenticator.refused", class::AUTHENTICATION, 1),
     ("authenticator.registered", class::ACCOUNT_CHANGE, 99),
+    ("authenticator.removed", class::ACCOUNT_CHANGE, 99),
     ("authenticator.reset", class::ACCOUNT_CHANGE, 99),
     ("authenticator.suspended", class::DETECTION_FINDING, 1),
     ("authenticator.verified", class::AUTHENTICATION, 1),

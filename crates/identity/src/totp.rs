@@ -21,7 +21,7 @@ const SKEW_STEPS: u16 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
     /// Not a code of this minute. Codes of the wrong shape too.
-    #[error("the code is wrong or too old; type the one that your authenticator shows now")]
+    #[error("the code is wrong or too old; type the one that your application shows now")]
     Wrong,
     /// The code, or a later one, was used.
     #[error("the code was used before; wait for the next one")]

@@ -85,6 +85,9 @@ struct Credential {
     counter: u32,
     label: String,
     added: Instant,
+    /// When it last answered rightly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used: Option<Instant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     suspended: Option<Instant>,
 }
@@ -98,6 +101,8 @@ pub struct Summary {
     pub label: String,
     /// When it was registered.
     pub added: Instant,
+    /// When it last answered rightly.
+    pub used: Option<Instant>,
     /// Whether it was seen twice and counts no more.
     pub is_suspended: bool,
 }
@@ -114,6 +119,7 @@ impl Credentials {
             id: encode(key.passkey.cred_id()),
             label: key.label.clone(),
             added: key.added,
+            used: key.used,
             is_suspended: key.suspended.is_some(),
         };
         self.keys.iter().map(summary).collect()

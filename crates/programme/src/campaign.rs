@@ -43,8 +43,24 @@ pub struct Identity {
     pub people: BTreeSet<PersonId>,
     /// The humans who gave it a right that it has, or approved it.
     pub granted_by: BTreeSet<PersonId>,
-    /// Its effective rights, each a name: `developer@prod/acme`.
+    /// Its effective rights, each a name: what was given, such as `developer@prod/acme`, and each action that it amounts to by the
+    /// policies in force, after [`MAY`]. So a policy that allows more makes it another line, to be decided on again.
     pub rights: BTreeSet<SubjectId>,
+}
+
+/// What the names of actions begin with among rights: `may:deploy@prod/acme`.
+pub const MAY: &str = "may:";
+
+impl Identity {
+    /// What was given: roles, grants, keys.
+    pub fn given(&self) -> impl Iterator<Item = &str> {
+        self.rights.iter().map(SubjectId::as_str).filter(|right| !right.starts_with(MAY))
+    }
+
+    /// What all of it amounts to by the policies in force: `deploy@prod/acme`.
+    pub fn actions(&self) -> impl Iterator<Item = &str> {
+        self.rights.iter().filter_map(|right| right.as_str().strip_prefix(MAY))
+    }
 }
 
 /// Everything that can act, at an instant.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use creta_compliance::{Mode, Organisation};
 use creta_iam::Role;
-use creta_identity::device::Standard;
+use creta_identity::device::{Platform, Standard};
 use creta_identity::key::Thumbprint;
 use creta_model::{Environment, EnvironmentClass, MemorySize, TenantId};
 use creta_proof::{KeyKind, VerifierKey};
@@ -268,6 +268,24 @@ pub struct DeviceConfig {
     pub standard: Standard,
 }
 
+impl DeviceConfig {
+    /// The agent of Linux computers names a manager's signer by a digest: another text is never what it says, and then no
+    /// computer has an approved manager.
+    fn check(&self) -> Result<(), String> {
+        let is_digest =
+            |signer: &str| signer.len() == 64 && signer.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let of_linux = self.standard.password_managers.iter().filter(|approved| approved.platform == Platform::Linux);
+        match of_linux.map(|approved| &approved.package).find(|package| !is_digest(&package.signer)) {
+            None => Ok(()),
+            Some(package) => Err(format!(
+                "the signer of the password manager `{}` is not a digest: on Linux it is 64 hexadecimal digits in lower case, as \
+                 `sha256sum` shows them for the keyring of its repository",
+                package.id
+            )),
+        }
+    }
+}
+
 /// A witness of the audit log, run by somebody else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -367,6 +385,7 @@ impl Config {
         }
         config.witness.iter().try_for_each(WitnessConfig::check)?;
         config.intake.iter().try_for_each(IntakeConfig::check)?;
+        config.devices.as_ref().map_or(Ok(()), DeviceConfig::check)?;
         let names: BTreeSet<&str> = config.intake.iter().map(|intake| intake.name.as_str()).collect();
         if names.len() < config.intake.len() {
             return Err("two intakes have the same name; choose another with `--name`".to_owned());
@@ -399,6 +418,25 @@ mod tests {
 
     const KEY: &str = "witness.example.com/w1+833da816+BAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
     const LOG_KEY: &str = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+
+    #[test]
+    fn a_linux_password_manager_is_known_by_a_digest() {
+        let with = |platform: &str, signer: &str| {
+            let device = format!(
+                "[devices]\nattesters = []\n[devices.standard]\nscreen_lock_seconds_max = 300\nreport_hours_max = 24\n\
+                 password_managers = [{{ platform = \"{platform}\", package = {{ id = \"1password\", signer = \"{signer}\" }} }}]\n\
+                 [devices.standard.os_versions_min]\nubuntu = \"22.04\"\n"
+            );
+            Config::parse(&format!("{}{device}", config().to_toml())).map(drop)
+        };
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(with("linux", &digest), Ok(()));
+        assert_eq!(with("macos", "2BUA8C4S2C"), Ok(()));
+        for wrong in ["SHA-256 OF THE KEYRING", "", &digest[1..], &format!("{digest}0"), &digest.to_uppercase()] {
+            let refused = with("linux", wrong).expect_err("no computer would ever say so");
+            assert!(refused.contains("64 hexadecimal digits") && refused.contains("`1password`"), "{refused}");
+        }
+    }
 
     fn config() -> Config {
         Config {

@@ -27,15 +27,12 @@ use crate::http::App;
 use crate::intake::Urgency;
 use crate::people::PersonRecord;
 use crate::problem::{Refusal, internal, json_problem};
-use crate::tls::Peer;
 use crate::tokens::{Claims, TokenError};
 use crate::turns::Turn;
 
 /// What a request brings besides who sends it. Already within the limits of its route.
 pub(crate) struct Input {
     pub(crate) address: IpAddr,
-    /// The component whose certificate the connection showed, if it showed one.
-    pub(crate) peer: Option<Peer>,
     pub(crate) path: HashMap<String, String>,
     pub(crate) query: String,
     pub(crate) content_type: String,
@@ -63,33 +60,14 @@ impl Input {
 
     /// The query string. Unknown and repeated parameters are refused as the type says.
     pub(crate) fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let uri = format!("/?{}", self.query);
-        let uri = uri.parse().map_err(|_| Problem::new("request/query-string", "the query string is not valid"))?;
-        let parsed = axum::extract::Query::<T>::try_from_uri(&uri);
-        parsed.map(|axum::extract::Query(query)| query).map_err(|rejection| {
-            let text = std::error::Error::source(&rejection).map_or_else(String::new, ToString::to_string);
-            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            Problem::new(
-                "request/query-string",
-                format!("the query string is not valid: {}", crate::problem::without_values(text)),
-            )
-            .with_help("the parameters of every route stand in `/openapi.json`")
-        })
+        parameters(&self.query, "request/query-string", "the query string")
     }
 
-    /// The same input with another query string: a form is read as one.
-    pub(crate) fn with_query(&self, query: String) -> Self {
-        Self {
-            address: self.address,
-            peer: self.peer.clone(),
-            path: self.path.clone(),
-            query,
-            content_type: self.content_type.clone(),
-            headers: self.headers.clone(),
-            method: self.method.clone(),
-            url: self.url.clone(),
-            body: self.body.clone(),
-        }
+    /// The body as a form (`application/x-www-form-urlencoded`). Unknown and repeated fields are refused as the type says.
+    pub(crate) fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let not_text = |_| Problem::new("request/malformed", "the form is not text");
+        let text = std::str::from_utf8(&self.body).map_err(not_text)?;
+        parameters(text, "request/malformed", "the form")
     }
 
     /// What it shows of who sends it.
@@ -120,6 +98,18 @@ impl Input {
         Err(Problem::new("request/content-type", format!("this route takes `{expected}`"))
             .with_help(format!("send the header `content-type: {expected}`")))
     }
+}
+
+/// Names and values as query strings and forms write them.
+fn parameters<T: DeserializeOwned>(text: &str, code: &'static str, what: &str) -> Result<T, Problem> {
+    let uri = format!("/?{text}").parse().map_err(|_| Problem::new(code, format!("{what} is not valid")))?;
+    let parsed = axum::extract::Query::<T>::try_from_uri(&uri);
+    parsed.map(|axum::extract::Query(parsed)| parsed).map_err(|rejection| {
+        let text = std::error::Error::source(&rejection).map_or_else(String::new, ToString::to_string);
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        Problem::new(code, format!("{what} is not valid: {}", crate::problem::without_values(text)))
+            .with_help("the parameters of every route stand in `/openapi.json`")
+    })
 }
 
 /// Whether a header `content-type` says this one, with whatever parameters.
@@ -217,12 +207,49 @@ fn caller_of(app: &App, claims: &Arc<Claims>) -> Result<Caller, TokenError> {
 
 /// A whole number of a JSON body, however it is written: `1.0` is the integer 1 to JSON schema, and to us. Absent is `None`.
 pub(crate) fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    let given = <Option<f64> as serde::Deserialize>::deserialize(deserializer)?;
+    let given = deserializer.deserialize_option(WholeNumber)?;
     let number = |given: f64| {
         let whole = given.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&given);
         whole.then_some(given as u32).ok_or_else(|| serde::de::Error::custom("not a whole number that fits"))
     };
     given.map(number).transpose()
+}
+
+/// What is said of anything else speaks of numbers, not of how they are kept here.
+struct WholeNumber;
+
+impl<'de> serde::de::Visitor<'de> for WholeNumber {
+    type Value = Option<f64>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_f64(self)
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Some(number))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "what is beyond 2^53 does not fit either")]
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(number as f64))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "what is beyond 2^53 does not fit either")]
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Some(number as f64))
+    }
 }
 
 /// An authenticated request on its way to a permit.

@@ -34,11 +34,12 @@ use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
 use crate::seen::Sightings;
-use crate::tls::{Authority, Issued, Reason, Turned, TurnedAway, certificate_thumbprint};
+use crate::tls::{Authority, Components, Issued, KnownComponents, Reason, Turned, TurnedAway, certificate_thumbprint};
 use crate::tokens::{Bearer, Claims, TokenError, Tokens};
 use crate::trust::refusals::{self, Refusals};
 use crate::witness::Witnesses;
 
+mod components;
 mod programs;
 
 pub(crate) use programs::no_account;
@@ -77,6 +78,7 @@ pub(crate) struct ControlPlane {
     environment_id: String,
     class: EnvironmentClass,
     turned_away: Arc<TurnedAway>,
+    components: Arc<KnownComponents>,
     refusals: Refusals,
     platform: Platform,
     ring: KeyRing,
@@ -160,6 +162,7 @@ impl ControlPlane {
             environment_id: config.environment_id.clone(),
             class: config.class,
             turned_away: Arc::default(),
+            components: Arc::new(KnownComponents::new(Components(&*metadata).known()?)),
             refusals: Refusals::default(),
             platform,
             ring,
@@ -359,6 +362,13 @@ impl ControlPlane {
                 None => problem,
             }
         })
+    }
+
+    /// Whether whoever was refused would be let do it had they signed in otherwise, or from another computer: nothing else is
+    /// missing, so they may know why.
+    pub(crate) fn lacks_assurance_alone(&self, decision: &Decision) -> bool {
+        let remedy = remedy(&self.policies.ruling().policies, decision);
+        remedy.is_some_and(|remedy| remedy.grant.is_none() && !remedy.needs.is_empty())
     }
 
     /// Why a decision comes out as it does. `path` says through which features one carries a tag.

@@ -17,7 +17,7 @@ use axum::routing::{MethodFilter, on};
 use axum_server::tls::TlsInfo;
 use bytes::{Bytes, BytesMut};
 use creta_iam::{Action, Place, Principal};
-use creta_model::{EnvironmentClass, Problem};
+use creta_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
@@ -35,8 +35,8 @@ use crate::logging::Answered;
 use crate::metrics::Metrics;
 use crate::people::{People, web};
 use crate::problem::{Refusal, internal};
-use crate::routes::{Access, ROUTES, Route, Weight};
-use crate::tls::{Certificates, EnvironmentVerifier, Peer};
+use crate::routes::{Access, PageFrame, ROUTES, Route, Weight, refused_page};
+use crate::tls::{Certificates, EnvironmentVerifier};
 use crate::trust::Trust;
 use crate::turns::{Turn, Turns};
 use crate::watched::Watched;
@@ -133,12 +133,7 @@ impl App {
     /// sign in, two people open the emergency account together.
     pub(crate) fn takes(&self, principal: &Principal) -> bool {
         let local = matches!(principal, Principal::Administrator { .. });
-        !local
-            || match self.control.class() {
-                EnvironmentClass::Development => true,
-                EnvironmentClass::Staging => !self.people.has_administrator(),
-                EnvironmentClass::Production => false,
-            }
+        !local || self.people.takes_local_administrator()
     }
 
     /// Counts and times so far, and how many requests are at work.
@@ -198,7 +193,7 @@ fn filter(method: &Method) -> MethodFilter {
 pub(crate) fn refused(path: &str, refusal: Refusal) -> Response {
     match path {
         _ if path.starts_with("/scim/") => refusal.into_scim(),
-        _ if path.starts_with(web::VIEWS) => crate::routes::refused_page(&refusal),
+        _ if path.starts_with(web::VIEWS) => refused_page(&refusal, None),
         _ => refusal.into_response(),
     }
 }
@@ -210,8 +205,12 @@ async fn answer(app: Arc<App>, route: &'static Route, request: Request) -> Respo
     let span = tracing::info_span!("request", id = id.as_str(), method = %route.method, route = route.path);
     let limit = if route.weight == Weight::Bulk { BULK_REQUEST_TIME_MAX } else { REQUEST_TIME_MAX };
     let (mut parts, mut body) = request.into_parts();
-    if let Some(peer) = peer_of(&app, &parts) {
-        parts.extensions.insert(peer);
+    if was_put_out(&app, &parts) {
+        let problem = Problem::new(
+            "auth/component-revoked",
+            "the component whose certificate this connection showed was revoked",
+        );
+        return conclude(&app, route, &id, start, refused(route.path, problem.into()));
     }
     let work = tokio::time::timeout(limit, dispatch(Arc::clone(&app), route, &mut parts, &mut body));
     let response = match work.instrument(span).await {
@@ -257,10 +256,17 @@ async fn dispatch(
             response
         }
         Access::Guarded { action, place, handler } => {
-            let caller = authenticate_first(Arc::clone(&app), route, parts, *action, *place).await?;
+            let (caller, asked) = authenticate_first(Arc::clone(&app), route, parts, *action, *place).await?;
+            if let Err(refusal) = asked {
+                return refused_to(&app, route, &caller, refusal);
+            }
             let (input, turn) = admit_body(&app, route, &caller, parts, body).await?;
             let guarded = Guarded::new(Arc::clone(&app), caller.clone(), *action, *place, turn);
-            let response = metered(&app, &caller, handler(guarded, input).await?)?;
+            let answered = match handler(guarded, input).await {
+                Ok(answered) => answered,
+                Err(refusal) => return refused_to(&app, route, &caller, refusal),
+            };
+            let response = metered(&app, &caller, answered)?;
             Ok(match route.weight {
                 Weight::Light => response,
                 // What takes long to send ends when its reader loses what it was given for.
@@ -268,6 +274,15 @@ async fn dispatch(
             })
         }
     }
+}
+
+/// A refusal of somebody who is known: on a page with what their pages have around them.
+fn refused_to(app: &App, route: &Route, caller: &Caller, refusal: Refusal) -> Result<Response, Refusal> {
+    if !route.path.starts_with(web::VIEWS) {
+        return Err(refusal);
+    }
+    let frame = PageFrame::around(&app.control, &caller.principal, caller.session.as_deref().unwrap_or_default());
+    Ok(refused_page(&refusal, Some(&frame)))
 }
 
 /// The body and a place among the requests at work. No tenant takes all places from others, nor by sending slowly: a light
@@ -303,20 +318,20 @@ fn metered(app: &App, caller: &Caller, response: Response) -> Result<Response, R
     Ok(response)
 }
 
-/// Who asks, if they may use the route at all.
+/// Who asks, and whether they may use the route at all.
 async fn authenticate_first(
     app: Arc<App>,
     route: &'static Route,
     parts: &mut Parts,
     action: Action,
     place: PlaceOf,
-) -> Result<Caller, Refusal> {
+) -> Result<(Caller, Result<(), Refusal>), Refusal> {
     let address = address_of(parts).await?;
     if !route.path.starts_with(web::VIEWS)
         && let Some(caller) = authenticate_known(&app, &parts.headers, address)
         && Guarded::is_known(&app, &caller.principal, action, place)
     {
-        return Ok(caller);
+        return Ok((caller, Ok(())));
     }
     let (method, url, headers) = (parts.method.to_string(), url_of(parts), parts.headers.clone());
     // A decision that was made before is remembered; a denial waits for the log.
@@ -327,9 +342,10 @@ async fn authenticate_first(
             true => web::authenticate(&app, &presented, route.path),
             false => authenticate(&app, &presented),
         }?;
-        Guarded::ask_first(&app, &caller.principal, action, place).map(|()| caller)
+        let asked = Guarded::ask_first(&app, &caller.principal, action, place).map_err(Refusal::from);
+        Ok::<_, Refusal>((caller, asked))
     });
-    Ok(asked.await.map_err(|_| internal())??)
+    asked.await.map_err(|_| internal())?
 }
 
 async fn address_of(parts: &mut Parts) -> Result<IpAddr, Problem> {
@@ -380,14 +396,14 @@ async fn read_input(route: &Route, parts: &mut Parts, body: &mut Body, time_max:
     })??;
     let (method, url) = (route.method.to_string(), url_of(parts));
     let headers = std::mem::take(&mut parts.headers); // Nobody reads them after this.
-    let peer = parts.extensions.get::<Peer>().cloned();
-    Ok(Input { address, peer, path, query, content_type, headers, method, url, body })
+    Ok(Input { address, path, query, content_type, headers, method, url, body })
 }
 
-/// The component whose certificate the connection showed. One that was revoked meanwhile is nobody.
-fn peer_of(app: &App, parts: &Parts) -> Option<Peer> {
-    let info = parts.extensions.get::<Arc<TlsInfo>>()?;
-    app.verifier.peer(info.peer_certificates.first()?)
+/// Whether the connection showed a component's certificate that would not be let in any more.
+fn was_put_out(app: &App, parts: &Parts) -> bool {
+    let info = parts.extensions.get::<Arc<TlsInfo>>();
+    let shown = info.and_then(|info| info.peer_certificates.first());
+    shown.is_some_and(|certificate| !app.verifier.knows(certificate))
 }
 
 /// Reads a body up to a limit. Memory grows with what arrives.

@@ -20,6 +20,8 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("request/content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
     ("request/malformed", StatusCode::BAD_REQUEST),
     ("request/query-string", StatusCode::BAD_REQUEST),
+    ("request/two-credentials", StatusCode::BAD_REQUEST),
+    ("request/basic", StatusCode::BAD_REQUEST),
     ("request/idempotency-key", StatusCode::BAD_REQUEST),
     ("request/cut-short", StatusCode::BAD_REQUEST),
     ("request/slow-body", StatusCode::REQUEST_TIMEOUT),

@@ -240,7 +240,7 @@ fn transit(
     let files = config.certificate.as_ref().map(|files| files.within(folder));
     let certificates = Certificates::new(&authority, &config.names, files, now)?;
     let (id, environment) = (control.environment_id(), control.environment());
-    let known = tls::Components(control.metadata()).known()?;
+    let known = Arc::clone(control.known_components());
     let turned_away = Arc::clone(control.turned_away());
     let verifier = EnvironmentVerifier::new(&authority, id, environment, known, turned_away, now)?;
     Ok((Arc::new(certificates), Arc::new(verifier)))

@@ -110,7 +110,7 @@ fn text_of(file: &Path) -> Result<String, Failure> {
 fn listed_text(policies: &Policies) -> String {
     let row = |proposal: &Summary| {
         let by = proposal.proposed_by.clone().unwrap_or_else(|| "local administrator".to_owned());
-        let state = if proposal.in_force { "in force" } else { "" };
+        let state = if proposal.in_force { "in force" } else { "not in force" };
         vec![proposal.policy.clone(), by, proposal.proposed.clone(), state.to_owned()]
     };
     let holds = match policies.in_force {

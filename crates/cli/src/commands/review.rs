@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use creta_programme::campaign::ReviewResult;
+use creta_programme::campaign::{MAY, ReviewResult};
 use creta_proof::{Hash, InclusionProof, VerifierKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -172,6 +172,10 @@ fn decide(
 ) -> Result<Line, Failure> {
     let line = line_of(server, id, subject)?;
     terminal.complain(&format!("{subject} holds {}", rights(&line)));
+    let actions: Vec<&str> = line.identity.rights.iter().filter_map(|right| right.strip_prefix(MAY)).collect();
+    if !actions.is_empty() {
+        terminal.complain(&format!("by the policies in force: {}", actions.join(", ")));
+    }
     let verdict = match verdict {
         ReviewVerdict::Keep => "keep",
         ReviewVerdict::Revoke => "revoke",
@@ -219,8 +223,10 @@ fn path(id: &str, what: &str) -> String {
     format!("/v1/reviews/{}{what}", encoded(id))
 }
 
+/// What was given; what it amounts to is counted, or listed where it is decided on.
 fn rights(line: &Line) -> String {
-    let rights: Vec<&str> = line.identity.rights.iter().map(String::as_str).collect();
+    let rights: Vec<&str> =
+        line.identity.rights.iter().map(String::as_str).filter(|right| !right.starts_with(MAY)).collect();
     let needs: Vec<String> = line.needs.iter().map(|(role, need)| format!("; {role}: {need}")).collect();
     if rights.is_empty() { "nothing".to_owned() } else { rights.join(", ") + &needs.concat() }
 }

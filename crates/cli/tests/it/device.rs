@@ -101,7 +101,7 @@ fn browse(provider: &Provider, ca: &Path, address: &str, who: &str) {
 }
 
 const STANDARD: &str = "[devices.standard]\nscreen_lock_seconds_max = 300\nreport_hours_max = 24\npassword_managers = \
-     [{ platform = \"linux\", package = { id = \"1password\", signer = \"ab\" } }]\n[devices.standard.os_versions_min]\n\
+     [{ platform = \"linux\", package = { id = \"1password\", signer = \"abababababababababababababababababababababababababababababababab\" } }]\n[devices.standard.os_versions_min]\n\
      ubuntu = \"22.04\"\n";
 
 /// A server that knows these TPMs, and its address.
@@ -122,7 +122,7 @@ pub(crate) fn export(serial: &str) -> String {
         "serial": serial, "collected": now, "platform": "linux", "os": "ubuntu", "os_version": "24.04",
         "disk_encryption": "on", "firewall": "on", "automatic_updates": "on", "malware_protection": "on",
         "remote_login": "off", "password_manager_lock": "on", "browser_passwords": "off",
-        "screen_lock_seconds": 300, "password_manager": "1password", "password_manager_signer": "ab",
+        "screen_lock_seconds": 300, "password_manager": "1password", "password_manager_signer": "ab".repeat(32),
     }])
     .to_string()
 }

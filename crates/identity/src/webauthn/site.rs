@@ -113,7 +113,7 @@ impl Site {
             return Err(WebauthnError::Refused);
         }
         let label = label.to_owned();
-        credentials.keys.push(Credential { passkey, counter: 0, label, added: now, suspended: None });
+        credentials.keys.push(Credential { passkey, counter: 0, label, added: now, used: None, suspended: None });
         Ok(id)
     }
 
@@ -176,7 +176,7 @@ impl Site {
             key.suspended = Some(now);
             return Err(WebauthnError::Cloned);
         }
-        key.counter = result.counter();
+        (key.counter, key.used) = (result.counter(), Some(now));
         key.passkey.update_credential(&result).ok_or(WebauthnError::Refused)?;
         Ok(Verified {
             credential: encode(result.cred_id()),

@@ -112,12 +112,13 @@ impl ControlPlane {
         Ok(account)
     }
 
-    /// Ends a service account because a review of access decided so; the log first. Harmless when repeated.
+    /// Ends a service account, or the local administrator, because a review of access decided so; the log first. Harmless when
+    /// repeated.
     pub(crate) fn revoke_for_review(&self, client_id: &str, campaign: &str) -> Result<(), Problem> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let Some(stored) = state.accounts.get(client_id) else { return Ok(()) };
         let (account, home) = (&stored.account, stored.account.principal.home());
-        if account.revoked.is_some() || account.principal.role().is_none() {
+        if account.revoked.is_some() {
             return Ok(());
         }
         let details = Details::none()

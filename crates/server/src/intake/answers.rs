@@ -23,13 +23,7 @@ impl Received {
     /// Reads the body of a request.
     pub(crate) fn read(input: &Input) -> Result<Self, Refusal> {
         let as_form = input.require_content_type(FORM).is_ok();
-        let new = if as_form {
-            let form = String::from_utf8(input.body.to_vec())
-                .map_err(|_| creta_model::Problem::new("request/malformed", "the form is not text"))?;
-            input.with_query(form).query()?
-        } else {
-            input.json()?
-        };
+        let new = if as_form { input.form()? } else { input.json()? };
         Ok(Self { new, as_form })
     }
 }

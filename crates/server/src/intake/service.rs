@@ -319,7 +319,6 @@ async fn report(
         method: String::new(),
         url: String::new(),
         body,
-        peer: None,
     };
     let received = match Received::read(&input) {
         Ok(received) => received,

@@ -132,7 +132,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         id: "POST /v1/token",
         name: "issue_token",
         tag: "access",
-        summary: "Exchange client credentials for a token of 15 minutes (RFC 6749 section 4.4).",
+        summary: "Exchange client credentials for a token of 15 minutes (RFC 6749 section 4.4). The client says who it is in the body, or by HTTP Basic.",
         parameters: &[],
         body: Body::JsonOrForm("TokenRequest"),
         answer: json("Token"),

@@ -295,6 +295,16 @@ pub(super) static OPERATIONS: &[Operation] = &[
         problems: &[404, 409, 422, 507],
     },
     Operation {
+        id: "POST /view/authenticators/{id}/remove",
+        name: "page_remove_authenticator",
+        tag: "pages",
+        summary: "Say where it is signed that an authenticator is taken away.",
+        parameters: &[ID],
+        body: Body::None,
+        answer: raw(PAGE, "What the page shows."),
+        problems: &[404, 422],
+    },
+    Operation {
         id: "POST /view/sessions/{id}/end",
         name: "page_end_session",
         tag: "pages",

@@ -14,7 +14,7 @@ use creta_programme::analyser::{
 use creta_programme::duties::Toxic;
 use serde::Serialize;
 
-use super::duties::{account_node, person_node};
+use super::duties::{account_node, living_programs, person_node};
 use super::{People, PersonRecord};
 use crate::accounts::client_id;
 use crate::control_plane::ControlPlane;
@@ -123,19 +123,11 @@ impl People {
         Ok(Analysed { paths: self.toxic(control, now)?, policy, analysis, grants, news, standing, entries })
     }
 
-    /// What nobody used for the window and `grace` more. `is_ours` leaves out accounts that only checks use.
-    pub(crate) fn overdue(
-        &self,
-        control: &ControlPlane,
-        now: Instant,
-        grace: Span,
-        is_ours: impl Fn(&SubjectId) -> bool,
-    ) -> Result<Overdue, Problem> {
+    /// What nobody used for the window and `grace` more.
+    pub(crate) fn overdue(&self, control: &ControlPlane, now: Instant, grace: Span) -> Result<Overdue, Problem> {
         let back = now.minus(WINDOW).minus(grace);
         let span = Span::from_micros(now.micros() - back.micros()).map_err(|_| crate::problem::internal())?;
-        let (mut held, uses, _) = self.held_and_used(control, now, span)?;
-        held.subjects.retain(|subject| !is_ours(&subject.id));
-        held.granted.retain(|right| !is_ours(&right.subject));
+        let (held, uses, _) = self.held_and_used(control, now, span)?;
         Ok(Overdue::find(&held, &uses, now, grace))
     }
 
@@ -174,7 +166,7 @@ impl People {
             subjects.push(Subject { id: id.clone(), nature: Nature::Human, since: person.created });
             homes.insert(id, home);
         }
-        for account in control.programs().iter().filter(|account| account.revoked.is_none()) {
+        for account in &living_programs(control) {
             let (id, home) = (account_node(account)?, account.principal.home());
             if let Some(role) = account.principal.role() {
                 let actions = self.actions_of_program(control, &account.principal);

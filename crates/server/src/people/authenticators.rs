@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::break_glass::HalfStep;
-use super::guesses::GUESSES_MAX;
+use super::guesses::{GUESSES_MAX, Noticed, has_to_wait, until};
 use super::sign_in::{Known, Purpose, Verified};
 use super::{People, PersonRecord};
 use crate::control_plane::ControlPlane;
@@ -37,13 +37,37 @@ const WAITS_SECONDS: u32 = 360;
 pub(crate) struct Authenticators {
     format: String,
     person: PrincipalId,
-    credentials: Credentials,
+    pub(super) credentials: Credentials,
     /// An application that makes codes; tenants' own people only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    codes: Option<totp::Authenticator>,
+    pub(super) codes: Option<totp::Authenticator>,
+    /// When a code was last right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) codes_used: Option<Instant>,
     /// Wrong codes in a row.
     #[serde(default, skip_serializing_if = "is_zero")]
     wrong_codes: u32,
+    /// When the last of them was typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrong_code_at: Option<Instant>,
+    /// What their owner is told of wrong codes before right ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) noticed: Option<Noticed>,
+}
+
+impl Authenticators {
+    fn new(person: PrincipalId, credentials: Credentials) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            person,
+            credentials,
+            codes: None,
+            codes_used: None,
+            wrong_codes: 0,
+            wrong_code_at: None,
+            noticed: None,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -130,6 +154,8 @@ pub(crate) enum Agreed {
     Person { id: String, digest: String },
     /// That another human is behind an account than who made it; the digest is of the account.
     Vouch { id: String, digest: String },
+    /// That an authenticator of their own is taken away.
+    Factor { id: String },
     /// That somebody else is shown a program's secret; the digest is of what they asked for.
     Secret { id: String, digest: String },
 }
@@ -254,8 +280,8 @@ impl People {
             }
             Factor::Register => vec![
                 match purpose.elsewhere() {
-                    Some(elsewhere) => format!("{} signs in for the first time, {elsewhere}.", person.id),
-                    None => format!("{} signs in for the first time.", person.id),
+                    Some(elsewhere) => format!("{} has no authenticator here, and signs in {elsewhere}.", person.id),
+                    None => format!("{} has no authenticator here.", person.id),
                 },
                 "Register the authenticator with which you will sign in from now on: a security key, or this device's own.".to_owned(),
             ],
@@ -278,23 +304,31 @@ impl People {
         now: Instant,
     ) -> Result<(), Problem> {
         let person = self.require_person(id.as_str())?;
-        let (mut outcome, mut closed) = (Err(CodeError::Unconfirmed), false);
+        let (mut outcome, mut closed, mut waits) = (Err(CodeError::Unconfirmed), false, None);
         self.authenticators.change(id.as_str(), |own| {
             let mut own = own.clone();
             if let Some(codes) = own.codes.as_mut().filter(|_| person.tenant.is_some()) {
+                waits = until(own.wrong_codes, own.wrong_code_at).filter(|until| now < *until);
                 outcome = match own.wrong_codes < GUESSES_MAX {
+                    true if waits.is_some() => return Ok(own),
                     true => codes.check(code, now),
                     false => Err(CodeError::Suspended),
                 };
                 match outcome {
-                    Ok(()) => own.wrong_codes = 0,
-                    Err(CodeError::Wrong) => own.wrong_codes += 1,
+                    Ok(()) => {
+                        own.noticed = Noticed::after(own.noticed, own.wrong_codes, own.wrong_code_at);
+                        (own.wrong_codes, own.wrong_code_at, own.codes_used) = (0, None, Some(now));
+                    }
+                    Err(CodeError::Wrong) => (own.wrong_codes, own.wrong_code_at) = (own.wrong_codes + 1, Some(now)),
                     Err(_) => {}
                 }
                 closed = outcome == Err(CodeError::Wrong) && own.wrong_codes == GUESSES_MAX;
             }
             Ok::<_, Problem>(own)
         })?;
+        if let Some(until) = waits.filter(|_| outcome == Err(CodeError::Unconfirmed)) {
+            return Err(has_to_wait(now, until));
+        }
         if closed {
             record_factor(control, &person, "authenticator.suspended", "code")?;
         }
@@ -321,17 +355,17 @@ impl People {
         let changed = self.authenticators.change(id.as_str(), |own| {
             // Under the register's lock: what a reset removes it removes after this, or this sees that there was one.
             self.require_begun(who)?;
-            Ok::<_, Problem>(Authenticators { codes: Some(authenticator.clone()), wrong_codes: 0, ..own.clone() })
+            Ok::<_, Problem>(Authenticators {
+                codes: Some(authenticator.clone()),
+                codes_used: Some(now),
+                wrong_codes: 0,
+                wrong_code_at: None,
+                ..own.clone()
+            })
         })?;
         if changed.is_none() {
-            let credentials = Credentials::new(random(control));
-            let own = Authenticators {
-                format: FORMAT.to_owned(),
-                person: id.clone(),
-                credentials,
-                codes: Some(authenticator),
-                wrong_codes: 0,
-            };
+            let made = Authenticators::new(id.clone(), Credentials::new(random(control)));
+            let own = Authenticators { codes: Some(authenticator), codes_used: Some(now), ..made };
             self.authenticators.add(own)?.ok_or_else(internal)?;
             if let Err(over) = self.require_begun(who) {
                 self.authenticators.remove(id.as_str())?;
@@ -391,7 +425,7 @@ impl People {
         self.authenticators.with(id, |own| own.credentials.can_verify()).unwrap_or(false)
     }
 
-    fn prompt(
+    pub(super) fn prompt(
         &self,
         control: &ControlPlane,
         person: &PersonRecord,
@@ -413,14 +447,7 @@ impl People {
         let prompt = Prompt { id: ceremony.id(), method, options, text: asked.text, document: asked.document };
         if register {
             // Kept now, so that the handle by which authenticators know the person stays the same.
-            let own = Authenticators {
-                format: FORMAT.to_owned(),
-                person: person.id.clone(),
-                credentials: credentials.clone(),
-                codes: None,
-                wrong_codes: 0,
-            };
-            self.authenticators.add(own)?;
+            self.authenticators.add(Authenticators::new(person.id.clone(), credentials.clone()))?;
         }
         let mut under_way = self.prompts.lock();
         under_way.waiting.retain(|_, waiting| now < waiting.began.plus(Span::seconds(WAITS_SECONDS)));
@@ -497,11 +524,6 @@ impl People {
         Ok(Answered { registered: register, person: person.id, then: waiting.then })
     }
 
-    /// What somebody has registered, in that order.
-    pub(crate) fn authenticators_of(&self, id: &str) -> Vec<webauthn::Summary> {
-        self.authenticators.find(id).map(|own| own.credentials.summaries()).unwrap_or_default()
-    }
-
     /// Forgets the authenticators of somebody who lost them; they register anew at their next sign-in. Their sessions end, and
     /// sign-ins under way: whoever found the key may have used it already.
     pub(crate) fn reset_authenticators(&self, id: &str, now: Instant) -> Result<(), Problem> {
@@ -519,13 +541,13 @@ impl People {
     }
 }
 
-struct Asked<'a> {
-    origin: &'a str,
-    browser: Option<Hash>,
-    about: webauthn::Purpose,
-    text: Vec<String>,
-    document: Option<String>,
-    then: Then,
+pub(super) struct Asked<'a> {
+    pub(super) origin: &'a str,
+    pub(super) browser: Option<Hash>,
+    pub(super) about: webauthn::Purpose,
+    pub(super) text: Vec<String>,
+    pub(super) document: Option<String>,
+    pub(super) then: Then,
 }
 
 fn site(origin: &str) -> Result<Site, Problem> {

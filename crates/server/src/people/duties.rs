@@ -18,6 +18,7 @@ use crate::accounts::{Account, client_id};
 use crate::context::resource;
 use crate::control_plane::ControlPlane;
 use crate::problem::{from_audit, internal};
+use crate::trust::probes::is_of_checks;
 
 /// Something that is about to be given to somebody.
 pub(crate) enum Given<'a> {
@@ -27,6 +28,12 @@ pub(crate) enum Given<'a> {
     Grant { holder: &'a PersonRef, role: Role, place: &'a Place },
     /// A service account.
     Program(&'a Principal),
+}
+
+/// The programs that somebody made and nobody ended: those that only checks of this server use are nobody's.
+pub(super) fn living_programs(control: &ControlPlane) -> Vec<Account> {
+    let programs = control.programs().into_iter();
+    programs.filter(|account| account.revoked.is_none() && !is_of_checks(&account.client_id)).collect()
 }
 
 impl People {
@@ -86,7 +93,7 @@ impl People {
 
     fn everybody(&self, control: &ControlPlane, mut asking: Asking<'_>, now: Instant) -> Result<Roster, Problem> {
         let mut roster = self.roster(asking.again(), &self.persons.list(|_| true), now)?;
-        for account in control.programs().iter().filter(|account| account.revoked.is_none()) {
+        for account in &living_programs(control) {
             let node = account_node(account)?;
             roster.accounts.insert(node.clone(), Holder::Program(node.clone()));
             for duty in asking.of_program(&account.principal) {

@@ -23,7 +23,7 @@ use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::guesses::{Counts, Door, Guesses};
+use super::guesses::{Counts, Door, Guesses, Noticed};
 use super::sign_in::{account_named, normal_code};
 use super::{Assigned, People, PersonRecord};
 use crate::control_plane::ControlPlane;
@@ -52,6 +52,16 @@ pub(crate) struct LocalAccount {
     /// Wrong passwords in a row: by browsers that nobody knows, and by those in which it was right before.
     #[serde(default, skip_serializing_if = "none_wrong")]
     wrong: [u32; 2],
+    /// When the last of each was typed.
+    #[serde(default, skip_serializing_if = "none_typed")]
+    wrong_at: [Option<Instant>; 2],
+    /// What their owner is told of wrong ones before right ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    noticed: Option<Noticed>,
+}
+
+fn none_typed(at: &[Option<Instant>; 2]) -> bool {
+    *at == [None; 2]
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -111,9 +121,10 @@ impl Local {
             })?;
         }
         let accounts = Register::<LocalAccount>::load(metadata)?;
-        let kept = accounts.list(|account| account.wrong != [0; 2]).into_iter().map(|account| {
-            let [unknown, known] = account.wrong;
-            (account.person, Counts { unknown, known, ..Counts::default() })
+        let counted = |account: &LocalAccount| account.wrong != [0; 2] || account.noticed.is_some();
+        let kept = accounts.list(counted).into_iter().map(|account| {
+            let ([unknown, known], at, noticed) = (account.wrong, account.wrong_at, account.noticed);
+            (account.person, Counts { unknown, known, at, noticed, ..Counts::default() })
         });
         let guesses = Guesses::load(kept);
         Ok(Self { accounts, guesses, lists, hashing: Mutex::default() })
@@ -147,8 +158,9 @@ impl Local {
 
     /// Keeps how often a password was wrong.
     pub(super) fn keep(&self, person: &PrincipalId, counts: Counts) -> Result<(), Problem> {
-        let wrong = [counts.unknown, counts.known];
-        let kept = |account: &LocalAccount| Ok::<_, Problem>(LocalAccount { wrong, ..account.clone() });
+        let (wrong, wrong_at, noticed) = ([counts.unknown, counts.known], counts.at, counts.noticed);
+        let kept =
+            |account: &LocalAccount| Ok::<_, Problem>(LocalAccount { wrong, wrong_at, noticed, ..account.clone() });
         self.accounts.change(person.as_str(), kept).map(drop)
     }
 
@@ -248,8 +260,16 @@ impl People {
         let event = Event::new("person.invited", place).by(by).with(details);
         control.log().record(event).map_err(|e| from_audit(&e))?;
         let (format, person) = (FORMAT.to_owned(), id.clone());
-        let account =
-            LocalAccount { format, person, password: None, chosen: None, invitation: Some(invitation), wrong: [0; 2] };
+        let account = LocalAccount {
+            format,
+            person,
+            password: None,
+            chosen: None,
+            invitation: Some(invitation),
+            wrong: [0; 2],
+            wrong_at: [None; 2],
+            noticed: None,
+        };
         self.local.guesses.forget(&id);
         {
             // In one turn, so that nobody vouches in between for whoever holds the link: that is whoever was invited, and what
@@ -331,7 +351,7 @@ impl People {
     }
 
     /// Who this is, if the password is theirs. One answer, after one derivation, for whatever is wrong, and for a right one after
-    /// a hundred wrong ones in a row at this door.
+    /// a hundred wrong ones in a row at this door, or too soon after the last of more than ten.
     pub(crate) fn by_password(
         &self,
         control: &ControlPlane,
@@ -341,7 +361,8 @@ impl People {
         let id = account_named(name);
         let person = self.persons.find(&id).filter(|person| self.may_use_password(person));
         let stored = person.as_ref().and_then(|person| self.local.accounts.find(person.id.as_str()));
-        let looked_at = person.as_ref().is_none_or(|person| self.local.guesses.may(&person.id, door));
+        let now = control.platform().clock.now();
+        let looked_at = person.as_ref().is_none_or(|person| self.local.guesses.may(&person.id, door, now));
         let stored = stored.and_then(|account| account.password).filter(|_| looked_at);
         let verdict = {
             let _turn = self.local.hashing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -350,7 +371,7 @@ impl People {
         if let (Some(person), true) = (&person, looked_at) {
             match &verdict {
                 Ok(Verdict::Right | Verdict::RightRehashed(_)) => self.local.guesses.right(&person.id, door),
-                _ => drop(self.local.guesses.wrong(&person.id, door)),
+                _ => drop(self.local.guesses.wrong(&person.id, door, now)),
             }
         }
         let person = match (verdict, person) {
@@ -373,7 +394,10 @@ impl People {
         };
         person.ok_or_else(|| {
             Problem::new("auth/bad-password", "name or password is wrong")
-                .with_help("whoever forgot theirs is invited anew by an administrator")
+                .with_help(
+                    "after ten wrong ones in a row wait longer before each further one, up to an hour; whoever forgot theirs is \
+                     invited anew by an administrator",
+                )
         })
     }
 

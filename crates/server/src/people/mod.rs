@@ -11,6 +11,7 @@ pub(crate) mod changes;
 pub(crate) mod devices;
 mod draft;
 pub(crate) mod duties;
+pub(crate) mod factors;
 mod generations;
 pub(crate) mod guesses;
 pub(crate) mod local;
@@ -440,6 +441,15 @@ impl People {
     /// Whether somebody has an account that has not ended.
     pub(crate) fn is_here(&self, id: &PrincipalId) -> bool {
         self.persons.with(id.as_str(), PersonRecord::is_active).unwrap_or(false)
+    }
+
+    /// Whether the local administrator counts: in class development, and in staging until somebody is administrator by name.
+    pub(crate) fn takes_local_administrator(&self) -> bool {
+        match self.class {
+            EnvironmentClass::Development => true,
+            EnvironmentClass::Staging => !self.has_administrator(),
+            EnvironmentClass::Production => false,
+        }
     }
 
     /// Ends all sessions of somebody, and whatever sign-ins of theirs are under way.

@@ -18,6 +18,7 @@ use creta_proof::Hash;
 use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 
+use self::population::is_of_anybody;
 use super::People;
 use super::access::{Actor, log, record, record_id};
 use crate::control_plane::ControlPlane;
@@ -106,6 +107,7 @@ impl Reviews {
         campaigns
     }
 
+    /// A review as it is kept. Whoever came since it was last held against everybody is not in it: see `People::review_now`.
     pub(crate) fn require(&self, id: &str) -> Result<Campaign, Problem> {
         self.campaigns.find(id).ok_or_else(|| no_review(id))
     }
@@ -181,8 +183,19 @@ impl People {
         let Some(occurrence) = self.reviews.occurrence(by) else { return Ok(None) };
         let is_this = |campaign: &Campaign| campaign.occurrence == occurrence;
         let is_due =
-            self.reviews.campaigns.find_by(is_this).is_some() || !self.population(control, now)?.identities.is_empty();
+            self.reviews.campaigns.find_by(is_this).is_some() || is_of_anybody(&self.population(control, now)?);
         Ok(is_due.then_some(occurrence))
+    }
+
+    /// A review held against everybody as they are now: with whoever came or gained something since, undecided. Nothing is
+    /// stored. A closed one is as it was.
+    pub(crate) fn review_now(&self, control: &ControlPlane, id: &str, now: Instant) -> Result<Campaign, Problem> {
+        let campaign = self.reviews.require(id)?;
+        if campaign.closed.is_some() {
+            return Ok(campaign);
+        }
+        let fresh = self.population(control, now)?;
+        Ok(campaign.reconcile(&fresh, now).map_err(|error| of_error(&error))?.document)
     }
 
     fn open_review(&self, control: &ControlPlane, now: Instant) -> Result<(), Problem> {
@@ -193,7 +206,7 @@ impl People {
         }
         let _one_at_a_time = self.reviews.one_at_a_time();
         let population = self.population(control, now)?;
-        if population.identities.is_empty() {
+        if !is_of_anybody(&population) {
             return Ok(()); // There is nobody to decide about yet.
         }
         let change = Campaign::open(record_id(control), &occurrence, &population, now).map_err(|e| of_error(&e))?;
@@ -211,6 +224,7 @@ impl People {
         verdict: Verdict,
         reason: &str,
     ) -> Result<Campaign, Problem> {
+        self.note_who_came(actor, id, (subject, seen))?;
         let decided = self.reviews.change(
             id,
             |entry| log(actor, entry, &actor.control.place()),
@@ -225,6 +239,27 @@ impl People {
         }
         self.carry_out(actor.control, id, actor.now)?;
         self.reviews.require(id)
+    }
+
+    /// Puts whoever came or changed since into the review, if what somebody was shown is not in it as they saw it.
+    fn note_who_came(&self, actor: &Actor<'_>, id: &str, (subject, seen): (&SubjectId, Hash)) -> Result<(), Problem> {
+        let is_shown = |campaign: &Campaign| campaign.line(subject).is_ok_and(|line| line.digest() == seen);
+        let campaign = self.reviews.require(id)?;
+        if campaign.closed.is_some() || is_shown(&campaign) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.reviews.one_at_a_time();
+        let fresh = self.population(actor.control, actor.now)?;
+        let came = campaign.reconcile(&fresh, actor.now).map_err(|error| of_error(&error))?.document;
+        if !is_shown(&came) {
+            return Ok(()); // Decided on as it is, and refused.
+        }
+        self.reviews.change(
+            id,
+            |entry| record(actor.control, entry, &actor.control.place()),
+            |campaign| campaign.reconcile(&fresh, actor.now).map_err(|error| of_error(&error)),
+        )?;
+        Ok(())
     }
 
     /// Closes a review if nothing is undone, as everybody's rights are now.

@@ -26,7 +26,7 @@ use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{People, PersonRecord, recovery_keys};
+use super::{People, PersonRecord, factors, recovery_keys};
 use crate::control_plane::ControlPlane;
 use crate::epochs::Gap;
 use crate::problem::from_audit;
@@ -71,12 +71,16 @@ struct Taken {
     programs: BTreeSet<String>,
     secrets: BTreeSet<String>,
     recovery_keys: BTreeSet<String>,
+    /// Of whom, and which: those that their owners took away.
+    factors: BTreeSet<(String, String)>,
+    components: BTreeSet<String>,
     sealed: bool,
 }
 
 const LEFT: &str = "person.left";
 const ASSIGNED: &str = "person.assigned";
 const RESET: &str = "authenticator.reset";
+const COMPONENT: &str = "component.revoked";
 const PASSWORDS: [&str; 3] = ["password.chosen", "password.changed", "person.invited"];
 const DEVICES: [&str; 2] = ["device.revoked", "device.cloned"];
 const PROGRAM: &str = "service-account.revoked";
@@ -84,7 +88,9 @@ const SECRETS: [&str; 2] = ["service-account.rotated", "service-account.locked"]
 const SEALED: [&str; 3] = ["break-glass.sealed", "break-glass.unsealed", "break-glass.opened"];
 
 /// Entries that stand in the log before what they speak of is durable.
-const WRITTEN_FIRST: [&str; 7] = [
+const WRITTEN_FIRST: [&str; 9] = [
+    COMPONENT,
+    factors::REMOVED,
     "password.chosen",
     "password.changed",
     "person.invited",
@@ -96,7 +102,7 @@ const WRITTEN_FIRST: [&str; 7] = [
 
 impl Taken {
     fn of(control: &ControlPlane, gap: &Gap) -> Result<Self, Problem> {
-        let actions: Vec<&str> = [LEFT, ASSIGNED, RESET, PROGRAM, recovery_keys::ENDED]
+        let actions: Vec<&str> = [LEFT, ASSIGNED, RESET, PROGRAM, COMPONENT, factors::REMOVED, recovery_keys::ENDED]
             .into_iter()
             .chain(PASSWORDS)
             .chain(DEVICES)
@@ -116,6 +122,11 @@ impl Taken {
                 ASSIGNED => (&mut taken.assigned, "person"),
                 RESET => (&mut taken.reset, "person"),
                 recovery_keys::ENDED => (&mut taken.recovery_keys, "key"),
+                COMPONENT => (&mut taken.components, "component"),
+                factors::REMOVED => {
+                    taken.factors.extend(named("person").zip(named("authenticator")));
+                    continue;
+                }
                 _ if PASSWORDS.contains(&action) => (&mut taken.passwords, "person"),
                 _ if DEVICES.contains(&action) => (&mut taken.devices, "key"),
                 PROGRAM => (&mut taken.programs, "service-account"),
@@ -167,6 +178,12 @@ impl People {
         }
         for id in &taken.reset {
             self.authenticators.remove(id)?;
+        }
+        for (id, factor) in &taken.factors {
+            self.forget_factor(id, factor)?;
+        }
+        for name in &taken.components {
+            control.end_component(name, now)?;
         }
         for id in &taken.passwords {
             self.local.forget(id)?;

@@ -67,7 +67,7 @@ button.addEventListener("click", async () => {
       return;
     }
     document.querySelector("h1").textContent = said.title;
-    main.querySelectorAll("p:not([role=alert])").forEach((p) => p.remove());
+    main.querySelectorAll("p:not([role=alert]), pre").forEach((old) => old.remove());
     button.remove();
     const done = document.createElement("p");
     done.textContent = said.text;

@@ -244,7 +244,12 @@ pub(super) async fn one_request(guarded: Guarded, id: String) -> Result<Seen, Re
         .act(Details::none(), move |admitted| {
             let own = admitted.person()?;
             let request = admitted.app.people.access.require_request(&id)?;
-            Ok(seen(admitted, &own, request).ok_or_else(|| crate::people::access::no_request(&id))?)
+            let place = request.terms.place.clone();
+            if let Some(seen) = seen(admitted, &own, request) {
+                return Ok(seen);
+            }
+            require_assurance(admitted, Action::AccessApprove, &place)?;
+            Err(crate::people::access::no_request(&id).into())
         })
         .await
 }
@@ -253,6 +258,17 @@ pub(super) async fn one_request(guarded: Guarded, id: String) -> Result<Seen, Re
 pub(super) fn may(admitted: &Admitted<'_>, action: Action, place: &Place) -> bool {
     let resource = resource(place, FeatureSet::none());
     admitted.control.decide(admitted.permit.principal(), action, &resource).is_allowed()
+}
+
+/// Refuses, in the log and with what to do about it, what somebody may do but not as they are signed in or from where they
+/// are. Everybody else learns nothing by it.
+pub(super) fn require_assurance(admitted: &Admitted<'_>, action: Action, place: &Place) -> Result<(), Problem> {
+    let resource = resource(place, FeatureSet::none());
+    let decision = admitted.control.decide(admitted.permit.principal(), action, &resource);
+    match admitted.control.lacks_assurance_alone(&decision) {
+        true => admitted.control.admit(decision, Details::none()).map(drop),
+        false => Ok(()),
+    }
 }
 
 #[derive(Deserialize)]

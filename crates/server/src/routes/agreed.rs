@@ -8,7 +8,7 @@ use creta_audit::Details;
 use creta_iam::{Action, FeatureSet, Principal, PrincipalId};
 use creta_model::Problem;
 
-use super::{access, approvals, changes, people, policies, programs, reviews, trust};
+use super::{access, approvals, changes, factors, people, policies, programs, reviews, trust};
 use crate::context::{Admitted, resource};
 use crate::http::App;
 use crate::people::Client;
@@ -82,6 +82,9 @@ pub(super) fn do_as_agreed(app: &App, signer: &PrincipalId, agreement: &Agreemen
             let place = people::place_to_vouch(app, principal.scope(), id);
             (Action::AccessApprove, place, Details::none().keyed("person", id.as_bytes()))
         }
+        Agreed::Factor { id } => {
+            (Action::SessionRevoke, principal.home(), Details::none().keyed("authenticator", id.as_bytes()))
+        }
         Agreed::Secret { id, .. } => {
             let place = app.people.shown_secrets.require(id)?.matter.place();
             (Action::AccessApprove, place, Details::none().keyed("request", id.as_bytes()))
@@ -135,6 +138,10 @@ fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusa
         Agreed::Vouch { id, digest } => {
             let vouched = people::vouch_now(admitted, id, digest)?;
             (format!("{} counts as a human of their own.", vouched.id), "/my".to_owned())
+        }
+        Agreed::Factor { id } => {
+            let removed = factors::remove_now(admitted, id)?;
+            (format!("Taken away: {}. Your other sessions are over.", removed.label), "/my".to_owned())
         }
         Agreed::Secret { id, digest } => {
             programs::approve_now(admitted, id, digest)?;

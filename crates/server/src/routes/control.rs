@@ -1,123 +1,21 @@
-//! Tokens, tenants and service accounts.
-
-use std::collections::BTreeSet;
-use std::sync::Arc;
+//! Tenants and service accounts.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use creta_audit::{Details, Event};
-use creta_iam::{Action, ClientSecret, FeatureSet, Place, Principal, PrincipalId, Role, is_reserved};
-use creta_identity::dpop::Expected;
+use creta_audit::Details;
+use creta_iam::{ClientSecret, Place, Principal, PrincipalId, Role, is_reserved};
 use creta_model::{Problem, Scope, Span, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::accounts::{self, Account, Binding};
-use crate::context::{Admitted, Guarded, Input, refused_unbound, require_proof, resource, whole};
-use crate::control_plane::{Narrowed, no_account};
-use crate::failures::Attempt;
+use crate::context::{Admitted, Guarded, Input, whole};
+use crate::control_plane::no_account;
 use crate::http::App;
-use crate::limits::TOKEN_SECONDS;
 use crate::people::duties::Given;
 use crate::people::programs::{SecretShown, Shown};
-use crate::problem::{Refusal, from_audit, internal};
+use crate::problem::{Refusal, from_audit};
 use crate::routes::json as answer;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokenRequest {
-    /// RFC 6749 asks for it in a form; in JSON it may be left out.
-    #[serde(default)]
-    grant_type: Option<String>,
-    client_id: String,
-    #[serde(deserialize_with = "secret")]
-    client_secret: Zeroizing<String>,
-    /// Narrows the token: features by name, separated by spaces. Without it the token is good for all that the account
-    /// may ask for.
-    #[serde(default)]
-    scope: Option<String>,
-}
-
-fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
-    String::deserialize(deserializer).map(Zeroizing::new)
-}
-
-/// Client credentials for a token (RFC 6749 section 4.4), as a form or as JSON.
-pub(super) async fn issue_token(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
-    let request: TokenRequest = if input.require_content_type("application/x-www-form-urlencoded").is_ok() {
-        let form = String::from_utf8(input.body.to_vec())
-            .map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
-        input.with_query(form).query()?
-    } else {
-        input.json()?
-    };
-    if request.grant_type.is_some_and(|grant| grant != "client_credentials") {
-        let problem = Problem::new("request/grant-type", "the only grant is `client_credentials`");
-        return Err(problem.into());
-    }
-    let work = tokio::task::spawn_blocking(move || {
-        let address = input.address;
-        let now = app.control.platform().clock.monotonic();
-        // First and for everybody: whether a secret was planted is not to be told by how long this takes.
-        app.control.planted().note(&app.control, &request.client_secret, address);
-        if let Some(wait) = app.failures.wait(Attempt::ClientSecret, &request.client_id, address, now) {
-            app.metrics.token("waiting");
-            let seconds = wait.as_secs() + 1;
-            let problem = Problem::new("auth/too-many-failures", format!("too many failed attempts; wait {seconds} s"));
-            return Err(Refusal::from(problem));
-        }
-        let account = app.control.authenticate(&request.client_id, &request.client_secret);
-        let Some(account) = account.filter(|account| app.takes(&account.principal)) else {
-            if app.failures.count(Attempt::ClientSecret, &request.client_id, address, now) {
-                let details =
-                    Details::none().keyed("client", request.client_id.as_bytes()).map_err(|e| from_audit(&e))?;
-                app.control
-                    .record(Event::new("token.refused", app.control.place()).with(details).for_commitment("CH-33"));
-            }
-            app.metrics.token("refused");
-            let problem = Problem::new("auth/bad-credentials", "the client id or the client secret is wrong");
-            return Err(problem.with_help("check both, and that the account was not revoked").into());
-        };
-        // A client that shows a key gets a token that is worth nothing without it (RFC 9449 section 5).
-        let bound = match input.headers.contains_key("dpop") {
-            true => Some(require_proof(&app, &input.presented(), Expected::default())?.thumbprint.as_str().to_owned()),
-            false if account.binding == Binding::Always => {
-                app.metrics.token("refused");
-                return Err(refused_unbound(&app, address, &account.client_id).into());
-            }
-            false => None,
-        };
-        let token_type = if bound.is_some() { "DPoP" } else { "Bearer" };
-        let features = request.scope.as_deref().map(features_in).transpose()?;
-        let token = token_for(&app, &account, Narrowed { thumbprint: bound, features })?;
-        app.control.sightings().note_network(&account.principal, address);
-        app.metrics.token("issued");
-        Ok((token, token_type))
-    });
-    let (token, token_type) = work.await.map_err(|_| internal())??;
-    answer(&json!({"access_token": token, "token_type": token_type, "expires_in": TOKEN_SECONDS}))
-}
-
-/// Most features that one token names.
-const TOKEN_FEATURES_MAX: usize = 32;
-
-fn features_in(scope: &str) -> Result<BTreeSet<String>, Problem> {
-    let features: BTreeSet<String> = scope.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    let named = features.iter().all(|name| creta_model::FeaturePath::parse(name).is_ok());
-    if named && (1..=TOKEN_FEATURES_MAX).contains(&features.len()) {
-        return Ok(features);
-    }
-    Err(Problem::new("request/scope", "the scope of a token is a list of features, separated by spaces")
-        .with_help(format!("name 1 to {TOKEN_FEATURES_MAX} features, such as `User.age`, or leave it out")))
-}
-
-fn token_for(app: &App, account: &Account, narrowed: Narrowed) -> Result<String, Refusal> {
-    let place = account.principal.home();
-    let decision = app.control.decide(&account.principal, Action::TokenIssue, &resource(&place, FeatureSet::none()));
-    let permit = app.control.admit(decision, Details::none())?;
-    Ok(app.control.issue_token(account, narrowed, &permit))
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

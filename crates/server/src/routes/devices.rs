@@ -20,6 +20,7 @@ use crate::http::App;
 use crate::intake::Urgency;
 use crate::people::devices::{canary_of, degree, found_new, no_device, of_error};
 use crate::problem::{Refusal, from_audit};
+use crate::routes::access::require_assurance;
 use crate::routes::{blocking, json as answer};
 
 /// What people see of a device.
@@ -362,9 +363,11 @@ fn own(admitted: &Admitted<'_>, id: &str) -> Result<Device, Problem> {
 /// Whether whoever asks may revoke the access of `person`, and so look at their devices and end them.
 fn looks_after(admitted: &Admitted<'_>, person: &str) -> Result<bool, Problem> {
     let Ok(holder) = admitted.app.people.require_person(person) else { return Ok(false) };
-    let home = resource(&holder.home(admitted.control.environment()), FeatureSet::none());
-    let decision = admitted.control.decide(admitted.permit.principal(), Action::AccessRevoke, &home);
+    let home = holder.home(admitted.control.environment());
+    let asked = resource(&home, FeatureSet::none());
+    let decision = admitted.control.decide(admitted.permit.principal(), Action::AccessRevoke, &asked);
     if !decision.is_allowed() {
+        require_assurance(admitted, Action::AccessRevoke, &home)?;
         return Ok(false);
     }
     admitted.control.admit(decision, Details::none()).map(|_| true)

@@ -110,7 +110,7 @@ struct Chosen {
 /// A password was chosen.
 pub(super) async fn choose(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     require_used(&app)?;
-    let chosen = form::<Chosen>(&input);
+    let chosen = input.form::<Chosen>();
     page(chosen, app, input, |app, input, Chosen { code, word, password, again }| {
         let (control, now) = (&app.control, app.control.platform().clock.now());
         require_own_form(app, &input.presented())?;
@@ -154,7 +154,7 @@ struct Typed {
 /// Name and password were typed, or the provider was chosen. Nothing is here where nobody has a password.
 pub(super) async fn password(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
     require_used(&app)?;
-    let typed = form::<Typed>(&input);
+    let typed = input.form::<Typed>();
     page(typed, app, input, |app, input, Typed { name, password, with }| {
         require_own_form(app, &input.presented())?;
         let (cookie, now) = (cookie_of(input), app.control.platform().clock.now());
@@ -206,7 +206,7 @@ struct Factor {
 
 /// A code was typed.
 pub(super) async fn factor_typed(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
-    let factor = form::<Factor>(&input);
+    let factor = input.form::<Factor>();
     page(factor, app, input, |app, input, Factor { code, key }| {
         require_own_form(app, &input.presented())?;
         let cookie = cookie_of(input);
@@ -276,12 +276,6 @@ fn require_used(app: &App) -> Result<(), Refusal> {
     Err(Problem::new("not-found/path", "there is nothing at this path")
         .with_help("people sign in at the provider")
         .into())
-}
-
-fn form<T: serde::de::DeserializeOwned>(input: &Input) -> Result<T, Problem> {
-    let form = String::from_utf8(input.body.to_vec());
-    let form = form.map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
-    input.with_query(form).query()
 }
 
 fn cookie_of(input: &Input) -> Vec<u8> {

@@ -9,6 +9,7 @@ mod changes;
 mod control;
 mod datasets;
 mod devices;
+mod factors;
 mod facts;
 mod local;
 mod people;
@@ -25,6 +26,7 @@ mod sign_in;
 mod statistics;
 mod synth;
 mod system;
+mod token;
 mod trust;
 mod web;
 
@@ -46,7 +48,7 @@ use crate::trust::artefacts;
 
 pub(crate) use self::queries::{query_admitted, query_at_once};
 pub(crate) use self::recovery::busy as backup_busy;
-pub(crate) use self::web::refused as refused_page;
+pub(crate) use self::web::{Frame as PageFrame, refused as refused_page};
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
 
@@ -131,7 +133,7 @@ pub(crate) static ROUTES: &[Route] = &[
     public!(GET, "/health", NO_BODY, system::health),
     public!(GET, "/ready", NO_BODY, system::ready),
     public!(GET, "/openapi.json", NO_BODY, system::openapi),
-    public!(POST, "/v1/token", NO_BODY, control::issue_token),
+    public!(POST, "/v1/token", NO_BODY, token::issue_token),
     public!(GET, "/sign-in", NO_BODY, sign_in::begin),
     public!(GET, "/sign-in/callback", NO_BODY, sign_in::callback),
     public!(GET, "/sign-in/device", NO_BODY, sign_in::device_page),
@@ -172,6 +174,7 @@ pub(crate) static ROUTES: &[Route] = &[
     guarded!(POST, "/view/grants/{id}/return", AccessRequest on Own, Light, NO_BODY, web::give_back),
     guarded!(POST, "/view/grants/{id}/revoke", AccessRevoke on Named, Light, NO_BODY, web::revoke),
     guarded!(POST, "/view/sessions/{id}/end", SessionRevoke on Own, Light, NO_BODY, web::end_session),
+    guarded!(POST, "/view/authenticators/{id}/remove", SessionRevoke on Own, Light, NO_BODY, web::remove_factor),
     guarded!(GET, "/view/computer", DeviceEnrol on Own, Light, NO_BODY, web::computer),
     guarded!(POST, "/view/computer", DeviceEnrol on Own, Light, FORM_BYTES_MAX, web::offer),
     guarded!(GET, "/view/accesses", AuditRead on Own, Light, NO_BODY, web::accesses),
@@ -186,6 +189,8 @@ pub(crate) static ROUTES: &[Route] = &[
     public!(POST, "/v1/sessions", 16 << 10, sign_in::open_session),
     public!(POST, "/v1/sessions/renew", 16 << 10, sign_in::renew_session),
     guarded!(GET, "/v1/sessions", SessionRead on Own, Light, NO_BODY, people::sessions),
+    guarded!(GET, "/v1/authenticators", SessionRead on Own, Light, NO_BODY, factors::list),
+    guarded!(POST, "/v1/authenticators/{id}/remove", SessionRevoke on Own, Light, NO_BODY, factors::remove),
     guarded!(POST, "/v1/sessions/{id}/revoke", SessionRevoke on Own, Light, NO_BODY, people::end_session),
     guarded!(GET, "/v1/me", AccessRead on Own, Light, NO_BODY, people::me),
     guarded!(POST, "/v1/me/password", SessionRevoke on Own, Light, 8 << 10, local::change),

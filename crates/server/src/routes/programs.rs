@@ -196,7 +196,7 @@ pub(super) async fn approve_secret(guarded: Guarded, input: Input) -> Result<Res
 fn agreed_to(request: &Proposal<SecretShown>, seen: &str) -> Result<About, Problem> {
     let text = vec![
         format!("Agree that {} may {}.", request.proposed_by.account, described(&request.matter)),
-        "They will see its secret, and with it get more of features than they do themselves.".to_owned(),
+        "They will see its secret, and with it may do what they may not do themselves.".to_owned(),
         format!("Their reason: {}", request.reason),
     ];
     Ok(About { action: "service-account.approve", signed: seen.as_bytes().to_vec(), text, document: None })

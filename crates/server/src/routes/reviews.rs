@@ -1,5 +1,7 @@
 //! Reviews of access: what is under review, decisions on it, and the result.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use creta_audit::Details;
 use creta_iam::{Action, Role};
@@ -53,12 +55,16 @@ impl From<&Campaign> for ReviewView {
 }
 
 /// One line, with what a decision on it has to name.
-fn line_view(line: &Line, asking: Option<&PersonRef>, people: &[PersonRecord]) -> Value {
-    let mut view = json!(line);
-    // What the roles are for is no right, so it is shown as it is now.
+/// What the roles of a line are for: no right, so it is shown as it is now.
+fn needs_of(line: &Line, people: &[PersonRecord]) -> BTreeMap<Role, String> {
     let id = line.identity.subject.as_str().strip_prefix("person:");
     let person = people.iter().find(|person| Some(person.id.as_str()) == id);
-    view["needs"] = json!(person.map(|person| &person.needs).cloned().unwrap_or_default());
+    person.map(|person| person.needs.clone()).unwrap_or_default()
+}
+
+fn line_view(line: &Line, asking: Option<&PersonRef>, people: &[PersonRecord]) -> Value {
+    let mut view = json!(line);
+    view["needs"] = json!(needs_of(line, people));
     view["digest"] = json!(line.digest());
     view["pending"] = json!(line.pending());
     view["conflict"] = json!(asking.and_then(|person| line.conflict(&person.person)));
@@ -101,6 +107,8 @@ pub(super) struct SeenReview {
     pub(super) campaign: Campaign,
     /// For each line, why they may not decide on it.
     pub(super) conflicts: Vec<Option<&'static str>>,
+    /// For each line, which need each role of it serves, as it is now.
+    pub(super) needs: Vec<BTreeMap<Role, String>>,
     /// They decide in reviews. Whether on a line is asked when they do.
     pub(super) decides: bool,
 }
@@ -109,12 +117,14 @@ pub(super) struct SeenReview {
 pub(super) async fn seen(guarded: Guarded, id: String) -> Result<SeenReview, Refusal> {
     guarded
         .act(Details::none(), move |admitted| {
-            let campaign = admitted.app.people.reviews.require(&id)?;
+            let campaign = admitted.app.people.review_now(admitted.control, &id, admitted.now())?;
             let own = admitted.person()?.reference();
             let conflict = |line: &Line| line.conflict(&own.person);
             let conflicts = campaign.lines.iter().map(conflict).collect();
+            let people = admitted.app.people.persons();
+            let needs = campaign.lines.iter().map(|line| needs_of(line, &people)).collect();
             let decides = may(admitted, Action::ReviewDecide, &admitted.control.place());
-            Ok(SeenReview { campaign, conflicts, decides })
+            Ok(SeenReview { campaign, conflicts, needs, decides })
         })
         .await
 }
@@ -123,7 +133,9 @@ pub(super) async fn seen(guarded: Guarded, id: String) -> Result<SeenReview, Ref
 pub(super) async fn show(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     let id = input.path("id").to_owned();
     let shown = guarded
-        .act(Details::none(), move |admitted| Ok(view(admitted, &admitted.app.people.reviews.require(&id)?)))
+        .act(Details::none(), move |admitted| {
+            Ok(view(admitted, &admitted.app.people.review_now(admitted.control, &id, admitted.now())?))
+        })
         .await?;
     answer(&shown)
 }
@@ -166,13 +178,17 @@ pub(super) async fn decide_on(
     let details = Details::none().name("subject", subject.as_str()).map_err(|e| from_audit(&e))?;
     guarded
         .act(details, move |admitted| {
-            let campaign = admitted.app.people.reviews.require(&id)?;
+            let campaign = admitted.app.people.review_now(admitted.control, &id, admitted.now())?;
             let line = campaign.line(&subject).map_err(|error| Problem::new(error.code(), error.to_string()))?.clone();
             // Before anything is signed: nobody signs what is refused afterwards.
             Reason::without_ticket(&reason).map_err(|fault| {
                 let error = CampaignError::from(fault);
                 Problem::new(error.code(), error.to_string())
             })?;
+            if line.digest() != seen {
+                let error = CampaignError::Changed { subject };
+                return Err(Problem::new(error.code(), error.to_string()).into());
+            }
             let about = agreed_to(&id, &line, seen, verdict, &reason);
             let (review, line_of, why) = (id.clone(), subject.clone(), reason.clone());
             let agreed = Agreed::Review { id: review, subject: line_of, seen, verdict, reason: why };
@@ -190,9 +206,14 @@ fn agreed_to(id: &str, line: &Line, seen: Hash, verdict: Verdict, reason: &str) 
         Verdict::Keep => ("review.keep", "keeps"),
         Verdict::Revoke => ("review.revoke", "loses"),
     };
-    let rights: Vec<&str> = line.identity.rights.iter().map(SubjectId::as_str).collect();
-    let rights = if rights.is_empty() { "nothing".to_owned() } else { rights.join(", ") };
-    let text = vec![format!("In this review of access, {} {word} {rights}.", line.identity.subject), reason.to_owned()];
+    let given: Vec<&str> = line.identity.given().collect();
+    let given = if given.is_empty() { "nothing".to_owned() } else { given.join(", ") };
+    let mut text = vec![format!("In this review of access, {} {word} {given}.", line.identity.subject)];
+    let actions: Vec<&str> = line.identity.actions().collect();
+    if !actions.is_empty() {
+        text.push(format!("By the policies in force that is: {}.", actions.join(", ")));
+    }
+    text.push(reason.to_owned());
     let signed = json!({ "review": id, "line": seen, "verdict": verdict, "reason": reason });
     About { action, signed: signed.to_string().into_bytes(), text, document: None }
 }
@@ -216,7 +237,7 @@ pub(super) fn decide_now(
 /// opened.
 fn require_no_conflict(admitted: &Admitted<'_>, id: &str, subject: &SubjectId) -> Result<(), Problem> {
     let (people, own) = (&admitted.app.people, admitted.person()?.reference().person);
-    let campaign = people.reviews.require(id)?;
+    let campaign = people.review_now(admitted.control, id, admitted.now())?;
     let line = campaign.line(subject).map_err(|error| Problem::new(error.code(), error.to_string()))?;
     let (held, given) = (&line.identity.people, &line.identity.granted_by);
     match held.iter().chain(given).any(|human| people.human_now(human) == own) {

@@ -172,9 +172,7 @@ fn confirmation(app: &App, user_code: &str, word: &str) -> String {
 
 /// A code was entered, or confirmed.
 pub(super) async fn device_entered(app: Arc<App>, input: Input) -> Result<Response, Refusal> {
-    let form =
-        String::from_utf8(input.body.to_vec()).map_err(|_| Problem::new("request/malformed", "the form is not text"));
-    let entered = form.and_then(|form| input.with_query(form).query::<Entered>());
+    let entered = input.form::<Entered>();
     page(entered, app, input, |app, input, entered| {
         require_own_form(app, &input.presented())?;
         let now = app.control.platform().clock.monotonic();

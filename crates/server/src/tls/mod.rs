@@ -39,7 +39,7 @@ pub(crate) use self::component::{Component, ComponentName, ComponentUri, Compone
 pub(crate) use self::demanded::{Neighbour, Neighbours};
 pub use self::files::CertificateFiles;
 pub(crate) use self::outbound::{Client, Handshake, Outbound, handshake, is_https};
-pub(crate) use self::peer::{EnvironmentVerifier, Peer, Reason, Turned, TurnedAway};
+pub(crate) use self::peer::{EnvironmentVerifier, KnownComponents, Reason, Turned, TurnedAway};
 pub(crate) use self::served::{CERTIFICATE_RENEWAL, Certificates, FILES_LOOKED_AT, Looked};
 
 /// The suites that are spoken, best first: authenticated encryption with ephemeral keys, nothing else. Code rather than

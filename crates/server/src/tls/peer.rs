@@ -24,13 +24,30 @@ use crate::ServerError;
 const REFUSALS_RECORDED_MAX: usize = 60;
 const REFUSALS_WINDOW: Duration = Duration::from_secs(60);
 
-/// A certificate that was shown and found right, as requests see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// SHA-256 of the certificate: what a token bound to it carries (RFC 8705).
-    pub(crate) thumbprint: [u8; 32],
-    /// Whose it is.
-    pub(crate) component: Component,
+/// The certificates that are let in, by SHA-256 in hexadecimal, and whose each is: asked at every handshake and request.
+#[derive(Debug, Default)]
+pub(crate) struct KnownComponents(RwLock<BTreeMap<String, Component>>);
+
+impl KnownComponents {
+    pub(crate) fn new(known: BTreeMap<String, Component>) -> Self {
+        Self(RwLock::new(known))
+    }
+
+    fn holds(&self, certificate: &[u8]) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.contains_key(&hex::encode(certificate_thumbprint(certificate)))
+    }
+
+    /// Whether any certificate of a component is let in.
+    pub(crate) fn lets_in(&self, name: &ComponentName) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.values().any(|component| component.name == *name)
+    }
+
+    /// No certificate of a component is let in from now on.
+    pub(crate) fn end(&self, name: &ComponentName) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, component| component.name != *name);
+    }
 }
 
 /// Why something of another place was turned away.
@@ -183,7 +200,7 @@ pub(super) fn not_let_in(reason: Reason) -> (Reason, Error) {
 /// Judges certificates of clients for one environment.
 pub(crate) struct EnvironmentVerifier {
     judge: Judge,
-    known: RwLock<BTreeMap<String, Component>>,
+    known: Arc<KnownComponents>,
     turned_away: Arc<TurnedAway>,
 }
 
@@ -196,34 +213,31 @@ impl fmt::Debug for EnvironmentVerifier {
 }
 
 impl EnvironmentVerifier {
-    /// `known` are the certificates that are let in, by SHA-256 in hexadecimal.
     pub(crate) fn new(
         authority: &Authority,
         environment_id: &str,
         environment: &Environment,
-        known: BTreeMap<String, Component>,
+        known: Arc<KnownComponents>,
         turned_away: Arc<TurnedAway>,
         now: Instant,
     ) -> Result<Self, ServerError> {
         let judge = Judge::new(authority.roots(now)?, environment_id, environment)?;
-        Ok(Self { judge, known: RwLock::new(known), turned_away })
+        Ok(Self { judge, known, turned_away })
     }
 
-    /// Who showed a certificate that was let in before. `None` for one that is not known now.
-    pub(crate) fn peer(&self, der: &[u8]) -> Option<Peer> {
-        let thumbprint = certificate_thumbprint(der);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&hex::encode(thumbprint)).map(|component| Peer { thumbprint, component: component.clone() })
+    /// Whether a certificate that was let in before still would be.
+    pub(crate) fn knows(&self, der: &[u8]) -> bool {
+        self.known.holds(der)
     }
 
     /// Lets a certificate in until it is forgotten: a check's own, which is nobody's component.
     pub(crate) fn admit(&self, thumbprint: [u8; 32], component: Component) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(hex::encode(thumbprint), component);
+        self.known.0.write().unwrap_or_else(PoisonError::into_inner).insert(hex::encode(thumbprint), component);
     }
 
     /// The opposite of [`admit`](Self::admit).
     pub(crate) fn forget(&self, thumbprint: [u8; 32]) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&hex::encode(thumbprint));
+        self.known.0.write().unwrap_or_else(PoisonError::into_inner).remove(&hex::encode(thumbprint));
     }
 
     fn judge(
@@ -233,7 +247,7 @@ impl EnvironmentVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, (Reason, Error)> {
         let (verified, _) = self.judge.judge(certificate, intermediates, now)?;
-        if self.peer(certificate).is_none() {
+        if !self.knows(certificate) {
             return Err(not_let_in(Reason::Revoked));
         }
         Ok(verified)
@@ -304,7 +318,7 @@ mod tests {
         fn new() -> Self {
             let now = Instant::parse("2026-01-01T00:00:00Z").expect("valid");
             let (authority, turned_away) = (authority("prod-00", now), Arc::new(TurnedAway::default()));
-            let known = BTreeMap::new();
+            let known = Arc::default();
             let away = Arc::clone(&turned_away);
             let verifier =
                 EnvironmentVerifier::new(&authority, "prod-00", &environment("prod"), known, away, now).expect("made");
@@ -345,11 +359,21 @@ mod tests {
         let issued = issue(&world.authority, "prod-00", "prod", world.now);
         assert_eq!(world.shown(&issued, 0), Ok(()));
         let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("PEM");
-        assert_eq!(world.verifier.peer(&der).expect("known").thumbprint, issued.thumbprint);
+        assert!(world.verifier.knows(&der));
         assert_eq!(world.shown(&issued, 91), Err(Reason::OutOfDate));
         world.verifier.forget(issued.thumbprint);
         assert_eq!(world.shown_unlisted(&issued, 0), Err(Reason::Revoked));
-        assert_eq!(world.verifier.peer(&der), None);
+        assert!(!world.verifier.knows(&der));
+        // By name: every certificate of it, and nobody else's.
+        let again = issue(&world.authority, "prod-00", "prod", world.now);
+        assert_eq!((world.shown(&issued, 0), world.shown(&again, 0)), (Ok(()), Ok(())));
+        let named = |name: &str| ComponentName::parse(name).expect("valid");
+        world.verifier.known.end(&named("worker-2"));
+        assert!(world.verifier.known.lets_in(&named("worker-1")));
+        world.verifier.known.end(&named("worker-1"));
+        assert!(!world.verifier.known.lets_in(&named("worker-1")));
+        assert_eq!(world.shown_unlisted(&issued, 0), Err(Reason::Revoked));
+        assert_eq!(world.shown_unlisted(&again, 0), Err(Reason::Revoked));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(crate) mod intake;
 mod observed;
 pub(crate) mod outputs;
 mod pickup;
-mod probes;
+pub(crate) mod probes;
 pub(crate) mod refusals;
 pub(crate) mod site;
 mod text;

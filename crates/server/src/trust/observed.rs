@@ -24,6 +24,7 @@ const FOLDER: &[(&str, &str, ItemKind, DataClass, &str)] = &[
     ("trust", "trust", ItemKind::Store, DataClass::Internal, "the inventory and own commitments"),
     ("witnesses", "cosignatures", ItemKind::Store, DataClass::Public, "what witnesses signed, and what they saw"),
     ("paging", "paging", ItemKind::Store, DataClass::Internal, "which reports wait for somebody to be paged"),
+    (".tmp", "unfinished-writes", ItemKind::Store, DataClass::Restricted, "sealed files until they get their names"),
     ("lock", "lock", ItemKind::Store, DataClass::Public, "says that a server is at work"),
 ];
 

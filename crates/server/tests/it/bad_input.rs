@@ -68,6 +68,10 @@ fn what_bad_input_gets_over_the_wire_is_golden_and_leaves_everything_as_it_was()
             "a parameter that is not known",
             server.post_arrow("/v1/ingest?entity=User&event_time=seen&arival_delay=0s", token, &facts()),
         ),
+        (
+            "an object where a number has to be",
+            server.post("/v1/synth", token, &json!({"entity": "User", "rows": {"many": 3}})),
+        ),
         ("a role that may not", server.post("/v1/tenants", token, &json!({"tenant": "mine"}))),
         ("a path that is not there", server.get("/v1/qery", token)),
         ("a method that the path does not take", server.get("/v1/query", token)),

@@ -29,10 +29,13 @@ pub(crate) fn key(seed: u8) -> SigningKey {
 /// The organisation's TPM is the one whose attestation key this is.
 const ATTESTER: u8 = 99;
 
+/// The keyring of the approved password manager's repository, as its SHA-256.
+const SIGNER: &str = "abababababababababababababababababababababababababababababababab";
+
 pub(crate) fn standard() -> String {
     format!(
         "[devices]\nattesters = [\"{}\"]\n[devices.standard]\nscreen_lock_seconds_max = 300\nreport_hours_max = 24\n\
-         password_managers = [{{ platform = \"linux\", package = {{ id = \"1password\", signer = \"ab\" }} }}, \
+         password_managers = [{{ platform = \"linux\", package = {{ id = \"1password\", signer = \"{SIGNER}\" }} }}, \
          {{ platform = \"macos\", package = {{ id = \"com.1password\", signer = \"2BUA8C4S2C\" }} }}]\n\
          [devices.standard.os_versions_min]\nubuntu = \"22.04\"\nmacos = \"14.0\"\n",
         key(ATTESTER).public().thumbprint().as_str(),
@@ -50,7 +53,7 @@ pub(crate) fn good() -> Posture {
         automatic_updates: State::On,
         malware_protection: State::On,
         remote_login: State::Off,
-        password_managers: vec![Package { id: "1password".to_owned(), signer: "ab".to_owned() }],
+        password_managers: vec![Package { id: "1password".to_owned(), signer: SIGNER.to_owned() }],
         password_manager_lock: State::On,
         browser_passwords: State::Off,
     }
@@ -274,7 +277,7 @@ fn attack_ch18_production_is_reached_from_trusted_devices_and_only_while_they_ar
 #[test]
 fn attack_ch18_what_a_tenants_developer_was_granted_does_nothing_once_the_disk_is_not_encrypted() {
     let provider = Provider::start();
-    let server = production(&provider, &[("ana", "makers"), ("ben", "leads")]);
+    let server = production(&provider, &[("ana", "makers"), ("ben", "leads"), ("eve", "makers")]);
     let (mut of_ana, mut of_ben) = (authenticator(&server, 1), authenticator(&server, 2));
     let laptop = |who: &str, seed, authenticator: &mut SoftAuthenticator| {
         let owner = sign_in_registering(&server, &provider, who, Prover::new(key(seed)), authenticator);
@@ -290,6 +293,17 @@ fn attack_ch18_what_a_tenants_developer_was_granted_does_nothing_once_the_disk_i
 
     let request = ana.owner.request(&server, "developer", 2).json();
     let path = format!("/v1/access/requests/{}", request["request"].as_str().expect("an id"));
+    // Who may decide, from a computer that nobody knows, is told that it is the computer; who may not learns of nothing.
+    let bare = sign_in_with(&server, &provider, "ben", Some(&mut of_ben));
+    let mut of_eve = authenticator(&server, 3);
+    let eve = sign_in_with(&server, &provider, "eve", Some(&mut of_eve));
+    for asked in [path.as_str(), "/v1/devices?person=ana@example.com"] {
+        let refused = bare.get(&server, asked);
+        let help = refused.json()["help"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(refused.problem(403), "access/denied", "{asked}");
+        assert!(help.starts_with("use an enrolled device"), "{asked}: {help}");
+        assert!(eve.get(&server, asked).problem(404).starts_with("not-found/"), "{asked}");
+    }
     let approve = json!({"verdict": "approve", "digest": request["digest"]});
     let asked = ben.owner.post(&server, &format!("{path}/decide"), &approve).ok();
     let prompt = asked["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("an id").to_owned();
@@ -534,7 +548,7 @@ fn exports_count_for_the_device_with_their_serial_and_only_a_security_lead_bring
             "serial": serial, "collected": at, "platform": "linux", "os": "ubuntu", "os_version": "24.04",
             "disk_encryption": disk, "firewall": "on", "automatic_updates": "on", "malware_protection": "on",
             "remote_login": "off", "password_manager_lock": "on", "browser_passwords": "off",
-            "screen_lock_seconds": 300, "password_manager": "1password", "password_manager_signer": "ab",
+            "screen_lock_seconds": 300, "password_manager": "1password", "password_manager_signer": SIGNER,
         }])
         .to_string()
     };

@@ -600,16 +600,20 @@ fn attack_ci25_after_a_hundred_wrong_ones_in_a_row_the_right_one_counts_for_noth
         "000000" => "000001",
         _ => "000000",
     };
-    // Whoever knows her password guesses at her codes.
-    for _ in 0..20 {
+    // Whoever knows her password guesses at her codes: ten without delay, then one an hour.
+    for number in 0..100 {
         let cookie = world.begin(prover().thumbprint().as_str(), "v");
         assert_eq!(world.type_password(&cookie, "ana@acme.example", PASSWORD).status, 303);
-        for _ in 0..5 {
-            let guess = [("code", wrong(&codes, &world.clock))];
-            let reply = world.form("/sign-in/second-factor", Some(&cookie), &guess);
-            assert_eq!(reply.status, 403, "{}", reply.text());
+        let guess = |world: &World| {
+            let code = wrong(&codes, &world.clock);
+            world.form("/sign-in/second-factor", Some(&cookie), &[("code", code)])
+        };
+        assert_eq!(guess(&world).status, 403, "{number}");
+        if number == 20 {
+            let early = guess(&world);
+            assert!(early.status == 429 && early.text().contains("Too many wrong ones in a row"), "{}", early.text());
         }
-        world.clock.advance(Span::seconds(61));
+        world.clock.advance(Span::seconds(if number < 9 { 7 } else { 3_600 }));
     }
     let cookie = world.begin(prover().thumbprint().as_str(), "v");
     world.type_password(&cookie, "ana@acme.example", PASSWORD);
@@ -634,11 +638,12 @@ fn attack_ci25_after_a_hundred_wrong_ones_in_a_row_the_right_one_counts_for_noth
     let kept = typed.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
     let kept = kept.filter_map(|cookie| cookie.split(';').next()).find(|pair| pair.starts_with("__Host-creta-known="));
     let kept = kept.expect("her browser is known").to_owned();
-    for round in 0..10 {
-        for _ in 0..10 {
-            assert_eq!(world.try_password("ana@acme.example", "not the right one").status, 401, "{round}");
+    for number in 0..100 {
+        assert_eq!(world.try_password("ana@acme.example", "not the right one").status, 401, "{number}");
+        if number == 20 {
+            assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 401, "too early");
         }
-        world.clock.advance(Span::seconds(61));
+        world.clock.advance(Span::seconds(if number < 9 { 7 } else { 3_600 }));
         world.server.running().keep_log().expect("kept");
     }
     assert_eq!(world.try_password("ana@acme.example", PASSWORD).status, 401, "nobody gets in by guessing on");
@@ -689,7 +694,52 @@ fn whoever_has_codes_registers_a_key_as_well_and_a_key_another_key() {
     let body = json!({"code": code_in(&said), "code_verifier": verifier});
     open_session(&world.server, &prover, &body).ok();
     let (cookie, asks) = begin("");
-    code_in(&answer_prompt(&world.server, &mut second, &prompt_in(&asks), Some(&cookie)));
+    let said = answer_prompt(&world.server, &mut second, &prompt_in(&asks), Some(&cookie));
+    let body = json!({"code": code_in(&said), "code_verifier": verifier});
+    let opened = open_session(&world.server, &prover, &body).ok();
+    let ana = Someone { prover, opened };
+    takes_away(&world, &ana, &mut key, &mut second);
+}
+
+/// What somebody has registered they see and take away, signed with another one that stays.
+fn takes_away(world: &World, ana: &Someone, first: &mut SoftAuthenticator, second: &mut SoftAuthenticator) {
+    let server = &world.server;
+    let listed = || ana.get(server, "/v1/authenticators").ok()["authenticators"].as_array().expect("a list").clone();
+    let all = listed();
+    let kinds: Vec<_> = all.iter().map(|one| one["kind"].as_str().expect("a kind")).collect();
+    assert_eq!(kinds, ["key", "key", "codes"]);
+    assert!(all.iter().all(|one| one["used"].is_string() && one["removable"] == true), "{all:?}");
+    let ask = |factor: &Value| {
+        let path = format!("/v1/authenticators/{}/remove", factor["factor"].as_str().expect("a name"));
+        ana.send(server, "POST", &path, None)
+    };
+    let prompt = |asked: &Reply| {
+        let verify = asked.json()["verify"].as_str().expect("where to sign").to_owned();
+        verify.split("prompt=").nth(1).expect("a prompt").to_owned()
+    };
+    // Not by the one that is taken away, by whoever found it; and none of somebody else's.
+    let refused = answer_prompt(server, first, &prompt(&ask(&all[0])), None);
+    assert_eq!(refused.problem(403), "access/authenticator");
+    assert_eq!(
+        world.lee.0.send(server, "POST", "/v1/authenticators/codes/remove", None).problem(404),
+        "not-found/authenticator"
+    );
+    assert_eq!(listed().len(), 3);
+    let sessions = || ana.get(server, "/v1/sessions").ok();
+    let open = |sessions: Value| {
+        let all = sessions["sessions"].as_array().expect("a list").clone();
+        all.iter().filter(|session| session["open"] == true).count()
+    };
+    assert!(open(sessions()) > 1);
+    let said = answer_prompt(server, second, &prompt(&ask(&all[0])), None).ok();
+    assert!(said["text"].as_str().expect("text").contains("Your other sessions are over"), "{said}");
+    assert_eq!((listed().len(), open(sessions())), (2, 1));
+    assert_eq!(ask(&all[0]).problem(404), "not-found/authenticator");
+    answer_prompt(server, second, &prompt(&ask(&all[2])), None).ok();
+    let left = listed();
+    assert_eq!((left.len(), &left[0]["removable"]), (1, &json!(false)), "{left:?}");
+    assert_eq!(ask(&left[0]).problem(403), "access/last-authenticator");
+    assert!(world.log().contains("authenticator.removed"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::people::{assign, server, sign_in};
 use crate::provider::Provider;
 use crate::support::Server;
 
-const AUDITORS_RUN_CHECKS: &str = r#"
+pub(crate) const AUDITORS_RUN_CHECKS: &str = r#"
 @id("auditors-run-checks")
 permit (
   principal is Creta::Person in Creta::Role::"auditor",

@@ -14,6 +14,8 @@ use crate::provider::Provider;
 use crate::support::{Reply, Server};
 
 const QUARTER: Span = Span::days(93);
+/// The one of class development, whose secret lies in the data folder.
+const ADMINISTRATOR: &str = "local-administrator:admin@control-plane";
 const WHY: &str = "Still builds the features of this team every week";
 
 struct World {
@@ -101,12 +103,12 @@ fn a_review_of_fifty_closes_with_fifty_decisions_and_a_refused_trial_of_each_rev
     world.server.get("/v1/catalogue", &token).ok();
     let review = the_review(&world, &ben);
     let all = lines(&world, &ben, &review);
-    assert_eq!(all.len(), 50);
+    assert_eq!(all.len(), 51, "and the local administrator");
     world.tick();
     assert_eq!(ben.get(&world.server, "/v1/reviews").ok()["reviews"].as_array().expect("a list").len(), 1);
 
     let undone = close(&world, &ben, &review);
-    assert_eq!((&undone["closed"], undone["undone"].as_array().map(Vec::len)), (&json!(false), Some(50)));
+    assert_eq!((&undone["closed"], undone["undone"].as_array().map(Vec::len)), (&json!(false), Some(51)));
     let revoked = ["person:ana@example.com", "service-account:job-00@acme", "service-account:job-01@acme"];
     for (number, line) in all.iter().enumerate() {
         let subject = line["identity"]["subject"].as_str().expect("a name");
@@ -118,7 +120,7 @@ fn a_review_of_fifty_closes_with_fifty_decisions_and_a_refused_trial_of_each_rev
             assert_eq!(decided["probe"]["tried"], "refused", "{decided}");
         }
         if number == 40 {
-            assert_eq!(close(&world, &ben, &review)["closed"], false, "nine are missing");
+            assert_eq!(close(&world, &ben, &review)["closed"], false, "some are missing");
         }
     }
     // What was revoked is gone: by the same roads on which it worked.
@@ -134,13 +136,13 @@ fn a_review_of_fifty_closes_with_fifty_decisions_and_a_refused_trial_of_each_rev
     let filed = ben.get(&world.server, &format!("/v1/reviews/{review}/result")).ok();
     let text = filed["result"].as_str().expect("canonical JSON");
     let result = ReviewResult::parse(text.as_bytes()).expect("a result");
-    assert_eq!((result.kept, result.revoked, result.unanswered, result.lines.len()), (47, 3, 0, 50));
+    assert_eq!((result.kept, result.revoked, result.unanswered, result.lines.len()), (48, 3, 0, 51));
     let proof = InclusionProof::parse(filed["proof"].as_str().expect("a proof")).expect("a proof");
     proof.verify(&VerifierKey::parse(&world.server.report.audit_verifier_key).expect("a key")).expect("proven");
     let entry: Value = serde_json::from_slice(&proof.entry).expect("JSON");
     assert_eq!(entry["action"], "review.closed");
     assert_eq!(entry["details"]["result"], format!("sha256:{}", Hash::of(&[text.as_bytes()])));
-    let other = text.replace("\"kept\":47", "\"kept\":48");
+    let other = text.replace("\"kept\":48", "\"kept\":49");
     assert_ne!(entry["details"]["result"], format!("sha256:{}", Hash::of(&[other.as_bytes()])));
     assert_eq!(decide(&world, &ben, &review, &all[3], "revoke").problem(422), "review/closed");
 }
@@ -218,6 +220,56 @@ fn attack_ci24_nobody_reviews_their_own_in_a_hurry_or_what_has_changed() {
     assert_eq!(decide(&world, &eve, &review, &line, "keep").problem(422), "review/decided");
     let log = world.log();
     assert!(log.contains("review.refused") && log.contains("CI-24"), "{log}");
+}
+
+/// Whoever came since it opened is to be decided on, and seen to be before anybody tries to close.
+#[test]
+fn attack_ci24_whoever_came_during_a_review_is_shown_and_decided_on_before_it_closes() {
+    let world = World::new(EnvironmentClass::Development);
+    // What checks of this server use belongs to nobody, and asks nobody for anything.
+    world.server.post("/v1/trust/run", &world.server.admin_token(), &json!({"checks": ["isolation"]})).ok();
+    let programs = world.server.get("/v1/service-accounts?tenant=creta-probe-a", &world.server.admin_token()).ok();
+    assert_eq!(programs["service_accounts"][0]["client_id"], "probe@creta-probe-a", "{programs}");
+    for who in ["ben", "eve"] {
+        world.sign_in(who);
+        assign(&world.server, who, &json!({"roles": ["security-lead"]}));
+    }
+    world.server.account("creta-probe-a", "somebody", "reader");
+    world.quarter();
+    let (ben, eve) = (world.sign_in("ben"), world.sign_in("eve"));
+    let review = the_review(&world, &ben);
+    let all = lines(&world, &ben, &review);
+    let subjects: Vec<&str> = all.iter().filter_map(|line| line["identity"]["subject"].as_str()).collect();
+    assert_eq!(
+        subjects,
+        [ADMINISTRATOR, "person:ben@example.com", "person:eve@example.com", "service-account:somebody@creta-probe-a"],
+        "an account beside that of the checks is anybody's"
+    );
+    for line in &all {
+        let by = if line["identity"]["subject"] == "person:ben@example.com" { &eve } else { &ben };
+        decide(&world, by, &review, line, "keep").ok();
+    }
+    world.sign_in("new");
+    assign(&world.server, "new", &json!({"roles": ["security-lead"]}));
+    let shown = ben.get(&world.server, &format!("/v1/reviews/{review}")).ok();
+    assert_eq!((&shown["undone"], &shown["identities"], &shown["decided"]), (&json!(1), &json!(5), &json!(4)));
+    let new = line_of(&world, &ben, &review, "person:new@example.com");
+    assert_eq!((&new["pending"], &new["flags"]), (&json!("decision"), &json!(["added"])));
+    // Looking at it changed nothing: whoever looks may only look.
+    assert!(!world.log().contains("review.reconciled"));
+    decide(&world, &ben, &review, &new, "keep").ok();
+    assert!(world.log().contains("review.reconciled"));
+    // What was shown before somebody gained something is not what is decided on.
+    let ben_before = line_of(&world, &eve, &review, "person:ben@example.com");
+    assign(&world.server, "ben", &json!({"roles": ["security-lead", "viewer"]}));
+    assert_eq!(decide(&world, &eve, &review, &ben_before, "keep").problem(422), "review/changed");
+    let ben_now = line_of(&world, &eve, &review, "person:ben@example.com");
+    assert_eq!((&ben_now["pending"], &ben_now["flags"]), (&json!("decision"), &json!(["changed"])));
+    decide(&world, &eve, &review, &ben_now, "keep").ok();
+    let closed = close(&world, &ben, &review);
+    assert_eq!(closed["closed"], true, "{closed}");
+    let analysed = world.server.get("/v1/access/analysis", &world.server.admin_token());
+    assert!(!analysed.text().contains("probe@creta-probe"), "{}", analysed.text());
 }
 
 #[test]
@@ -323,4 +375,79 @@ fn attack_ci24_whoever_holds_a_recovery_key_is_under_review_without_any_role() {
     assert_eq!(decided["probe"]["tried"], "refused", "{decided}");
     let log = world.log();
     assert!(log.contains("recovery.key-ended"), "{log}");
+}
+
+/// What an environment is made with is under review like everything else: the administrator whose secret lies in the data
+/// folder, and components with certificates.
+#[test]
+fn attack_ci24_the_local_administrator_and_components_are_reviewed_and_end_at_once() {
+    let mut world = World::new(EnvironmentClass::Development);
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = crate::transit::component(&mut world.server, "worker-1", &folder.path().join("own"));
+    world.sign_in("ben");
+    assign(&world.server, "ben", &json!({"roles": ["security-lead"]}));
+    world.quarter();
+    let ben = world.sign_in("ben");
+    let review = the_review(&world, &ben);
+    let (certificate, key) = crate::transit::of(&made);
+    let agent = crate::transit::showing(&world.server.report.ca, &certificate, &key);
+    let health = format!("{}/health", world.server.running().url());
+    let asked = |agent: &ureq::Agent| agent.get(&health).call().map(|answer| answer.status().as_u16());
+    assert_eq!(asked(&agent).expect("let in"), 200);
+    let line = line_of(&world, &ben, &review, "component:worker-1");
+    assert_eq!(line["identity"]["rights"], json!(["certificate:worker@prod"]));
+    let decided = decide(&world, &ben, &review, &line, "revoke").ok();
+    assert_eq!(decided["probe"]["tried"], "refused", "{decided}");
+    // On the connection that it has, and on a new one.
+    assert!(!matches!(asked(&agent), Ok(200)));
+    let anew = crate::transit::showing(&world.server.report.ca, &certificate, &key);
+    assert!(asked(&anew).is_err(), "one that was revoked");
+
+    let token = world.server.admin_token();
+    assert_eq!(world.server.get("/v1/tenants", &token).status, 200);
+    let line = line_of(&world, &ben, &review, ADMINISTRATOR);
+    let rights = line["identity"]["rights"].as_array().expect("a list");
+    assert!(rights.contains(&json!("local-administrator@prod")) && rights.contains(&json!("may:tenant.create@prod")));
+    let decided = decide(&world, &ben, &review, &line, "revoke").ok();
+    assert_eq!(decided["probe"]["tried"], "refused", "{decided}");
+    assert_eq!(world.server.get("/v1/tenants", &token).problem(401), "auth/bad-token");
+    let (id, secret) = (world.server.admin.client_id.clone(), world.server.admin.client_secret.clone());
+    assert_eq!(world.server.ask_token(&id, &secret).problem(401), "auth/bad-credentials");
+    // Nor does it come back with the next start.
+    world.server.stop();
+    let known = creta_server::components(&world.server.data()).expect("listed");
+    assert!(known[0].revoked.is_some() && known[0].expires.is_none(), "{known:?}");
+}
+
+/// What is decided on is what somebody may do, not the name of a role: a policy that allows more asks again.
+#[test]
+fn attack_ci24_a_policy_that_allows_more_makes_lines_that_were_decided_on_open_again() {
+    let world = World::new(EnvironmentClass::Development);
+    for (who, role) in
+        [("ben", "security-lead"), ("zoe", "security-lead"), ("eve", "auditor"), ("ana", "administrator")]
+    {
+        world.sign_in(who);
+        assign(&world.server, who, &json!({"roles": [role]}));
+    }
+    world.quarter();
+    let [ben, zoe, ana] = ["ben", "zoe", "ana"].map(|who| world.sign_in(who));
+    let review = the_review(&world, &ben);
+    let of = |subject: &str| line_of(&world, &ben, &review, subject);
+    let (eve, lead) = (of("person:eve@example.com"), of("person:zoe@example.com"));
+    let run = json!("may:trust.run@prod");
+    let may = |line: &Value| line["identity"]["rights"].as_array().expect("a list").contains(&run);
+    assert!(!may(&eve), "{eve}");
+    assert!(eve["identity"]["rights"].as_array().expect("a list").contains(&json!("may:trust.read@prod")), "{eve}");
+    decide(&world, &ben, &review, &eve, "keep").ok();
+    decide(&world, &ben, &review, &lead, "keep").ok();
+
+    let text = json!({ "text": crate::policies::AUDITORS_RUN_CHECKS });
+    let proposed = ana.post(&world.server, "/v1/access/policies", &text).ok();
+    let path = format!("/v1/access/policies/{}/approve", proposed["policy"].as_str().expect("an id"));
+    zoe.post(&world.server, &path, &json!({"digest": proposed["digest"]})).ok();
+    let now = of("person:eve@example.com");
+    assert!(may(&now) && now["digest"] != eve["digest"], "{now}");
+    assert_eq!((&now["pending"], &now["flags"]), (&json!("decision"), &json!(["changed"])));
+    assert_eq!(of("person:zoe@example.com")["pending"], Value::Null, "who gained nothing is not asked about again");
+    decide(&world, &ben, &review, &now, "revoke").ok();
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use crate::support::Server;
@@ -42,6 +42,50 @@ fn attack_token_of_another_environment_is_refused() {
     let url = format!("{}/health", there.running().url());
     let refused = crate::support::agent(&here.report.ca).get(&url).call().expect_err("not trusted");
     assert!(refused.to_string().to_lowercase().contains("cert"), "{refused}");
+}
+
+/// RFC 6749 section 2.3.1: a server has to take HTTP Basic; section 2.3: a client uses one way at a time.
+#[test]
+fn attack_ch33_a_client_says_once_who_it_is_by_basic_or_in_the_body() {
+    let server = Server::new();
+    let (etl, other) = (server.shop("acme"), server.account("acme", "other", "reader"));
+    let ask = |header: Option<&str>, body: &str| {
+        let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];
+        headers.extend(header.map(|given| ("authorization", given)));
+        server.send_with("POST", "/v1/token", None, &headers, Some(body.as_bytes()))
+    };
+    let basic = |id: &str, secret: &str| format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    let grant = "grant_type=client_credentials";
+    let right = basic(&etl.client_id, &etl.secret);
+    let token = ask(Some(&right), grant).ok()["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(server.get("/v1/status", &token).status, 200);
+    // As the standard wants it: id and secret written as in a form, whatever the case of the scheme.
+    let escaped = basic(&etl.client_id.replace('@', "%40"), &etl.secret).replacen("Basic", "bASIC", 1);
+    ask(Some(&escaped), grant).ok();
+
+    // Both ways at once, equal or not, whole or in part.
+    let theirs = format!("client_id={}&client_secret={}", other.client_id, other.secret);
+    let own = format!("client_id={}&client_secret={}", etl.client_id, etl.secret);
+    for body in [&own, &theirs, &format!("client_id={}", etl.client_id), &format!("client_secret={}", etl.secret)] {
+        assert_eq!(ask(Some(&right), &format!("{grant}&{body}")).problem(400), "request/two-credentials", "{body}");
+    }
+    let twice = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("authorization", right.as_str()),
+        ("authorization", right.as_str()),
+    ];
+    let reply = server.send_with("POST", "/v1/token", None, &twice, Some(grant.as_bytes()));
+    assert_eq!(reply.problem(400), "request/two-credentials");
+    assert_eq!(ask(Some("Basic !"), grant).problem(400), "request/basic");
+
+    // Refusals: as any other, and with the scheme by which it was asked.
+    for wrong in [basic(&etl.client_id, "nonsense"), basic("nobody@acme", &etl.secret), basic("", "")] {
+        let refused = ask(Some(&wrong), grant);
+        let scheme = refused.headers["www-authenticate"].to_str().expect("text").to_owned();
+        assert_eq!(refused.problem(401), "auth/bad-credentials");
+        assert!(scheme.starts_with("Basic realm="), "{scheme}");
+    }
+    assert_eq!(ask(None, grant).problem(401), "auth/bad-credentials");
 }
 
 #[test]

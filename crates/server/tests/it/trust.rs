@@ -100,6 +100,8 @@ fn attack_r4_changed_evidence_turns_its_commitment_red() {
 fn a_listener_that_nobody_declared_is_a_finding() {
     let server = Server::new();
     declared(&server);
+    let known = server.get("/v1/trust/inventory", &server.admin_token()).text();
+    assert!(known.contains("store:unfinished-writes") && !known.contains("nobody knows"), "{known}");
     assert_eq!(outcome_of(&run(&server, &["inventory"]), "inventory")["outcome"], "pass");
     let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let ran = run(&server, &["inventory"]);

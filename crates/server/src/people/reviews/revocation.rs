@@ -11,7 +11,7 @@ use creta_programme::{RecordId, SubjectId};
 use creta_proof::Hash;
 use serde_json::json;
 
-use super::population::DEVICE;
+use super::population::{COMPONENT, DEVICE, LOCAL_ADMINISTRATOR};
 use crate::context::resource;
 use crate::control_plane::ControlPlane;
 use crate::people::{People, PersonRecord};
@@ -25,6 +25,9 @@ enum Subject<'a> {
     Person(&'a str),
     Program(&'a str),
     Device(&'a str),
+    /// The local administrator.
+    Administrator(&'a str),
+    Component(&'a str),
 }
 
 impl<'a> Subject<'a> {
@@ -34,6 +37,8 @@ impl<'a> Subject<'a> {
         person
             .or_else(|| named(PROGRAM).map(Self::Program))
             .or_else(|| named(DEVICE).map(Self::Device))
+            .or_else(|| named(LOCAL_ADMINISTRATOR).map(Self::Administrator))
+            .or_else(|| named(COMPONENT).map(Self::Component))
             .ok_or_else(internal)
     }
 }
@@ -72,7 +77,8 @@ impl People {
                 self.end_recovery_keys_of(control, &person.id, now)?;
                 self.access.end_all_of(control, &person, &End::Review { campaign }, now)
             }
-            Subject::Program(id) => control.revoke_for_review(id, &campaign.to_string()),
+            Subject::Program(id) | Subject::Administrator(id) => control.revoke_for_review(id, &campaign.to_string()),
+            Subject::Component(name) => control.end_component_for_review(name, &campaign.to_string(), now),
             Subject::Device(id) => self.revoke_device_for_review(control, id, campaign, now),
         }
     }
@@ -81,7 +87,10 @@ impl People {
     pub(super) fn probe(&self, control: &ControlPlane, subject: &SubjectId, now: Instant) -> Result<Probe, Problem> {
         let (asked, allowed) = match Subject::of(subject)? {
             Subject::Person(id) => self.try_person(control, id, now),
-            Subject::Program(id) => (json!({ "token-of": id }), json!(control.takes_token_of(id))),
+            Subject::Program(id) | Subject::Administrator(id) => {
+                (json!({ "token-of": id }), json!(control.takes_token_of(id)))
+            }
+            Subject::Component(name) => (json!({ "certificate-of": name }), json!(control.lets_in_component(name)?)),
             Subject::Device(id) => self.try_device(id, now),
         };
         let is_refused = allowed == json!([]) || allowed == json!(false);

@@ -57,16 +57,16 @@ fn row(entry: &Entry) -> Markup {
     let more = entry.features.as_ref().map_or(0, |features| features.count as usize).saturating_sub(features.len());
     html! {
         tr {
-            td { (moment(entry.time)) }
-            td {
+            td data-label="When" { (moment(entry.time)) }
+            td data-label="Who" {
                 @match &entry.actor {
                     Some(actor) => { (actor.id()) @if actor.scope().is_none() { " " strong class="alert" { "staff" } } },
                     None => "the server itself",
                 }
             }
-            td { (entry.action) }
-            td { (features.join(", ")) @if more > 0 { @if !features.is_empty() { " and " } (more) @if !features.is_empty() { " more" } } }
-            td { @if let Some(decision) = &entry.decision { (serde_json::json!(decision).as_str().unwrap_or_default()) } }
+            td data-label="What" { (entry.action) }
+            td data-label="Features" { (features.join(", ")) @if more > 0 { @if !features.is_empty() { " and " } (more) @if !features.is_empty() { " more" } } }
+            td data-label="Decision" { @if let Some(decision) = &entry.decision { (serde_json::json!(decision).as_str().unwrap_or_default()) } }
         }
     }
 }

@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::words::{prose, sentence};
 use crate::context::Guarded;
+use crate::control_plane::ControlPlane;
 use crate::people::web::form_word;
 use crate::problem::{Refusal, internal, status_of};
 use crate::routes::typed;
@@ -17,7 +18,7 @@ use crate::routes::typed;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Who looks, and what their pages need.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub(super) who: String,
     pub(super) place: String,
     /// Of the staff of whoever runs the environment.
@@ -27,22 +28,27 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn of(guarded: &Guarded) -> Self {
-        let principal = guarded.principal();
+        Self::around(&guarded.app().control, guarded.principal(), guarded.session())
+    }
+
+    /// The same for who is refused before anything is read for them.
+    pub(crate) fn around(control: &ControlPlane, principal: &Principal, session: &str) -> Self {
         let place = principal.scope().map_or_else(|| principal.environment().to_string(), ToString::to_string);
-        Self {
-            who: principal.id().to_string(),
-            place,
-            staff: is_staff(principal),
-            word: form_word(&guarded.app().control, guarded.session()),
-        }
+        Self { who: principal.id().to_string(), place, staff: is_staff(principal), word: form_word(control, session) }
     }
 
     /// The page with what is around it.
     pub(super) fn page(&self, current: &str, title: &str, body: &Markup) -> Response {
+        let main = html! { main id="content" data-word=(self.word) { h1 { (title) } (body) } };
+        send(StatusCode::OK, document(title, &html! { (self.bar(current)) (main) }))
+    }
+
+    /// What stands above every page.
+    fn bar(&self, current: &str) -> Markup {
         let entry = |address: &str, name: &str| {
             html! { li { a href=(address) aria-current=[(address == current).then_some("page")] { (name) } } }
         };
-        let around = html! {
+        html! {
             a class="skip" href="#content" { "Skip to the content" }
             header {
                 nav aria-label="Pages" {
@@ -56,9 +62,7 @@ impl Frame {
                 }
                 p class="who" { (self.who) " at " (self.place) }
             }
-        };
-        let main = html! { main id="content" data-word=(self.word) { h1 { (title) } (body) } };
-        send(StatusCode::OK, document(title, &html! { (around) (main) }))
+        }
     }
 }
 
@@ -103,7 +107,8 @@ fn document(title: &str, body: &Markup) -> Markup {
 }
 
 /// What went wrong, as a page. What a refusal lacks stands in its help, with the page where it is asked for.
-pub(crate) fn refused(refusal: &Refusal) -> Response {
+/// `frame` is of who is signed in, where that is known and still so.
+pub(crate) fn refused(refusal: &Refusal, frame: Option<&Frame>) -> Response {
     let first = refusal.0.first().cloned().unwrap_or_else(internal);
     let status = status_of(&first);
     let title = match status {
@@ -114,7 +119,10 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
         _ => "This did not work",
     };
     let body = html! {
-        header { nav aria-label="Pages" { ul { li { a href="/my" { "My access" } } } } }
+        @match frame.filter(|_| status != StatusCode::UNAUTHORIZED) {
+            Some(frame) => { (frame.bar("")) },
+            None => { header { nav aria-label="Pages" { ul { li { a href="/my" { "My access" } } } } } },
+        }
         main id="content" data-code=(first.code) {
             h1 { (title) }
             @for problem in &refusal.0 { (told(problem)) }

@@ -24,7 +24,7 @@ use creta_iam::Action;
 use creta_model::Problem;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::frame::refused;
+pub(crate) use self::frame::{Frame, refused};
 pub(in crate::routes) use self::signing_in::{arrive, begin};
 use crate::context::{Guarded, Input, PlaceOf};
 use crate::http::App;
@@ -135,6 +135,13 @@ pub(super) async fn end_session(guarded: Guarded, input: Input) -> Result<Respon
     Ok(frame::at("/my", overview::page(&again, Some("The session is over.")).await?))
 }
 
+/// Says where it is signed that an authenticator is taken away.
+pub(super) async fn remove_factor(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
+    let frame = frame::Frame::of(&guarded);
+    let (_, verify) = super::factors::ask(guarded, input.url.clone(), input.path("id").to_owned()).await?;
+    Ok(frame::to_sign(&frame, "/my", &verify))
+}
+
 /// The computer that this browser runs on, and asking it to vouch for the browser.
 pub(super) async fn computer(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
     computer::page(guarded, input.query()?).await
@@ -194,7 +201,5 @@ pub(super) async fn watch(guarded: Guarded, _input: Input) -> Result<Response, R
 /// The body as the form of a page. Unknown and repeated fields are refused as the type says.
 fn form<T: DeserializeOwned>(input: &Input) -> Result<T, Problem> {
     input.require_content_type("application/x-www-form-urlencoded")?;
-    let text = String::from_utf8(input.body.to_vec());
-    let text = text.map_err(|_| Problem::new("request/malformed", "the form is not text"))?;
-    input.with_query(text).query()
+    input.form()
 }

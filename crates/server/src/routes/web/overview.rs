@@ -3,13 +3,14 @@
 use axum::response::Response;
 use creta_audit::Details;
 use creta_iam::{Action, Decision, FeatureSet, Identity, Need, Place, Remedy, Role, Standing};
-use creta_identity::webauthn::Summary;
 use creta_model::{EnvironmentClass, Instant};
 use maud::{Markup, html};
 
 use super::frame::{Frame, button, change, said};
 use super::words::{left, moment, prose, signed_in_with};
 use crate::context::{Admitted, Guarded, PlaceOf, resource};
+use crate::people::factors::{Factor, Kind};
+use crate::people::guesses::Noticed;
 use crate::people::{Client, PersonRecord};
 use crate::problem::{Refusal, internal};
 use crate::routes::access::{Seen, SeenGrant, all_grants, all_requests};
@@ -24,7 +25,9 @@ struct Me {
     person: PersonRecord,
     home: Place,
     standing: Standing,
-    authenticators: Vec<Summary>,
+    authenticators: Vec<Factor>,
+    /// Wrong passwords, and wrong codes, that somebody typed for this account.
+    noticed: [Option<Noticed>; 2],
     /// Each role, and what it lacks to count here.
     roles: Vec<(Role, Counts)>,
     now: Instant,
@@ -66,8 +69,10 @@ fn me(admitted: &Admitted<'_>) -> Result<Me, Refusal> {
     let standing = admitted.permit.principal().person().map(creta_iam::Person::standing).ok_or_else(internal)?.clone();
     let home = person.home(admitted.control.environment());
     let roles = person.roles.iter().map(|role| (*role, counts(admitted, *role, &home))).collect();
-    let authenticators = admitted.app.people.authenticators_of(person.id.as_str());
-    Ok(Me { person, home, standing, authenticators, roles, now: admitted.now() })
+    let (people, now) = (&admitted.app.people, admitted.now());
+    let authenticators = people.second_factors_of(person.id.as_str());
+    let noticed = people.noticed(&person.id, now);
+    Ok(Me { person, home, standing, authenticators, noticed, roles, now })
 }
 
 /// What the things that the role is for come to, where somebody belongs. What nobody may do there says nothing about them.
@@ -281,11 +286,33 @@ fn authenticators(me: &Me) -> Markup {
     html! {
         section aria-labelledby="authenticators" {
             h2 id="authenticators" { "Authenticators" }
-            @if me.authenticators.is_empty() { p class="none" { "None is registered." } }
-            ul class="plain" {
-                @for one in &me.authenticators {
-                    li { (one.label) ", since " (moment(one.added)) @if one.is_suspended { ": " strong class="alert" { "suspended, as a copy of it was used; an administrator resets it" } } }
+            @for (noticed, what) in me.noticed.iter().zip(["password", "code"]) {
+                @if let Some(noticed) = noticed {
+                    p class="alert" {
+                        (noticed.wrong) " wrong " (what) @if noticed.wrong != 1 { "s" } " typed for your account before right ones, the last "
+                        (moment(noticed.last)) ". If that was not you, choose another password and tell your security lead."
+                    }
                 }
+            }
+            @if me.authenticators.is_empty() { p class="none" { "None is registered." } }
+            ul class="cards" {
+                @for one in &me.authenticators {
+                    li {
+                        h3 { (one.label) }
+                        p {
+                            @match one.kind { Kind::Key => "A security key, or a device's own", Kind::Codes => "An application on a telephone or computer" }
+                            @if let Some(added) = one.added { ", since " (moment(added)) }
+                            @match one.used { Some(used) => { ", last used " (moment(used)) }, None => ", not used yet" } "."
+                            @if one.suspended { " " strong class="alert" { "Suspended, as a copy of it was used." } }
+                        }
+                        @if one.removable {
+                            (button(&format!("/view/authenticators/{}/remove", one.factor), "Take it away", &format!("You sign with another authenticator that {} is taken away. Your other sessions end.", one.label)))
+                        }
+                    }
+                }
+            }
+            @if !me.authenticators.is_empty() && me.authenticators.iter().all(|one| !one.removable) {
+                p class="hint" { "The last one that can sign stays; register another one before you take it away." }
             }
             p { button type="button" class="quiet" data-sign-in="register" { "Register another one" } }
         }

@@ -34,7 +34,7 @@ pub(super) async fn list(guarded: Guarded) -> Result<Response, Refusal> {
             ul class="plain lines" {
                 @for record in proposals.iter().rev() {
                     li { a href={ "/my/policies/" (record.id) } { "By " (proposer(record)) ", " (moment(record.proposed)) }
-                        @if in_force.as_ref().is_some_and(|other| other.id == record.id) { ": " strong { "in force" } } }
+                        ": " @if in_force.as_ref().is_some_and(|other| other.id == record.id) { strong { "in force" } } @else { "not in force" } }
                 }
             }
         }
@@ -48,10 +48,13 @@ pub(super) async fn one(guarded: &Guarded, id: String, done: Option<&str>) -> Re
     let (record, comparison) = (&compared.record, &compared.comparison);
     let body = html! {
         (said(done))
-        p { "Proposed by " (proposer(record)) ", " (moment(record.proposed)) ". " @if compared.in_force { strong { "In force." } } }
+        p { "Proposed by " (proposer(record)) ", " (moment(record.proposed)) ". " @if compared.in_force { strong { "In force." } } @else { "Not in force." } }
         pre tabindex="0" aria-label="The proposed policies" { (record.text.trim()) }
-        (differences("wider", "Allowed that was not", &comparison.wider))
-        (differences("narrower", "No longer allowed", &comparison.narrower))
+        // What holds is the same as itself.
+        @if !compared.in_force {
+            (differences("wider", "Would be allowed", &comparison.wider))
+            (differences("narrower", "Would no longer be allowed", &comparison.narrower))
+        }
         @if may_approve && !compared.in_force {
             (change(&format!("/view/policies/{}/approve", record.id), &html! {
                 input type="hidden" name="digest" value=(compared.digest);

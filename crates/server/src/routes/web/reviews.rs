@@ -1,7 +1,9 @@
 //! Reviews of access: what is under review, and a decision on each line.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
-use creta_iam::Action;
+use creta_iam::{Action, Role};
 use creta_programme::campaign::{Line, Verdict};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -34,10 +36,10 @@ pub(super) async fn list(guarded: Guarded) -> Result<Response, Refusal> {
 
 pub(super) async fn one(guarded: &Guarded, id: String, done: Option<&str>) -> Result<Response, Refusal> {
     let frame = Frame::of(guarded);
-    let SeenReview { campaign, conflicts, decides } =
+    let SeenReview { campaign, conflicts, needs, decides } =
         seen(guarded.also(Action::ReviewRead, PlaceOf::Environment), id).await?;
-    let (undone, settled): (Vec<_>, Vec<_>) =
-        campaign.lines.iter().zip(&conflicts).partition(|(line, _)| line.decision.is_none());
+    let all = campaign.lines.iter().zip(conflicts.iter().zip(&needs));
+    let (undone, settled): (Vec<_>, Vec<_>) = all.partition(|(line, _)| line.decision.is_none());
     let path = format!("/view/reviews/{}/decide", campaign.id);
     let open = campaign.closed.is_none();
     let body = html! {
@@ -48,9 +50,9 @@ pub(super) async fn one(guarded: &Guarded, id: String, done: Option<&str>) -> Re
             section aria-labelledby="undone" {
                 h2 id="undone" { "To decide" }
                 ul class="cards" {
-                    @for (line, conflict) in undone {
+                    @for (line, (conflict, needs)) in undone {
                         li {
-                            (what(line))
+                            (what(line, needs))
                             @match conflict {
                                 Some(rule) => { p class="none" { "Not yours to decide: " (rule) "." } },
                                 None if decides && open => { (decision(&path, line)) },
@@ -64,19 +66,27 @@ pub(super) async fn one(guarded: &Guarded, id: String, done: Option<&str>) -> Re
         @if !settled.is_empty() {
             section aria-labelledby="settled" {
                 h2 id="settled" { "Decided" }
-                ul class="cards" { @for (line, _) in settled { li { (what(line)) (decided(line)) } } }
+                ul class="cards" { @for (line, (_, needs)) in settled { li { (what(line, needs)) (decided(line)) } } }
             }
         }
     };
     Ok(frame.page("/my/reviews", "Review of access", &body))
 }
 
-fn what(line: &Line) -> Markup {
-    let rights: Vec<&str> = line.identity.rights.iter().map(|right| right.as_str()).collect();
+fn what(line: &Line, needs: &BTreeMap<Role, String>) -> Markup {
+    let given: Vec<&str> = line.identity.given().collect();
     let people: Vec<&str> = line.identity.people.iter().map(|person| person.as_str()).collect();
+    let actions: Vec<&str> = line.identity.actions().collect();
     html! {
         h3 { (line.identity.subject) }
-        p { "Holds " @if rights.is_empty() { "nothing" } @else { (rights.join(", ")) } @if !people.is_empty() { "; of " (people.join(", ")) } "." }
+        p { "Holds " @if given.is_empty() { "nothing" } @else { (given.join(", ")) } @if !people.is_empty() { "; of " (people.join(", ")) } "." }
+        @if !needs.is_empty() { ul { @for (role, need) in needs { li { (role) ": " (need) } } } }
+        @if !actions.is_empty() {
+            details {
+                summary { "By the policies in force: " (actions.len()) @if actions.len() == 1 { " action" } @else { " actions" } }
+                p { (actions.join(", ")) }
+            }
+        }
     }
 }
 

@@ -147,7 +147,9 @@ async function submit(event) {
     why.textContent = "The server did not answer. Nothing is known to have changed; look before you try again.";
   }
   why.tabIndex = -1;
-  form.append(why);
+  const of = page?.querySelector("main")?.dataset.code?.endsWith("/reason") ? form.elements.reason : null;
+  if (of) of.after(why);
+  else form.append(why);
   why.focus();
 }
 

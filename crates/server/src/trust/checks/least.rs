@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::{Check, Seen, World};
 use crate::people::analysis::{Held, Overdue, StandingRole};
-use crate::trust::probes;
 
 /// How long something unused may stand after it was found: time to look into it and to take it away.
 const GRACE: Span = Span::days(30);
@@ -34,7 +33,7 @@ impl Check for UnusedRights {
     fn observe(&self, world: &World<'_>) -> Result<Observation, String> {
         let control = &world.app.control;
         let now = control.platform().clock.now();
-        let found = world.app.people.overdue(control, now, GRACE, probes::is_of_checks);
+        let found = world.app.people.overdue(control, now, GRACE);
         Ok(look(&found.map_err(|problem| problem.message)?))
     }
 }

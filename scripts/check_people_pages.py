@@ -260,7 +260,9 @@ def computer(world: World, ben: Somebody, ana: Somebody) -> None:
     ana.page.click("main form button")
     finish(vouching)
     page = opened(ana, "/my/computer", "This computer")
-    must("This browser counts as ana's laptop" in page.inner_text("main"), "the browser counts as the computer")
+    must(
+        "This browser counts as ana's laptop" in page.inner_text("main"), "the browser counts as the computer"
+    )
     looker.look(page, "computer-vouched", "This computer")
     looker.look(opened(ana, "/my", "My access"), "my-computer", "My access")
 

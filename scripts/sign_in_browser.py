@@ -110,7 +110,9 @@ class Somebody:
         held_back = {"authenticatorId": before, "enabled": False}
         self.debugger.send("WebAuthn.setAutomaticPresenceSimulation", held_back)
         options = {"options": AUTHENTICATOR | {"transport": "usb"}}
-        self.authenticator = self.debugger.send("WebAuthn.addVirtualAuthenticator", options)["authenticatorId"]
+        self.authenticator = self.debugger.send("WebAuthn.addVirtualAuthenticator", options)[
+            "authenticatorId"
+        ]
         return before
 
     def forget_authenticator(self, authenticator: str) -> None:

@@ -84,6 +84,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("dataset.kept", class::DATASTORE_ACTIVITY, 6),
     ("dataset.make", class::DATASTORE_ACTIVITY, 6),
     ("dataset.renamed", class::DATASTORE_ACTIVITY, 2),
+    ("dataset.retire", class::DATASTORE_ACTIVITY, 7),
     ("dataset.retired", class::DATASTORE_ACTIVITY, 7),
     ("declassify.approve", class::API_ACTIVITY, 3),
     ("declassify.approved", class::API_ACTIVITY, 3),

@@ -14,13 +14,14 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema, TimestampMicrosecon
 use arrow::row::{RowConverter, SortField};
 use creta_audit::Permit;
 use creta_iam::{Action, FeatureSet};
-use creta_model::{Arrival, EntityId, FeatureId, FeaturePath, Name, Problem, Span};
+use creta_model::{Arrival, CellState, EntityId, FeatureId, FeaturePath, Name, Problem, Span};
 use creta_planner::{BoundExpr, Plan, SlotId, Step};
 use creta_registry::{FeatureRef, Registry};
 use creta_store::layout;
 use serde::{Deserialize, Serialize};
 
 use crate::datasets::computed_from;
+use crate::facts::FactReader;
 use crate::request::{KnownAsOfColumn, TrainingSetRequest};
 use crate::scan::SnapshotReader;
 use crate::scope_engine::{ScopeEngine, store_problem};
@@ -70,13 +71,22 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "leak")]
 pub enum Leak {
-    /// The label's own fact is known at the row's instant, and the feature reads it.
+    /// The label's own fact is known at the row's instant, and the feature reads it, or what the label is computed from.
     LabelVisible {
         /// Feature asked for.
         feature: FeaturePath,
         /// The label's feature.
         label: FeaturePath,
         /// Rows in which the label's own fact is known.
+        rows: u64,
+    },
+    /// The feature reads the label's feature, and whether the label's own fact is known is withheld from whoever asks.
+    NotJudged {
+        /// Feature asked for.
+        feature: FeaturePath,
+        /// The label's feature.
+        label: FeaturePath,
+        /// Rows in which it is withheld.
         rows: u64,
     },
     /// The label's column is an input from which the feature is computed.
@@ -131,13 +141,14 @@ impl Leak {
             Self::LabelVisible { .. } => 1,
             Self::SameAsLabel { .. } => 2,
             Self::Restated { .. } => 3,
-            Self::LateFacts { .. } => 4,
+            Self::NotJudged { .. } => 4,
+            Self::LateFacts { .. } => 5,
         }
     }
 
     /// Whether a model that learns from the set as it is learns what it cannot know; otherwise it is worth a look.
     pub fn is_certain(&self) -> bool {
-        !matches!(self, Self::LateFacts { .. })
+        !matches!(self, Self::LateFacts { .. } | Self::NotJudged { .. })
     }
 }
 
@@ -147,6 +158,11 @@ impl std::fmt::Display for Leak {
             Self::LabelVisible { feature, label, rows } => write!(
                 f,
                 "`{feature}` reads `{label}`, and in {rows} rows the label's own fact is known already: ask at an earlier instant"
+            ),
+            Self::NotJudged { feature, label, rows } => write!(
+                f,
+                "`{feature}` reads `{label}`, and in {rows} rows you are not told whether the label's own fact is known: have \
+                 it looked at by a program that gets the label"
             ),
             Self::LabelGiven { feature, label } => {
                 write!(f, "`{feature}` is computed from the label's column `{label}`: give the column another name")
@@ -181,11 +197,14 @@ impl ScopeEngine {
     ) -> Result<FeatureSet, Problem> {
         let all = self.features_of_training_set(request, spine)?;
         let mut sets = vec![all];
+        let registry = &self.deployment()?.registry;
+        let reads = reads(registry, request);
         for (_, feature) in self.labels_of(request, labels, spine)? {
             let Some(feature) = feature else { continue };
-            let alone = without_label(request, &feature);
+            let own = OwnFact::of(registry, &feature, &reads);
             // Without the key of its entity a row's own label cannot be asked for.
-            sets.extend(self.features_of_training_set(&alone, &hidden(request, &feature, spine)?).ok());
+            let hidden = own.hidden(request, spine)?;
+            sets.extend(self.features_of_training_set(&own.asked(request), &hidden).ok());
         }
         let of = |set: &FeatureSet| -> Vec<(String, Vec<String>)> {
             set.iter().map(|(name, tags)| (name.to_owned(), tags.map(str::to_owned).collect())).collect()
@@ -214,12 +233,12 @@ impl ScopeEngine {
         let reader = SnapshotReader::new(snapshot.clone());
         let with_states = TrainingSetRequest { states: true, ..request.clone() };
         let build = |request: &TrainingSetRequest, spine: &[RecordBatch]| {
-            let built = self.beside_spine(&deployment, request, spine, permit, Action::Train, &reader)?;
+            let facts = (&reader as &dyn FactReader, snapshot.position());
+            let built = self.beside_spine(&deployment, request, spine, permit, Action::Train, facts)?;
             spine::one_table(&built)
         };
         let built = build(&with_states, spine)?;
-        let reads: BTreeMap<&FeaturePath, BTreeSet<FeatureRef>> =
-            request.features.iter().map(|path| (path, computed_from(registry, path))).collect();
+        let reads = reads(registry, request);
         let mut findings = Vec::<Leak>::new();
         for (column, feature) in &labels {
             let from_column = computed_from_given(&shape.plan, &given, column);
@@ -228,22 +247,34 @@ impl ScopeEngine {
                 findings.extend(same_as_label(path, column, &built)?);
             }
             let Some(label) = feature else { continue };
-            let Some(target) = feature_ref(registry, label) else { continue };
-            let readers: Vec<&FeaturePath> =
-                request.features.iter().filter(|path| reads[path].contains(&target)).collect();
-            let (alone, without) = (without_label(&with_states, label), hidden(request, label, spine)?);
-            if readers.is_empty() || self.features_of_training_set(&alone, &without).is_err() {
+            let own = OwnFact::of(registry, label, &reads);
+            let (alone, without) = (own.asked(&with_states), own.hidden(request, spine)?);
+            if own.parts.is_empty() || self.features_of_training_set(&alone, &without).is_err() {
                 continue;
             }
-            let id = registry.feature_id(&target.entity, &target.feature);
-            let at = known(&build(&alone, &without)?, label)?;
-            let before = known(&build(&as_of_before(&alone), &[with_before(&alone, &without)?])?, label)?;
-            for path in readers {
+            let at = build(&alone, &without)?;
+            let just_before = free_name(&without);
+            let before = [with_before(&alone, &just_before, &without)?];
+            let before = build(&as_of_before(&alone, &just_before), &before)?;
+            for path in &request.features {
+                let read: Vec<&(FeaturePath, FeatureRef)> =
+                    own.parts.iter().filter(|(_, part)| reads[path].contains(part)).collect();
+                if read.is_empty() {
+                    continue;
+                }
                 let paths = given.iter().map(|(path, _)| path.clone()).collect();
                 let one = self.shape_for(&deployment, &policy, paths, vec![path.clone()], &request.max_age)?;
-                let rows = if reads_at_the_instant(&one.plan, id) { at } else { before };
-                if rows > 0 {
-                    findings.push(Leak::LabelVisible { feature: path.clone(), label: label.clone(), rows });
+                let (mut known, mut withheld) = (0, 0);
+                for (part, target) in read {
+                    let id = registry.feature_id(&target.entity, &target.feature);
+                    let told = told(if reads_at_the_instant(&one.plan, id) { &at } else { &before }, part)?;
+                    (known, withheld) = (known.max(told.known), withheld.max(told.withheld));
+                }
+                let (feature, label) = (path.clone(), label.clone());
+                if known > 0 {
+                    findings.push(Leak::LabelVisible { feature, label, rows: known });
+                } else if withheld > 0 {
+                    findings.push(Leak::NotJudged { feature, label, rows: withheld });
                 }
             }
         }
@@ -295,51 +326,93 @@ impl ScopeEngine {
     }
 }
 
-fn feature_ref(registry: &Registry, path: &FeaturePath) -> Option<FeatureRef> {
-    let target = registry.catalog().follow(path).ok()?;
-    Some(FeatureRef::new(&target.entity.name, &target.feature.name))
+/// What each feature asked for is computed from, itself included.
+fn reads<'a>(registry: &Registry, request: &'a TrainingSetRequest) -> BTreeMap<&'a FeaturePath, BTreeSet<FeatureRef>> {
+    request.features.iter().map(|path| (path, computed_from(registry, path))).collect()
 }
 
-/// The request for the label's feature alone.
-fn without_label(request: &TrainingSetRequest, label: &FeaturePath) -> TrainingSetRequest {
-    let mut request = TrainingSetRequest { features: vec![label.clone()], ..request.clone() };
-    request.inputs.remove(label);
-    request
+/// What says of a row whether its label is known: the label's feature, or, where that is computed, the stored features of the
+/// same entity that it is computed from. Keys and what relations go by are no part of it: they are known before.
+struct OwnFact {
+    /// Those that some feature asked for reads.
+    parts: Vec<(FeaturePath, FeatureRef)>,
 }
 
-/// The spine without the column that gives the label: what is known of it from elsewhere is asked.
-fn hidden(
-    request: &TrainingSetRequest,
-    label: &FeaturePath,
-    spine: &[RecordBatch],
-) -> Result<Vec<RecordBatch>, Problem> {
-    let column = request.inputs.get(label).cloned().unwrap_or_else(|| label.to_string());
-    let needed = column == request.as_of || request.inputs.iter().any(|(path, name)| path != label && *name == column);
-    let without = |batch: &RecordBatch| {
-        let kept: Vec<usize> = (0..batch.num_columns())
-            .filter(|index| needed || *batch.schema_ref().field(*index).name() != column)
-            .collect();
-        batch.project(&kept).map_err(|error| Problem::new("internal/engine", error.to_string()))
-    };
-    spine.iter().map(without).collect()
+impl OwnFact {
+    fn of(registry: &Registry, label: &FeaturePath, reads: &BTreeMap<&FeaturePath, BTreeSet<FeatureRef>>) -> Self {
+        let Ok(target) = registry.catalog().follow(label) else { return Self { parts: Vec::new() } };
+        let entity = target.entity;
+        let own = FeatureRef::new(&entity.name, &target.feature.name);
+        let leads = |name: &Name| {
+            entity.keys().any(|key| key.name == *name)
+                || entity.relations.iter().any(|relation| relation.on.iter().any(|(here, _)| here == name))
+        };
+        let beneath = computed_from(registry, label).into_iter().filter(|part| {
+            part.entity == entity.name && registry.is_stored(&part.entity, &part.feature) && !leads(&part.feature)
+        });
+        let path = |part: &FeatureRef| FeaturePath {
+            root: label.root.clone(),
+            via: label.via.clone(),
+            feature: part.feature.clone(),
+            window: None,
+        };
+        let all: BTreeMap<FeatureRef, FeaturePath> =
+            beneath.map(|part| (part.clone(), path(&part))).chain([(own, label.clone())]).collect();
+        let is_read = |part: &FeatureRef| reads.values().any(|read| read.contains(part));
+        let parts = all.into_iter().filter(|(part, _)| is_read(part)).map(|(part, path)| (path, part)).collect();
+        Self { parts }
+    }
+
+    /// The request for these alone, whatever their age: what has expired is known all the same.
+    fn asked(&self, request: &TrainingSetRequest) -> TrainingSetRequest {
+        let features: Vec<FeaturePath> = self.parts.iter().map(|(path, _)| path.clone()).collect();
+        let mut asked = TrainingSetRequest { max_age: BTreeMap::new(), ..request.clone() };
+        asked.inputs.retain(|path, _| !features.contains(path));
+        TrainingSetRequest { features, ..asked }
+    }
+
+    /// The spine without the columns that give them: what is known of them from elsewhere is asked.
+    fn hidden(&self, request: &TrainingSetRequest, spine: &[RecordBatch]) -> Result<Vec<RecordBatch>, Problem> {
+        let is_part = |path: &FeaturePath| self.parts.iter().any(|(part, _)| part == path);
+        let column = |path: &FeaturePath| request.inputs.get(path).cloned().unwrap_or_else(|| path.to_string());
+        let needed = |name: &String| {
+            *name == request.as_of || request.inputs.iter().any(|(path, column)| !is_part(path) && column == name)
+        };
+        let gone: BTreeSet<String> =
+            self.parts.iter().map(|(path, _)| column(path)).filter(|name| !needed(name)).collect();
+        let without = |batch: &RecordBatch| {
+            let kept: Vec<usize> = (0..batch.num_columns())
+                .filter(|index| !gone.contains(batch.schema_ref().field(*index).name()))
+                .collect();
+            batch.project(&kept).map_err(|error| Problem::new("internal/engine", error.to_string()))
+        };
+        spine.iter().map(without).collect()
+    }
 }
 
-/// Column of instants just before those of the rows.
-const BEFORE: &str = "just before";
+/// A name for one more column that no column of the spine has.
+fn free_name(spine: &[RecordBatch]) -> String {
+    let taken = |name: &str| spine.first().is_some_and(|batch| batch.schema_ref().index_of(name).is_ok());
+    let mut name = "just before".to_owned();
+    while taken(&name) {
+        name.push('\'');
+    }
+    name
+}
 
 /// The request as of just before each row's instant, with what was known at it.
-fn as_of_before(request: &TrainingSetRequest) -> TrainingSetRequest {
+fn as_of_before(request: &TrainingSetRequest, before: &str) -> TrainingSetRequest {
     let known = request.known_as_of.clone().unwrap_or_else(|| KnownAsOfColumn::Column(request.as_of.clone()));
-    TrainingSetRequest { as_of: BEFORE.to_owned(), known_as_of: Some(known), ..request.clone() }
+    TrainingSetRequest { as_of: before.to_owned(), known_as_of: Some(known), ..request.clone() }
 }
 
 /// The spine with the column that [`as_of_before`] asks by.
-fn with_before(request: &TrainingSetRequest, spine: &[RecordBatch]) -> Result<RecordBatch, Problem> {
+fn with_before(request: &TrainingSetRequest, name: &str, spine: &[RecordBatch]) -> Result<RecordBatch, Problem> {
     let table = spine::one_table(spine)?;
-    let instants = spine::instants(&table, &request.as_of, "`as_of`")?;
+    let (instants, _) = spine::instants(&table, &request.as_of, "`as_of`")?;
     let before = instants.unary::<_, TimestampMicrosecondType>(|at| at - 1).with_timezone("UTC");
     let mut fields = table.schema_ref().fields().to_vec();
-    fields.push(Arc::new(Field::new(BEFORE, before.data_type().clone(), false)));
+    fields.push(Arc::new(Field::new(name, before.data_type().clone(), false)));
     let columns = table.columns().iter().cloned().chain([Arc::new(before) as ArrayRef]).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
         .map_err(|error| Problem::new("internal/engine", error.to_string()))
@@ -399,10 +472,21 @@ fn column<'a>(table: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Proble
     table.column_by_name(name).ok_or_else(missing)
 }
 
-/// Rows in which a feature has a value.
-fn known(table: &RecordBatch, feature: &FeaturePath) -> Result<u64, Problem> {
-    let values = column(table, &feature.to_string())?;
-    Ok((values.len() - values.null_count()) as u64)
+/// What there is to know of a feature in some rows.
+struct Told {
+    /// It has a value, or had one that is too old.
+    known: u64,
+    /// Whoever asks is not told.
+    withheld: u64,
+}
+
+/// Rows in which a feature is known, and in which that is withheld. The table has to have states.
+fn told(table: &RecordBatch, feature: &FeaturePath) -> Result<Told, Problem> {
+    let states = column(table, &format!("{feature}__state"))?.as_string::<i32>();
+    let count = |of: &[CellState]| {
+        states.iter().flatten().filter(|state| of.iter().any(|of| of.as_str() == *state)).count() as u64
+    };
+    Ok(Told { known: count(&[CellState::Value, CellState::Expired]), withheld: count(&[CellState::Denied]) })
 }
 
 /// Whether a feature has the label's value nearly always. Numbers are compared as numbers, texts as texts; a label that is the

@@ -116,9 +116,9 @@ pub use coerce::{Coerced, coerce};
 pub use column::CellColumn;
 pub use compiled::{CompiledHost, Compiling, DIFFERS, Running, Trial};
 pub use datasets::{
-    Bin, Change, ChangedFeature, ColumnKind, ColumnProfile, DatasetColumn, DatasetDiff, DatasetEntry, DatasetName,
-    DatasetPart, DatasetProfile, DatasetRef, DatasetRequest, DatasetRows, DatasetState, DatasetVersion, FeatureMade,
-    Keeper, Numbers, Selection, VersionEntry, Why,
+    Bin, Change, ChangedFeature, ColumnKind, ColumnProfile, DatasetColumn, DatasetDiff, DatasetEntry, DatasetLimits,
+    DatasetName, DatasetPart, DatasetProfile, DatasetRef, DatasetRequest, DatasetRows, DatasetState, DatasetVersion,
+    FeatureMade, FeatureRead, Keeper, Numbers, Selection, SpineTags, VersionEntry, Why,
 };
 pub use error::EngineError;
 pub use fact_index::{FactIndex, IndexSpec, IndexView};
@@ -143,6 +143,7 @@ pub use scope_engine::{
 };
 pub use selecting::{ROWS_DROPPED, Sample};
 pub use sources::{load_request, read_arrow, read_parquet, read_source};
+pub use spine::{LABEL_DATASET, LABEL_ENTRY, LABEL_KNOWN_AS_OF, LABEL_PLAN, LABEL_POSITION, TIMES_FLOORED};
 pub use synth::synthesise;
 pub use value::{build_array, is_of_type, null_array, read_value};
 pub use written::WrittenQuery;

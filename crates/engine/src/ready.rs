@@ -304,12 +304,21 @@ impl ScopeEngine {
         request: &TrainingSetRequest,
         spine: &[RecordBatch],
     ) -> Result<FeatureSet, Problem> {
+        self.plan_of_training_set(request, spine).map(|(features, _)| features)
+    }
+
+    /// As [`ScopeEngine::features_of_training_set`], beside the fingerprint of the plan that would answer.
+    pub fn plan_of_training_set(
+        &self,
+        request: &TrainingSetRequest,
+        spine: &[RecordBatch],
+    ) -> Result<(FeatureSet, String), Problem> {
         let deployment = self.deployment()?;
         let policy = self.ready_policy(&deployment.registry);
         let given = spine::given_columns(&deployment.registry, request, spine)?;
         let paths = given.into_iter().map(|(path, _)| path).collect();
         let shape = self.shape_for(&deployment, &policy, paths, request.features.clone(), &request.max_age)?;
-        Ok(shape.features.clone())
+        Ok((shape.features.clone(), shape.plan.fingerprint.clone()))
     }
 
     /// Refuses a permit that is not for this action on all features of a shape, with the tags that they have: where a

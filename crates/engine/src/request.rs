@@ -185,6 +185,17 @@ pub struct TrainingSetRequest {
     pub required: Vec<FeaturePath>,
 }
 
+impl TrainingSetRequest {
+    /// Until when facts count that arrived (rule S1), in a word: `as_of`, `latest`, or `column` for one of the spine's.
+    pub fn known_until(&self) -> &'static str {
+        match &self.known_as_of {
+            None => "as_of",
+            Some(KnownAsOfColumn::Latest) => "latest",
+            Some(KnownAsOfColumn::Column(_)) => "column",
+        }
+    }
+}
+
 /// Until when facts may have arrived, for the rows of a spine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -15,6 +15,8 @@ use crate::coerce::coerce;
 use crate::request::{KnownAsOfColumn, TrainingSetRequest};
 use crate::resolve::violations;
 use crate::run::Rows;
+use crate::scope_engine::KNOWN_TO;
+use crate::selecting::ROWS_DROPPED;
 
 /// The parts of a spine as one table.
 pub(crate) fn one_table(spine: &[RecordBatch]) -> Result<RecordBatch, Problem> {
@@ -57,19 +59,22 @@ fn no_column(schema: &Schema, column: &str, what: &str) -> Problem {
         .with_help("name the right column")
 }
 
-/// The rows of the spine as the plan takes them.
+/// The rows of the spine as the plan takes them, and how many of the times that it brought were floored (rule S17).
 pub(crate) fn rows(
     plan: &Plan,
     request: &TrainingSetRequest,
     table: &RecordBatch,
     given: &[(FeaturePath, String)],
-) -> Result<Rows, Problem> {
+) -> Result<(Rows, u64), Problem> {
+    let mut floored = BTreeMap::new(); // By column: one that is used twice counts once.
     let mut columns = Vec::with_capacity(plan.given.len());
     for slot in &plan.given {
         let slot = &plan.slots[slot.0];
         let (_, name) = given.iter().find(|(path, _)| *path == slot.path).expect("the plan was made for these columns");
         let column = table.column_by_name(name).expect("given columns are columns of the spine");
-        let array = coerce(&format!("`{}` of the spine", slot.path), &slot.ty, column, None)?.array;
+        let coerced = coerce(&format!("`{}` of the spine", slot.path), &slot.ty, column, None)?;
+        floored.insert(name.as_str(), coerced.floored);
+        let array = coerced.array;
         if let Some(row) = (0..array.len()).find(|row| array.is_null(*row) && !slot.optional) {
             return Err(Problem::new(
                 "spine/unexpected-null",
@@ -89,22 +94,33 @@ pub(crate) fn rows(
         }
         columns.push(array);
     }
-    let as_of = instants(table, &request.as_of, "`as_of`")?;
+    let (as_of, of_as_of) = instants(table, &request.as_of, "`as_of`")?;
+    floored.insert(&request.as_of, of_as_of);
     let known_as_of = match &request.known_as_of {
         None => as_of.clone(),
         Some(KnownAsOfColumn::Latest) => {
             TimestampMicrosecondArray::from_value(Instant::MAX.micros(), table.num_rows()).with_timezone("UTC")
         }
-        Some(KnownAsOfColumn::Column(name)) => instants(table, name, "`known_as_of`")?,
+        Some(KnownAsOfColumn::Column(name)) => {
+            let (known_as_of, of_known) = instants(table, name, "`known_as_of`")?;
+            floored.insert(name, of_known);
+            known_as_of
+        }
     };
-    Ok(Rows { given: columns, as_of, known_as_of })
+    Ok((Rows { given: columns, as_of, known_as_of }, floored.values().sum()))
 }
 
-pub(crate) fn instants(table: &RecordBatch, name: &str, what: &str) -> Result<TimestampMicrosecondArray, Problem> {
+/// A column of instants, and how many of them were floored.
+pub(crate) fn instants(
+    table: &RecordBatch,
+    name: &str,
+    what: &str,
+) -> Result<(TimestampMicrosecondArray, u64), Problem> {
     let column = table.column_by_name(name).ok_or_else(|| no_column(table.schema_ref(), name, what))?;
-    let array = coerce(&format!("column `{name}` of the spine"), &Type::Datetime, column, None)?.array;
+    let coerced = coerce(&format!("column `{name}` of the spine"), &Type::Datetime, column, None)?;
+    let array = coerced.array;
     match (0..array.len()).find(|row| array.is_null(*row)) {
-        None => Ok(array.as_primitive::<TimestampMicrosecondType>().clone()),
+        None => Ok((array.as_primitive::<TimestampMicrosecondType>().clone(), coerced.floored)),
         Some(row) => {
             Err(Problem::new("spine/no-instant", format!("column `{name}` is null in row {row} of the spine"))
                 .with_help("every row needs an instant; drop the row or fill it"))
@@ -112,10 +128,36 @@ pub(crate) fn instants(table: &RecordBatch, name: &str, what: &str) -> Result<Ti
     }
 }
 
-/// The spine's columns untouched, then each feature, then its state if that was asked for.
+/// Key in the schema's metadata of a table: until when facts counted (rule S1), `as_of`, `column` or `latest`. Arrow and
+/// Parquet files keep it.
+pub const LABEL_KNOWN_AS_OF: &str = "creta.known_as_of";
+/// Key of the fingerprint of the plan that ran.
+pub const LABEL_PLAN: &str = "creta.plan";
+/// Key of the position in the log of facts: those after it did not count. Of training sets alone.
+pub const LABEL_POSITION: &str = "creta.position";
+/// Key of the audit log's entry with the permit that a table was built under (rule S30): its index. A server writes it.
+pub const LABEL_ENTRY: &str = "creta.entry";
+/// Key of what a table was called when it was kept: `name@version`.
+pub const LABEL_DATASET: &str = "creta.dataset";
+/// Key of how many times of the spine were finer than a microsecond and floored (rule S17); not there if none was.
+pub const TIMES_FLOORED: &str = "creta.times-floored";
+
+/// How an answer came about.
+pub(crate) struct Made<'a> {
+    /// Fingerprint of the plan.
+    pub(crate) plan: &'a str,
+    /// The position in the log of facts, where it was one for all.
+    pub(crate) position: Option<u64>,
+    /// Times that were floored.
+    pub(crate) floored: u64,
+}
+
+/// The spine's columns untouched, then each feature, then its state if that was asked for. The schema's metadata is the
+/// spine's and how this answer came about; what the spine said of that is replaced.
 pub(crate) fn beside(
     table: &RecordBatch,
     request: &TrainingSetRequest,
+    made: &Made<'_>,
     answer: &Answer,
 ) -> Result<RecordBatch, Problem> {
     let mut fields = table.schema_ref().fields().to_vec();
@@ -136,7 +178,17 @@ pub(crate) fn beside(
             add(format!("{}__state", column.path), Arc::new(states), false)?;
         }
     }
-    let schema = Schema::new(fields).with_metadata(table.schema_ref().metadata().clone());
+    let mut metadata = table.schema_ref().metadata().clone();
+    metadata.retain(|key, _| {
+        ![LABEL_ENTRY, LABEL_DATASET, LABEL_POSITION, TIMES_FLOORED, ROWS_DROPPED, KNOWN_TO].contains(&key.as_str())
+    });
+    metadata.insert(LABEL_KNOWN_AS_OF.to_owned(), request.known_until().to_owned());
+    metadata.insert(LABEL_PLAN.to_owned(), made.plan.to_owned());
+    metadata.extend(made.position.map(|position| (LABEL_POSITION.to_owned(), position.to_string())));
+    if made.floored > 0 {
+        metadata.insert(TIMES_FLOORED.to_owned(), made.floored.to_string());
+    }
+    let schema = Schema::new(fields).with_metadata(metadata);
     RecordBatch::try_new(Arc::new(schema), columns)
         .map_err(|error| Problem::new("internal/engine", format!("the answer does not fit beside the spine: {error}")))
 }

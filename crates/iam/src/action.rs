@@ -73,8 +73,10 @@ actions! {
     Query = "query", Read;
     /// Build a training set.
     Train = "train", Read;
-    /// Keep a training set under a name, rename it, or remove what was kept.
+    /// Keep a training set under a name.
     DatasetMake = "dataset.make", Change;
+    /// Give a kept training set another name, or remove what was kept.
+    DatasetRetire = "dataset.retire", Change;
     /// Make data that has the shape of a schema and nobody's values.
     Synth = "synth", Read;
     /// Read how many entities have a feature, in which ranges: counts in groups, never a value.

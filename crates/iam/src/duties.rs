@@ -63,7 +63,7 @@ impl Identity {
             ],
             Identity::Person(Role::Viewer) => &[Query, Plan, CatalogueRead],
             Identity::Person(Role::DataScientist) => {
-                &[Query, Plan, CatalogueRead, Train, DatasetMake, Synth, StatisticsRead]
+                &[Query, Plan, CatalogueRead, Train, DatasetMake, DatasetRetire, Synth, StatisticsRead]
             }
             Identity::Person(Role::Developer) => &[
                 Query,
@@ -71,6 +71,7 @@ impl Identity {
                 CatalogueRead,
                 Train,
                 DatasetMake,
+                DatasetRetire,
                 Synth,
                 StatisticsRead,
                 Deploy,
@@ -169,6 +170,7 @@ impl Identity {
                 Query,
                 Train,
                 DatasetMake,
+                DatasetRetire,
                 Synth,
                 Verify,
                 CatalogueRead,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use creta_compliance::{Mode, Organisation};
+use creta_engine::DatasetLimits;
 use creta_iam::Role;
 use creta_identity::device::{Platform, Standard};
 use creta_identity::key::Thumbprint;
@@ -100,6 +101,9 @@ pub struct Config {
     /// sealed files. Without it a training set is built in memory, unless whoever asks sets a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_memory: Option<MemorySize>,
+    /// How much of datasets each tenant keeps.
+    #[serde(default, skip_serializing_if = "DatasetsConfig::is_default")]
+    pub datasets: DatasetsConfig,
     /// Who is woken by reports that come in by this server's own form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_call: Vec<OnCall>,
@@ -154,6 +158,32 @@ impl ProgramsConfig {
             return Err("`programs` learns for at most 366 days, of networks of at most 32 and 128 bits".to_owned());
         }
         Ok(())
+    }
+}
+
+/// How much of datasets each tenant keeps at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatasetsConfig {
+    /// Bytes of their rows: `50GiB` unless said otherwise.
+    pub bytes_per_tenant: MemorySize,
+    /// Versions with their rows: 1,000 unless said otherwise.
+    pub versions_per_tenant: u64,
+}
+
+impl Default for DatasetsConfig {
+    fn default() -> Self {
+        Self { bytes_per_tenant: MemorySize::of_bytes(50 << 30), versions_per_tenant: 1_000 }
+    }
+}
+
+impl DatasetsConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn limits(self) -> DatasetLimits {
+        DatasetLimits { versions_max: self.versions_per_tenant, bytes_max: self.bytes_per_tenant.bytes() }
     }
 }
 
@@ -464,6 +494,7 @@ mod tests {
             programs: ProgramsConfig::default(),
             sinks: Vec::new(),
             training_memory: None,
+            datasets: DatasetsConfig::default(),
             on_call: Vec::new(),
         }
     }

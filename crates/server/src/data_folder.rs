@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ServerError;
 use crate::accounts::{ACCOUNT_KIND, Account};
-use crate::config::{CONFIG_FORMAT, Config, LISTEN_DEFAULT, PasswordConfig, WorkerConfig, unnamed};
+use crate::config::{CONFIG_FORMAT, Config, DatasetsConfig, LISTEN_DEFAULT, PasswordConfig, WorkerConfig, unnamed};
 use crate::control_plane::setting;
 use crate::disclosure::StatisticsConfig;
 use crate::environments::{check_account, load_known, require_nothing_shared};
@@ -155,6 +155,7 @@ pub fn init(folder: &Path, environment: &Environment, options: &InitOptions) -> 
         programs: crate::config::ProgramsConfig::default(),
         sinks: Vec::new(),
         training_memory: None,
+        datasets: DatasetsConfig::default(),
         on_call: Vec::new(),
     };
     let root_key = config.root_key_file(&folder);

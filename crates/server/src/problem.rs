@@ -29,6 +29,8 @@ const EXACT: &[(&str, StatusCode)] = &[
     ("auth/too-many-failures", StatusCode::TOO_MANY_REQUESTS),
     ("busy/reports", StatusCode::TOO_MANY_REQUESTS),
     ("dataset/class", StatusCode::FORBIDDEN),
+    ("dataset/too-many", StatusCode::CONFLICT),
+    ("dataset/no-room", StatusCode::INSUFFICIENT_STORAGE),
     ("audit/unavailable", StatusCode::SERVICE_UNAVAILABLE),
     ("audit/behind-witness", StatusCode::SERVICE_UNAVAILABLE),
     ("store/full", StatusCode::INSUFFICIENT_STORAGE),

@@ -9,7 +9,7 @@ use creta_engine::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::train::{inputs, not_understood, read_spine, required, sample, show_sink};
+use super::train::{floored_text, inputs, not_understood, read_spine, required, sample, show_sink};
 use super::{arrow_stream, connect};
 use crate::args::{Dataset, DatasetCommand, DatasetDownload, Train};
 use crate::failure::Failure;
@@ -97,9 +97,13 @@ pub(super) fn make(train: &Train, name: &str, terminal: &mut Terminal<'_>) -> Re
     let made: DatasetVersion = read_json(answer?)?;
     terminal.show(&made, || {
         let features = made.columns.iter().filter(|column| column.kind == ColumnKind::Feature).count() as u64;
-        let (rows, features) = (counted(made.rows, "row", "rows"), counted(features, "feature", "features"));
+        let rows = counted(made.rows.unwrap_or(0), "row", "rows");
+        let features = counted(features, "feature", "features");
         let reference = made.reference();
-        format!("{rows} and {features}, kept as `{reference}`; look at it with: creta dataset profile {reference}")
+        let floored = floored_text(made.floored);
+        format!(
+            "{rows} and {features}, kept as `{reference}`; look at it with: creta dataset profile {reference}{floored}"
+        )
     });
     Ok(())
 }
@@ -158,7 +162,7 @@ fn listed_text(listed: &Listed) -> String {
             let state = if version.state == DatasetState::Kept { "" } else { "retired" };
             vec![
                 format!("{}@{}", entry.name, version.version),
-                grouped(version.rows),
+                version.rows.map_or_else(|| "-".to_owned(), grouped),
                 grouped(version.features as u64),
                 version.made.to_string(),
                 version.made_by.clone(),
@@ -174,8 +178,11 @@ fn listed_text(listed: &Listed) -> String {
 }
 
 fn described_text(version: &DatasetVersion) -> String {
-    let facts: Vec<String> =
-        version.facts.iter().map(|(entity, rows)| format!("{} of {entity}", grouped(*rows))).collect();
+    let spine_rows = grouped(version.spine_rows);
+    let rows = match version.rows {
+        Some(rows) => format!("{} of a spine of {spine_rows}", grouped(rows)),
+        None => format!("those of a spine of {spine_rows} that have what is required"),
+    };
     let state = match &version.state {
         DatasetState::Kept => "kept".to_owned(),
         DatasetState::Retired { by, at } => format!("retired by {by} at {at}"),
@@ -186,10 +193,9 @@ fn described_text(version: &DatasetVersion) -> String {
         ("state", state),
         ("made", format!("{} by {}", version.made, version.made_by)),
         ("log entry", entry),
-        ("rows", format!("{} of a spine of {}", grouped(version.rows), grouped(version.spine_rows))),
+        ("rows", rows),
         ("known as of", version.known_as_of.clone()),
         ("definitions", format!("revision {}, {}", version.revision, version.bundle)),
-        ("facts", if facts.is_empty() { "none".to_owned() } else { facts.join(", ") }),
         ("position", version.position.to_string()),
     ];
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -216,6 +222,10 @@ fn profile_text(profile: &DatasetProfile) -> String {
     let mut text = format!("{}, {}", profile.dataset, counted(profile.rows, "row", "rows"));
     if profile.rows_unseen > 0 {
         text += &format!(" ({} kept back by row rules)", grouped(profile.rows_unseen));
+    }
+    if !profile.facts.is_empty() {
+        let facts = profile.facts.iter().map(|(entity, facts)| format!("{} of {entity}", grouped(*facts)));
+        text += &format!("\nmade out of facts: {}", facts.collect::<Vec<_>>().join(", "));
     }
     text += "\n\n";
     let line = |column: &ColumnProfile| {

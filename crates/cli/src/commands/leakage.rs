@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use creta_engine::LeakageReport;
+use creta_engine::{Leak, LeakageReport};
 use creta_model::{FeaturePath, Problem};
 
 use super::train::{inputs, read_spine, sample};
@@ -34,6 +34,12 @@ pub(super) fn audit(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Fa
     let report: LeakageReport = read_json(answer?)?;
     terminal.show(&report, || text(&report));
     let certain = report.findings.iter().filter(|found| found.certain).count() as u64;
+    let unjudged = report.findings.iter().any(|found| matches!(found.leak, Leak::NotJudged { .. }));
+    if certain == 0 && unjudged {
+        let problem =
+            Problem::new("leakage/not-judged", "a label is withheld from you, so leaks of it would not be seen");
+        return Err(Failure::new(Exit::Failed, problem.with_help("let a program that gets the label look")));
+    }
     if certain == 0 {
         return Ok(());
     }

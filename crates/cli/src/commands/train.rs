@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::util::display::array_value_to_string;
-use creta_engine::{create_parquet, read_parquet};
+use creta_engine::{TIMES_FLOORED, create_parquet, read_parquet};
 use creta_model::{FeaturePath, Problem};
 use parquet::errors::ParquetError;
 
@@ -67,12 +67,25 @@ pub(crate) fn run(train: &Train, terminal: &mut Terminal<'_>) -> Result<(), Fail
     let seconds = start.elapsed().as_secs_f64();
     let shown = serde_json::json!({
         "file": out, "rows": written.rows, "columns": written.columns, "seconds": seconds,
+        "floored": written.floored,
     });
     terminal.show(&shown, || {
         let (rows, columns) = (counted(written.rows, "row", "rows"), counted(written.columns, "column", "columns"));
-        format!("{}{rows}, {columns} in {seconds:.1} s, written to {}", written.preview, out.display())
+        let floored = floored_text(written.floored);
+        format!("{}{rows}, {columns} in {seconds:.1} s, written to {}{floored}", written.preview, out.display())
     });
     Ok(())
+}
+
+/// Says that times of the spine lost digits (rule S17), on a line of its own; nothing where none did.
+pub(super) fn floored_text(floored: u64) -> String {
+    match floored {
+        0 => String::new(),
+        _ => format!(
+            "\n{} finer than a microsecond, and floored",
+            counted(floored, "time of the spine was", "times of the spine were")
+        ),
+    }
 }
 
 /// Which rows to look at, as the server takes it.
@@ -147,6 +160,8 @@ fn unreadable(error: &arrow::error::ArrowError) -> Failure {
 struct Written {
     rows: u64,
     columns: u64,
+    /// Times of the spine that lost digits.
+    floored: u64,
     preview: String,
 }
 
@@ -177,6 +192,7 @@ fn write_parquet(
     batches: impl Iterator<Item = Result<RecordBatch, Failure>>,
 ) -> Result<Written, Failure> {
     let columns = schema.fields().len() as u64;
+    let floored = schema.metadata().get(TIMES_FLOORED).and_then(|count| count.parse().ok()).unwrap_or(0);
     let mut shown = String::new();
     let batches = batches.map(|batch| {
         let batch = batch.map_err(Unwritten::Answer)?;
@@ -189,7 +205,7 @@ fn write_parquet(
         Unwritten::Answer(failure) => failure,
         Unwritten::File(error) => Failure::file("write", file, &error),
     })?;
-    Ok(Written { rows, columns, preview: shown })
+    Ok(Written { rows, columns, floored, preview: shown })
 }
 
 /// A few rows of the first batch, spread over it, one column each: wide tables stay readable that way. Of the columns

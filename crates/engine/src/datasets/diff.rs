@@ -96,8 +96,9 @@ pub enum Why {
     NewFacts {
         /// Of which.
         entity: String,
-        /// How many more there were; retractions count too.
-        facts: u64,
+        /// How many more there were; retractions count too. Not told to whom a row rule binds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        facts: Option<u64>,
     },
     /// It was asked what was known until another time.
     KnownAsOf {
@@ -116,7 +117,8 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Definition { feature } => write!(f, "the definition of `{feature}` changed"),
-            Self::NewFacts { entity, facts } => write!(f, "{facts} more facts of `{entity}` were known"),
+            Self::NewFacts { entity, facts: Some(facts) } => write!(f, "{facts} more facts of `{entity}` were known"),
+            Self::NewFacts { entity, facts: None } => write!(f, "other facts of `{entity}` were known"),
             Self::KnownAsOf { from, to } => write!(f, "known as of {from} before, and {to} now"),
             Self::MaxAge => write!(f, "another `max_age` was asked for"),
             Self::Unknown => write!(f, "not by definitions or facts: look at its resolvers"),
@@ -137,7 +139,8 @@ impl ScopeEngine {
         let (before, after) = (Side::new(left.1, &identity)?, Side::new(right.1, &identity)?);
         let pairs = pairs(&before, &after);
         let definitions = definitions(left.0, right.0);
-        let cause = Cause { registry: &registry, left: left.0, right: right.0, definitions: &definitions };
+        let is_bound = left.1.is_bound || right.1.is_bound;
+        let cause = Cause { registry: &registry, left: left.0, right: right.0, definitions: &definitions, is_bound };
         let mut diff = DatasetDiff {
             left: left.0.reference(),
             right: right.0.reference(),
@@ -327,6 +330,7 @@ struct Cause<'a> {
     left: &'a DatasetVersion,
     right: &'a DatasetVersion,
     definitions: &'a Definitions,
+    is_bound: bool,
 }
 
 impl Cause<'_> {
@@ -342,7 +346,8 @@ impl Cause<'_> {
         for (entity, after) in self.right.facts.iter().filter(|(entity, _)| entities.contains(*entity)) {
             let before = self.left.facts.get(entity).copied().unwrap_or(0);
             if *after != before {
-                why.push(Why::NewFacts { entity: entity.clone(), facts: after.saturating_sub(before) });
+                let facts = (!self.is_bound).then(|| after.saturating_sub(before));
+                why.push(Why::NewFacts { entity: entity.clone(), facts });
             }
         }
         if self.left.known_as_of != self.right.known_as_of {

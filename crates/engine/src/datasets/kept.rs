@@ -1,6 +1,6 @@
 //! Which datasets there are: names, versions, and what became of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use creta_audit::Permit;
 use creta_iam::Action;
@@ -13,8 +13,28 @@ use crate::scope_engine::{ScopeEngine, lock, store_problem};
 
 /// Documents that say which dataset a name means; their id is the name.
 const NAMES: &str = "dataset";
-/// Documents of versions; their id is the dataset's and the number.
-const VERSIONS: &str = "dataset-version";
+/// Versions of one dataset at most, retired ones among them: whoever looks at one without its number reads them all.
+const VERSIONS_OF_ONE_MAX: u32 = 10_000;
+
+/// Documents of the versions of one dataset; their id is the number. Each dataset's are of a kind of their own, so that whoever
+/// looks at one reads nothing of the others.
+fn versions_kind(dataset: &str) -> String {
+    format!("dataset-version/{dataset}")
+}
+
+/// What a tenant keeps of datasets at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatasetLimits {
+    /// Versions with their rows; retired ones do not count.
+    pub versions_max: u64,
+    /// Bytes of their rows, as Parquet.
+    pub bytes_max: u64,
+}
+
+impl DatasetLimits {
+    /// As much as there is room for.
+    pub const NONE: Self = Self { versions_max: u64::MAX, bytes_max: u64::MAX };
+}
 
 /// What a name means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +53,6 @@ pub enum Keeper {
     OfAll,
     /// Those of which they made every version concerned.
     OfOwn,
-    /// Nobody's.
-    OfNone,
 }
 
 impl Keeper {
@@ -52,14 +70,16 @@ impl ScopeEngine {
     /// All datasets, by name.
     pub fn datasets(&self, permit: &Permit) -> Result<Vec<DatasetEntry>, Problem> {
         self.permitted(permit, Action::CatalogueRead, [])?;
-        let by_dataset = self.versions_by_dataset()?;
-        let names = self.names()?.into_iter().filter(|(_, named)| named.now.is_none());
-        let entry = |(name, named): (DatasetName, Named)| {
-            let mut versions: Vec<&DatasetVersion> = by_dataset.get(&named.dataset).into_iter().flatten().collect();
+        let mut listed = Vec::new();
+        for (name, named) in self.names()?.into_iter().filter(|(_, named)| named.now.is_none()) {
+            let mut versions = self.versions_of(&named.dataset)?;
             versions.sort_by_key(|version| std::cmp::Reverse(version.version));
-            DatasetEntry { name, versions: versions.into_iter().map(VersionEntry::of).collect() }
-        };
-        Ok(names.map(entry).collect())
+            // A name without versions is one whose first was never finished.
+            if !versions.is_empty() {
+                listed.push(DatasetEntry { name, versions: versions.iter().map(VersionEntry::of).collect() });
+            }
+        }
+        Ok(listed)
     }
 
     /// A version of a dataset, under the name that it has or had: the one that is named, or the newest that is kept, or else the newest.
@@ -67,11 +87,16 @@ impl ScopeEngine {
     /// Says nothing of rights: what of it may be shown is decided by whoever shows it.
     pub fn dataset(&self, which: &DatasetRef) -> Result<DatasetVersion, Problem> {
         let (name, named) = self.called(&which.name)?.ok_or_else(|| no_such(which))?;
-        let mut versions = self.versions_of(&named.dataset)?;
-        versions.sort_by_key(|version| (version.state == DatasetState::Kept, version.version));
         let found = match which.version {
-            None => versions.pop(),
-            Some(number) => versions.into_iter().find(|version| version.version == number),
+            None => {
+                let versions = self.versions_of(&named.dataset)?.into_iter();
+                versions.max_by_key(|version| (version.state == DatasetState::Kept, version.version))
+            }
+            Some(number) => {
+                let document = self.metadata.read(&versions_kind(&named.dataset), &document_id(number));
+                let document = document.map_err(|error| store_problem(&error))?;
+                document.map(|document| read(&document.body)).transpose()?
+            }
         };
         let found = found.ok_or_else(|| no_such(which))?;
         Ok(DatasetVersion { name, ..found })
@@ -86,7 +111,7 @@ impl ScopeEngine {
         permit: &Permit,
         keeper: Keeper,
     ) -> Result<(), Problem> {
-        self.permitted(permit, Action::DatasetMake, [])?;
+        self.permitted(permit, Action::DatasetRetire, [])?;
         let _naming = lock(&self.naming);
         let problem = |error: StoreError| store_problem(&error);
         let none = || no_such(&DatasetRef { name: from.clone(), version: None });
@@ -124,7 +149,7 @@ impl ScopeEngine {
         permit: &Permit,
         keeper: Keeper,
     ) -> Result<DatasetVersion, Problem> {
-        self.permitted(permit, Action::DatasetMake, [])?;
+        self.permitted(permit, Action::DatasetRetire, [])?;
         if which.version.is_none() {
             return Err(Problem::new("dataset/no-version", "which version is to be retired is not said")
                 .with_help(format!("name it: `{}@1`", which.name)));
@@ -135,21 +160,26 @@ impl ScopeEngine {
         if version.state != DatasetState::Kept {
             return Err(retired(&version));
         }
-        let id = document_id(&version);
-        let document = self.metadata.read(VERSIONS, &id).map_err(|error| store_problem(&error))?;
+        let (kind, id) = (versions_kind(&version.dataset), document_id(version.version));
+        let document = self.metadata.read(&kind, &id).map_err(|error| store_problem(&error))?;
         let document = document.ok_or_else(|| no_such(which))?;
         let by = permit.principal().id().to_string();
         version.state = DatasetState::Retired { by, at: self.platform.clock.now() };
         let (table, parts) = (std::mem::take(&mut version.table), std::mem::take(&mut version.parts));
         self.metadata
-            .write(VERSIONS, &id, Some(document.version), &written(&version))
+            .write(&kind, &id, Some(document.version), &written(&version))
             .map_err(|error| store_problem(&error))?;
         drop(parts);
-        // From here on nothing names the content. What a failure leaves of it goes when the scope is opened again.
-        if let Err(error) = self.tables.delete(&table) {
-            tracing::warn!(scope = %self.scope(), %error, "a retired dataset's parts stay until the scope is opened again");
-        }
+        // From here on nothing names the content.
+        self.remove_table(&table);
         Ok(version)
+    }
+
+    /// Removes content that no version names. What a failure leaves of it goes when the scope is opened again.
+    pub(super) fn remove_table(&self, table: &str) {
+        if let Err(error) = self.tables.delete(table) {
+            tracing::warn!(scope = %self.scope(), %error, "parts of a dataset stay until the scope is opened again");
+        }
     }
 
     /// Refuses a name that a dataset had before it was renamed.
@@ -161,37 +191,70 @@ impl ScopeEngine {
         }
     }
 
-    /// Names a version that is written, with the next number of its dataset.
-    pub(super) fn keep_version(&self, mut version: DatasetVersion) -> Result<DatasetVersion, Problem> {
-        let problem = |error: StoreError| store_problem(&error);
-        let _naming = lock(&self.naming);
-        self.require_free(&version.name)?;
-        let known = self.named(&version.name)?;
-        version.dataset = known.as_ref().map_or_else(|| self.tables.new_id(), |named| named.dataset.clone());
-        let newest = self.versions_of(&version.dataset)?.iter().map(|version| version.version).max();
-        version.version = newest.unwrap_or(0) + 1;
-        self.metadata.write(VERSIONS, &document_id(&version), None, &written(&version)).map_err(problem)?;
-        if known.is_none() {
-            let named = Named { dataset: version.dataset.clone(), now: None };
-            self.metadata.write(NAMES, version.name.as_str(), None, &written(&named)).map_err(problem)?;
+    /// Refuses to keep so much more than there is, where that is beyond what the tenant may keep.
+    pub(super) fn require_room(&self, limits: &DatasetLimits, more_bytes: u64) -> Result<(), Problem> {
+        if *limits == DatasetLimits::NONE {
+            return Ok(());
         }
+        let (mut versions, mut bytes) = (0, 0);
+        for version in self.all_versions()?.iter().filter(|version| version.state == DatasetState::Kept) {
+            versions += 1;
+            bytes += version.bytes();
+        }
+        let help = "retire versions that nobody needs (`creta dataset list` shows them), or ask whoever runs the environment for more \
+                    room (`[datasets]` of `config.toml`)";
+        if versions >= limits.versions_max {
+            let says = format!("{versions} versions of datasets are kept here, and no more may be");
+            return Err(Problem::new("dataset/too-many", says).with_help(help));
+        }
+        if bytes.saturating_add(more_bytes) > limits.bytes_max {
+            let says = format!(
+                "datasets take {bytes} bytes here, this one {more_bytes}, and all together may take {}",
+                limits.bytes_max
+            );
+            return Err(Problem::new("dataset/no-room", says).with_help(help));
+        }
+        Ok(())
+    }
+
+    /// Names a version whose content is written, with the next number of its dataset. A refusal removes the content.
+    pub(super) fn keep_version(
+        &self,
+        mut version: DatasetVersion,
+        limits: &DatasetLimits,
+    ) -> Result<DatasetVersion, Problem> {
+        let _naming = lock(&self.naming);
+        (version.dataset, version.version) =
+            self.next_of(&version, limits).inspect_err(|_| self.remove_table(&version.table))?;
+        let (kind, id) = (versions_kind(&version.dataset), document_id(version.version));
+        self.metadata.write(&kind, &id, None, &written(&version)).map_err(|error| store_problem(&error))?;
         Ok(version)
     }
 
-    /// Removes what a crash left behind: versions whose dataset has no name, and tables that no version has.
-    pub(crate) fn remove_unnamed_tables(&self) -> Result<(), Problem> {
-        let problem = |error: StoreError| store_problem(&error);
-        let names: BTreeSet<String> = self.names()?.into_iter().map(|(_, named)| named.dataset).collect();
-        let mut kept = BTreeSet::new();
-        for document in self.metadata.list(VERSIONS).map_err(problem)? {
-            let version = read(&document.body)?;
-            if names.contains(&version.dataset) {
-                kept.insert(version.table);
-            } else {
-                self.metadata.delete(VERSIONS, &document.id, document.version).map_err(problem)?;
-            }
+    /// The dataset that a version belongs to, and its number there. A name that is new is taken: a crash after that leaves a
+    /// name without versions, which the next one gets.
+    fn next_of(&self, version: &DatasetVersion, limits: &DatasetLimits) -> Result<(String, u32), Problem> {
+        self.require_free(&version.name)?; // Somebody may have renamed a dataset meanwhile.
+        self.require_room(limits, version.bytes())?;
+        let Some(named) = self.named(&version.name)? else {
+            let named = Named { dataset: self.tables.new_id(), now: None };
+            self.metadata
+                .write(NAMES, version.name.as_str(), None, &written(&named))
+                .map_err(|error| store_problem(&error))?;
+            return Ok((named.dataset, 1));
+        };
+        let newest = self.versions_of(&named.dataset)?.iter().map(|version| version.version).max().unwrap_or(0);
+        if newest >= VERSIONS_OF_ONE_MAX {
+            let says = format!("`{}` has {newest} versions, and a dataset has no more", version.name);
+            return Err(Problem::new("dataset/too-many", says).with_help("make the next one under another name"));
         }
-        self.tables.keep_only(&kept).map_err(problem)
+        Ok((named.dataset, newest + 1))
+    }
+
+    /// Removes what a crash left behind: tables that no version has.
+    pub(crate) fn remove_unnamed_tables(&self) -> Result<(), Problem> {
+        let kept: BTreeSet<String> = self.all_versions()?.into_iter().map(|version| version.table).collect();
+        self.tables.keep_only(&kept).map_err(|error| store_problem(&error))
     }
 
     /// Runs `copy` with the paths of the sealed parts of all datasets while none comes or goes: makers, who wait at the end of
@@ -202,7 +265,7 @@ impl ScopeEngine {
     }
 
     fn dataset_files(&self) -> Result<Vec<String>, Problem> {
-        let kept = self.versions_by_dataset()?.into_values().flatten().filter(|version| !version.table.is_empty());
+        let kept = self.all_versions()?.into_iter().filter(|version| !version.table.is_empty());
         let files = kept.map(|version| self.tables.sealed_files(&version.table).map_err(|error| store_problem(&error)));
         files.collect::<Result<Vec<_>, _>>().map(|files| files.into_iter().flatten().collect())
     }
@@ -233,22 +296,21 @@ impl ScopeEngine {
         }
     }
 
-    fn versions_by_dataset(&self) -> Result<BTreeMap<String, Vec<DatasetVersion>>, Problem> {
-        let mut by_dataset = BTreeMap::<String, Vec<DatasetVersion>>::new();
-        for document in self.metadata.list(VERSIONS).map_err(|error| store_problem(&error))? {
-            let version = read(&document.body)?;
-            by_dataset.entry(version.dataset.clone()).or_default().push(version);
-        }
-        Ok(by_dataset)
+    /// Every version of every dataset.
+    fn all_versions(&self) -> Result<Vec<DatasetVersion>, Problem> {
+        let datasets: BTreeSet<String> = self.names()?.into_iter().map(|(_, named)| named.dataset).collect();
+        let versions = datasets.iter().map(|dataset| self.versions_of(dataset)).collect::<Result<Vec<_>, _>>()?;
+        Ok(versions.into_iter().flatten().collect())
     }
 
     fn versions_of(&self, dataset: &str) -> Result<Vec<DatasetVersion>, Problem> {
-        Ok(self.versions_by_dataset()?.remove(dataset).unwrap_or_default())
+        let documents = self.metadata.list(&versions_kind(dataset)).map_err(|error| store_problem(&error))?;
+        documents.iter().map(|document| read(&document.body)).collect()
     }
 }
 
-fn document_id(version: &DatasetVersion) -> String {
-    format!("{}-{:06}", version.dataset, version.version)
+fn document_id(version: u32) -> String {
+    format!("{version:06}")
 }
 
 fn written(document: &impl Serialize) -> Vec<u8> {

@@ -8,23 +8,25 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
 use creta_audit::Permit;
 use creta_iam::{Action, Level};
-use creta_model::{CellState, FeaturePath, Problem};
+use creta_model::{CellState, FeatureId, FeaturePath, Problem};
 use creta_planner::{Plan, Step};
 use creta_registry::{FeatureRef, Registry};
 use creta_store::FactSnapshot;
 use parquet::errors::ParquetError;
 
 use super::digests::{ColumnDigest, of_columns};
+use super::kept::DatasetLimits;
 use super::version::{
-    ColumnKind, DatasetColumn, DatasetName, DatasetPart, DatasetState, DatasetVersion, FORMAT, FeatureMade,
+    ColumnKind, DatasetColumn, DatasetName, DatasetPart, DatasetState, DatasetVersion, FORMAT, FeatureMade, FeatureRead,
 };
+use crate::facts::FactReader;
 use crate::parquet_file::{ParquetForm, write_parquet};
 use crate::ready::ReadyShape;
 use crate::request::{KnownAsOfColumn, TrainingSetRequest};
 use crate::scan::SnapshotReader;
 use crate::scope_engine::{Deployment, ReadyPolicy, ScopeEngine, store_problem};
 use crate::selecting::{sampled, with_required};
-use crate::spine;
+use crate::spine::{self, TIMES_FLOORED};
 
 /// Rows of a part. A part is in memory as a whole when it is written or read.
 pub(super) const PART_ROWS: usize = 1 << 18;
@@ -37,7 +39,30 @@ pub struct DatasetRequest {
     /// What to build.
     pub training_set: TrainingSetRequest,
     /// Tags that columns of the spine carry which are no feature.
-    pub spine_tags: BTreeSet<String>,
+    pub spine_tags: SpineTags,
+}
+
+/// Tags that columns of the spine carry which are no feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpineTags {
+    /// These and no others, whatever comes later: whoever makes the set knows what is in them.
+    Declared(BTreeSet<String>),
+    /// Those of the features of which the maker gets values, the tags that these get later among them: any such value may be in
+    /// the columns.
+    Seen {
+        /// The features, by their stable numbers.
+        features: BTreeSet<FeatureId>,
+        /// What they carry.
+        tags: BTreeSet<String>,
+    },
+}
+
+impl SpineTags {
+    fn tags(&self) -> &BTreeSet<String> {
+        match self {
+            Self::Declared(tags) | Self::Seen { tags, .. } => tags,
+        }
+    }
 }
 
 /// A dataset as it is being made.
@@ -54,17 +79,21 @@ impl ScopeEngine {
     /// Builds a training set and keeps it as the next version of a dataset: whole or not at all.
     ///
     /// `train` is a permit for the features; what is kept is what it gives. `make` is one for keeping. Nothing of values goes
-    /// into the metadata beyond counts and digests. Memory is that of the training set and of one part.
+    /// into the metadata beyond counts and digests. Beyond `limits` nothing is kept. Memory is that of the training set and of one
+    /// part.
     pub fn make_dataset(
         &self,
         request: &DatasetRequest,
         spine: &[RecordBatch],
-        train: &Permit,
-        make: &Permit,
+        (train, make): (&Permit, &Permit),
+        limits: &DatasetLimits,
     ) -> Result<DatasetVersion, Problem> {
         self.permitted(make, Action::DatasetMake, [])?;
-        self.require_known(&request.spine_tags)?;
+        if let SpineTags::Declared(tags) = &request.spine_tags {
+            self.require_known(tags)?;
+        }
         self.require_free(&request.name)?;
+        self.require_room(limits, 0)?;
         let deployment = self.deployment()?;
         let policy = self.ready_policy(&deployment.registry);
         let given = spine::given_columns(&deployment.registry, &request.training_set, spine)?;
@@ -76,24 +105,16 @@ impl ScopeEngine {
         let reader = SnapshotReader::new(snapshot.clone());
         let with_states = TrainingSetRequest { states: true, ..asked.clone() };
         let sample = sampled(spine, asked.sample.as_ref())?;
-        let built = self.beside_spine(&deployment, &with_states, &sample, train, Action::Train, &reader)?;
+        let facts = (&reader as &dyn FactReader, snapshot.position());
+        let built = self.beside_spine(&deployment, &with_states, &sample, train, Action::Train, facts)?;
         let built = plain(with_required(built, asked)?)?;
         let making =
             Making { deployment: &deployment, policy: &policy, shape: &shape, request, given: &given, permit: train };
         let spine_rows = spine.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut version = self.described(&making, &snapshot, spine_rows, &built)?;
         version.table = self.tables.new_id();
-        let table = version.table.clone();
-        self.write_parts(&table, &built).and_then(|parts| {
-            version.parts = parts;
-            self.require_free(&version.name)?; // Somebody may have renamed a dataset meanwhile.
-            Ok(())
-        }).inspect_err(|_| {
-            if let Err(error) = self.tables.delete(&table) {
-                tracing::warn!(scope = %self.scope(), %error, "parts of a dataset stay until the scope is opened again");
-            }
-        })?;
-        self.keep_version(version)
+        version.parts = self.write_parts(&version.table, &built).inspect_err(|_| self.remove_table(&version.table))?;
+        self.keep_version(version, limits)
     }
 
     /// Refuses tags that no feature has: a mistake in one would show columns to more than was meant.
@@ -155,8 +176,13 @@ impl ScopeEngine {
             position: snapshot.position().0,
             facts: facts_read(&making.shape.plan, registry, snapshot),
             spine_rows,
+            floored: floored(built),
+            spine_seen: match &making.request.spine_tags {
+                SpineTags::Declared(_) => BTreeSet::new(),
+                SpineTags::Seen { features, .. } => features.clone(),
+            },
             spine_digest: of(&|column| column.kind != ColumnKind::Feature),
-            rows: built.iter().map(|batch| batch.num_rows() as u64).sum(),
+            rows: Some(built.iter().map(|batch| batch.num_rows() as u64).sum()),
             digest: of(&|_| true),
             columns,
             table: String::new(),
@@ -187,7 +213,7 @@ impl Making<'_> {
                 value_type: None,
                 features,
                 level: Level::Allow,
-                tags: if is_feature { BTreeSet::new() } else { self.request.spine_tags.clone() },
+                tags: if is_feature { BTreeSet::new() } else { self.request.spine_tags.tags().clone() },
                 stored: false,
                 brought: true,
                 absent: if nulls > 0 { BTreeMap::from([("null".to_owned(), nulls)]) } else { BTreeMap::new() },
@@ -219,12 +245,18 @@ impl Making<'_> {
         let registry = &self.deployment.registry;
         let target = registry.catalog().follow(path).ok()?;
         let feature = FeatureRef::new(&target.entity.name, &target.feature.name);
+        let read = |read: &FeatureRef| FeatureRead {
+            feature: read.to_string(),
+            id: registry.feature_id(&read.entity, &read.feature),
+            tags: self.policy.tags(registry, read),
+        };
         Some(FeatureMade {
             path: path.clone(),
             feature: feature.to_string(),
             id: registry.feature_id(&feature.entity, &feature.feature),
             fingerprint: registry.feature_fingerprint(&feature, environment),
             tags: self.policy.tags(registry, &feature),
+            read: computed_from(registry, path).iter().filter(|other| **other != feature).map(read).collect(),
         })
     }
 
@@ -261,6 +293,12 @@ fn facts_read(plan: &Plan, registry: &Registry, snapshot: &FactSnapshot) -> BTre
     });
     read.filter_map(|id| Some((registry.entity_name(id)?.to_string(), statistics.get(&id).map_or(0, |all| all.rows))))
         .collect()
+}
+
+/// How many times of the spine were floored, as the training set says of itself.
+fn floored(built: &[RecordBatch]) -> u64 {
+    let said = built.first().and_then(|batch| batch.schema_ref().metadata().get(TIMES_FLOORED));
+    said.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// Cells of a column of states that are no values, by state.

@@ -35,6 +35,9 @@ pub struct DatasetProfile {
     /// SHA-256 of the content, where all of it is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Facts there were of each entity that was read when it was made, retractions among them; for whom no row rule binds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, u64>,
     /// In order.
     pub columns: Vec<ColumnProfile>,
     /// The first rows, each with a text per column; null where there is no value.
@@ -112,6 +115,7 @@ impl DatasetRows {
             rows: self.batches.iter().map(|batch| batch.num_rows() as u64).sum(),
             rows_unseen: self.rows_unseen,
             digest: whole.then(|| version.digest.clone()),
+            facts: if self.is_bound { BTreeMap::new() } else { version.facts.clone() },
             columns,
             preview: self.preview(&names, preview)?,
         })

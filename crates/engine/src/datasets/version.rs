@@ -121,6 +121,21 @@ pub struct FeatureMade {
     pub fingerprint: Option<String>,
     /// Those it carried.
     pub tags: BTreeSet<String>,
+    /// What it was computed from, at however many removes: tags that these get later count for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<FeatureRead>,
+}
+
+/// A feature that another one was computed from, as it was when the dataset was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureRead {
+    /// `Entity.feature`.
+    pub feature: String,
+    /// Its stable number.
+    pub id: Option<FeatureId>,
+    /// Those it carried.
+    pub tags: BTreeSet<String>,
 }
 
 /// One column of a dataset.
@@ -141,7 +156,7 @@ pub struct DatasetColumn {
     pub features: Vec<FeatureMade>,
     /// What its maker got of it.
     pub level: Level,
-    /// Tags of a column of the spine that is no feature.
+    /// Tags of a column of the spine that is no feature, as they were when the dataset was made.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
     /// Whether facts carry the feature, rather than something computing it.
@@ -217,15 +232,23 @@ pub struct DatasetVersion {
     pub definitions: BTreeMap<String, String>,
     /// Position in the log of facts: those after it did not count.
     pub position: u64,
-    /// Facts there were of each entity that was read, retractions among them.
+    /// Facts there were of each entity that was read, retractions among them. For whom no row rule binds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, u64>,
     /// Rows of the spine.
     pub spine_rows: u64,
+    /// Times of the spine that were finer than a microsecond and floored (rule S17).
+    #[serde(default)]
+    pub floored: u64,
+    /// Features of which the maker got values, where columns of the spine carry all their tags: those that they get later too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub spine_seen: BTreeSet<FeatureId>,
     /// SHA-256 over all columns of the spine.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub spine_digest: String,
-    /// Rows of the content.
-    pub rows: u64,
+    /// Rows of the content. Not told to everybody where a required feature chose them: it says how many have a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// In order.
     pub columns: Vec<DatasetColumn>,
     /// SHA-256 over all columns: the same request on the same facts gives the same.
@@ -245,14 +268,22 @@ impl DatasetVersion {
         format!("{}@{}", self.name, self.version)
     }
 
-    /// Without all that says something of values: counts of absent cells and digests, by which a guess could be tried. And
-    /// without the places of the content.
+    /// Bytes of its content.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.part.bytes).sum()
+    }
+
+    /// Without all that says something of values: counts of facts, of absent cells, of rows that a feature chose, and digests,
+    /// by which a guess could be tried. And without the places of the content.
     #[must_use]
     pub fn without_contents(mut self) -> Self {
         self.digest = String::new();
         self.spine_digest = String::new();
         self.table = String::new();
         self.parts = Vec::new();
+        self.facts = BTreeMap::new();
+        self.spine_seen = BTreeSet::new();
+        self.rows = self.rows.filter(|_| self.request.required.is_empty());
         for column in &mut self.columns {
             column.digest = String::new();
             column.absent = BTreeMap::new();
@@ -279,8 +310,9 @@ pub struct VersionEntry {
     pub made: Instant,
     /// Who made it.
     pub made_by: String,
-    /// How many rows.
-    pub rows: u64,
+    /// How many rows; not told where a required feature chose them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// How many features.
     pub features: usize,
     /// Whether its content is there.
@@ -294,7 +326,7 @@ impl VersionEntry {
             version: version.version,
             made: version.made,
             made_by: version.made_by.clone(),
-            rows: version.rows,
+            rows: version.rows.filter(|_| version.request.required.is_empty()),
             features: version.columns.iter().filter(is_feature).count(),
             state: version.state.clone(),
         }

@@ -1,6 +1,6 @@
 //! What somebody gets of a dataset: the least of what was kept and of what their rights give them now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -11,12 +11,13 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use creta_audit::Permit;
 use creta_iam::{Action, Decision, FeatureSet, Level};
-use creta_model::{CellError, CellState, EntityId, FeaturePath, Problem, Type};
+use creta_model::{CellError, CellState, EntityId, FeatureId, FeaturePath, Problem, Type};
 use creta_registry::{FeatureRef, Registry};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
 use super::kept::retired;
+use super::making::SpineTags;
 use super::version::{ColumnKind, DatasetColumn, DatasetState, DatasetVersion, FeatureMade};
 use crate::column::{CellColumn, written_anew};
 use crate::masking::Leaving;
@@ -25,7 +26,7 @@ use crate::rows::RowGuard;
 use crate::run::{Guarding, RunOptions, execute_judged};
 use crate::scan::SnapshotReader;
 use crate::scope_engine::{Deployment, ReadyPolicy, ScopeEngine, engine_problem, store_problem};
-use crate::spine;
+use crate::spine::{self, LABEL_DATASET, LABEL_ENTRY, LABEL_KNOWN_AS_OF, LABEL_PLAN, LABEL_POSITION, TIMES_FLOORED};
 
 /// Under this name it is decided on columns of the spine that are no feature. No feature is called so: their names have a dot.
 const SPINE: &str = "spine";
@@ -93,14 +94,24 @@ impl ScopeEngine {
         registry.features().flat_map(|(feature, _, _)| policy.tags(&registry, &feature)).collect()
     }
 
-    /// Of the tags in force those of which somebody gets values: any of them may be in what they bring. `decide` answers what
-    /// they get of the features it is given.
-    pub fn tags_seen(&self, decide: impl FnOnce(FeatureSet) -> Decision) -> BTreeSet<String> {
-        let tags = self.tags_in_force();
-        let name = |tag: &String| format!("tag {tag}");
-        let decision = decide(FeatureSet::new(tags.iter().map(|tag| (name(tag), [tag.clone()]))));
-        let seen = |tag: &String| decision.level_of(&name(tag)).is_none_or(|level| level == Level::Allow);
-        tags.into_iter().filter(seen).collect()
+    /// The features of which somebody gets values, and their tags: any of them may be in what they bring. `decide` answers what
+    /// they get of the features it is given. Time O(features).
+    pub fn spine_tags_seen(&self, decide: impl FnOnce(FeatureSet) -> Decision) -> SpineTags {
+        let Some(registry) = self.registry() else {
+            return SpineTags::Seen { features: BTreeSet::new(), tags: BTreeSet::new() };
+        };
+        let policy = self.ready_policy(&registry);
+        let all: Vec<(FeatureRef, BTreeSet<String>)> =
+            registry.features().map(|(feature, _, _)| (feature.clone(), policy.tags(&registry, &feature))).collect();
+        let decision = decide(FeatureSet::new(all.iter().map(|(feature, tags)| (feature.to_string(), tags.clone()))));
+        let seen =
+            |feature: &FeatureRef| decision.level_of(&feature.to_string()).is_none_or(|level| level == Level::Allow);
+        let (mut features, mut tags) = (BTreeSet::new(), BTreeSet::new());
+        for (feature, own) in all.into_iter().filter(|(feature, _)| seen(feature)) {
+            features.extend(registry.feature_id(&feature.entity, &feature.feature));
+            tags.extend(own);
+        }
+        SpineTags::Seen { features, tags }
     }
 
     /// What would be shown of a dataset: for the access decision, before anything is read.
@@ -119,9 +130,9 @@ impl ScopeEngine {
         let deployment = self.deployment()?;
         let policy = self.ready_policy(&deployment.registry);
         let selected = version.columns.iter().filter(|column| selection.has(column));
-        let asked = |column| asked(&deployment.registry, &policy, column);
+        let asking = Asking::new(&deployment.registry, &policy, version);
         // Which rows there are says of whom there is a required feature.
-        Ok(FeatureSet::new(selected.chain(required(version)).flat_map(asked)))
+        Ok(FeatureSet::new(selected.chain(required(version)).flat_map(|column| asking.of(column))))
     }
 
     /// The rows of a dataset, as far as the permit gives them and no row rule keeps them back. Reads the content whole; whom a
@@ -144,11 +155,12 @@ impl ScopeEngine {
         let deployment = self.deployment()?;
         let policy = self.ready_policy(&deployment.registry);
         let guard = self.guard(&deployment, permit.principal(), permit.place());
+        let asking = Asking::new(&deployment.registry, &policy, version);
         let levels: Vec<Level> = version
             .columns
             .iter()
             .map(|column| {
-                let asked = asked(&deployment.registry, &policy, column);
+                let asked = asking.of(column);
                 let level = |(name, _): &Asked| permit.level_of(name).unwrap_or(Level::Deny);
                 asked.iter().map(level).min().unwrap_or(Level::Allow)
             })
@@ -239,7 +251,7 @@ impl ScopeEngine {
         let shape = self
             .shape_for(deployment, &policy, paths, request.features.clone(), &request.max_age)
             .map_err(|_| not_judged())?;
-        let rows = spine::rows(&shape.plan, request, &spine, &given).map_err(|_| not_judged())?;
+        let (rows, _) = spine::rows(&shape.plan, request, &spine, &given).map_err(|_| not_judged())?;
         let reader = SnapshotReader::new(self.facts.snapshot());
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = RunOptions { threads, ..RunOptions::default() };
@@ -306,7 +318,7 @@ impl ScopeEngine {
                 );
             }
         }
-        let schema = Arc::new(Schema::new(fields).with_metadata(part.schema_ref().metadata().clone()));
+        let schema = Arc::new(Schema::new(fields).with_metadata(how_it_came_about(version)));
         let options = RecordBatchOptions::new().with_row_count(Some(part.num_rows()));
         let unfit = |error: arrow::error::ArrowError| {
             Problem::new("internal/engine", format!("the columns of a dataset do not fit together: {error}"))
@@ -322,6 +334,21 @@ impl ScopeEngine {
         let rows = (0..part.num_rows()).filter(|row| seen(*row)).count();
         RecordBatch::try_new_with_options(schema, columns, &options.with_row_count(Some(rows))).map_err(unfit)
     }
+}
+
+/// What the rows of a version say of themselves. What their spine said is not among it: nobody knows what that tells.
+fn how_it_came_about(version: &DatasetVersion) -> HashMap<String, String> {
+    let mut said = HashMap::from([
+        (LABEL_DATASET.to_owned(), version.reference()),
+        (LABEL_KNOWN_AS_OF.to_owned(), version.request.known_until().to_owned()),
+        (LABEL_PLAN.to_owned(), version.plan.clone()),
+        (LABEL_POSITION.to_owned(), version.position.to_string()),
+    ]);
+    said.extend(version.entry.map(|entry| (LABEL_ENTRY.to_owned(), entry.to_string())));
+    if version.floored > 0 {
+        said.insert(TIMES_FLOORED.to_owned(), version.floored.to_string());
+    }
+    said
 }
 
 /// The columns by which rows were left out.
@@ -350,33 +377,69 @@ struct KeptBack {
     columns: BTreeSet<FeaturePath>,
 }
 
-/// What is asked of the policies for a column: each of its features with the tags that it has now, and once more with those
-/// that it had, or has under the name that it got, where they are others. A level holds only if all give it.
-fn asked(registry: &Registry, policy: &ReadyPolicy, column: &DatasetColumn) -> Vec<Asked> {
-    if column.kind == ColumnKind::Spine {
-        let tags = column.tags.clone();
-        return if tags.is_empty() { Vec::new() } else { vec![(SPINE.to_owned(), tags)] };
-    }
-    column.features.iter().flat_map(|made| asked_of(registry, policy, made)).collect()
+/// What is asked of the policies before anything of a version is shown.
+struct Asking<'a> {
+    registry: &'a Registry,
+    policy: &'a ReadyPolicy,
+    /// Tags that features have now of which the maker saw values, where columns of the spine carry all of these.
+    spine: BTreeSet<String>,
 }
 
-fn asked_of(registry: &Registry, policy: &ReadyPolicy, made: &FeatureMade) -> Vec<Asked> {
-    let there = |feature: &FeatureRef| registry.feature(&feature.entity, &feature.feature).is_some();
-    let by_name = FeaturePath::parse(&made.feature).ok().map(|path| FeatureRef::new(&path.root, &path.feature));
-    let by_number = made.id.and_then(|id| registry.feature_name(id));
-    let now = [by_name, by_number].into_iter().flatten().filter(there).map(|feature| policy.tags(registry, &feature));
-    let mut all: Vec<BTreeSet<String>> = now.chain([made.tags.clone()]).collect();
-    let mut seen = Vec::new();
-    all.retain(|tags| {
-        let new = !seen.contains(tags);
-        seen.push(tags.clone());
-        new
-    });
-    let name = |number: usize| match number {
-        0 => made.feature.clone(),
-        _ => format!("{}@{number}", made.feature),
-    };
-    all.into_iter().enumerate().map(|(number, tags)| (name(number), tags)).collect()
+impl<'a> Asking<'a> {
+    fn new(registry: &'a Registry, policy: &'a ReadyPolicy, version: &DatasetVersion) -> Self {
+        let seen = |feature: &FeatureRef| {
+            let id = registry.feature_id(&feature.entity, &feature.feature);
+            id.is_some_and(|id| version.spine_seen.contains(&id))
+        };
+        let all = registry.features().map(|(feature, _, _)| feature);
+        let seen = all.filter(|feature| !version.spine_seen.is_empty() && seen(feature));
+        Self { registry, policy, spine: seen.flat_map(|feature| policy.tags(registry, &feature)).collect() }
+    }
+
+    /// What is asked for a column: each of its features with the tags that it has now, and once more with those that it had, or
+    /// has under the name that it got, or would have by its definition of then, where they are others. A level holds only if all
+    /// give it.
+    fn of(&self, column: &DatasetColumn) -> Vec<Asked> {
+        if column.kind == ColumnKind::Spine {
+            let tags: BTreeSet<String> = column.tags.union(&self.spine).cloned().collect();
+            return if tags.is_empty() { Vec::new() } else { vec![(SPINE.to_owned(), tags)] };
+        }
+        column.features.iter().flat_map(|made| self.of_feature(made)).collect()
+    }
+
+    fn of_feature(&self, made: &FeatureMade) -> Vec<Asked> {
+        let mut all: Vec<BTreeSet<String>> = self.now(&made.feature, made.id).collect();
+        all.push(made.tags.clone());
+        // Tags that came later to what it was computed from then, whatever it is computed from now.
+        let later = made.read.iter().flat_map(|read| {
+            let now: BTreeSet<String> = self.now(&read.feature, read.id).flatten().collect();
+            now.difference(&read.tags).cloned().collect::<Vec<_>>()
+        });
+        let later: BTreeSet<String> = later.collect();
+        if !all.iter().any(|tags| later.is_subset(tags)) {
+            all.push(made.tags.union(&later).cloned().collect());
+        }
+        let mut seen = Vec::new();
+        all.retain(|tags| {
+            let new = !seen.contains(tags);
+            seen.push(tags.clone());
+            new
+        });
+        let name = |number: usize| match number {
+            0 => made.feature.clone(),
+            _ => format!("{}@{number}", made.feature),
+        };
+        all.into_iter().enumerate().map(|(number, tags)| (name(number), tags)).collect()
+    }
+
+    /// The tags of a feature under the name, and under the number, that it had.
+    fn now(&self, name: &str, id: Option<FeatureId>) -> impl Iterator<Item = BTreeSet<String>> {
+        let there = |feature: &FeatureRef| self.registry.feature(&feature.entity, &feature.feature).is_some();
+        let by_name = FeaturePath::parse(name).ok().map(|path| FeatureRef::new(&path.root, &path.feature));
+        let by_number = id.and_then(|id| self.registry.feature_name(id));
+        let now = [by_name, by_number].into_iter().flatten().filter(there);
+        now.map(|feature| self.policy.tags(self.registry, &feature)).collect::<Vec<_>>().into_iter()
+    }
 }
 
 /// Whether a path leads along relations to or through an entity that a rule is about.

@@ -8,7 +8,7 @@ use arrow::datatypes::Schema;
 use creta_audit::Permit;
 use creta_iam::Action;
 use creta_model::{Instant, Problem};
-use creta_store::FactSnapshot;
+use creta_store::{FactSnapshot, Position};
 
 use super::{Deployment, ScopeEngine, engine_problem, store_problem};
 use crate::answer::Answer;
@@ -33,6 +33,10 @@ struct Asked<'a> {
     permit: &'a Permit,
     table: RecordBatch,
     rows: Rows,
+    /// Times of the spine that were floored.
+    floored: u64,
+    /// Position in the log of facts, where one holds for all.
+    position: Option<Position>,
     options: RunOptions,
 }
 
@@ -51,12 +55,15 @@ impl ScopeEngine {
         spine: &[RecordBatch],
         permit: &Permit,
     ) -> Result<Vec<RecordBatch>, Problem> {
-        let reader = SnapshotReader::new(self.facts.snapshot());
+        let snapshot = self.facts.snapshot();
+        let position = snapshot.position();
+        let reader = SnapshotReader::new(snapshot);
+        let facts = (&reader as &dyn FactReader, position);
         let spine = sampled(spine, request.sample.as_ref())?;
-        with_required(self.beside_spine(&self.deployment()?, request, &spine, permit, Action::Train, &reader)?, request)
+        with_required(self.beside_spine(&self.deployment()?, request, &spine, permit, Action::Train, facts)?, request)
     }
 
-    /// The spine with features beside it by what `deployment` defines, every row of it.
+    /// The spine with features beside it by what `deployment` defines, every row of it, from the facts up to a position.
     pub(crate) fn beside_spine(
         &self,
         deployment: &Arc<Deployment>,
@@ -64,9 +71,10 @@ impl ScopeEngine {
         spine: &[RecordBatch],
         permit: &Permit,
         action: Action,
-        reader: &dyn FactReader,
+        (reader, position): (&dyn FactReader, Position),
     ) -> Result<Vec<RecordBatch>, Problem> {
         let asked = self.ask(Arc::clone(deployment), request, spine.to_vec(), permit, action)?;
+        let asked = Asked { position: Some(position), ..asked };
         Ok(vec![self.answer_all(&asked, reader)?])
     }
 
@@ -110,6 +118,7 @@ impl ScopeEngine {
             sample => sampled(&spine, sample.as_ref())?,
         };
         let asked = self.ask(self.deployment()?, request, spine, permit, Action::Train)?;
+        let asked = Asked { position: Some(snapshot.position()), ..asked };
         let rows = asked.rows.as_of.len();
         let bound = self.guard(&asked.deployment, permit.principal(), permit.place()).is_some();
         let budget = match options.memory_bytes {
@@ -162,10 +171,10 @@ impl ScopeEngine {
         let policy = self.ready_policy(&deployment.registry);
         let shape = self.shape_for(&deployment, &policy, paths, request.features.clone(), &request.max_age)?;
         self.permitted_on(permit, action, &shape)?;
-        let rows = spine::rows(&shape.plan, request, &table, &given)?;
+        let (rows, floored) = spine::rows(&shape.plan, request, &table, &given)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let options = RunOptions { threads, ..RunOptions::default() };
-        Ok(Asked { deployment, shape, request, permit, table, rows, options })
+        Ok(Asked { deployment, shape, request, permit, table, rows, floored, position: None, options })
     }
 
     fn answer_all(&self, asked: &Asked<'_>, reader: &dyn FactReader) -> Result<RecordBatch, Problem> {
@@ -177,7 +186,9 @@ impl ScopeEngine {
     /// Masks answers and puts them beside their rows of the spine.
     fn finish(&self, asked: &Asked<'_>, range: Range<usize>, mut answer: Answer) -> Result<RecordBatch, Problem> {
         self.mask(&asked.shape, asked.permit, &mut answer)?;
-        spine::beside(&asked.table.slice(range.start, range.len()), asked.request, &answer)
+        let plan = &asked.shape.plan.fingerprint;
+        let made = spine::Made { plan, position: asked.position.map(|position| position.0), floored: asked.floored };
+        spine::beside(&asked.table.slice(range.start, range.len()), asked.request, &made, &answer)
     }
 
     fn answer_in_parts(

@@ -6,7 +6,9 @@ use creta_model::{Bundle, FeaturePath, Span};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{Airline, Departure, LoseOnline, MIDNIGHT, MINUTE, bundle, departure, instants, load, table};
+use crate::support::{
+    Airline, Departure, LoseOnline, MIDNIGHT, MINUTE, bundle, departure, instants, load, plain, table,
+};
 
 fn path(text: &str) -> FeaturePath {
     FeaturePath::parse(text).expect("a path")
@@ -69,7 +71,11 @@ fn online_of(airline: &Airline, request: &TrainingSetRequest, spine: &RecordBatc
     let features = airline.engine.features_of_training_set(request, &spine).expect("plans");
     let names: Vec<&str> = features.names().collect();
     let permit = airline.permit(creta_iam::Action::Query, &names);
-    airline.engine.query_batch(request, &spine, &permit).expect("answers").remove(0)
+    plain(airline.engine.query_batch(request, &spine, &permit).expect("answers").remove(0))
+}
+
+fn offline(airline: &Airline, request: &TrainingSetRequest, spine: RecordBatch) -> RecordBatch {
+    plain(airline.training_set(request, spine).expect("answers"))
 }
 
 proptest! {
@@ -98,14 +104,14 @@ proptest! {
         airline.clock.advance(Span::days(2));
         let (ids, minutes): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
         let spine = spine(&ids, &minutes);
-        let offline = airline.training_set(&request(), spine.clone()).expect("answers");
+        let facts = offline(&airline, &request(), spine.clone());
         let before = online(&airline, &spine);
-        prop_assert_eq!(&before, &offline);
+        prop_assert_eq!(&before, &facts);
         // A lost online store is rebuilt to the same answers, and segments say what the log said.
         airline.engine.flush().expect("flushes");
         let airline = airline.reopened(if cuts_len % 2 == 0 { LoseOnline::Yes } else { LoseOnline::No });
-        prop_assert_eq!(&online(&airline, &spine), &offline);
-        prop_assert_eq!(&airline.training_set(&request(), spine).expect("answers"), &offline);
+        prop_assert_eq!(&online(&airline, &spine), &facts);
+        prop_assert_eq!(&offline(&airline, &request(), spine), &facts);
     }
 }
 
@@ -121,7 +127,7 @@ fn s9_a_hot_key_answers_online_as_offline_across_days() {
     let ids: Vec<i64> = (0..200).collect();
     let minutes: Vec<i64> = (0..200).map(|n| n * 72 - 13_700).collect();
     let spine = spine(&ids, &minutes);
-    assert_eq!(online(&airline, &spine), airline.training_set(&request(), spine.clone()).expect("answers"));
+    assert_eq!(online(&airline, &spine), offline(&airline, &request(), spine.clone()));
 }
 
 /// The airline with windows of every kind that tiles help with and of those that they do not, filtered and not.
@@ -189,7 +195,7 @@ fn agree(airline: &Airline, request: &TrainingSetRequest, minutes: &[i64]) {
         // One row at a time: windows of many rows about one key are read as facts.
         let spine = spine(&[WITNESS], &[*minute]);
         let online = online_of(airline, request, &spine);
-        assert_eq!(online, airline.training_set(request, spine).expect("answers"), "minute {minute}");
+        assert_eq!(online, offline(airline, request, spine), "minute {minute}");
     }
 }
 

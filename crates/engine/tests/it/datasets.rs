@@ -7,16 +7,18 @@ use arrow::array::{Array as _, ArrayRef, AsArray, Int64Array, RecordBatch, Strin
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::ipc::writer::StreamWriter;
+use creta_audit::Permit;
 use creta_engine::{
-    ColumnKind, DatasetName, DatasetRef, DatasetRequest, DatasetState, DatasetVersion, Keeper, KnownAsOfColumn,
-    ROWS_DROPPED, Sample, Selection, TrainingSetRequest,
+    ColumnKind, DatasetLimits, DatasetName, DatasetRef, DatasetRequest, DatasetState, DatasetVersion, Keeper,
+    KnownAsOfColumn, LABEL_DATASET, LABEL_ENTRY, LABEL_KNOWN_AS_OF, LABEL_PLAN, LABEL_POSITION, ROWS_DROPPED, Sample,
+    Selection, SpineTags, TIMES_FLOORED, TrainingSetRequest, Why,
 };
 use creta_iam::{Action, FeatureSet, Level, Role};
 use creta_model::{Bundle, FeaturePath, Problem};
 use creta_platform::{Fault, Files as _};
 use serde_json::{Value, json};
 
-use crate::support::{Airline, LoseOnline, MIDNIGHT, MINUTE, bundle, departure, instants, load, table};
+use crate::support::{Airline, LoseOnline, MIDNIGHT, MINUTE, bundle, departure, instants, load, plain, table};
 
 fn airline() -> Airline {
     let airline = Airline::new();
@@ -74,8 +76,22 @@ fn try_make(
     let features = airline.engine.features_of_training_set(training_set, &spine)?;
     let train = airline.permit_on(Role::Developer, Action::Train, &features);
     let request =
-        DatasetRequest { name: name(called), training_set: training_set.clone(), spine_tags: tags(spine_tags) };
-    airline.engine.make_dataset(&request, &spine, &train, &airline.permit(Action::DatasetMake, &[]))
+        DatasetRequest { name: name(called), training_set: training_set.clone(), spine_tags: declared(spine_tags) };
+    keep(airline, &request, &spine, &train, &DatasetLimits::NONE)
+}
+
+fn keep(
+    airline: &Airline,
+    request: &DatasetRequest,
+    spine: &[RecordBatch],
+    train: &Permit,
+    limits: &DatasetLimits,
+) -> Result<DatasetVersion, Problem> {
+    airline.engine.make_dataset(request, spine, (train, &airline.permit(Action::DatasetMake, &[])), limits)
+}
+
+fn declared(of: &[&str]) -> SpineTags {
+    SpineTags::Declared(tags(of))
 }
 
 /// The rows of a version, for a program of a role.
@@ -128,16 +144,16 @@ fn s21_a_dataset_is_the_training_set_it_was_made_of_whatever_happens_after() {
     let with_states = TrainingSetRequest { states: true, ..asked(&FEATURES) };
     let expected = airline.training_set(&with_states, spine()).expect("a training set");
     let made = make(&airline, "delays", &asked(&FEATURES), spine());
-    assert_eq!(rows_of(&airline, &made, Role::Developer), expected);
+    assert_eq!(plain(rows_of(&airline, &made, Role::Developer)), plain(expected.clone()));
     // New facts, new definitions, a restart: the rows stay.
     airline.ingest(load(), table(&[departure(4, "UA", 650, 700.0)])).expect("a load");
     let airline = airline.reopened(LoseOnline::Yes);
     let found = airline.engine.dataset(&which("delays@1")).expect("there");
     assert_eq!(found, made);
-    assert_eq!(rows_of(&airline, &found, Role::Developer), expected);
+    assert_eq!(plain(rows_of(&airline, &found, Role::Developer)), plain(expected.clone()));
     assert_ne!(
-        airline.training_set(&with_states, spine()).expect("a training set"),
-        expected,
+        plain(airline.training_set(&with_states, spine()).expect("a training set")),
+        plain(expected),
         "the facts count by now"
     );
     // Of selected columns, in the dataset's order, without states.
@@ -156,7 +172,7 @@ fn s30_a_dataset_says_what_it_was_made_of_and_under_which_permit() {
     let made = make(&airline, "delays", &asked(&FEATURES), spine());
     assert_eq!(
         (made.reference(), made.rows, made.spine_rows, made.known_as_of.as_str()),
-        ("delays@1".into(), 3, 3, "as_of")
+        ("delays@1".into(), Some(3), 3, "as_of")
     );
     assert!(made.entry.is_some(), "the entry of the permit to build it");
     assert_eq!((made.made_by.as_str(), made.position), ("other", 1));
@@ -221,7 +237,7 @@ fn datasets_are_listed_renamed_and_retired_and_numbers_are_not_given_again() {
     make(&airline, "delays", &small, spine());
     let second = make(&airline, "delays", &small, spine());
     make(&airline, "carriers", &asked(&["Flight.carrier"]), spine());
-    let (permit, read) = (airline.permit(Action::DatasetMake, &[]), airline.permit(Action::CatalogueRead, &[]));
+    let (permit, read) = (airline.permit(Action::DatasetRetire, &[]), airline.permit(Action::CatalogueRead, &[]));
     let listed = |airline: &Airline| -> Vec<(String, Vec<u32>)> {
         let entries = airline.engine.datasets(&read).expect("a list");
         entries.iter().map(|e| (e.name.to_string(), e.versions.iter().map(|v| v.version).collect())).collect()
@@ -253,15 +269,22 @@ fn datasets_are_listed_renamed_and_retired_and_numbers_are_not_given_again() {
     airline.engine.rename_dataset(&name("delays"), &name("lateness"), &permit, Keeper::OfAll).expect("renamed");
     assert_eq!(listed(&airline), [("carriers".to_owned(), vec![1]), ("lateness".to_owned(), vec![2, 1])]);
     // Whoever made none of its versions does not say what becomes of it.
-    for keeper in [Keeper::OfOwn, Keeper::OfNone] {
-        let refused = airline.engine.rename_dataset(&name("lateness"), &name("x"), &permit, keeper);
-        assert_eq!(code(refused), "access/dataset-keeper");
-        let refused = airline.engine.retire_dataset(&which("lateness@2"), &permit, keeper).expect_err("not theirs");
-        assert_eq!(refused.code, "access/dataset-keeper");
-    }
+    let own = Keeper::OfOwn;
+    let refused = airline.engine.rename_dataset(&name("lateness"), &name("x"), &permit, own);
+    assert_eq!(code(refused), "access/dataset-keeper");
+    let refused = airline.engine.retire_dataset(&which("lateness@2"), &permit, own).expect_err("not theirs");
+    assert_eq!(refused.code, "access/dataset-keeper");
+    // To keep is another right than to rename and to retire.
+    let make_only = airline.permit(Action::DatasetMake, &[]);
+    assert_eq!(
+        code(airline.engine.rename_dataset(&name("lateness"), &name("x"), &make_only, Keeper::OfAll)),
+        "access/not-covered"
+    );
+    let refused = airline.engine.retire_dataset(&which("lateness@2"), &make_only, Keeper::OfAll);
+    assert_eq!(refused.expect_err("another right").code, "access/not-covered");
     let renamed = airline.engine.dataset(&which("lateness")).expect("there");
     assert_eq!(renamed, DatasetVersion { name: name("lateness"), ..second });
-    let expected = rows_of(&airline, &renamed, Role::Reader);
+    let expected = plain(rows_of(&airline, &renamed, Role::Reader));
 
     let refused =
         airline.engine.retire_dataset(&which("lateness"), &permit, Keeper::OfAll).expect_err("which version?");
@@ -279,7 +302,7 @@ fn datasets_are_listed_renamed_and_retired_and_numbers_are_not_given_again() {
     assert_eq!(gone.code, "dataset/retired");
     // Without a number it is the newest that is there; the next one has a number of its own.
     let newest = airline.engine.dataset(&which("lateness")).expect("there");
-    assert_eq!((newest.version, rows_of(&airline, &newest, Role::Reader)), (1, expected));
+    assert_eq!((newest.version, plain(rows_of(&airline, &newest, Role::Reader))), (1, expected));
     assert_eq!(make(&airline, "lateness", &small, spine()).version, 3);
     assert_eq!(airline.engine.dataset(&which("lateness@4")).expect_err("not yet").code, "not-found/dataset");
 }
@@ -295,7 +318,7 @@ fn rows_without_what_is_required_are_left_out_and_counted_and_a_sample_is_drawn_
     assert_eq!(ints(&table, "Flight.id"), [Some(3), Some(1)], "in their order");
     assert_eq!(table.schema().metadata()[ROWS_DROPPED], "1");
     let made = make(&airline, "delays", &required, spine());
-    assert_eq!((made.rows, made.spine_rows), (2, 3));
+    assert_eq!((made.rows, made.spine_rows), (Some(2), 3));
     assert_eq!(ints(&rows_of(&airline, &made, Role::Reader), "Flight.id"), [Some(3), Some(1)]);
     let stranger =
         TrainingSetRequest { features: vec![FeaturePath::parse("Flight.carrier").expect("a path")], ..required };
@@ -305,7 +328,7 @@ fn rows_without_what_is_required_are_left_out_and_counted_and_a_sample_is_drawn_
         let sample = Some(Sample { rows: Some(1), share: None, seed });
         make(&airline, "few", &TrainingSetRequest { sample, ..asked(&["Flight.delay"]) }, spine())
     };
-    assert_eq!((sampled(1).rows, sampled(1).digest), (1, sampled(1).digest));
+    assert_eq!((sampled(1).rows, sampled(1).digest), (Some(1), sampled(1).digest));
     let digests: BTreeSet<String> = (0..20).map(|seed| sampled(seed).digest).collect();
     assert_eq!(digests.len(), 3, "each of the three rows is drawn by some seed");
 }
@@ -315,7 +338,7 @@ fn a_dataset_without_rows_has_its_columns() {
     let airline = airline();
     let made = make(&airline, "none", &asked(&FEATURES), spine().slice(0, 0));
     let rows = rows_of(&airline, &made, Role::Reader);
-    assert_eq!((rows.num_rows(), rows.num_columns(), made.rows), (0, 9, 0));
+    assert_eq!((rows.num_rows(), rows.num_columns(), made.rows), (0, 9, Some(0)));
 }
 
 #[test]
@@ -324,7 +347,7 @@ fn a_crash_at_any_file_operation_leaves_a_dataset_whole_or_none_of_it() {
     for after in 0.. {
         let airline = airline();
         let first = make(&airline, "delays", &asked(&FEATURES), spine());
-        let expected = rows_of(&airline, &first, Role::Reader);
+        let expected = plain(rows_of(&airline, &first, Role::Reader));
         let files = airline.stores.files.clone();
         files.inject(Fault::Crash, after);
         let second = try_make(&airline, "delays", &asked(&FEATURES), spine(), &[]);
@@ -337,7 +360,7 @@ fn a_crash_at_any_file_operation_leaves_a_dataset_whole_or_none_of_it() {
         assert_eq!(numbers.len(), 1 + usize::from(second.is_ok()), "{after}");
         for number in &numbers {
             let version = airline.engine.dataset(&which(&format!("delays@{number}"))).expect("there");
-            assert_eq!(rows_of(&airline, &version, Role::Reader), expected, "{after}");
+            assert_eq!(plain(rows_of(&airline, &version, Role::Reader)), expected, "{after}");
         }
         let left = airline.stores.files.list("tenants/acme/facts/datasets").expect("a list");
         assert_eq!(left.len(), numbers.len(), "{after}: nothing of a half one is left");
@@ -362,10 +385,10 @@ fn attack_ci12_rows_of_a_dataset_lie_sealed_and_not_in_the_metadata() {
             assert!(!bytes.windows(canary.len()).any(|window| window == canary), "{path}");
         }
     }
-    let documents = airline.all_documents("dataset-version");
+    let version = airline.engine.dataset(&which("delays")).expect("there");
+    let documents = airline.all_documents(&format!("dataset-version/{}", version.dataset));
     assert!(documents[0].contains("delays") && !documents[0].contains("cancelled"), "{documents:?}");
     // A part that was changed is refused, and so is one that is gone.
-    let version = airline.engine.dataset(&which("delays")).expect("there");
     let all = Selection::default();
     let features = airline.engine.features_of_dataset(&version, &all).expect("features");
     let ask =
@@ -452,8 +475,8 @@ fn attack_ch03_what_its_maker_did_not_get_nobody_gets_of_a_dataset() {
     let train = airline.person_permit(&[Role::DataScientist], Action::Train, &features).expect("they may");
     let make =
         airline.person_permit(&[Role::DataScientist], Action::DatasetMake, &FeatureSet::none()).expect("they may");
-    let request = DatasetRequest { name: name("masked"), training_set, spine_tags: tags(&[]) };
-    let made = airline.engine.make_dataset(&request, &spine, &train, &make).expect("made");
+    let request = DatasetRequest { name: name("masked"), training_set, spine_tags: declared(&[]) };
+    let made = airline.engine.make_dataset(&request, &spine, (&train, &make), &DatasetLimits::NONE).expect("made");
     let levels: Vec<Level> = made.columns.iter().skip(3).map(|column| column.level).collect();
     assert_eq!(levels, [Level::Masked, Level::Tokenised, Level::Masked]);
     let program = rows_of(&airline, &made, Role::Reader);
@@ -493,6 +516,185 @@ fn attack_ch03_a_spine_is_no_way_around_tags() {
     assert_eq!(ints(&shown, "Flight.id"), [Some(3), Some(1), Some(99)], "keys are features, and nobody's secret here");
     assert_eq!(floats(&rows_of(&airline, &hidden, Role::Reader), "x")[0], Some(20.0));
     assert_eq!(airline.engine.tags_in_force(), tags(&["pii"]));
+}
+
+/// As `tagged`, without the feature that says whether a flight is late.
+fn without_late(delay: &[&str], carrier: &[&str]) -> Bundle {
+    let mut bundle = serde_json::to_value(tagged(delay, carrier)).expect("JSON");
+    let features = bundle["graph"]["entities"][1]["features"].as_array_mut().expect("features");
+    features.retain(|own| own["name"] != "late");
+    bundle["graph"]["queries"] = json!([]);
+    serde_json::from_value(bundle).expect("a bundle")
+}
+
+#[test]
+fn attack_ch03_a_later_tag_reaches_what_was_computed_from_it_by_definitions_that_are_gone() {
+    let airline = airline();
+    let made = make(&airline, "late", &asked(&["Flight.late"]), spine());
+    let person = || for_person(&airline, &made, &[Role::DataScientist]).expect("rows");
+    assert_eq!(texts(&person(), "Flight.late__state"), some(&["value", "value", "missing"]));
+    // The feature goes, and what it was computed from becomes personal: nothing that is defined now leads from one to the other.
+    airline.deploy(without_late(&["pii"], &[])).expect("deployed");
+    assert_eq!(texts(&person(), "Flight.late__state"), some(&["denied"; 3]));
+    assert_eq!(person().column_by_name("Flight.late").expect("there").null_count(), 3);
+    let program = rows_of(&airline, &made, Role::Reader);
+    assert_eq!(texts(&program, "Flight.late__state"), some(&["value", "value", "missing"]));
+    // What it was not computed from does not matter, nor what it carried before: that was agreed on then.
+    airline.deploy(without_late(&[], &["pii"])).expect("deployed");
+    assert_eq!(texts(&person(), "Flight.late__state"), some(&["value", "value", "missing"]));
+}
+
+#[test]
+fn attack_ch03_a_later_tag_reaches_columns_of_the_spine_whose_maker_saw_what_it_is_on() {
+    let airline = airline();
+    let (spine, training_set) = ([spine()], asked(&["Flight.late"]));
+    let features = airline.engine.features_of_training_set(&training_set, &spine).expect("features");
+    // Nothing is tagged, and nothing was said of the label: it may hold anything that its maker saw.
+    let train = airline.permit_on(Role::Developer, Action::Train, &features);
+    let spine_tags = airline.engine.spine_tags_seen(|all| airline.decide(Role::Developer, Action::Train, all));
+    let request = DatasetRequest { name: name("undeclared"), training_set: training_set.clone(), spine_tags };
+    let undeclared = keep(&airline, &request, &spine, &train, &DatasetLimits::NONE).expect("made");
+    let said = make(&airline, "declared", &training_set, spine[0].clone());
+    let label = |version: &DatasetVersion| {
+        let rows = for_person(&airline, version, &[Role::DataScientist]).expect("rows");
+        texts(&rows, "label")[0].clone()
+    };
+    assert_eq!((label(&undeclared).as_deref(), label(&said).as_deref()), (Some("cancelled"), Some("cancelled")));
+    airline.deploy(tagged(&["pii"], &[])).expect("deployed");
+    assert_eq!((label(&undeclared), label(&said).as_deref()), (None, Some("cancelled")), "it was said what is in it");
+    // What a person did not see cannot be in what they brought; what they saw can, whatever it is called since.
+    let features = airline.engine.features_of_training_set(&asked(&["Flight.carrier"]), &spine).expect("features");
+    let train = airline.person_permit(&[Role::DataScientist], Action::Train, &features).expect("they may");
+    let spine_tags = airline.engine.spine_tags_seen(|all| airline.decide_for_person(&[Role::DataScientist], all));
+    let request = DatasetRequest { name: name("own"), training_set: asked(&["Flight.carrier"]), spine_tags };
+    let own = keep(&airline, &request, &spine, &train, &DatasetLimits::NONE).expect("made");
+    assert_eq!(label(&own).as_deref(), Some("cancelled"));
+    airline.deploy(tagged(&["pii"], &["pii"])).expect("deployed");
+    assert_eq!(label(&own), None);
+}
+
+#[test]
+fn attack_t04_beyond_what_a_tenant_may_keep_no_dataset_is_made_and_nothing_is_left_of_it() {
+    let airline = airline();
+    let (spine, training_set) = ([spine()], asked(&FEATURES));
+    let features = airline.engine.features_of_training_set(&training_set, &spine).expect("features");
+    let train = airline.permit_on(Role::Developer, Action::Train, &features);
+    let request = |called: &str| DatasetRequest {
+        name: name(called),
+        training_set: training_set.clone(),
+        spine_tags: declared(&[]),
+    };
+    let files = || airline.stores.files.list("tenants/acme/facts/datasets").expect("a list").len();
+    let one = DatasetLimits { versions_max: 1, ..DatasetLimits::NONE };
+    let first = keep(&airline, &request("first"), &spine, &train, &one).expect("there is room for one");
+    let refused = keep(&airline, &request("second"), &spine, &train, &one).expect_err("no more");
+    assert_eq!((refused.code.as_str(), files()), ("dataset/too-many", 1));
+    let small = DatasetLimits { bytes_max: first.bytes() + first.bytes() / 2, ..DatasetLimits::NONE };
+    let refused = keep(&airline, &request("second"), &spine, &train, &small).expect_err("too large");
+    assert_eq!((refused.code.as_str(), files()), ("dataset/no-room", 1));
+    assert_eq!(airline.engine.dataset(&which("second")).expect_err("not there").code, "not-found/dataset");
+    // What is retired takes no room.
+    let retire = airline.permit(Action::DatasetRetire, &[]);
+    airline.engine.retire_dataset(&which("first@1"), &retire, Keeper::OfAll).expect("retired");
+    assert_eq!(keep(&airline, &request("second"), &spine, &train, &one).expect("made").version, 1);
+    assert_eq!(files(), 1);
+}
+
+#[test]
+fn looking_at_a_dataset_reads_nothing_of_others() {
+    let airline = airline();
+    let made = make(&airline, "delays", &asked(&FEATURES), spine());
+    let other = make(&airline, "other", &asked(&FEATURES), spine());
+    airline.spoil_documents(&format!("dataset-version/{}", other.dataset));
+    assert_eq!(airline.engine.dataset(&which("delays")).expect("there"), made);
+    assert_eq!(airline.engine.dataset(&which("delays@1")).expect("there"), made);
+    assert_eq!(airline.engine.dataset(&which("other")).expect_err("spoilt").code, "store/refused");
+}
+
+#[test]
+fn attack_ch03_what_is_written_down_of_a_dataset_counts_nothing_that_a_tag_or_a_rule_keeps_back() {
+    let airline = airline();
+    let required = TrainingSetRequest {
+        required: vec![FeaturePath::parse("Flight.delay").expect("a path")],
+        ..asked(&["Flight.delay"])
+    };
+    let made = make(&airline, "delays", &required, spine());
+    assert_eq!((made.rows, made.facts.len()), (Some(2), 1));
+    let shown = serde_json::to_value(made.clone().without_contents()).expect("JSON");
+    assert_eq!((shown.get("rows"), shown.get("facts"), shown.get("spine_seen")), (None, None, None), "{shown}");
+    let listed = airline.engine.datasets(&airline.permit(Action::CatalogueRead, &[])).expect("a list");
+    assert_eq!(listed[0].versions[0].rows, None);
+    // How many facts there are, and how many came since, is for whom no rule binds.
+    let before = make(&airline, "means", &asked(&FEATURES), spine());
+    airline.ingest(load(), table(&[departure(5, "UA", 661, 700.0)])).expect("a load");
+    let after = make(&airline, "means", &asked(&FEATURES), spine());
+    // The rule hides no carrier of these, and binds all the same.
+    airline.set_rows(json!([carriers(json!(["UA", "AA"]))]));
+    let look = |version: &DatasetVersion, role| {
+        let all = Selection { columns: None, states: true };
+        let features = airline.engine.features_of_dataset(version, &all).expect("features");
+        let permit = airline.permit_on(role, Action::Train, &features);
+        airline.engine.dataset_rows(version, &all, &permit).expect("rows")
+    };
+    for (role, facts, more) in
+        [(Role::Reader, vec![("Flight".to_owned(), 3)], Some(1)), (Role::Developer, vec![], None)]
+    {
+        let (left, right) = (look(&before, role), look(&after, role));
+        let profile = left.profile(&before, 0).expect("figures");
+        assert_eq!(profile.facts.into_iter().collect::<Vec<_>>(), facts, "{role:?}");
+        let diff = airline.engine.diff_datasets((&before, &left), (&after, &right)).expect("a difference");
+        let why: Vec<&Why> = diff.features.iter().flat_map(|changed| &changed.why).collect();
+        let told = why.iter().filter(|why| matches!(why, Why::NewFacts { facts, .. } if *facts == more)).count();
+        assert!(told == why.len() && told > 0, "{role:?}: {why:?}");
+    }
+}
+
+#[test]
+fn s1_s17_s30_a_training_set_says_how_it_came_about_and_what_was_floored() {
+    let airline = airline();
+    // What an older table said of itself, from which the spine is, says nothing of this one.
+    let old = [
+        (LABEL_ENTRY, "1"),
+        (LABEL_KNOWN_AS_OF, "latest"),
+        (LABEL_DATASET, "x@1"),
+        (TIMES_FLOORED, "9"),
+        ("mine", "kept"),
+    ];
+    let old = old.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let labelled = |table: RecordBatch| {
+        let schema = table.schema().as_ref().clone().with_metadata(old.clone().into());
+        table.with_schema(Arc::new(schema)).expect("the same columns")
+    };
+    let metadata = |request: &TrainingSetRequest, spine: RecordBatch| {
+        airline.training_set(request, labelled(spine)).expect("a training set").schema().metadata().clone()
+    };
+    let plain = asked(&FEATURES);
+    let latest = TrainingSetRequest { known_as_of: Some(KnownAsOfColumn::Latest), ..plain.clone() };
+    let column = TrainingSetRequest { known_as_of: Some(KnownAsOfColumn::Column("at".into())), ..plain.clone() };
+    for (request, known) in [(&plain, "as_of"), (&latest, "latest"), (&column, "column")] {
+        let said = metadata(request, spine());
+        assert_eq!((said[LABEL_KNOWN_AS_OF].as_str(), said[LABEL_POSITION].as_str()), (known, "1"));
+        assert!(said[LABEL_PLAN].contains(':') && said["mine"] == "kept", "{said:?}");
+        for gone in [LABEL_ENTRY, LABEL_DATASET, TIMES_FLOORED] {
+            assert!(!said.contains_key(gone), "{gone}: {said:?}");
+        }
+    }
+    // Two of three instants are finer than a microsecond.
+    let nanos = arrow::array::TimestampNanosecondArray::from_iter_values(
+        [1, 0, 999].map(|nanos| (MIDNIGHT + 700 * MINUTE) * 1_000 + nanos),
+    );
+    let mut columns = spine().columns().to_vec();
+    columns[1] = Arc::new(nanos.with_timezone("UTC"));
+    let finer = RecordBatch::try_from_iter(["Flight.id", "at", "label"].into_iter().zip(columns)).expect("columns");
+    assert_eq!(metadata(&plain, finer.clone())[TIMES_FLOORED], "2");
+    assert_eq!(metadata(&column, finer.clone())[TIMES_FLOORED], "2", "one column counts once");
+    let made = make(&airline, "finer", &plain, finer);
+    assert_eq!(made.floored, 2);
+    let rows = rows_of(&airline, &made, Role::Reader);
+    let said = rows.schema().metadata().clone();
+    assert_eq!((said[LABEL_DATASET].as_str(), said[TIMES_FLOORED].as_str()), ("finer@1", "2"));
+    assert_eq!((said[LABEL_KNOWN_AS_OF].as_str(), &said[LABEL_PLAN]), ("as_of", &made.plan));
+    assert_eq!(said[LABEL_ENTRY], made.entry.expect("an entry").to_string(), "the permit that it was built under");
 }
 
 /// Developers are bound; readers are not.
@@ -637,6 +839,10 @@ fn attack_ch03_a_maker_whom_a_row_rule_binds_keeps_nothing_that_they_did_not_see
     assert_eq!(texts(&rows, "Flight.delay__state"), some(&["denied", "value", "denied"]));
 }
 
+fn keep_by(airline: &Airline, request: &DatasetRequest, permit: &Permit) -> Result<DatasetVersion, Problem> {
+    airline.engine.make_dataset(request, &[spine()], (permit, permit), &DatasetLimits::NONE)
+}
+
 #[test]
 fn attack_ci20_permits_for_something_else_are_good_for_no_dataset() {
     let airline = airline();
@@ -651,8 +857,8 @@ fn attack_ci20_permits_for_something_else_are_good_for_no_dataset() {
     let names: Vec<&str> = features.names().collect();
     assert_eq!(refused(airline.permit(Action::Train, &names)), "conflict/changed");
     let make_permit = airline.permit(Action::Train, &["Flight.delay"]);
-    let request = DatasetRequest { name: name("x"), training_set: asked(&FEATURES), spine_tags: tags(&[]) };
-    let made = airline.engine.make_dataset(&request, &[spine()], &make_permit, &make_permit);
+    let request = DatasetRequest { name: name("x"), training_set: asked(&FEATURES), spine_tags: declared(&[]) };
+    let made = keep_by(&airline, &request, &make_permit);
     assert_eq!(made.expect_err("no permit to keep").code, "access/not-covered");
     let unknown = Selection { columns: Some(tags(&["Flight.secret"])), states: false };
     let version = airline.engine.dataset(&which("delays")).expect("there");

@@ -8,7 +8,7 @@ use creta_iam::{Action, Role};
 use creta_model::FeaturePath;
 use serde_json::json;
 
-use crate::support::{Airline, Departure, MIDNIGHT, MINUTE, departure, instants, load, table};
+use crate::support::{Airline, Departure, MIDNIGHT, MINUTE, bundle, departure, instants, load, table};
 
 const HOUR: i64 = 60 * MINUTE;
 const ROWS: i64 = 30;
@@ -170,6 +170,63 @@ fn attack_ch03_the_guard_tells_nothing_of_rows_that_a_rule_keeps_back() {
     assert_eq!(found, Vec::<Leak>::new(), "fifteen rows are too few to compare");
     let found = leaks(audit(&airline, &request(&["Flight.delay"]), &label(Some("Flight.delay")), spine(1)));
     assert_eq!(found, [Leak::LabelVisible { feature: path("Flight.delay"), label: path("Flight.delay"), rows: 15 }]);
+}
+
+#[test]
+fn a_label_that_is_computed_is_found_by_what_it_is_computed_from() {
+    let airline = airline();
+    let mean = "Flight.operator.delay_mean[1d]";
+    let features = request(&[mean, "Flight.operator.flights_n[1d]"]);
+    // Whether a flight is late is computed from its delay, which the mean reads. Its carrier leads to it, and is known before.
+    let found = leaks(audit(&airline, &features, &label(Some("Flight.late")), spine(1)));
+    assert_eq!(found, [Leak::LabelVisible { feature: path(mean), label: path("Flight.late"), rows: 30 }]);
+    assert_eq!(leaks(audit(&airline, &features, &label(Some("Flight.late")), spine(-1))), Vec::<Leak>::new());
+}
+
+#[test]
+fn a_label_that_has_expired_is_known_all_the_same() {
+    let airline = airline();
+    let mut bundle = serde_json::to_value(bundle()).expect("JSON");
+    let features = bundle["graph"]["entities"][1]["features"].as_array_mut().expect("features");
+    features.iter_mut().find(|own| own["name"] == "delay").expect("there")["max_age"] = json!("1h");
+    airline.deploy(serde_json::from_value(bundle).expect("a bundle")).expect("deployed");
+    let mean = request(&["Flight.operator.delay_mean[1d]"]);
+    let found = leaks(audit(&airline, &mean, &label(Some("Flight.delay")), spine(120)));
+    assert_eq!(
+        found,
+        [Leak::LabelVisible { feature: mean.features[0].clone(), label: path("Flight.delay"), rows: 30 }]
+    );
+}
+
+#[test]
+fn a_label_that_is_withheld_is_said_not_to_be_judged() {
+    let airline = airline();
+    let mut bundle = serde_json::to_value(bundle()).expect("JSON");
+    let features = bundle["graph"]["entities"][1]["features"].as_array_mut().expect("features");
+    features.iter_mut().find(|own| own["name"] == "delay").expect("there")["tags"] = json!(["pii"]);
+    airline.deploy(serde_json::from_value(bundle).expect("a bundle")).expect("deployed");
+    let (mean, labels, spine) = (request(&["Flight.operator.delay_mean[1d]"]), label(Some("Flight.delay")), [spine(1)]);
+    let features = airline.engine.features_of_audit(&mean, &labels, &spine).expect("features");
+    let permit = airline.person_permit(&[Role::DataScientist], Action::Train, &features).expect("they may");
+    let found = leaks(airline.engine.audit_leakage(&mean, &labels, &spine, &permit).expect("a report"));
+    let expected = Leak::NotJudged { feature: mean.features[0].clone(), label: path("Flight.delay"), rows: 30 };
+    assert_eq!(found, std::slice::from_ref(&expected), "a number has no form that could be shown");
+    assert!(!expected.is_certain() && expected.to_string().contains("not told"));
+}
+
+#[test]
+fn no_column_of_the_spine_is_read_instead_of_the_instants_just_before() {
+    let airline = airline();
+    let mean = request(&["Flight.operator.delay_mean[1d]"]);
+    let of = spine(1);
+    let names = ["Flight.id", "Flight.carrier", "at", "label", "just before", "just before'"];
+    let columns = of.columns().iter().cloned().chain([instants([0; ROWS as usize]), instants([0; ROWS as usize])]);
+    let named = RecordBatch::try_from_iter(names.into_iter().zip(columns)).expect("columns");
+    let found = leaks(audit(&airline, &mean, &label(Some("Flight.delay")), named));
+    assert_eq!(
+        found,
+        [Leak::LabelVisible { feature: mean.features[0].clone(), label: path("Flight.delay"), rows: 30 }]
+    );
 }
 
 #[test]

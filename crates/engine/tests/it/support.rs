@@ -11,8 +11,8 @@ use creta_engine::{
     ResolverHost, ResolverHosts, ScopeEngine, ScopeStores, TrainingSetRequest, VerifyOptions, VerifyReport,
 };
 use creta_iam::{
-    Action, Assurance, DeviceTrust, FeatureSet, Person, Place, Policies, Principal, PrincipalId, Resource, Role,
-    RowRules, Seal, Standing, decide,
+    Action, Assurance, Decision, DeviceTrust, FeatureSet, Person, Place, Policies, Principal, PrincipalId, Resource,
+    Role, RowRules, Seal, Standing, decide,
 };
 use creta_keys::{KeyRing, RootKey, ScopeKey};
 use creta_model::{Bundle, Environment, EnvironmentClass, Instant, Problem, Scope};
@@ -51,6 +51,12 @@ pub(crate) struct Airline {
     log: Log,
     policies: Policies,
     principal: Principal,
+}
+
+/// Without what a table says of itself.
+pub(crate) fn plain(table: RecordBatch) -> RecordBatch {
+    let schema = table.schema().as_ref().clone().with_metadata(Default::default());
+    RecordBatch::try_new(Arc::new(schema), table.columns().to_vec()).expect("the same columns")
 }
 
 pub(crate) fn at(text: &str) -> Instant {
@@ -208,6 +214,17 @@ impl Airline {
         self.log.admit(decision, Details::none()).map_err(|error| error.to_string())
     }
 
+    /// What is decided for a program of a role.
+    pub(crate) fn decide(&self, role: Role, action: Action, features: FeatureSet) -> Decision {
+        let principal = Principal::service_account(PrincipalId::parse("other").expect("valid"), scope(), role);
+        decide(&self.policies, &principal, action, &Resource::features(scope(), features))
+    }
+
+    /// What is decided on training for a person of the tenant with roles for good.
+    pub(crate) fn decide_for_person(&self, roles: &[Role], features: FeatureSet) -> Decision {
+        decide(&self.policies, &person(roles), Action::Train, &Resource::features(scope(), features))
+    }
+
     /// A permit for statistics of a person of the tenant.
     pub(crate) fn statistics_permit(&self, roles: &[Role], features: &[&str]) -> Permit {
         let resource = Resource::features(scope(), FeatureSet::untagged(features.iter().copied()));
@@ -274,6 +291,14 @@ impl Airline {
         let documents = self.stores.metadata.list(kind).expect("a list");
         assert!(!documents.is_empty(), "they are there");
         documents.iter().map(|document| String::from_utf8_lossy(&document.body).into_owned()).collect()
+    }
+
+    /// Writes over every document of a kind what nobody can read.
+    pub(crate) fn spoil_documents(&self, kind: &str) {
+        for document in self.stores.metadata.list(kind).expect("a list") {
+            let write = self.stores.metadata.write(kind, &document.id, Some(document.version), b"spoilt");
+            write.expect("written");
+        }
     }
 
     pub(crate) fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport, Problem> {

@@ -13,6 +13,7 @@ mod statistics;
 use std::sync::Arc;
 
 use creta_disclosure::{Budget, GroupSize};
+use creta_engine::DatasetLimits;
 use creta_iam::Principal;
 use creta_model::{EnvironmentClass, MemorySize, Problem};
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub(crate) struct Disclosures {
     pub(crate) sinks: sinks::Sinks,
     /// What the process may take at most while it builds a training set.
     pub(crate) training_memory: Option<MemorySize>,
+    /// How much of datasets each tenant keeps.
+    pub(crate) datasets: DatasetLimits,
 }
 
 impl Disclosures {
@@ -68,6 +71,7 @@ impl Disclosures {
             rows: rows::PersonRows::open(counted),
             sinks: sinks::Sinks::new(&config.sinks),
             training_memory: config.training_memory,
+            datasets: config.datasets.limits(),
         })
     }
 }

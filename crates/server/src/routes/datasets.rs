@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use axum::response::Response;
 use creta_audit::{Details, Event};
 use creta_engine::{
-    DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Keeper, ScopeEngine, Selection,
+    DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Keeper, ScopeEngine, Selection, SpineTags,
 };
-use creta_iam::{Action, FeatureSet, Principal, Role};
+use creta_iam::{Action, FeatureSet};
 use creta_model::Problem;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,7 @@ pub(super) async fn make(guarded: Guarded, input: Input) -> Result<Response, Ref
     let details = Details::none()
         .name("dataset", name.as_str())
         .and_then(|details| details.count("rows", rows))
+        .and_then(|details| details.name("known-as-of", training_set.known_until()))
         .and_then(|details| details.name("spine-tags", if declared.is_some() { "declared" } else { "all" }));
     let details = details.map_err(|e| from_audit(&e))?;
     let (asked, asked_spine) = (training_set.clone(), spine.clone());
@@ -71,19 +72,26 @@ pub(super) async fn make(guarded: Guarded, input: Input) -> Result<Response, Ref
             details,
             move |engine| engine.features_of_training_set(&asked, &asked_spine),
             move |admitted, make| {
-                no_guesses(admitted)?;
+                // How many rows are left, and what stands in each, would say which guesses of a spine were right.
+                if !training_set.required.is_empty() {
+                    no_guesses(admitted)?;
+                }
                 let engine = admitted.engine()?;
-                let spine_tags = declared.unwrap_or_else(|| {
+                let seen = || {
                     let (control, permit) = (admitted.control, &admitted.permit);
-                    engine.tags_seen(|tags| {
-                        control.decide(permit.principal(), Action::Train, &resource(permit.place(), tags))
+                    engine.spine_tags_seen(|all| {
+                        control.decide(permit.principal(), Action::Train, &resource(permit.place(), all))
                     })
-                });
+                };
+                let spine_tags = declared.map_or_else(seen, SpineTags::Declared);
                 let request = DatasetRequest { name, training_set, spine_tags };
-                let made = engine.make_dataset(&request, &spine, &admitted.permit, make)?;
+                let limits = &admitted.app.disclosures.datasets;
+                let made = engine.make_dataset(&request, &spine, (&admitted.permit, make), limits)?;
                 let details = Details::none()
                     .name("dataset", made.reference())
-                    .and_then(|details| details.count("rows", made.rows))
+                    .and_then(|details| details.count("rows", made.rows.unwrap_or(0)))
+                    .and_then(|details| details.name("plan", made.plan.as_str()))
+                    .and_then(|details| details.count("position", made.position))
                     .and_then(|details| details.keyed("content", made.digest.as_bytes()));
                 let details = details.map_err(|e| from_audit(&e))?;
                 admitted.control.record(Event::of(make, "dataset.kept").with(details));
@@ -91,7 +99,9 @@ pub(super) async fn make(guarded: Guarded, input: Input) -> Result<Response, Ref
             },
         )
         .await?;
-    answer(&made.without_contents())
+    // Whoever made it got these rows, so they may know how many there are.
+    let rows = made.rows;
+    answer(&DatasetVersion { rows, ..made.without_contents() })
 }
 
 /// All datasets of the scope, with their versions.
@@ -159,7 +169,7 @@ fn looked_up(
     let features = engine.features_of_dataset(&version, selection)?;
     let details = Details::none()
         .name("dataset", version.reference())
-        .and_then(|details| details.count("rows", version.rows))
+        .and_then(|details| details.count("rows", version.rows.unwrap_or(0)))
         .map_err(|e| from_audit(&e))?;
     Ok((features, details, version))
 }
@@ -334,13 +344,9 @@ struct Renamed {
     name: DatasetName,
 }
 
-/// Of whose datasets somebody decides what becomes: of all, who may deploy the definitions; of their own, who made them; of
-/// none, programs that only read, whose tokens lie in many places.
+/// Of whose datasets somebody decides what becomes: of all, who may deploy the definitions; of their own, who made them.
 fn keeper(admitted: &Admitted<'_>) -> Keeper {
     let (principal, place) = (admitted.permit.principal(), admitted.permit.place());
-    if matches!(principal, Principal::ServiceAccount { role: Role::Reader, .. }) {
-        return Keeper::OfNone;
-    }
     let resource = resource(place, FeatureSet::none());
     match admitted.control.decide(principal, Action::Deploy, &resource).is_allowed() {
         true => Keeper::OfAll,

@@ -11,7 +11,8 @@ use axum::response::Response;
 use creta_audit::{Details, Event, Permit};
 use creta_disclosure::Label;
 use creta_engine::{
-    BindingRule, KnownAsOfColumn, LabelColumn, QueryRequest, Sample, TrainingOptions, TrainingSetRequest, WrittenQuery,
+    BindingRule, KnownAsOfColumn, LABEL_DATASET, LABEL_ENTRY, LabelColumn, QueryRequest, Sample, TrainingOptions,
+    TrainingSetRequest, WrittenQuery,
 };
 use creta_model::{FeaturePath, MemorySize, Problem, Span};
 use serde::Deserialize;
@@ -211,7 +212,10 @@ pub(super) fn json_parameter<T: DeserializeOwned + Default>(name: &str, text: Op
 
 /// Answers many rows from the online store: an Arrow stream with the spine's columns and the features.
 pub(super) async fn query_arrow(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    beside_spine(guarded, input, |admitted, asked, take| {
+    let rows_alone = |_: &TrainingSetRequest, rows: u64, _: &str| {
+        Details::none().count("rows", rows).map_err(|e| from_audit(&e)) // Reads are counted together, whatever their plan.
+    };
+    beside_spine(guarded, input, rows_alone, |admitted, asked, take| {
         let batches = admitted.engine()?.query_batch(&asked.request, &asked.spine, &admitted.permit)?;
         admitted.app.metrics.rows_asked(admitted.scope()?, batches.iter().map(|batch| batch.num_rows() as u64).sum());
         Ok(batches.into_iter().try_for_each(take)?)
@@ -221,7 +225,7 @@ pub(super) async fn query_arrow(guarded: Guarded, input: Input) -> Result<Respon
 
 /// Builds a training set: as above, out of the facts themselves, point-in-time correct.
 pub(super) async fn training_set(guarded: Guarded, input: Input) -> Result<Response, Refusal> {
-    beside_spine(guarded, input, |admitted, asked, take| {
+    beside_spine(guarded, input, how, |admitted, asked, take| {
         let set = admitted.app.disclosures.training_memory;
         let memory = [set, asked.memory].into_iter().flatten().min();
         let options = TrainingOptions { memory_bytes: memory.map(MemorySize::bytes), progress: None };
@@ -311,6 +315,7 @@ pub(super) async fn audit_leakage(guarded: Guarded, input: Input) -> Result<Resp
 async fn beside_spine(
     guarded: Guarded,
     input: Input,
+    details: fn(&TrainingSetRequest, u64, &str) -> Result<Details, Problem>,
     ask: fn(&Admitted<'_>, AskedBeside, Take<'_>) -> Result<(), Refusal>,
 ) -> Result<Response, Refusal> {
     let mut question = input.query::<SpineQuery>()?;
@@ -320,14 +325,15 @@ async fn beside_spine(
     if spine.is_empty() {
         spine.push(RecordBatch::new_empty(schema));
     }
-    let rows = spine.iter().map(|batch| batch.num_rows() as u64).sum();
-    let details = Details::none().count("rows", rows).map_err(|e| from_audit(&e))?;
+    let rows: u64 = spine.iter().map(|batch| batch.num_rows() as u64).sum();
     let (asked, asked_spine) = (request.clone(), spine.clone());
     let answered = guarded
-        .act_on_features(
-            details,
-            move |engine| engine.features_of_training_set(&asked, &asked_spine),
-            move |admitted| {
+        .act_on_prepared(
+            move |engine| {
+                let (features, plan) = engine.plan_of_training_set(&asked, &asked_spine)?;
+                Ok((features, details(&asked, rows, &plan)?, ()))
+            },
+            move |admitted, ()| {
                 if sink.is_none() && ends_on_a_machine(admitted.permit.principal(), admitted.control.class()) {
                     return Err(kept_back(admitted, no_download()).into());
                 }
@@ -346,6 +352,17 @@ async fn beside_spine(
         Bulk::Stream(bytes) => Ok(typed(ARROW_STREAM, bytes)),
         Bulk::Written(written) => answer(&written),
     }
+}
+
+/// What the log keeps of a question about the rows of a spine: how many, by which plan, and what was known if that is not
+/// what was known at each row's instant (rule S1).
+fn how(request: &TrainingSetRequest, rows: u64, plan: &str) -> Result<Details, Problem> {
+    let details = Details::none().count("rows", rows).and_then(|details| details.name("plan", plan));
+    let details = details.and_then(|details| match request.known_until() {
+        "as_of" => Ok(details),
+        known => details.name("known-as-of", known),
+    });
+    details.map_err(|e| from_audit(&e))
 }
 
 /// The answer as one Arrow stream.
@@ -374,12 +391,16 @@ pub(super) fn labelled(batch: RecordBatch, admitted: &Admitted<'_>) -> Result<Re
         .map_err(|error| logged("an answer could not be labelled", &error))
 }
 
-/// The schema with where the table is from, so that it is known as that wherever it goes. What the spine's own schema said
-/// of that is replaced.
+/// The schema with where the table is from and the log's entry with the permit it was built under (rule S30), so that it is
+/// known as that wherever it goes. What the spine's own schema said of that is replaced; rows that were kept name the entry
+/// that they were built under.
 pub(super) fn labelled_schema(schema: &SchemaRef, admitted: &Admitted<'_>) -> SchemaRef {
     let label = Label { environment: admitted.control.environment().clone(), class: admitted.control.class() };
     let mut metadata = schema.metadata().clone();
     metadata.extend(label.to_metadata());
+    if !metadata.contains_key(LABEL_DATASET) {
+        metadata.extend(admitted.permit.entry().map(|entry| (LABEL_ENTRY.to_owned(), entry.to_string())));
+    }
     Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 

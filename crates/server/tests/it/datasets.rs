@@ -2,6 +2,7 @@
 
 use std::io::{Seek as _, Write as _};
 
+use arrow::array::Array as _;
 use creta_model::EnvironmentClass;
 use serde_json::{Value, json};
 
@@ -232,7 +233,7 @@ fn attack_ch14_outside_of_development_people_guess_at_no_values_and_take_no_data
     assign(&server, "ana", &json!({"roles": ["data-scientist"], "tenant": "acme"}));
     // Whatever tells of a spine's rows which of them were guessed right is for programs.
     let required = format!("{MAKE}&required=User.city");
-    for path in [MAKE, required.as_str(), LEAKAGE] {
+    for path in [required.as_str(), LEAKAGE] {
         let refused = ana.send_arrow(&server, path, &rows());
         assert_eq!(refused.problem(403), "dataset/class", "{path}");
         assert!(!refused.text().contains("Turin"));
@@ -240,6 +241,11 @@ fn attack_ch14_outside_of_development_people_guess_at_no_values_and_take_no_data
     assert_eq!(server.post_arrow(MAKE, &scoring, &rows()).ok()["rows"], 3);
     assert_eq!(server.post_arrow(MAKE, &scoring, &rows()).ok()["version"], 2);
     assert_eq!(server.post_arrow(LEAKAGE, &scoring, &rows()).ok()["rows"], 3);
+    // To make one tells them nothing: what comes of it is looked at as any other, and counted.
+    let own = MAKE.replace("name=cities", "name=own");
+    let made = ana.send_arrow(&server, &own, &rows()).ok();
+    assert_eq!((&made["version"], made.get("facts")), (&json!(1), None), "{made}");
+    assert_eq!(ana.get(&server, "/v1/datasets/own/rows").problem(403), "access/no-download");
     let diff = "/v1/datasets/cities@1/diff?with=cities@2";
     assert_eq!(ana.get(&server, diff).problem(403), "dataset/class");
     assert_eq!(server.get(diff, &scoring).status, 200);
@@ -270,13 +276,13 @@ fn attack_ch03_datasets_are_renamed_and_retired_by_their_maker_or_whoever_may_de
     let (retire, rename) = ("/v1/datasets/cities@1/retire", "/v1/datasets/cities/rename");
     let to = json!({"to": "towns"});
     for (path, body) in [(retire, &json!({})), (rename, &to)] {
-        assert_eq!(server.post(path, &reader, body).problem(403), "access/dataset-keeper", "a reader's token");
+        assert_eq!(server.post(path, &reader, body).problem(403), "access/denied", "a reader's token");
         assert_eq!(ana.post(&server, path, body).problem(403), "access/dataset-keeper");
     }
     // A program that only reads does not even end what it made.
     let of_reader = MAKE.replace("name=cities", "name=scores");
     server.post_arrow(&of_reader, &reader, &rows()).ok();
-    assert_eq!(server.post("/v1/datasets/scores@1/retire", &reader, &json!({})).problem(403), "access/dataset-keeper");
+    assert_eq!(server.post("/v1/datasets/scores@1/retire", &reader, &json!({})).problem(403), "access/denied");
     assert_eq!(server.get("/v1/datasets/scores@1/rows", &reader).status, 200, "it is there");
     // Her own she may, nobody else with her role.
     ana.send_arrow(&server, &MAKE.replace("name=cities", "name=own"), &rows()).ok();
@@ -284,6 +290,83 @@ fn attack_ch03_datasets_are_renamed_and_retired_by_their_maker_or_whoever_may_de
     assert_eq!(ana.post(&server, "/v1/datasets/own/rename", &json!({"to": "mine"})).ok()["name"], "mine");
     ana.post(&server, "/v1/datasets/mine@1/retire", &json!({})).ok();
     server.post(retire, &etl, &json!({})).ok();
+}
+
+#[test]
+fn s1_s30_a_table_names_the_entry_it_was_built_under_and_what_was_known() {
+    let server = Server::new();
+    let etl = shop(&server, "acme", &bundle());
+    // A spine that was a training set itself says nothing about this one.
+    let old = [("creta.entry", "1"), ("creta.known_as_of", "latest"), ("creta.dataset", "x@1"), ("mine", "kept")];
+    let old = old.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let schema = rows().schema().as_ref().clone().with_metadata(old.into());
+    let labelled = rows().with_schema(std::sync::Arc::new(schema)).expect("the same columns");
+    let entry = |said: &std::collections::HashMap<String, String>| {
+        let index: u64 = said["creta.entry"].parse().expect("the index of an entry");
+        let page = format!("/v1/audit/entries?start={index}&limit=1");
+        server.get(&page, &server.admin_token()).ok()["entries"][0]["entry"].clone()
+    };
+    for (asked, known) in [("", "as_of"), ("&known_as_of=latest", "latest"), ("&known_as_of=at", "column")] {
+        let path = format!("/v1/training-sets?features=User.city&as_of=at{asked}");
+        let said = server.post_arrow(&path, &etl, &labelled).batch().schema().metadata().clone();
+        assert_eq!((said["creta.known_as_of"].as_str(), said["mine"].as_str()), (known, "kept"));
+        assert!(!said.contains_key("creta.dataset") && said["creta.position"].parse::<u64>().is_ok());
+        let entry = entry(&said);
+        assert_eq!(entry["action"], "train", "{entry}");
+        let text = entry.to_string();
+        assert!(text.contains("User.city") && text.contains(&said["creta.plan"]), "{text}");
+        assert_eq!(text.contains(r#""known-as-of""#), known != "as_of", "{text}");
+        assert!(known == "as_of" || text.contains(known), "{text}");
+    }
+    // Rows that were kept say under what they were built, whoever looks at them.
+    let made = server.post_arrow(MAKE, &etl, &labelled).ok();
+    let said = server.get("/v1/datasets/cities/rows", &etl).batch().schema().metadata().clone();
+    assert_eq!((said["creta.dataset"].as_str(), &said["creta.plan"]), ("cities@1", &text(&made["plan"])));
+    assert_eq!(said["creta.entry"], made["entry"].to_string());
+    // Answers about the present are counted, not logged one by one.
+    let present = server.post_arrow("/v1/query/arrow?features=User.city&as_of=at", &etl, &labelled).batch();
+    let said = present.schema().metadata().clone();
+    assert!(!said.contains_key("creta.entry") && !said.contains_key("creta.position"), "{said:?}");
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn attack_t04_a_tenant_keeps_no_more_than_the_configuration_lets_it() {
+    let provider = Provider::start();
+    let limits = "[datasets]\nversions_per_tenant = 1\nbytes_per_tenant = \"1MiB\"\n";
+    let server = Server::configured(EnvironmentClass::Development, &format!("{limits}\n{}", provider.config()));
+    let etl = shop(&server, "acme", &bundle());
+    server.post_arrow(MAKE, &etl, &rows()).ok();
+    assert_eq!(server.post_arrow(MAKE, &etl, &rows()).problem(409), "dataset/too-many");
+    // Another tenant has its own room.
+    let beta = shop(&server, "beta", &bundle());
+    server.post_arrow(MAKE, &beta, &rows()).ok();
+    server.post("/v1/datasets/cities@1/retire", &etl, &json!({})).ok();
+    assert_eq!(server.post_arrow(MAKE, &etl, &rows()).ok()["version"], 2);
+}
+
+#[test]
+fn attack_ch03_a_viewer_learns_of_no_counts_and_of_no_later_tags_less_than_everybody() {
+    let provider = Provider::start();
+    let server = server(&provider, EnvironmentClass::Development);
+    let etl = shop(&server, "acme", &bundle());
+    let vic = sign_in(&server, &provider, "vic");
+    assign(&server, "vic", &json!({"roles": ["viewer"], "tenant": "acme"}));
+    let ana = scientist(&server, &provider, "ana");
+    let made = server.post_arrow(&format!("{MAKE}&required=User.city"), &etl, &rows()).ok();
+    assert_eq!(made["rows"], 2, "who made it got these rows");
+    let described = vic.get(&server, "/v1/datasets/cities").ok();
+    assert_eq!((described.get("rows"), described.get("facts")), (None, None), "{described}");
+    let listed = vic.get(&server, "/v1/datasets").ok();
+    assert_eq!(listed["datasets"][0]["versions"][0].get("rows"), None, "{listed}");
+    // Nothing was tagged when it was made, and nothing was said of the spine's own columns.
+    assert_eq!(ana.get(&server, "/v1/datasets/cities/rows").batch().column(1).null_count(), 0);
+    server.post("/v1/deploy", &etl, &tagged(&json!(["pii"]))).ok();
+    let later = ana.get(&server, "/v1/datasets/cities/rows?columns=%5B%22at%22%5D");
+    assert_eq!(later.problem(403), "access/required", "the city chose the rows, and is personal by now");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
 use creta_engine::{
-    DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Keeper, Selection, TrainingSetRequest,
+    DatasetLimits, DatasetName, DatasetRef, DatasetRequest, DatasetRows, DatasetVersion, Keeper, Selection, SpineTags,
+    TrainingSetRequest,
 };
 use creta_iam::{Action, FeatureSet};
 use creta_model::Problem;
@@ -47,11 +48,13 @@ pub(crate) struct WantedRows {
 pub(crate) fn make(local: &Local, wanted: Wanted, spine: &[RecordBatch]) -> Result<DatasetVersion, Problem> {
     let Wanted { name, training_set, spine_tags } = wanted;
     let features = local.engine.features_of_training_set(&training_set, spine)?;
-    let seen = || local.engine.tags_seen(|tags| local.decide(Action::Train, tags));
-    let request = DatasetRequest { name, training_set, spine_tags: spine_tags.unwrap_or_else(seen) };
+    let seen = || local.engine.spine_tags_seen(|all| local.decide(Action::Train, all));
+    let request = DatasetRequest { name, training_set, spine_tags: spine_tags.map_or_else(seen, SpineTags::Declared) };
     let make = local.permit(Action::DatasetMake, FeatureSet::none())?;
     let train = local.permit(Action::Train, features)?;
-    Ok(local.engine.make_dataset(&request, spine, &train, &make)?.without_contents())
+    let made = local.engine.make_dataset(&request, spine, (&train, &make), &DatasetLimits::NONE)?;
+    let rows = made.rows;
+    Ok(DatasetVersion { rows, ..made.without_contents() })
 }
 
 pub(crate) fn operate(local: &Local, operation: Operation) -> Result<Value, Problem> {
@@ -84,13 +87,13 @@ pub(crate) fn operate(local: &Local, operation: Operation) -> Result<Value, Prob
             engine.rename_dataset(
                 &dataset,
                 &to,
-                &local.permit(Action::DatasetMake, FeatureSet::none())?,
+                &local.permit(Action::DatasetRetire, FeatureSet::none())?,
                 Keeper::OfAll,
             )?;
             Ok(json!({ "name": to }))
         }
         Operation::Retire { dataset } => {
-            let permit = local.permit(Action::DatasetMake, FeatureSet::none())?;
+            let permit = local.permit(Action::DatasetRetire, FeatureSet::none())?;
             Ok(value(&engine.retire_dataset(&DatasetRef::parse(&dataset)?, &permit, Keeper::OfAll)?.without_contents()))
         }
     }

@@ -172,8 +172,11 @@ class Rows:
     _columns: _Columns = field(repr=False)
 
     known_to: datetime | None = None
-    """Where an `as_of` lies after the present and `known_as_of` was left out: the present. Rows of later instants were
-    answered by what had arrived until then; this as `known_as_of` gives the same again, in a training set too."""
+    """Where an `as_of` lies after the present and `known_as_of` was left out: the present.
+
+    Rows of later instants were answered by what had arrived until then; this as `known_as_of` gives the same
+    again, in a training set too.
+    """
 
     def __len__(self) -> int:
         return len(self.as_of)
@@ -324,6 +327,33 @@ class Dataset:
         """Rows that were left out since a required feature has no value in them."""
         return rows_dropped(self.table)
 
+    @property
+    def floored(self) -> int:
+        """Times of the spine that were finer than a microsecond and lost these digits (rule S17)."""
+        return int(_said(self.table, b"creta.times-floored", b"0"))
+
+    @property
+    def known_as_of(self) -> str:
+        """Until when facts counted (rule S1): `as_of`, `latest`, or `column` for one of the spine's."""
+        return _said(self.table, b"creta.known_as_of", b"").decode()
+
+    @property
+    def plan(self) -> str:
+        """Fingerprint of the plan that was run."""
+        return _said(self.table, b"creta.plan", b"").decode()
+
+    @property
+    def position(self) -> int | None:
+        """Position in the log of facts: those after it did not count."""
+        said = _said(self.table, b"creta.position", b"")
+        return int(said) if said else None
+
+    @property
+    def entry(self) -> int | None:
+        """The entry of the server's audit log with the permit that it was built under (rule S30)."""
+        said = _said(self.table, b"creta.entry", b"")
+        return int(said) if said else None
+
     def to_arrow(self) -> pa.Table:
         """As it is, without a copy."""
         return self.table
@@ -366,9 +396,13 @@ class Dataset:
 
 def rows_dropped(table: pa.Table) -> int:
     """Rows of a training set that were left out, as its metadata says."""
+    return int(_said(table, b"creta.rows-dropped", b"0"))
+
+
+def _said(table: pa.Table, key: bytes, otherwise: bytes) -> bytes:
     schema: Any = table.schema
     metadata: Mapping[bytes, bytes] = schema.metadata or {}
-    return int(metadata.get(b"creta.rows-dropped", b"0"))
+    return metadata.get(key, otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +442,7 @@ class Leak:
     """Something by which a model might learn what it cannot know later."""
 
     kind: str
-    """`label-given`, `label-visible`, `same-as-label`, `restated` or `late-facts`."""
+    """`label-given`, `label-visible`, `same-as-label`, `restated`, `not-judged` or `late-facts`."""
 
     feature: str
     certain: bool

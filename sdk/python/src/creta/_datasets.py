@@ -44,7 +44,12 @@ class DatasetVersion:
     version: int
     made: datetime
     made_by: str
-    rows: int
+    rows: int | None
+    """How many; `None` where a required feature chose them, to whoever did not make them.
+
+    `profile` counts those that you get.
+    """
+
     features: tuple[str, ...]
     """Paths of the features, in order."""
 
@@ -66,7 +71,7 @@ class DatasetVersion:
             json["version"],
             parse_instant(json["made"]),
             json["made_by"],
-            json["rows"],
+            json.get("rows"),
             features,
             json["state"]["is"] != "kept",
             json,
@@ -81,7 +86,9 @@ class ListedVersion:
     version: int
     made: datetime
     made_by: str
-    rows: int
+    rows: int | None
+    """How many; `None` where a required feature chose them."""
+
     features: int
     """How many."""
 
@@ -187,7 +194,8 @@ def _because(why: Mapping[str, Any]) -> str:
         case "definition":
             return f"the definition of {why['feature']} changed"
         case "new-facts":
-            return f"{why['facts']:,} more facts of {why['entity']} were known"
+            facts = f"{why['facts']:,} more" if "facts" in why else "other"
+            return f"{facts} facts of {why['entity']} were known"
         case "known-as-of":
             return f"known as of {why['from']} before, and {why['to']} now"
         case "max-age":
@@ -429,7 +437,7 @@ def listed(json: Mapping[str, Any]) -> tuple[ListedVersion, ...]:
             one["version"],
             parse_instant(one["made"]),
             one["made_by"],
-            one["rows"],
+            one.get("rows"),
             one["features"],
             one["state"]["is"] != "kept",
         )

@@ -20,7 +20,15 @@ FIRST_PAUSE_SECONDS = 0.05
 PAUSE_SECONDS_MAX = 5.0
 
 _READS = frozenset(
-    {"/v1/query", "/v1/query/arrow", "/v1/explain", "/v1/training-sets", "/v1/check", "/v1/verify"}
+    {
+        "/v1/query",
+        "/v1/query/arrow",
+        "/v1/explain",
+        "/v1/training-sets",
+        "/v1/training-sets/leakage",
+        "/v1/check",
+        "/v1/verify",
+    }
 )
 """Requests that change nothing, so that sending them twice does no harm."""
 

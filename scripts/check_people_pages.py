@@ -271,6 +271,7 @@ def authenticators(ana: Somebody) -> None:
     """Ana registers a second authenticator with her first, and takes the first away with the second."""
     page, looker = opened(ana, "/my", "My access"), ana.looker
     must(page.locator("#authenticators ~ ul summary").count() == 0, "the last one cannot be taken away")
+    ana.world.provider.person = ana.name
     page.click("[data-sign-in=register]")
     page.wait_for_selector("h1:has-text('Use your authenticator')", timeout=15_000)
     ana.press()

@@ -497,7 +497,10 @@ impl People {
             let mut own = own.clone();
             outcome = match register {
                 true => {
-                    let label = format!("authenticator {}", own.credentials.summaries().len() + 1);
+                    // One was taken away, perhaps: no two have one name.
+                    let taken = own.credentials.summaries();
+                    let mut labels = (1_usize..).map(|number| format!("authenticator {number}"));
+                    let label = labels.find(|label| taken.iter().all(|key| key.label != *label)).unwrap_or_default();
                     site.finish_registration(ceremony, response, &mut own.credentials, &label, now)
                 }
                 false => site.finish(ceremony, response, &mut own.credentials, now).map(|verified| verified.credential),

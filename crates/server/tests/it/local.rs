@@ -737,6 +737,7 @@ fn takes_away(world: &World, ana: &Someone, first: &mut SoftAuthenticator, secon
     assert_eq!(ask(&all[0]).problem(404), "not-found/authenticator");
     answer_prompt(server, second, &prompt(&ask(&all[2])), None).ok();
     let left = listed();
+    assert_eq!(left[0]["label"], "authenticator 2");
     assert_eq!((left.len(), &left[0]["removable"]), (1, &json!(false)), "{left:?}");
     assert_eq!(ask(&left[0]).problem(403), "access/last-authenticator");
     assert!(world.log().contains("authenticator.removed"));

@@ -47,10 +47,11 @@ pub(super) async fn page(guarded: Guarded, opener: Opener) -> Result<Response, R
     let asks = opener.asks()?;
     let again = guarded.also(Action::DeviceRead, PlaceOf::Own);
     guarded.act(Details::none(), |_| Ok(())).await?;
-    let state = state(again).await?;
+    let (state, counts) = state(again).await?;
     let body = html! {
         (state)
         @match asks {
+            None if counts => { p { "When that is over, run " code { "creta device browser" } " on it again." } },
             None => { p { "On the computer that this browser runs on, run " code { "creta device browser" } ". It opens this page again, with a button." } },
             Some((port, state)) => {
                 p { "You started " code { "creta device browser" } " on this computer just now. If you did not, close this page." }
@@ -84,8 +85,8 @@ pub(super) async fn offer(guarded: Guarded, opener: Opener) -> Result<Response, 
     Ok(at("/my/computer", frame.page("/my/computer", "This computer", &body)))
 }
 
-/// What the computer of this browser is worth now.
-async fn state(guarded: Guarded) -> Result<Markup, Refusal> {
+/// What the computer of this browser is worth now, and whether it vouched for it.
+async fn state(guarded: Guarded) -> Result<(Markup, bool), Refusal> {
     guarded
         .act(Details::none(), |admitted| {
             let people = &admitted.app.people;
@@ -96,10 +97,10 @@ async fn state(guarded: Guarded) -> Result<Markup, Refusal> {
             let vouched = session.vouched.filter(|vouched| now < vouched.until);
             let named = vouched.and_then(|vouched| Some((people.devices.find(&vouched.by)?.name, vouched.until)));
             Ok(match named {
-                Some((name, until)) => html! {
+                Some((name, until)) => (html! {
                     p { "This browser counts as " strong { (name) } " (" (trust.as_str()) ") for " (left(now, until)) ", until " (moment(until)) "." }
-                },
-                None => html! { p { "This browser counts as no enrolled computer." } },
+                }, true),
+                None => (html! { p { "This browser counts as no enrolled computer." } }, false),
             })
         })
         .await

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use creta_audit::Details;
-use creta_iam::{Action, Decision, FeatureSet, Identity, Need, Place, Remedy, Role, Standing};
+use creta_iam::{Action, Decision, DeviceTrust, FeatureSet, Identity, Need, Place, Remedy, Role, Standing};
 use creta_model::{EnvironmentClass, Instant};
 use maud::{Markup, html};
 
@@ -117,12 +117,19 @@ fn identity(me: &Me, sessions: &[SessionView], devices: Option<&Vec<DeviceView>>
                 dt { "Signed in" } dd { (moment(this.opened)) " with " (signed_in_with(&this.methods)) "; " (verified) }
                 dt { "This browser" } dd {
                     @match this.vouched_until {
-                        Some(until) => { "counts as your enrolled computer, " span class="good" { (me.standing.assurance.device.as_str()) } ", for " (left(me.now, until)) },
+                        Some(until) => { "counts as your enrolled computer, " (trust(me.standing.assurance.device)) ", for " (left(me.now, until)) },
                         None => { "counts as no enrolled computer" @if devices.is_some() { "; " a href="/my/computer" { "let yours vouch for it" } } },
                     }
                 }
             }
         }
+    }
+}
+
+fn trust(device: DeviceTrust) -> Markup {
+    match device {
+        DeviceTrust::Trusted => html! { span class="good" { (device.as_str()) } },
+        _ => html! { (device.as_str()) },
     }
 }
 

@@ -44,5 +44,7 @@ pub mod password;
 pub mod recovery;
 pub mod scim;
 pub mod signed;
+#[cfg(test)]
+mod timing;
 pub mod totp;
 pub mod webauthn;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use zxcvbn::Score;
 
 pub use breached::{Bytes, ListFile};
-pub use hash::{Cost, PasswordHash, Verdict, verify};
+pub use hash::{Cost, Costs, PasswordHash, Verdict, verify};
 
 /// Fewest characters of a new password.
 pub const CHARACTERS_MIN: usize = 14;

@@ -43,6 +43,8 @@ mod error;
 mod failures;
 mod hosting;
 mod http;
+#[cfg(test)]
+mod in_process;
 pub mod intake;
 pub mod limits;
 mod logging;
@@ -60,6 +62,11 @@ mod routes;
 mod scopes;
 mod seen;
 mod server;
+#[cfg(test)]
+#[path = "../../identity/src/timing.rs"]
+mod timing;
+#[cfg(test)]
+mod timing_tests;
 mod tls;
 mod tokens;
 mod trust;

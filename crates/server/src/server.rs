@@ -467,7 +467,7 @@ fn look_at_certificate(app: &App) {
 impl RunningServer {
     /// What its requests share.
     #[cfg(test)]
-    pub(crate) fn app(&self) -> &App {
+    pub(crate) fn app(&self) -> &Arc<App> {
         &self.app
     }
 

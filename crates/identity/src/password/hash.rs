@@ -44,6 +44,20 @@ impl Cost {
     }
 }
 
+/// What guesses cost: the least that a stored hash may, and what new ones do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Costs {
+    /// The least that was ever used; what is cheaper was written by somebody else.
+    pub floor: Cost,
+    /// What new hashes are made with.
+    pub now: Cost,
+}
+
+impl Costs {
+    /// Those of every server. Tests that take thousands of times use cheap ones.
+    pub const OURS: Self = Self { floor: Cost::FLOOR, now: Cost::NOW };
+}
+
 /// A password as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,7 +122,7 @@ impl PasswordHash {
 
 /// Whether `typed` is the password of `account`. One derivation whatever happens, also for an account that does not exist
 /// (`None`), a text that could be no password, or a stored hash that is refused, so that time tells nobody apart.
-/// `salt` is random, for a hash of today's cost `now`.
+/// `salt` is random, for a hash of today's cost.
 ///
 /// `Tampered` if the stored hash was weakened or damaged: it is never compared.
 pub fn verify(
@@ -116,19 +130,7 @@ pub fn verify(
     account: &str,
     typed: &str,
     salt: [u8; 16],
-    now: Cost,
-) -> Result<Verdict, PasswordError> {
-    verify_above(Cost::FLOOR, stored, account, typed, salt, now)
-}
-
-/// As [`verify`], where `floor` is the least that was ever used: tests of time take a cheap one.
-fn verify_above(
-    floor: Cost,
-    stored: Option<&PasswordHash>,
-    account: &str,
-    typed: &str,
-    salt: [u8; 16],
-    now: Cost,
+    Costs { floor, now }: Costs,
 ) -> Result<Verdict, PasswordError> {
     let password = Password::parse(typed).ok();
     let bytes = password.as_ref().map_or(b"".as_slice(), Password::bytes);
@@ -172,10 +174,9 @@ fn derive(password: &[u8], account: &str, salt: &[u8; 16], cost: Cost) -> Option
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::cell::RefCell;
-    use std::time::{Duration, Instant};
-
     use super::*;
+    use crate::timing::{require_alike, timed};
+    use std::cell::RefCell;
 
     thread_local! {
         /// What this test derived: the work that an attacker could time.
@@ -194,7 +195,7 @@ pub(super) mod tests {
 
     fn try_with(stored: Option<&PasswordHash>, account: &str, typed: &str) -> (Result<Verdict, ()>, Vec<Cost>) {
         DERIVED.take();
-        let verdict = verify(stored, account, typed, [6; 16], Cost::NOW).map_err(|_| ());
+        let verdict = verify(stored, account, typed, [6; 16], Costs::OURS).map_err(|_| ());
         (verdict, DERIVED.take())
     }
 
@@ -230,38 +231,19 @@ pub(super) mod tests {
         }
     }
 
-    /// How often a value of `a` is larger than one of `b`, ties by half (Mann and Whitney's U over all pairs): 0.5 for two
-    /// samples of one distribution.
-    fn larger(a: &[Duration], b: &[Duration]) -> f64 {
-        let mut sorted = b.to_vec();
-        sorted.sort_unstable();
-        let below = |value: &Duration| {
-            let (less, at_most) = (sorted.partition_point(|b| b < value), sorted.partition_point(|b| b <= value));
-            (less + at_most) as f64 / 2.0
-        };
-        a.iter().map(below).sum::<f64>() / (a.len() * b.len()) as f64
-    }
-
     #[test]
     fn attack_ci25_time_does_not_tell_whether_an_account_exists() {
-        const TRIES: usize = 2_000;
         // Cheap, so that what differs besides the derivation would show all the more.
         let cheap = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let known = stored(cheap);
-        let mut times: [Vec<Duration>; 2] = Default::default();
-        // By turns, so that whatever else the machine does falls on both alike.
-        for turn in 0..2 * TRIES {
-            let which = [0, 1, 1, 0][turn % 4];
-            let stored = [Some(&known), None][which];
-            let began = Instant::now();
-            let verdict = verify_above(cheap, stored, "u-1", "seven otters juggles", [6; 16], cheap);
-            times[which].push(began.elapsed());
+        require_alike(&["a known account", "an unknown account"], |way| {
+            let stored = [Some(&known), None][way];
+            let costs = Costs { floor: cheap, now: cheap };
+            let (verdict, time) = timed(|| verify(stored, "u-1", "seven otters juggles", [6; 16], costs));
+            DERIVED.take();
             assert_eq!(verdict.expect("sound"), Verdict::Wrong);
-        }
-        DERIVED.take();
-        let share = larger(&times[0], &times[1]);
-        // Samples of one distribution stay within 0.5 ± 0.04 (four deviations); an answer without a derivation is near 1.
-        assert!((0.4..=0.6).contains(&share), "a known account took longer in {share:.3} of all pairs");
+            time
+        });
     }
 
     #[test]
@@ -299,7 +281,10 @@ pub(super) mod tests {
     fn a_cheaper_hash_is_replaced_when_its_owner_comes() {
         let old = stored(Cost::NOW);
         let dearer = Cost { passes: 3, ..Cost::NOW };
-        let verify = |stored: &PasswordHash, typed| verify(Some(stored), "u-1", typed, [6; 16], dearer).expect("ours");
+        let verify = |stored: &PasswordHash, typed| {
+            let costs = Costs { floor: Cost::FLOOR, now: dearer };
+            super::verify(Some(stored), "u-1", typed, [6; 16], costs).expect("ours")
+        };
         let Verdict::RightRehashed(new) = verify(&old, GOOD) else { panic!("its cost is yesterday's") };
         assert_eq!(new.cost(), dearer);
         assert_eq!(verify(&new, GOOD), Verdict::Right);

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use creta_audit::{Details, Event};
 use creta_iam::{Place, Principal, PrincipalId, Role};
-use creta_identity::password::{self, Bytes, Cost, ListFile, Password, PasswordError, PasswordHash, Verdict};
+use creta_identity::password::{self, Bytes, Costs, ListFile, Password, PasswordError, PasswordHash, Verdict};
 use creta_keys::ScopeKey;
 use creta_model::{Instant, Problem, Scope, Span, TenantId};
 use creta_store::MetadataStore;
@@ -100,6 +100,9 @@ pub(crate) struct Local {
     lists: Vec<PathBuf>,
     /// A guess takes 19 MiB and some milliseconds; so many at once as there are requests would exhaust the server.
     hashing: Mutex<()>,
+    /// What guesses cost where a test takes thousands of times.
+    #[cfg(test)]
+    pub(crate) cheap: std::sync::OnceLock<Costs>,
 }
 
 /// Somebody who was invited.
@@ -127,7 +130,23 @@ impl Local {
             (account.person, Counts { unknown, known, at, noticed, ..Counts::default() })
         });
         let guesses = Guesses::load(kept);
-        Ok(Self { accounts, guesses, lists, hashing: Mutex::default() })
+        Ok(Self {
+            accounts,
+            guesses,
+            lists,
+            hashing: Mutex::default(),
+            #[cfg(test)]
+            cheap: std::sync::OnceLock::new(),
+        })
+    }
+
+    /// What guesses cost.
+    fn costs(&self) -> Costs {
+        #[cfg(test)]
+        if let Some(cheap) = self.cheap.get() {
+            return *cheap;
+        }
+        Costs::OURS
     }
 
     /// Whether there is any account.
@@ -191,7 +210,7 @@ impl Local {
         let accepted = with_lists(&self.lists, |lists| password.accept(&[id, email, tenant], lists));
         accepted.map_err(|error| refused(&error))?;
         let _turn = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(PasswordHash::make(&password, id, random(control), Cost::NOW))
+        Ok(PasswordHash::make(&password, id, random(control), self.costs().now))
     }
 }
 
@@ -366,7 +385,7 @@ impl People {
         let stored = stored.and_then(|account| account.password).filter(|_| looked_at);
         let verdict = {
             let _turn = self.local.hashing.lock().unwrap_or_else(PoisonError::into_inner);
-            password::verify(stored.as_ref(), &id, typed, random(control), Cost::NOW)
+            password::verify(stored.as_ref(), &id, typed, random(control), self.local.costs())
         };
         if let (Some(person), true) = (&person, looked_at) {
             match &verdict {

@@ -63,6 +63,8 @@ mod scopes;
 mod seen;
 mod server;
 #[cfg(test)]
+mod tenant_tests;
+#[cfg(test)]
 #[path = "../../identity/src/timing.rs"]
 mod timing;
 #[cfg(test)]

@@ -102,6 +102,43 @@ fn attack_ch20_headers_bodies_and_query_strings_do_not_choose_the_tenant() {
     assert_eq!(server.get("/v1/status", &acme).ok()["facts"]["User"], 3);
 }
 
+/// What feast-dev/feast#5940 is about: whoever knows the name of another's project names it as their own, and has its data.
+#[test]
+fn attack_ch20_feast_5940_whoever_names_another_tenants_project_has_nothing_of_it() {
+    let server = Server::new();
+    let (acme, globex) = two(&server);
+    // Everything is called as it is at `acme`, whose name is no secret either: the project, the entity, the program.
+    let mut named = bundle();
+    named["graph"]["project"] = json!("acme");
+    server.post("/v1/deploy", &globex, &named).ok();
+    named["graph"]["entities"][0]["features"][2]["doc"] = json!("Where the others' customers live");
+    server.post("/v1/deploy", &acme, &named).ok();
+    let question = json!({"inputs": {"User.id": [7, 8]}, "outputs": ["User.city"]});
+    assert_eq!(server.post("/v1/query", &globex, &question).ok()["columns"][0]["values"], json!([null, null]));
+    assert_eq!(server.get("/v1/status", &globex).ok()["facts"].get("User").cloned().unwrap_or(json!(0)), 0);
+    for member in ["project", "store", "feature_store"] {
+        let mut asked = question.clone();
+        asked[member] = json!("acme");
+        assert_eq!(server.post("/v1/query", &globex, &asked).problem(400), "request/malformed", "{member}");
+    }
+    assert_eq!(server.get("/v1/service-accounts?tenant=acme", &globex).problem(403), "access/denied");
+    let catalogue = |query: &str, token| server.get(&format!("/v1/catalogue{query}"), token).text();
+    assert!(catalogue("", &acme).contains("the others' customers"));
+    for query in ["", "?tenant=acme", "?project=acme", "?scope=prod/acme"] {
+        assert!(!catalogue(query, &globex).contains("the others' customers"), "{query}");
+    }
+    // The store's own credential, which is all that the other needed there, is here each tenant's, and good for that tenant.
+    let etl = server.account("globex", "loads", "ingester");
+    for client_id in ["etl@acme", "loads@acme", "loads"] {
+        assert_eq!(server.ask_token(client_id, &etl.secret).problem(401), "auth/bad-credentials", "{client_id}");
+    }
+    // A second load under that name is the second tenant's; the first has what it had.
+    server.post_arrow(INGEST, &globex, &facts().slice(2, 1)).ok();
+    assert_eq!(server.post("/v1/query", &globex, &question).ok()["columns"][0]["values"], json!([null, "Bern"]));
+    assert_eq!(server.post("/v1/query", &acme, &question).ok()["columns"][0]["values"], json!(["Turin", "Bern"]));
+    assert_eq!(server.get("/v1/status", &acme).ok()["facts"]["User"], 3);
+}
+
 #[test]
 fn attack_ch20_two_tokens_in_one_request_are_refused() {
     let server = Server::new();

@@ -438,7 +438,7 @@ fn holders(folder: &Path, offline: &Offline, statement: &Statement) -> Result<Ve
     };
     let holder = |key: RecoveryKey| {
         let person = persons.find(key.account.as_str()).filter(|p| p.is_active() && p.tenant.is_none())?;
-        let human = humans.get(key.account.as_str()).cloned().unwrap_or_else(|| person.human.to_string());
+        let human = humans.get(key.account.as_str()).cloned().unwrap_or_else(|| person.behind().to_string());
         Some(KeyHolder { account: key.account.to_string(), human, key: key.key })
     };
     Ok(keys.list(known).into_iter().filter_map(holder).collect())

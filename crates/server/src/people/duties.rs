@@ -11,7 +11,7 @@ use creta_iam::{
 };
 use creta_model::{EnvironmentClass, Instant, Problem, Scope, TenantId};
 use creta_programme::duties::{Duty, DutyConflict, Holder, Node, Roster, Toxic};
-use creta_programme::{PersonRef, SubjectId};
+use creta_programme::{PersonId, PersonRef, SubjectId};
 
 use super::{People, PersonRecord};
 use crate::accounts::{Account, client_id};
@@ -92,7 +92,8 @@ impl People {
     }
 
     fn everybody(&self, control: &ControlPlane, mut asking: Asking<'_>, now: Instant) -> Result<Roster, Problem> {
-        let mut roster = self.roster(asking.again(), &self.persons.list(|_| true), now)?;
+        let accounts = self.persons();
+        let mut roster = self.roster(asking.again(), (&accounts, &Hands::of(&accounts)), now)?;
         for account in &living_programs(control) {
             let node = account_node(account)?;
             roster.accounts.insert(node.clone(), Holder::Program(node.clone()));
@@ -142,15 +143,21 @@ impl People {
         let (before, after) = match given {
             Given::Accounts(changed) => {
                 let is_changed = |other: &PersonRecord| changed.iter().any(|person| person.id == other.id);
-                let is_theirs = |other: &PersonRecord| changed.iter().any(|person| person.human == other.human);
-                let mut accounts = self.persons.list(|other| is_theirs(other) && !is_changed(other));
-                let before = self.roster(asking.again(), &accounts, now)?;
+                let mut accounts = self.persons.list(|other| !is_changed(other));
                 accounts.extend(changed.iter().cloned());
-                (before, self.roster(asking, &accounts, now)?)
+                let hands = Hands::of(&accounts);
+                let concerned: BTreeSet<PersonId> = changed.iter().map(|person| hands.whose(&person.human)).collect();
+                accounts.retain(|other| concerned.contains(&hands.whose(&other.human)));
+                let after = self.roster(asking.again(), (&accounts, &hands), now)?;
+                accounts.retain(|other| !is_changed(other));
+                (self.roster(asking, (&accounts, &hands), now)?, after)
             }
             Given::Grant { holder, role, place } => {
-                let accounts = self.persons.list(|other| other.human == holder.person);
-                let mut after = self.roster(asking.again(), &accounts, now)?;
+                let mut accounts = self.persons();
+                let hands = Hands::of(&accounts);
+                let own = hands.whose(&holder.person);
+                accounts.retain(|other| hands.whose(&other.human) == own);
+                let mut after = self.roster(asking.again(), (&accounts, &hands), now)?;
                 let before = after.clone();
                 let home = self.persons.find(holder.account.as_str()).ok_or_else(internal)?.home(&self.environment);
                 let mut asking = asking;
@@ -176,11 +183,16 @@ impl People {
     }
 
     /// What these accounts hold: roles where they belong, and grants where they hold.
-    fn roster(&self, mut asking: Asking<'_>, accounts: &[PersonRecord], now: Instant) -> Result<Roster, Problem> {
+    fn roster(
+        &self,
+        mut asking: Asking<'_>,
+        (accounts, hands): (&[PersonRecord], &Hands),
+        now: Instant,
+    ) -> Result<Roster, Problem> {
         let mut roster = Roster::default();
         for person in accounts.iter().filter(|person| person.is_active()) {
             let (node, home) = (person_node(&person.id)?, person.home(&self.environment));
-            roster.accounts.insert(node.clone(), Holder::Human(person.human.clone()));
+            roster.accounts.insert(node.clone(), Holder::Human(hands.whose(&person.human)));
             for role in &person.roles {
                 // The role stands between the person and the duty, so that the path names it.
                 let role_node = node_of(&format!("role:{role}@{}", home.path()))?;
@@ -199,6 +211,32 @@ impl People {
         let given: BTreeSet<_> = std::mem::take(&mut roster.given).into_iter().map(Sorted).collect();
         roster.given = given.into_iter().map(|Sorted(given)| given).collect();
         Ok(roster)
+    }
+}
+
+/// Whose hand each human's accounts are in, for what must be apart: accounts of one human, and those that they made and nobody
+/// else vouched for yet, are one hand, and so are those that are linked through others.
+struct Hands(BTreeMap<PersonId, PersonId>);
+
+impl Hands {
+    fn of(accounts: &[PersonRecord]) -> Self {
+        let mut hands = Self(BTreeMap::new());
+        for person in accounts.iter().filter(|person| person.behind() != &person.human) {
+            let (own, makers) = (hands.whose(&person.human), hands.whose(person.behind()));
+            if own != makers {
+                hands.0.insert(own, makers);
+            }
+        }
+        hands
+    }
+
+    /// One name for everybody in the same hand.
+    fn whose(&self, human: &PersonId) -> PersonId {
+        let mut whose = human;
+        while let Some(next) = self.0.get(whose) {
+            whose = next;
+        }
+        whose.clone()
     }
 }
 

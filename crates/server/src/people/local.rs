@@ -296,7 +296,8 @@ impl People {
             let _one_at_a_time = self.one_at_a_time();
             let made =
                 |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: maker.clone(), ..person.clone() });
-            self.persons.change(id.as_str(), made)?.ok_or_else(internal)?;
+            let made = self.persons.change(id.as_str(), made)?.ok_or_else(internal)?;
+            self.record_humans(control, by, std::slice::from_ref(&made))?;
             match self.local.accounts.change(id.as_str(), |_| Ok::<_, Problem>(account.clone()))? {
                 Some(_) => {}
                 None => self.local.accounts.add(account)?.map(drop).ok_or_else(internal)?,

@@ -417,6 +417,7 @@ impl People {
         let details = Details::none().name("person", person.id.as_str()).map_err(|e| from_audit(&e))?;
         let event = Event::new("person.vouched", person.home(&self.environment)).by(by).with(details);
         control.log().record(event.for_commitment("CH-43")).map_err(|e| from_audit(&e))?;
+        self.record_humans(control, by, &[PersonRecord { stands_for: None, ..person }])?;
         let vouched = |person: &PersonRecord| match person.stands_for.as_ref() == Some(&maker) {
             true => Ok(PersonRecord { stands_for: None, ..person.clone() }),
             false => Err(anew()),

@@ -92,14 +92,14 @@ impl People {
             added: now,
             ended: None,
         };
-        let details = added.details().and_then(|details| details.name("human", person.human.to_string()));
+        let details = added.details().and_then(|details| details.name("human", person.behind().to_string()));
         let event = Event::new(ADDED, control.place()).by(by).with(details.map_err(|e| from_audit(&e))?);
         control.log().record(event.for_commitment("CH-35")).map_err(|e| from_audit(&e))?;
         self.recovery_keys.add(added)?.ok_or_else(taken)
     }
 
-    /// Records which human each of these accounts is, for those that have recovery keys: documents may be lost, or put back
-    /// as they were before.
+    /// Records which human counts as the one behind each of these accounts, for those that have recovery keys: documents may be
+    /// lost, or put back as they were before.
     pub(crate) fn record_humans(
         &self,
         control: &ControlPlane,
@@ -109,7 +109,7 @@ impl People {
         let keys = self.recovery_keys();
         for person in accounts.iter().filter(|person| keys.iter().any(|key| key.account == person.id)) {
             let details = Details::none().name("person", person.id.as_str());
-            let details = details.and_then(|details| details.name("human", person.human.to_string()));
+            let details = details.and_then(|details| details.name("human", person.behind().to_string()));
             let event = Event::new(HUMAN, control.place()).by(by).with(details.map_err(|e| from_audit(&e))?);
             control.log().record(event.for_commitment("CH-35")).map_err(|e| from_audit(&e))?;
         }
@@ -121,11 +121,12 @@ impl People {
         self.recovery_keys.list(|key| key.ended.is_none())
     }
 
-    /// How many different people could agree now: staff that is here, by the keys that they have.
+    /// How many different people could agree now: staff that is here, by the keys that they have. Whom somebody made counts as
+    /// them until another vouched.
     pub(crate) fn who_could_recover(&self) -> usize {
         let holders = self.recovery_keys().into_iter().filter_map(|key| self.persons.find(key.account.as_str()));
         let here = holders.filter(|person| person.is_active() && person.tenant.is_none());
-        here.map(|person| person.human).collect::<std::collections::BTreeSet<_>>().len()
+        here.map(|person| person.behind().clone()).collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// Ends a key of somebody's own. Harmless when repeated.

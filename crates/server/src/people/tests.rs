@@ -55,15 +55,26 @@ impl Doing<'_> {
     }
 
     fn invite(&self, by: &(PrincipalId, String), name: &str, role: Role) -> (PrincipalId, String) {
+        self.try_invite(by, name, role).expect("invited")
+    }
+
+    fn try_invite(&self, by: &(PrincipalId, String), name: &str, role: Role) -> Result<(PrincipalId, String), Problem> {
         let (people, control) = (&self.app.people, &self.app.control);
         let tenant = TenantId::parse("acme").expect("valid");
         let need = Some("Answers what customers of the shop ask".to_owned());
         let whom = (name, &tenant);
         let invited =
             people.invite((control, &self.principal(&by.1)), whom, (BTreeSet::from([role]), need), None, self.now);
-        let id = invited.expect("invited").person.id;
+        let id = invited?.person.id;
         let session = signed_in(people, control, (&id, name), self.now);
-        (id, session)
+        Ok((id, session))
+    }
+
+    fn assign(&self, by: &(PrincipalId, String), whom: &PrincipalId, role: Role) -> Result<PersonRecord, Problem> {
+        let tenant = self.app.people.require_person(whom.as_str()).expect("known").tenant;
+        let need = Some("Looks after the shop, and after whoever else does".to_owned());
+        let given = Assigned { tenant, roles: BTreeSet::from([role]), human: None, need };
+        self.app.people.assign((&self.app.control, &self.principal(&by.1)), whom.as_str(), given)
     }
 
     fn actor<T>(&self, who: &(PrincipalId, String), act: impl FnOnce(&access::Actor<'_>) -> T) -> T {
@@ -106,10 +117,10 @@ fn attack_ch43_whom_somebody_made_approves_nothing_of_theirs_until_another_human
     let (running, _folder) = started(EnvironmentClass::Staging);
     let app = running.app();
     let doing = Doing { app, now: app.control.platform().clock.now() };
-    let [kim, lee] = [("kim", Role::Administrator), ("lee", Role::SecurityLead)]
+    let [kim, lee] = [("kim", Role::Operator), ("lee", Role::SecurityLead)]
         .map(|(name, role)| somebody(&app.people, &app.control, name, Some(role)));
     let one = doing.invite(&kim, "one@acme.example", Role::SecurityLead);
-    let two = doing.invite(&kim, "two@acme.example", Role::Administrator);
+    let two = doing.invite(&kim, "two@acme.example", Role::Viewer);
     // The maker and whom they made, both ways; and whom those made.
     let three = doing.invite(&two, "three@acme.example", Role::SecurityLead);
     for (by, approver) in [(&kim, &one), (&one, &kim), (&two, &one), (&kim, &three), (&three, &one), (&one, &three)] {
@@ -130,7 +141,7 @@ fn attack_ch43_whom_somebody_made_approves_nothing_of_theirs_until_another_human
     // signs just now, is nobody to vouch for.
     let (own, by) = (app.people.require_person(lee.0.as_str()).expect("known"), doing.principal(&lee.1));
     let seen = app.people.to_vouch_for((&app.control, &by), &own, two.0.as_str()).expect("theirs to vouch for");
-    doing.invite(&kim, "two@acme.example", Role::Administrator);
+    doing.invite(&kim, "two@acme.example", Role::Viewer);
     let late = app.people.vouch_for_person((&app.control, &by), &own, (two.0.as_str(), &seen.digest));
     assert_eq!(late.expect_err("another link is out").code, "conflict/invited-anew");
     assert_eq!(app.people.require_person(two.0.as_str()).expect("known").behind().as_str(), "kim");
@@ -138,16 +149,72 @@ fn attack_ch43_whom_somebody_made_approves_nothing_of_theirs_until_another_human
     assert_eq!(doing.approved(&kim, &one), "access/same-person");
 
     // Whose accounts become known as one human's are so for those that they made.
-    let jo = somebody(&app.people, &app.control, "jo", Some(Role::Administrator));
+    let jo = somebody(&app.people, &app.control, "jo", Some(Role::Operator));
     let by = doing.principal(&lee.1);
     let given = Assigned {
         tenant: None,
-        roles: BTreeSet::from([Role::Administrator]),
+        roles: BTreeSet::from([Role::Operator]),
         human: Some(jo.0.clone()),
         need: Some("Makes tenants and gives people their roles".to_owned()),
     };
     app.people.assign((&app.control, &by), "kim", given).expect("assigned");
     assert_eq!(doing.approved(&jo, &one), "access/same-person");
+    running.stop().expect("stops");
+}
+
+#[test]
+fn attack_ch35_whom_somebody_made_holds_nothing_that_must_be_apart_from_their_makers_duties() {
+    let (running, _folder) = started(EnvironmentClass::Staging);
+    let app = running.app();
+    let doing = Doing { app, now: app.control.platform().clock.now() };
+    let [kim, pat, lee] = [("kim", Role::Administrator), ("pat", Role::Operator), ("lee", Role::SecurityLead)]
+        .map(|(name, role)| somebody(&app.people, &app.control, name, Some(role)));
+    let apart = |refused: Result<PersonRecord, Problem>| refused.expect_err("in one hand").code;
+    // Whoever gives roles would make themselves a lead by another name, at once or in two steps.
+    let refused = doing.try_invite(&kim, "one@acme.example", Role::SecurityLead);
+    assert_eq!(refused.expect_err("in one hand").code, "duties/toxic");
+    let one = doing.invite(&kim, "one@acme.example", Role::Viewer);
+    assert_eq!(apart(doing.assign(&lee, &one.0, Role::SecurityLead)), "duties/toxic");
+    // Through whom those made in turn, too.
+    let next = doing.invite(&one, "next@acme.example", Role::Viewer);
+    assert_eq!(apart(doing.assign(&lee, &next.0, Role::SecurityLead)), "duties/toxic");
+    // And the other way round: it is the maker who is given the other half.
+    let two = doing.invite(&pat, "two@acme.example", Role::SecurityLead);
+    assert_eq!(apart(doing.assign(&lee, &pat.0, Role::Administrator)), "duties/toxic");
+    // Once another human said whose the account is, it is theirs.
+    doing.vouch(&lee, &one).expect("another human");
+    doing.assign(&lee, &one.0, Role::SecurityLead).expect("in two hands");
+    doing.vouch(&lee, &two).expect("another human");
+    doing.assign(&lee, &pat.0, Role::Administrator).expect("in two hands");
+    running.stop().expect("stops");
+}
+
+#[test]
+fn attack_ch35_two_recovery_keys_are_one_humans_until_another_vouched_for_the_second_account() {
+    use creta_identity::key::{KeyKind, SigningKey};
+    let (running, _folder) = started(EnvironmentClass::Staging);
+    let (people, control) = (&running.app().people, &running.app().control);
+    let now = control.platform().clock.now();
+    let [kim, one] = ["kim", "one"].map(|name| somebody(people, control, name, Some(Role::Operator)));
+    let made = |maker: Option<&str>| {
+        let maker = maker.map(|maker| PersonId::new(PrincipalId::parse(maker).expect("a name")));
+        let made =
+            |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { stands_for: maker.clone(), ..person.clone() });
+        people.persons.change("one", made).expect("written").expect("known")
+    };
+    made(Some("kim"));
+    for (seed, who) in (1_u8..).zip([&kim, &one]) {
+        let key = SigningKey::from_random(KeyKind::P256, &[seed; 32]);
+        let proof = creta_identity::recovery::sign_registration(control.environment_id(), who.0.as_str(), &key);
+        let person = people.require_person(who.0.as_str()).expect("known");
+        let by = people.principal_in(&who.1, now).expect("signed in");
+        people.add_recovery_key(control, &by, (&person, &key.public()), &proof, now).expect("registered");
+    }
+    assert_eq!(people.who_could_recover(), 1);
+    let (_, entry) = crate::witness::entries_of(control.log(), &[recovery_keys::ADDED]).expect("read").remove(1);
+    assert_eq!(entry.details["human"], "kim", "a restore, which has the log alone, knows as much");
+    made(None);
+    assert_eq!(people.who_could_recover(), 2);
     running.stop().expect("stops");
 }
 

@@ -2,6 +2,7 @@ use creta_iam::PrincipalId;
 use creta_identity::key::{KeyKind, SigningKey};
 use creta_identity::recovery::KeptLog;
 use creta_model::{Environment, Instant};
+use creta_programme::PersonId;
 use serde_json::json;
 
 use super::*;
@@ -77,13 +78,15 @@ fn attack_ch35_a_recovery_key_counts_while_its_holder_is_here_by_log_and_documen
     let now = Instant::parse("2026-01-01T12:00:00Z").expect("valid");
     let persons = Register::<PersonRecord>::load(here.documents()).expect("read");
     let keys = Register::<RecoveryKey>::load(here.documents()).expect("read");
-    let names = ["here", "left", "ended", "log-ended", "unknown", "tenants-own"];
+    let names = ["here", "left", "ended", "log-ended", "unknown", "tenants-own", "made"];
     let offline = here.offline();
     for (seed, name) in (1_u8..).zip(names) {
         let account = PrincipalId::parse(name).expect("a name");
         let tenant = (name == "tenants-own").then(|| TenantId::parse("acme").expect("valid"));
         let mut person = PersonRecord::new(account.clone(), tenant, now);
         person.left = (name == "left").then_some(now);
+        // Somebody whom `here` invited, and for whom nobody else vouched yet.
+        person.stands_for = (name == "made").then(|| PersonId::new(PrincipalId::parse("here").expect("a name")));
         persons.add(person).expect("written").expect("new");
         let public = SigningKey::from_random(KeyKind::P256, &[seed; 32]).public();
         let ended = if name == "ended" { json!(now) } else { json!(null) };
@@ -115,6 +118,7 @@ fn attack_ch35_a_recovery_key_counts_while_its_holder_is_here_by_log_and_documen
     let of = (&offline.config.environment, offline.config.environment_id.as_str());
     let drawn = Statement::draw(of, What::AcceptOlder, log, (Vec::new(), Vec::new()), "The disk was lost", now);
     let counted = holders(&here.data(), &offline, &drawn.expect("drawn")).expect("read");
-    let names: Vec<&str> = counted.iter().map(|holder| holder.account.as_str()).collect();
-    assert_eq!(names, ["here"]);
+    let names: BTreeSet<&str> = counted.iter().map(|holder| holder.account.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["here", "made"]));
+    assert!(counted.iter().all(|holder| holder.human == "here"), "two accounts of one human");
 }

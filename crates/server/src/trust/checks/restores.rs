@@ -63,7 +63,7 @@ impl Check for Restores {
         let accepted = steps.iter().filter(|step| step.accepts);
         accepted.clone().for_each(|step| seen.subject(format!("entry {}", step.entry)));
         let human = |account: &str| {
-            people.require_person(account).map_or_else(|_| account.to_owned(), |person| person.human.to_string())
+            people.require_person(account).map_or_else(|_| account.to_owned(), |person| person.behind().to_string())
         };
         let holders = people.who_could_recover();
         if app.control.class() != EnvironmentClass::Development {

@@ -109,15 +109,15 @@ MUTATIONS = (
         "wrong secrets that were counted",
         (
             (
-                "server/src/routes/control.rs",
-                "if let Some(wait) = app.failures.wait(Attempt::ClientSecret, &request.client_id, address, now) {",
-                "let whose = if {on} { request.client_id.split('@').next().unwrap_or_default().to_owned() } "
-                "else { request.client_id.clone() };\n"
+                "server/src/routes/token.rs",
+                "if let Some(wait) = app.failures.wait(Attempt::ClientSecret, &id, address, now) {",
+                "let whose = if {on} { id.split('@').next().unwrap_or_default().to_owned() } "
+                "else { id.to_string() };\n"
                 "        if let Some(wait) = app.failures.wait(Attempt::ClientSecret, &whose, address, now) {",
             ),
             (
-                "server/src/routes/control.rs",
-                "if app.failures.count(Attempt::ClientSecret, &request.client_id, address, now) {",
+                "server/src/routes/token.rs",
+                "if app.failures.count(Attempt::ClientSecret, &id, address, now) {",
                 "if app.failures.count(Attempt::ClientSecret, &whose, address, now) {",
             ),
         ),

@@ -52,6 +52,7 @@ fn filled(route: &Route, [request, grant, secret, change]: [&str; 4]) -> (String
         path if path.starts_with("/v1/access/grants/") => path.replace("{id}", grant),
         "/v1/statistics" => "/v1/statistics?tenant=acme&feature=User.city".to_owned(),
         "/v1/service-accounts" if route.method == "GET" => "/v1/service-accounts?tenant=acme".to_owned(),
+        "/v1/canary-tokens" if route.method == "GET" => "/v1/canary-tokens?tenant=acme".to_owned(),
         path if path.starts_with("/v1/access/rows") && route.method == "GET" => {
             format!("{}?tenant=acme", path.replace("{id}", "nobody"))
         }
@@ -66,6 +67,7 @@ fn filled(route: &Route, [request, grant, secret, change]: [&str; 4]) -> (String
         "/v1/person-requests" => change_request(),
         "/v1/service-account-requests/{id}/approve" | "/v1/person-requests/{id}/approve" => json!({"digest": "none"}),
         "/v1/access/rows" => json!({"tenant": "acme", "rules": {"rules": []}, "reason": "none"}),
+        "/v1/canary-tokens" => json!({"tenant": "acme", "name": "another"}),
         "/v1/canary/rotate" => json!({"tenant": "acme"}),
         "/v1/access/rows/{id}/approve" => json!({"digest": "none"}),
         "/v1/access/requests/{id}/decide" => json!({"verdict": "approve", "digest": "none"}),

@@ -156,7 +156,8 @@ fn attack_t12_a_feature_of_another_tenant_is_not_found_as_quickly_as_one_of_nobo
     }
 }
 
-/// Red with fifty microseconds more, before the caller is asked about, for a feature or a tenant that is there.
+/// The first is red with a hundred microseconds more for a feature that is there, spent before the caller is asked about. Of
+/// the second, work behind that question is not seen, since nobody gets there.
 #[test]
 fn attack_t12_whoever_may_not_ask_is_refused_as_quickly_whether_or_not_it_exists() {
     let server = InProcess::new("prod");

@@ -1,6 +1,7 @@
 //! Online values in LMDB as they are: no seal, no keyed hash. For comparison only.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use creta_store::{Merge, OnlineKey, OnlineStore, OnlineView, Position, StoreError};
 use heed::types::Bytes;
@@ -41,18 +42,19 @@ fn stored(key: &OnlineKey) -> Vec<u8> {
     [key.kind().as_bytes(), b"/", key.bytes()].concat()
 }
 
-struct PlainView<'a>(&'a PlainStore, RoTxn<'a, WithoutTls>);
+struct PlainView<'a>(&'a PlainStore, Mutex<RoTxn<'a, WithoutTls>>);
 
 impl OnlineView for PlainView<'_> {
     fn get_many(&self, keys: &[OnlineKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let load = |key| Ok(self.0.values.get(&self.1, &stored(key)).map_err(failed)?.map(<[u8]>::to_vec));
+        let txn = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = |key| Ok(self.0.values.get(&txn, &stored(key)).map_err(failed)?.map(<[u8]>::to_vec));
         keys.iter().map(load).collect()
     }
 }
 
 impl OnlineStore for PlainStore {
     fn view(&self) -> Result<Box<dyn OnlineView + '_>, StoreError> {
-        Ok(Box::new(PlainView(self, self.env.read_txn().map_err(failed)?)))
+        Ok(Box::new(PlainView(self, Mutex::new(self.env.read_txn().map_err(failed)?))))
     }
 
     fn update_many(&self, keys: &[OnlineKey], merge: &mut Merge<'_>, position: Position) -> Result<(), StoreError> {

@@ -9,12 +9,13 @@ mod site;
 
 use creta_model::Instant;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use webauthn_rs::prelude::{Passkey, Uuid};
 
 pub use ceremony::{CEREMONY_MINUTES, Ceremonies, Ceremony, PROMPTS_MAX, Purpose, Statement};
 pub use site::{Person, Site, Verified};
 
-use crate::jws::encode;
+use crate::jws::{encode, sha256};
 
 /// Most authenticators of one person.
 pub const CREDENTIALS_MAX: usize = 10;
@@ -92,6 +93,34 @@ struct Credential {
     suspended: Option<Instant>,
 }
 
+/// The public half of an authenticator, as it was when it was registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AuthenticatorKey(Value);
+
+impl AuthenticatorKey {
+    fn of(passkey: &Passkey) -> Self {
+        let mut value = serde_json::to_value(passkey).expect("a passkey has a JSON form");
+        // What changes with use is no part of it.
+        for (name, first) in [("counter", Value::from(0)), ("backup_state", Value::from(false))] {
+            if let Some(member) = value.pointer_mut(&format!("/cred/{name}")) {
+                *member = first;
+            }
+        }
+        Self(value)
+    }
+
+    fn passkey(&self) -> Option<Passkey> {
+        serde_json::from_value(self.0.clone()).ok()
+    }
+
+    /// SHA-256 of the canonical JSON of credential id and public key: by it the log knows the authenticator.
+    pub fn digest(&self) -> [u8; 32] {
+        let parts = [self.0.pointer("/cred/cred_id"), self.0.pointer("/cred/cred")];
+        sha256(&serde_json_canonicalizer::to_vec(&parts).expect("JSON has a canonical form"))
+    }
+}
+
 /// What people are shown of an authenticator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -133,6 +162,12 @@ impl Credentials {
     /// Whether an authenticator is this person's: no two persons may register the same.
     pub fn holds(&self, id: &str) -> bool {
         self.keys.iter().any(|key| encode(key.passkey.cred_id()) == id)
+    }
+
+    /// The public key of one of them.
+    pub fn key_of(&self, id: &str) -> Option<AuthenticatorKey> {
+        let key = self.keys.iter().find(|key| encode(key.passkey.cred_id()) == id);
+        key.map(|key| AuthenticatorKey::of(&key.passkey))
     }
 
     /// Removes a lost or suspended authenticator; whether it was there.

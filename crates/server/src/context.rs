@@ -18,6 +18,7 @@ use creta_identity::dpop::{DpopError, Expected, Proof, Proven};
 use creta_identity::key::Thumbprint;
 use creta_model::{Instant, Problem, Scope};
 use creta_programme::{PersonId, PersonRef};
+use creta_proof::Hash;
 use serde::de::DeserializeOwned;
 
 use crate::arrow_body;
@@ -314,6 +315,8 @@ pub(crate) struct Admitted<'a> {
     pub(crate) permit: Permit,
     /// The session of the person who acts, if it is one.
     pub(crate) session: Option<&'a str>,
+    /// Names the evidence that they signed what they do.
+    pub(crate) signature: Option<Hash>,
 }
 
 impl Admitted<'_> {
@@ -728,7 +731,7 @@ impl Guarded {
         let decision = control.decision_known(principal, self.action, &resource(&place, features));
         let permit = decision.and_then(|decision| control.admit_at_once(&decision, Details::none()));
         let Some(permit) = permit else { return Ok(AtOnce::No) };
-        let admitted = Admitted { control, app: &self.app, permit, session: None };
+        let admitted = Admitted { control, app: &self.app, permit, session: None, signature: None };
         Ok(match act(&admitted, &engine, ready)? {
             Some(answer) => AtOnce::Answer(answer),
             None => AtOnce::Admitted(admitted.permit),
@@ -741,7 +744,8 @@ impl Guarded {
         permit: Permit,
         act: impl FnOnce(&Admitted<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.run(move |app, _| act(&Admitted { control: &app.control, app, permit, session: None })).await
+        self.run(move |app, _| act(&Admitted { control: &app.control, app, permit, session: None, signature: None }))
+            .await
     }
 
     /// As [`act_on_features`](Self::act_on_features), where the request says. Whoever has nothing to ask there is refused before
@@ -820,7 +824,8 @@ impl Asking {
         let permit = app.control.admit(decision, details)?;
         // Decisions that are answered at once were made here before.
         app.control.sightings().note_use(&self.caller.principal, self.action.as_str(), features.tags());
-        Ok(Admitted { control: &app.control, app, permit, session: self.caller.session.as_deref() })
+        let session = self.caller.session.as_deref();
+        Ok(Admitted { control: &app.control, app, permit, session, signature: None })
     }
 }
 

@@ -34,6 +34,7 @@ use crate::policies::PolicyBook;
 use crate::problem::{from_audit, from_keys, from_store, internal};
 use crate::scopes::Scopes;
 use crate::seen::Sightings;
+use crate::signatures::Signatures;
 use crate::tls::{Authority, Components, Issued, KnownComponents, Reason, Turned, TurnedAway, certificate_thumbprint};
 use crate::tokens::{Bearer, Claims, TokenError, Tokens};
 use crate::trust::refusals::{self, Refusals};
@@ -92,6 +93,7 @@ pub(crate) struct ControlPlane {
     canaries: Canaries,
     planted: PlantedCredentials,
     sightings: Sightings,
+    signatures: Signatures,
     tokens: Tokens,
     scopes: Scopes,
     state: RwLock<State>,
@@ -146,7 +148,8 @@ impl ControlPlane {
         })?;
         copied::break_off(&*platform.files, &log)?;
         let metadata = Arc::clone(&documents) as Arc<dyn MetadataStore>;
-        let policies = PolicyBook::open(Arc::clone(&metadata), &log, config.class)?;
+        let signatures = Signatures::open(Arc::clone(&metadata));
+        let policies = PolicyBook::open(Arc::clone(&metadata), (&log, &signatures), config.class)?;
         let canaries = Canaries::open(Arc::clone(&metadata))?;
         let planted = PlantedCredentials::open(Arc::clone(&metadata))?;
         let sightings = Sightings::open(Arc::clone(&metadata), config.programs)?;
@@ -176,6 +179,7 @@ impl ControlPlane {
             canaries,
             planted,
             sightings,
+            signatures,
             state,
         })
     }
@@ -474,6 +478,11 @@ impl ControlPlane {
     /// Where programs act from, and what they do.
     pub(crate) fn sightings(&self) -> &Sightings {
         &self.sightings
+    }
+
+    /// What people signed.
+    pub(crate) fn signatures(&self) -> &Signatures {
+        &self.signatures
     }
 
     /// What was refused and waits to be counted in the log.

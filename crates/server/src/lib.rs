@@ -62,6 +62,7 @@ mod routes;
 mod scopes;
 mod seen;
 mod server;
+mod signatures;
 #[cfg(test)]
 mod tenant_tests;
 #[cfg(test)]

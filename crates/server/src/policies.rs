@@ -5,8 +5,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use creta_audit::{Details, Event, Log, Permit};
+use creta_audit::{Details, Entry, Event, Log, Permit};
 use creta_iam::{Comparison, DecisionCache, IamError, Policies, PrincipalId, ProposedPolicies};
+use creta_identity::webauthn::Purpose;
 use creta_model::{EnvironmentClass, Instant, Problem};
 use creta_programme::{PersonRef, RecordId};
 use creta_proof::Hash;
@@ -14,9 +15,9 @@ use creta_store::MetadataStore;
 use serde::{Deserialize, Serialize};
 
 use crate::control_plane::ControlPlane;
-
 use crate::problem::{from_audit, internal};
 use crate::register::{Record, Register};
+use crate::signatures::Signatures;
 use crate::witness::entries_of;
 
 const FORMAT: &str = "creta.policy/1";
@@ -97,9 +98,18 @@ pub(crate) struct Compared {
 
 impl PolicyBook {
     /// Reads the proposals, and puts the one in force that the log adopted last.
-    pub(crate) fn open(metadata: Arc<dyn MetadataStore>, log: &Log, class: EnvironmentClass) -> Result<Self, Problem> {
+    /// Where it allows more than those before it, somebody else signed for it.
+    pub(crate) fn open(
+        metadata: Arc<dyn MetadataStore>,
+        (log, signatures): (&Log, &Signatures),
+        class: EnvironmentClass,
+    ) -> Result<Self, Problem> {
         let proposals = Register::<PolicyRecord>::load(metadata)?;
-        let adopted = entries_of(log, &[ADOPTED]).map_err(|e| from_audit(&e))?.pop();
+        let mut all = entries_of(log, &[ADOPTED]).map_err(|e| from_audit(&e))?;
+        let adopted = all.pop();
+        if let Some(adopted) = &adopted {
+            require_agreed(&proposals, (log, signatures), class, adopted, all.last())?;
+        }
         let in_force = match adopted {
             None => None,
             Some((index, entry)) => {
@@ -186,7 +196,7 @@ impl PolicyBook {
         if !widens {
             let policies = proposed.adopt().map_err(|error| refused(&error))?;
             apart(&policies)?;
-            self.adopt(control, permit, &record, policies)?;
+            self.adopt(control, permit, &record, policies, None)?;
         }
         Ok(Compared { digest, comparison: proposed.comparison, in_force: !widens, record })
     }
@@ -201,6 +211,7 @@ impl PolicyBook {
         id: &str,
         seen: &str,
         (other, apart): (impl FnOnce(&PersonRef) -> Result<(), Problem>, impl FnOnce(&Policies) -> Result<(), Problem>),
+        signature: Option<Hash>,
     ) -> Result<Compared, Problem> {
         let _one_at_a_time = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.proposals.find(id).ok_or_else(|| no_proposal(id))?;
@@ -211,7 +222,8 @@ impl PolicyBook {
         let policies = proposed.approve(&human, seen).map_err(|error| refused(&error))?;
         record.proposed_by.as_ref().map_or(Ok(()), other)?;
         apart(&policies)?;
-        self.adopt(control, permit, &record, policies)?;
+        let agreed = signature.map(|signature| Agreement { by, seen, signature });
+        self.adopt(control, permit, &record, policies, agreed)?;
         Ok(Compared { digest: proposed.digest(), comparison: proposed.comparison, in_force: true, record })
     }
 
@@ -222,14 +234,69 @@ impl PolicyBook {
         permit: &Permit,
         record: &PolicyRecord,
         policies: Policies,
+        agreed: Option<Agreement<'_>>,
     ) -> Result<(), Problem> {
-        let event = Event::of(permit, "policy.adopted").with(details_of(record)?);
+        let mut details = details_of(record)?;
+        if let Some(Agreement { by, seen, signature }) = agreed {
+            details = details
+                .name("approver", by.account.as_str())
+                .and_then(|details| details.name("seen", seen))
+                .and_then(|details| details.digest("signature", *signature.as_bytes()))
+                .map_err(|e| from_audit(&e))?;
+        }
+        let event = Event::of(permit, ADOPTED).with(details);
         control.log().record(event).map_err(|e| from_audit(&e))?;
         // What was decided before is remembered with the policies it was decided by, and goes with them.
         let ruling = Ruling::new(policies, self.class, Some(record.clone()));
         *self.ruling.write().unwrap_or_else(PoisonError::into_inner) = ruling;
         Ok(())
     }
+}
+
+/// Who agreed to a proposal, as they saw it.
+struct Agreement<'a> {
+    by: &'a PersonRef,
+    seen: &'a str,
+    signature: Hash,
+}
+
+/// What somebody's authenticator signs to put a text in force: the text, and the proposal beside what held, by its digest.
+pub(crate) fn signed_by_approver(seen: &str, text: &Hash) -> Vec<u8> {
+    format!("{seen} sha256:{text}").into_bytes()
+}
+
+/// Refuses to start by policies that the log says were adopted, if they allow more than those before and nobody signed that, or if
+/// what was signed is something else. What older releases adopted is taken as it is: they kept no signature.
+fn require_agreed(
+    proposals: &Register<PolicyRecord>,
+    (log, signatures): (&Log, &Signatures),
+    class: EnvironmentClass,
+    (index, entry): &(u64, Entry),
+    before: Option<&(u64, Entry)>,
+) -> Result<(), Problem> {
+    let record = |entry: &Entry| entry.details.get("proposal").and_then(|id| proposals.find(id));
+    let Some(own) = record(entry) else { return Ok(()) }; // Refused by whoever asks for it.
+    let detail = |name: &str| entry.details.get(name).map(String::as_str).unwrap_or_default();
+    let signature = detail("signature").strip_prefix("sha256:").and_then(|hex| Hash::try_from(hex.to_owned()).ok());
+    let rule = match signature {
+        Some(signature) => {
+            let signed = signed_by_approver(detail("seen"), &own.digest());
+            let purpose = Purpose::agree("policy.approve", &signed);
+            signatures.broken_rule(log, &signature, detail("approver"), &purpose)?
+        }
+        None if class == EnvironmentClass::Development || !signatures.taken_up_before(log, *index)? => None,
+        None => {
+            let before = before.and_then(|(_, entry)| record(entry));
+            let parsed = |text: &str| Policies::parse_with(text).map_err(|error| of_iam(&error));
+            let (old, new) = (parsed(before.as_ref().map_or("", |before| &before.text))?, parsed(&own.text)?);
+            let widens = creta_iam::compare(&old, &new).map_err(|error| of_iam(&error))?.is_widening();
+            widens.then_some("they allow more than those before, and nobody signed that")
+        }
+    };
+    let Some(rule) = rule else { return Ok(()) };
+    Err(Problem::new("server/policies", format!("the policies that the log says hold do not count: {rule}"))
+        .with_note("entry of the log", index.to_string(), None)
+        .with_help("put the newest copy of `metadata.sqlite` back, and look at who could write to the data folder"))
 }
 
 fn require_bounded(text: &str) -> Result<(), Problem> {

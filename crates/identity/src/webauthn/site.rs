@@ -1,8 +1,8 @@
 //! The relying party: asks authenticators and judges their answers.
 
 use creta_model::Instant;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use webauthn_rs::Webauthn;
 use webauthn_rs::prelude::{
@@ -10,7 +10,7 @@ use webauthn_rs::prelude::{
 };
 
 use super::ceremony::{Ceremony, Purpose, State, Statement};
-use super::{CREDENTIALS_MAX, Credential, Credentials, LABEL_CHARACTERS_MAX, WebauthnError};
+use super::{AuthenticatorKey, CREDENTIALS_MAX, Credential, Credentials, LABEL_CHARACTERS_MAX, WebauthnError};
 use crate::jws::encode;
 
 /// A person, as the browser's dialog names them.
@@ -25,10 +25,13 @@ pub struct Person<'a> {
 }
 
 /// A person who was verified, and the evidence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Verified {
     /// Base64url.
     pub credential: String,
+    /// The authenticator's public key as it was registered: evidence outlives the registration.
+    pub key: AuthenticatorKey,
     /// Whether the key may be copied between devices by its maker.
     pub is_synced: bool,
     /// What was signed.
@@ -180,10 +183,31 @@ impl Site {
         key.passkey.update_credential(&result).ok_or(WebauthnError::Refused)?;
         Ok(Verified {
             credential: encode(result.cred_id()),
+            key: AuthenticatorKey::of(&key.passkey),
             is_synced: result.backup_eligible(),
             response: serde_json::to_value(&answer).map_err(|_| WebauthnError::Malformed)?,
             statement: ceremony.statement,
         })
+    }
+}
+
+impl Site {
+    /// Checks evidence that was kept: that the authenticator of `evidence.key` signed exactly the statement that stands in it, for
+    /// this site, after verifying who holds it. Whose key it is, and that it was theirs when they signed, is for the caller to
+    /// know, by [`AuthenticatorKey::digest`]. The counter says nothing any more. Costs a signature check.
+    pub fn check(&self, evidence: &Verified) -> Result<(), WebauthnError> {
+        let answer: PublicKeyCredential =
+            serde_json::from_value(evidence.response.clone()).map_err(|_| WebauthnError::Malformed)?;
+        let passkey = evidence.key.passkey().ok_or(WebauthnError::Malformed)?;
+        let same = encode(passkey.cred_id()) == evidence.credential && passkey.cred_id().as_slice() == answer.raw_id;
+        if !same {
+            return Err(WebauthnError::Refused);
+        }
+        let (_, state) =
+            self.library.start_passkey_authentication(&[passkey]).map_err(|_| WebauthnError::Configuration)?;
+        let state = with_challenge(&state, "/ast/challenge", &evidence.statement);
+        let result = self.library.finish_passkey_authentication(&answer, &state).map_err(refusal)?;
+        if result.user_verified() { Ok(()) } else { Err(WebauthnError::NotVerified) }
     }
 }
 

@@ -35,6 +35,8 @@ pub enum End {
     Left,
     /// An older copy of the documents was put in place, which does not know what ended since.
     Restored,
+    /// What its approvers signed is not what stands there, or they signed nothing.
+    Unproven,
 }
 
 /// Whether a grant holds. That it is over with time shows in [`Grant::is_active`], whether or not that was recorded.
@@ -110,7 +112,9 @@ impl Grant {
         self.require_active(now)?;
         let entry = Draft::new(match end {
             End::Returned => "access.grant.returned",
-            End::Revoked { .. } | End::Review { .. } | End::Left | End::Restored => "access.grant.revoked",
+            End::Revoked { .. } | End::Review { .. } | End::Left | End::Restored | End::Unproven => {
+                "access.grant.revoked"
+            }
         });
         let entry = match &end {
             End::Returned => entry,
@@ -118,6 +122,7 @@ impl Grant {
             End::Review { campaign } => entry.name("campaign", campaign),
             End::Left => entry.name("by", "identity-source"),
             End::Restored => entry.name("by", "restore"),
+            End::Unproven => entry.name("by", "signature-check"),
         };
         let entry = self.describe(entry);
         Ok(Change { document: Self { state: GrantState::Ended { end, at: now }, ..self.clone() }, entry })

@@ -249,6 +249,12 @@ pub struct Approval {
     pub order: RecordId,
     /// SHA-256 of the order, which the approver signed.
     pub order_digest: Hash,
+    /// When the order was made. None of approvals that older releases wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Instant>,
+    /// SHA-256 of the evidence that the approver signed the order; none where nobody has to sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Hash>,
     /// The terms that were approved.
     pub terms: Hash,
     /// By whom.
@@ -257,6 +263,23 @@ pub struct Approval {
     pub at: Instant,
     /// Humans without whom the approver would have no right to approve, in order. Empty when the right is a standing one.
     pub rests_on: BTreeSet<PersonId>,
+}
+
+impl Approval {
+    /// The order that was signed, as it follows from what stands here and from the terms; `None` if that is not the one whose
+    /// digest stands here.
+    pub fn order_of(&self, terms: &Terms) -> Option<DecisionOrder> {
+        let order = DecisionOrder {
+            format: ORDER_FORMAT.to_owned(),
+            id: self.order,
+            request: terms.request,
+            terms: terms.digest(),
+            by: self.by.clone(),
+            verdict: Verdict::Approve,
+            issued: self.issued?,
+        };
+        (order.digest() == self.order_digest && order.terms == self.terms).then_some(order)
+    }
 }
 
 /// Where a request stands. That it is void with time shows in [`Terms::void_at`], whether or not `Expired` was recorded.
@@ -325,6 +348,16 @@ pub struct Request {
 
 document!(Request, REQUEST_FORMAT);
 
+impl Change<Request> {
+    /// The same decision, with the evidence that its author signed `order`: the entry names it, and an approval keeps it.
+    pub fn signed(mut self, order: RecordId, signature: Hash) -> Self {
+        self.entry = self.entry.digest("signature", signature);
+        let approval = self.document.approvals.iter_mut().find(|approval| approval.order == order);
+        approval.into_iter().for_each(|approval| approval.signature = Some(signature));
+        self
+    }
+}
+
 /// What activating gives: both documents are stored under one entry.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "nothing has happened until the entry is logged and both documents stored"]
@@ -392,7 +425,9 @@ impl Request {
             }
             Verdict::Approve => {
                 let (order_digest, terms) = (order.digest(), self.digest);
-                document.approvals.push(Approval { order: order.id, order_digest, terms, by, at: now, rests_on });
+                let (order, issued, signature) = (order.id, Some(order.issued), None);
+                let approval = Approval { order, order_digest, issued, signature, terms, by, at: now, rests_on };
+                document.approvals.push(approval);
                 if document.approvals.len() >= self.terms.kind.approvals() {
                     document.state = RequestState::Approved;
                 }

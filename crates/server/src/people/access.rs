@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use creta_audit::Event;
+use creta_audit::{Details, Event, Permit};
 use creta_iam::{GrantId, HeldGrant, Place, Principal, PrincipalId};
-use creta_model::{Instant, Problem};
-use creta_programme::access::{AccessError, Asked, Basis, DecisionOrder, End, Grant, Request, Verdict};
+use creta_identity::webauthn::Purpose;
+use creta_model::{EnvironmentClass, Instant, Problem};
+use creta_programme::access::{
+    AccessError, Approval, Asked, Basis, DecisionOrder, End, Grant, Request, Terms, Verdict,
+};
 use creta_programme::{Change, Draft, PersonRef, RecordId};
+use creta_proof::Hash;
 use creta_store::MetadataStore;
 
-use super::{PersonRecord, details_of};
+use super::{People, PersonRecord, details_of};
 use crate::control_plane::ControlPlane;
 use crate::problem::from_audit;
 use crate::register::{Record, Register};
@@ -54,6 +58,9 @@ pub(crate) struct Access {
     /// Grants that have not ended, by whose account they are: asked at every request of a person.
     living: RwLock<BTreeMap<PrincipalId, BTreeMap<String, Grant>>>,
 }
+
+/// The action of a statement by which somebody approves a request.
+pub(crate) const APPROVE: &str = "access.approve";
 
 /// Who does something to a request or grant, and where that stands in the log.
 pub(crate) struct Actor<'a> {
@@ -119,6 +126,17 @@ impl Access {
         self.requests.add(change.document)?.ok_or_else(crate::problem::internal)
     }
 
+    /// The order that somebody decides by: what their authenticator signs.
+    pub(crate) fn order(
+        &self,
+        control: &ControlPlane,
+        request: &Request,
+        by: &PersonRef,
+        verdict: Verdict,
+    ) -> DecisionOrder {
+        DecisionOrder::new(record_id(control), request, by, verdict, control.platform().clock.now())
+    }
+
     /// Approves or denies the request as it stood when its terms had this digest. `rights` are the grants that the right to do
     /// so rests on; none where it is a standing one.
     pub(crate) fn decide(
@@ -127,6 +145,7 @@ impl Access {
         rights: &[HeldGrant],
         (id, digest): (&str, &str),
         verdict: Verdict,
+        signed: Option<(&DecisionOrder, Hash)>,
     ) -> Result<Request, Problem> {
         let resting_on: Vec<Grant> = rights.iter().filter_map(|grant| self.grants.find(grant.id.as_str())).collect();
         self.change_request(actor, id, |request| {
@@ -134,12 +153,23 @@ impl Access {
                 return Err(Problem::new("conflict/changed", "the request was changed after you read it")
                     .with_help(format!("read it again: `creta access show {id}`")));
             }
-            let order = DecisionOrder::new(record_id(actor.control), request, actor.person, verdict, actor.now);
+            let order = match signed {
+                Some((order, _)) if order.by != *actor.person || order.verdict != verdict => {
+                    let changed = "whose account yours is was changed after you were asked to sign";
+                    return Err(Problem::new("conflict/changed", changed).with_help("decide again"));
+                }
+                Some((order, _)) => order.clone(),
+                None => DecisionOrder::new(record_id(actor.control), request, actor.person, verdict, actor.now),
+            };
             let bases: Vec<Basis<'_>> = match resting_on.as_slice() {
                 [] => vec![Basis::Standing],
                 grants => grants.iter().map(Basis::Granted).collect(),
             };
-            request.decide(&order, &bases, actor.now).map_err(|e| refused(actor, &e))
+            let decided = request.decide(&order, &bases, actor.now).map_err(|e| refused(actor, &e))?;
+            Ok(match signed {
+                Some((order, signature)) => decided.signed(order.id, signature),
+                None => decided,
+            })
         })
     }
 
@@ -278,6 +308,73 @@ impl Access {
         }
     }
 }
+
+impl People {
+    /// What is wrong with approvals of these terms: by whom, and what. Every one has to be signed outside class development, and
+    /// one that is signed has to be signed as it stands everywhere.
+    pub(crate) fn unproven(
+        &self,
+        control: &ControlPlane,
+        terms: &Terms,
+        approvals: &[Approval],
+    ) -> Result<Option<(PrincipalId, &'static str)>, Problem> {
+        for approval in approvals {
+            let rule = match approval.signature {
+                None if self.class == EnvironmentClass::Development => None,
+                None => Some("nobody signed it"),
+                Some(signature) => match approval.order_of(terms) {
+                    None => Some("what was signed is something else"),
+                    Some(order) => {
+                        let purpose = Purpose::agree(APPROVE, order.digest().to_string().as_bytes());
+                        let by = approval.by.account.as_str();
+                        control.signatures().broken_rule(control.log(), &signature, by, &purpose)?
+                    }
+                },
+            };
+            if let Some(rule) = rule {
+                return Ok(Some((approval.by.account.clone(), rule)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Refuses to go by approvals that nobody signed as they stand: somebody wrote them who could not have given them.
+    pub(crate) fn require_signed(
+        &self,
+        (control, permit): (&ControlPlane, &Permit),
+        terms: &Terms,
+        approvals: &[Approval],
+    ) -> Result<(), Problem> {
+        let Some((by, rule)) = self.unproven(control, terms, approvals)? else { return Ok(()) };
+        let details = Details::none()
+            .name("request", terms.request.to_string())
+            .and_then(|details| details.name("approver", by.as_str()))
+            .map_err(|e| from_audit(&e))?;
+        control.record(Event::of(permit, UNPROVEN).with(details).for_commitment("CH-43"));
+        let message = format!("the approval of `{by}` does not count: {rule}");
+        Err(Problem::new("access/unproven", message)
+            .with_help("ask again; and look at who can write the server's files"))
+    }
+
+    /// Ends running grants whose approvals nobody signed as they stand, when the server starts.
+    pub(super) fn end_unproven(&self, control: &ControlPlane, now: Instant) -> Result<(), Problem> {
+        for grant in self.access.grants(|grant| grant.is_active(now)) {
+            let Some((by, rule)) = self.unproven(control, &grant.terms, &grant.approvals)? else { continue };
+            tracing::warn!(grant = %grant.id, approver = %by, rule, "a grant is ended: its approval does not count");
+            let details = Details::none()
+                .name("grant", grant.id.to_string())
+                .and_then(|details| details.name("approver", by.as_str()))
+                .map_err(|e| from_audit(&e))?;
+            let event = Event::new(UNPROVEN, grant.terms.place.clone()).with(details).for_commitment("CH-43");
+            control.log().record(event).map_err(|e| from_audit(&e))?;
+            self.access.end_where(control, |other| other.id == grant.id, &End::Unproven, now)?;
+        }
+        Ok(())
+    }
+}
+
+/// An approval that nobody signed as it stands.
+const UNPROVEN: &str = "access.unproven";
 
 pub(super) fn record_id(control: &ControlPlane) -> RecordId {
     let mut id = [0; 16];

@@ -12,7 +12,7 @@ use creta_identity::key::Thumbprint;
 use creta_identity::totp::{self, CodeError};
 use creta_identity::webauthn::{self, Ceremonies, Credentials, Site, WebauthnError};
 use creta_model::{EnvironmentClass, Instant, Problem, Span};
-use creta_programme::access::Verdict;
+use creta_programme::access::{DecisionOrder, Verdict};
 use creta_programme::{SubjectId, campaign};
 use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use super::{People, PersonRecord};
 use crate::control_plane::ControlPlane;
 use crate::problem::{from_audit, internal};
 use crate::register::Record;
+use crate::signatures::REGISTERED;
 use crate::trust::exceptions::Decision as ExceptionDecision;
 
 const FORMAT: &str = "creta.authenticators/1";
@@ -137,7 +138,7 @@ pub(crate) struct Agreement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Agreed {
     /// A request for access is decided; the digest is of its terms.
-    Request { id: String, digest: String, verdict: Verdict },
+    Request { id: String, digest: String, verdict: Verdict, order: Option<Box<DecisionOrder>> },
     /// One line of a review is decided; `seen` is the digest of the line as it was shown.
     Review { id: String, subject: SubjectId, seen: Hash, verdict: campaign::Verdict, reason: String },
     /// Proposed policies are put in force; the digest is of the proposal beside what held when it was shown.
@@ -192,6 +193,8 @@ pub(crate) struct Answered {
     pub(crate) registered: bool,
     pub(crate) person: PrincipalId,
     pub(crate) then: Then,
+    /// Names the evidence, which is kept, of what somebody agreed to.
+    pub(crate) signature: Option<Hash>,
 }
 
 impl Prompts {
@@ -351,7 +354,7 @@ impl People {
             return Err(Problem::new("access/authenticator", "codes are for tenants' own people; use a security key"));
         }
         authenticator.confirm(code, now).map_err(|error| refused_code(control, &person, error))?;
-        record_factor(control, &person, "authenticator.registered", "code")?;
+        record_factor(control, &person, REGISTERED, "code")?;
         let changed = self.authenticators.change(id.as_str(), |own| {
             // Under the register's lock: what a reset removes it removes after this, or this sees that there was one.
             self.require_begun(who)?;
@@ -489,7 +492,7 @@ impl People {
         let ceremony = ceremony.map_err(|error| refused(control, &person, &error))?;
         let site = site(&waiting.origin)?;
         let register = waiting.page.method == "create";
-        let mut outcome = Err(WebauthnError::NoCredential);
+        let (mut outcome, mut signed, mut key) = (Err(WebauthnError::NoCredential), None, None);
         self.authenticators.change(person.id.as_str(), |own| {
             if let Then::SignIn { known, .. } = &waiting.then {
                 self.require_begun(known)?;
@@ -503,8 +506,13 @@ impl People {
                     let label = labels.find(|label| taken.iter().all(|key| key.label != *label)).unwrap_or_default();
                     site.finish_registration(ceremony, response, &mut own.credentials, &label, now)
                 }
-                false => site.finish(ceremony, response, &mut own.credentials, now).map(|verified| verified.credential),
+                false => site.finish(ceremony, response, &mut own.credentials, now).map(|verified| {
+                    let credential = verified.credential.clone();
+                    signed = Some(verified);
+                    credential
+                }),
             };
+            key = outcome.as_ref().ok().and_then(|id| own.credentials.key_of(id));
             Ok::<_, Problem>(own) // Kept also when it is refused: a cloned authenticator is suspended.
         })?;
         let credential = outcome.map_err(|error| refused(control, &person, &error))?;
@@ -518,13 +526,32 @@ impl People {
             })?;
             return Err(refused(control, &person, &WebauthnError::Refused));
         }
-        let name = if register { "authenticator.registered" } else { "authenticator.verified" };
+        // Before anything is done by it: what is decided names the evidence.
+        let signature = match (&waiting.then, signed) {
+            (Then::Do(_), Some(verified)) => Some(control.signatures().keep(&waiting.origin, verified)?),
+            _ => None,
+        };
+        let name = if register { REGISTERED } else { "authenticator.verified" };
         let details = Details::none()
             .name("person", person.id.as_str())
             .and_then(|details| details.keyed("authenticator", credential.as_bytes()))
+            .and_then(|details| match &key {
+                Some(key) if register => details.digest("key", key.digest()),
+                _ => Ok(details),
+            })
             .map_err(|e| from_audit(&e))?;
         control.log().record(Event::new(name, control.place()).with(details)).map_err(|e| from_audit(&e))?;
-        Ok(Answered { registered: register, person: person.id, then: waiting.then })
+        Ok(Answered { registered: register, person: person.id, then: waiting.then, signature })
+    }
+
+    /// Has the log know whose the authenticators are that older releases registered.
+    pub(super) fn take_up_authenticators(&self, control: &ControlPlane) -> Result<(), Problem> {
+        let keys = self.authenticators.list(|_| true).into_iter().flat_map(|own| {
+            let ids = own.credentials.summaries().into_iter().map(|summary| summary.id);
+            let keys: Vec<_> = ids.filter_map(|id| own.credentials.key_of(&id)).collect();
+            keys.into_iter().map(move |key| (own.person.to_string(), key))
+        });
+        control.signatures().take_up(control, keys)
     }
 
     /// Forgets the authenticators of somebody who lost them; they register anew at their next sign-in. Their sessions end, and

@@ -157,6 +157,8 @@ impl People {
         let now = control.platform().clock.now();
         people.end_revived(control, now)?;
         people.settle(control, now)?;
+        people.take_up_authenticators(control)?;
+        people.end_unproven(control, now)?;
         Ok(people)
     }
 

@@ -99,7 +99,7 @@ impl Doing<'_> {
         let access = &self.app.people.access;
         let request = self.actor(by, |actor| access.ask(actor, asked)).expect("asked");
         let (id, digest) = (request.terms.request.to_string(), request.digest.to_string());
-        let decided = self.actor(approver, |actor| access.decide(actor, &[], (&id, &digest), Verdict::Approve));
+        let decided = self.actor(approver, |actor| access.decide(actor, &[], (&id, &digest), Verdict::Approve, None));
         decided.map_or_else(|problem| problem.code, |request| request.state.as_str().to_owned())
     }
 

@@ -8,13 +8,13 @@ use creta_audit::{Details, Event};
 use creta_iam::{Action, FeatureSet, HeldGrant, Person, Place, Principal, PrincipalId, Role, Standing};
 use creta_model::{FeaturePath, Instant, Problem, Scope, TenantId};
 use creta_programme::PersonRef;
-use creta_programme::access::{Asked, End, Grant, Kind, Reason, Request, Ticket, Verdict};
+use creta_programme::access::{Asked, DecisionOrder, End, Grant, Kind, Reason, Request, Ticket, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource, whole};
 use crate::people::PersonRecord;
-use crate::people::access::Actor;
+use crate::people::access::{APPROVE, Actor};
 use crate::people::authenticators::{About, Agreed};
 use crate::people::duties::Given;
 use crate::problem::{Refusal, from_audit};
@@ -310,25 +310,28 @@ pub(super) async fn decide_on(
             details,
             move |admitted| {
                 let request = admitted.app.people.access.require_request(&id)?;
-                let about = agreed_to(&request, verdict);
-                let agreed = Agreed::Request { id: id.clone(), digest: digest.clone(), verdict };
+                let own = admitted.person()?.reference();
+                let order = admitted.app.people.access.order(admitted.control, &request, &own, verdict);
+                let about = agreed_to(&request, &order);
+                let order = Some(Box::new(order));
+                let agreed = Agreed::Request { id: id.clone(), digest: digest.clone(), verdict, order };
                 match sign_first(admitted, &url, agreed, about)? {
                     Some(verify) => Ok(Signed::Asked { about: request, verify }),
-                    None => decide_now(admitted, &id, &digest, verdict).map(Signed::Done),
+                    None => decide_now(admitted, &id, &digest, verdict, None).map(Signed::Done),
                 }
             },
         )
         .await
 }
 
-/// What somebody's authenticator signs: the action, the terms, and the words that they are shown.
-fn agreed_to(request: &Request, verdict: Verdict) -> About {
-    let (action, word) = match verdict {
-        Verdict::Approve => ("access.approve", "Approve"),
+/// What somebody's authenticator signs: the action, and the order, which names who decides on which terms, how, and when.
+fn agreed_to(request: &Request, order: &DecisionOrder) -> About {
+    let (action, word) = match order.verdict {
+        Verdict::Approve => (APPROVE, "Approve"),
         Verdict::Deny => ("access.deny", "Deny"),
     };
     let text = words_of(request, word);
-    About { action, signed: request.digest.to_string().into_bytes(), text, document: None }
+    About { action, signed: order.digest().to_string().into_bytes(), text, document: None }
 }
 
 /// The words that whoever decides is shown, signed with an authenticator or not.
@@ -349,6 +352,7 @@ pub(super) fn decide_now(
     id: &str,
     digest: &str,
     verdict: Verdict,
+    order: Option<&DecisionOrder>,
 ) -> Result<Request, Refusal> {
     let people = &admitted.app.people;
     let (request, own) = (people.access.require_request(id)?, admitted.person()?.reference());
@@ -356,7 +360,8 @@ pub(super) fn decide_now(
     let concerned = before.chain([&terms.requester, &terms.beneficiary]);
     people.require_other_human((admitted.control, &admitted.permit), &own, concerned)?;
     let rights = rights_of(admitted, &request.terms.place);
-    as_person(admitted, |actor| people.access.decide(actor, &rights, (id, digest), verdict))
+    let signed = order.zip(admitted.signature);
+    as_person(admitted, |actor| people.access.decide(actor, &rights, (id, digest), verdict, signed))
 }
 
 /// The grants without which whoever acts could not decide at this place; none where a standing role lets them. Grants of other
@@ -391,6 +396,7 @@ pub(super) async fn begin(guarded: Guarded, id: String) -> Result<(Grant, Instan
             // else, and still here.
             let holder = people.known_now(&terms.beneficiary);
             require_approved_by_others(admitted, &request, &holder)?;
+            people.require_signed((admitted.control, &admitted.permit), terms, &request.approvals)?;
             let given = Given::Grant { holder: &holder, role: terms.role, place: &terms.place };
             let grant = as_person(admitted, |actor| {
                 let begin = || people.access.activate(actor, &id);

@@ -7,6 +7,7 @@
 use creta_audit::Details;
 use creta_iam::{Action, FeatureSet, Principal, PrincipalId};
 use creta_model::Problem;
+use creta_proof::Hash;
 
 use super::{access, approvals, changes, factors, people, policies, programs, reviews, trust};
 use crate::context::{Admitted, resource};
@@ -46,7 +47,12 @@ pub(super) fn sign_first(
 }
 
 /// Does what somebody agreed to, if they still may: whoever signed it, who was asked, and whose session asked are one account.
-pub(super) fn do_as_agreed(app: &App, signer: &PrincipalId, agreement: &Agreement) -> Result<Said, Problem> {
+pub(super) fn do_as_agreed(
+    app: &App,
+    signer: &PrincipalId,
+    agreement: &Agreement,
+    signature: Hash,
+) -> Result<Said, Problem> {
     let now = app.control.platform().clock.now();
     let own = |principal: &Principal| *principal.id() == agreement.person && *signer == agreement.person;
     let principal = app.people.principal_in(&agreement.session, now).filter(own);
@@ -90,10 +96,14 @@ pub(super) fn do_as_agreed(app: &App, signer: &PrincipalId, agreement: &Agreemen
             (Action::AccessApprove, place, Details::none().keyed("request", id.as_bytes()))
         }
     };
-    let details = details.and_then(|details| details.name("signed", "authenticator")).map_err(|e| from_audit(&e))?;
+    let details = details
+        .and_then(|details| details.name("signed", "authenticator"))
+        .and_then(|details| details.digest("signature", *signature.as_bytes()))
+        .map_err(|e| from_audit(&e))?;
     let decision = app.control.decide(&principal, action, &resource(&place, FeatureSet::none()));
     let permit = app.control.admit(decision, details)?;
-    let admitted = Admitted { control: &app.control, app, permit, session: Some(&agreement.session) };
+    let session = Some(agreement.session.as_str());
+    let admitted = Admitted { control: &app.control, app, permit, session, signature: Some(signature) };
     let (text, page) = done(&admitted, &agreement.to).map_err(first)?;
     let in_browser = app.people.session(&agreement.session).is_some_and(|session| session.client == Client::Browser);
     // What is told only once stays where it is read.
@@ -103,8 +113,8 @@ pub(super) fn do_as_agreed(app: &App, signer: &PrincipalId, agreement: &Agreemen
 
 fn done(admitted: &Admitted<'_>, to: &Agreed) -> Result<(String, String), Refusal> {
     Ok(match to {
-        Agreed::Request { id, digest, verdict } => {
-            let request = access::decide_now(admitted, id, digest, *verdict)?;
+        Agreed::Request { id, digest, verdict, order } => {
+            let request = access::decide_now(admitted, id, digest, *verdict, order.as_deref())?;
             (format!("The request is {}.", request.state.as_str()), format!("/my/requests/{id}"))
         }
         Agreed::Review { id, subject, seen, verdict, reason } => {
@@ -190,6 +200,7 @@ mod tests {
             id: request.terms.request.to_string(),
             digest: request.digest.to_string(),
             verdict: Verdict::Approve,
+            order: None,
         };
         let agreement = |person: &PrincipalId, session: &str| Agreement {
             person: person.clone(),
@@ -204,12 +215,13 @@ mod tests {
             (&ana.0, agreement(&ben.0, &ana.1)),
             (&ana.0, agreement(&ana.0, "none")),
         ] {
-            let refused = do_as_agreed(app, signer, &agreed).map(|said| said.text).expect_err("not theirs");
+            let refused =
+                do_as_agreed(app, signer, &agreed, Hash::empty()).map(|said| said.text).expect_err("not theirs");
             assert_eq!(refused.code, "auth/session-over", "{signer} {agreed:?}");
         }
         let state = || app.people.access.require_request(&request.terms.request.to_string()).expect("there").state;
         assert_eq!(state().as_str(), "open");
-        do_as_agreed(app, &ben.0, &agreement(&ben.0, &ben.1)).expect("his own");
+        do_as_agreed(app, &ben.0, &agreement(&ben.0, &ben.1), Hash::empty()).expect("his own");
         assert_eq!(state().as_str(), "approved");
         running.stop().expect("stops");
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::context::{Admitted, Guarded, Input};
 use crate::people::authenticators::{About, Agreed};
-use crate::policies::{Compared, PolicyRecord};
+use crate::policies::{Compared, PolicyRecord, signed_by_approver};
 use crate::problem::{Refusal, from_audit};
 use crate::routes::access::may;
 use crate::routes::agreed::{Signed, sign_first};
@@ -193,7 +193,12 @@ fn agreed_to(compared: &Compared, seen: &str) -> About {
     if wider > AGREED_MAX {
         text.push(format!("And {} more.", wider - AGREED_MAX));
     }
-    About { action: "policy.approve", signed: seen.as_bytes().to_vec(), text, document: Some(record.text.clone()) }
+    About {
+        action: "policy.approve",
+        signed: signed_by_approver(seen, &record.digest()),
+        text,
+        document: Some(record.text.clone()),
+    }
 }
 
 /// Puts it in force, by the rules of this moment.
@@ -204,5 +209,13 @@ pub(super) fn approve_now(admitted: &Admitted<'_>, id: &str, digest: &str) -> Re
         true => Ok(()),
         false => Err(crate::two_people::own_proposal()),
     };
-    Ok(book.approve(admitted.control, &admitted.permit, &by, id, digest, (other, apart(admitted)))?)
+    Ok(book.approve(
+        admitted.control,
+        &admitted.permit,
+        &by,
+        id,
+        digest,
+        (other, apart(admitted)),
+        admitted.signature,
+    )?)
 }

@@ -264,7 +264,8 @@ pub(super) async fn verify(app: Arc<App>, input: Input) -> Result<Response, Refu
                 })
             }
             Then::Do(agreement) => {
-                let said = crate::routes::agreed::do_as_agreed(&app, &answered.person, &agreement)?;
+                let signature = answered.signature.ok_or_else(internal)?;
+                let said = crate::routes::agreed::do_as_agreed(&app, &answered.person, &agreement, signature)?;
                 Ok(match said.page {
                     Some(page) => json!({ "location": page }),
                     None => json!({ "title": "Done", "text": format!("{} You can close this window.", said.text) }),

@@ -85,10 +85,15 @@ fn declares(entry: &Entry, witness: &VerifierKey, left: &Checkpoint) -> bool {
 
 /// Entries of some actions, each with its index, in order. Looks at every entry and parses those few.
 pub(crate) fn entries_of(log: &Log, actions: &[&str]) -> Result<Vec<(u64, Entry)>, AuditError> {
+    entries_since(log, 0, actions)
+}
+
+/// The same from some entry on.
+pub(crate) fn entries_since(log: &Log, first: u64, actions: &[&str]) -> Result<Vec<(u64, Entry)>, AuditError> {
     // Canonical JSON writes an action in one way only, and no detail may hold quotation marks.
     let texts: Vec<String> = actions.iter().map(|action| format!("\"action\":\"{action}\"")).collect();
     let mut found = Vec::new();
-    for index in 0..log.size() {
+    for index in first..log.size() {
         let bytes = log.entry_bytes(index)?;
         if texts.iter().any(|text| memchr::memmem::find(&bytes, text.as_bytes()).is_some()) {
             let entries = log.entries(index..index + 1)?;

@@ -21,7 +21,7 @@ pub mod monitor;
 mod service;
 
 pub(crate) use asking::{Asked, Witnesses, follow};
-pub(crate) use fork::{NOTICE as FORK_NOTICE, entries_of};
+pub(crate) use fork::{NOTICE as FORK_NOTICE, entries_of, entries_since};
 
 pub use client::WitnessClient;
 pub use folder::{

@@ -50,6 +50,7 @@ mod tokens;
 mod transit;
 mod trust;
 mod trust_text;
+mod unproven;
 mod watching;
 mod web;
 mod witness;

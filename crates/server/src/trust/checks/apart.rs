@@ -186,6 +186,7 @@ const CONTROL_KINDS: &[&str] = &[
     "service-account-request",
     "session",
     "setting",
+    "signature",
     "statistics-spent",
     "statistics-told",
     "tenant",
@@ -193,8 +194,8 @@ const CONTROL_KINDS: &[&str] = &[
 ];
 /// Kinds that a tenant's metadata holds.
 const TENANT_KINDS: &[&str] = &["declassification", "registry", "row-rules", "tag-removal"];
-/// Keys of the environment, sealed like everything else; what strangers wrote, which is theirs; and files of others.
-const NOT_WORDS: &[&str] = &["artefact-file", "security-report", "setting"];
+/// Keys of the environment, sealed like everything else; what strangers wrote, which is theirs; signatures; and files of others.
+const NOT_WORDS: &[&str] = &["artefact-file", "security-report", "setting", "signature"];
 pub(super) struct MetadataValues;
 
 impl Check for MetadataValues {

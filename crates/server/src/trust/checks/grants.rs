@@ -1,4 +1,5 @@
-//! Whether every grant stands in the log: who asked, who approved which terms, when it began and that it ended (CH-43).
+//! Whether every grant stands in the log: who asked, who approved which terms, when it began and that it ended; and whether its
+//! approvals were signed as they stand (CH-43).
 
 use creta_audit::Entry;
 use creta_compliance::Observation;
@@ -6,6 +7,7 @@ use creta_programme::access::{Grant, GrantState};
 use serde_json::json;
 
 use super::{Check, Seen, World};
+use crate::http::App;
 use crate::witness::entries_of;
 
 const ASKED: [&str; 2] = ["access.request.opened", "access.request.amended"];
@@ -22,17 +24,27 @@ struct Facts {
     terms: String,
     orders: Vec<String>,
     over: bool,
+    /// What is wrong with the signatures under its approvals.
+    unproven: Option<&'static str>,
 }
 
-impl From<&Grant> for Facts {
-    fn from(grant: &Grant) -> Self {
-        Self {
+impl Facts {
+    fn of(app: &App, grant: &Grant) -> Result<Self, String> {
+        let over = grant.state != GrantState::Active;
+        let signed = grant.approvals.iter().any(|approval| approval.signature.is_some());
+        // Of grants that are over, those of older releases were never signed.
+        let unproven = match over && !signed {
+            true => None,
+            false => app.people.unproven(&app.control, &grant.terms, &grant.approvals).map_err(|e| e.to_string())?,
+        };
+        Ok(Self {
             grant: grant.id.to_string(),
             request: grant.terms.request.to_string(),
             terms: format!("sha256:{}", grant.terms.digest()),
             orders: grant.approvals.iter().map(|approval| approval.order.to_string()).collect(),
-            over: grant.state != GrantState::Active,
-        }
+            over,
+            unproven: unproven.map(|(_, rule)| rule),
+        })
     }
 }
 
@@ -44,14 +56,23 @@ impl Check for AccessGrants {
     /// A grant of which no entry speaks, held against the log beside the real ones.
     fn notices_planted_fault(&self, world: &World<'_>) -> Result<bool, String> {
         let none = || "0".repeat(32);
-        let planted = Facts { grant: none(), request: none(), terms: none(), orders: vec![none()], over: true };
+        let planted = Facts {
+            grant: none(),
+            request: none(),
+            terms: none(),
+            orders: vec![none()],
+            over: true,
+            unproven: Some("nobody signed it"),
+        };
         let seen = look(&[planted], &entries(world)?);
-        Ok(seen.0.findings.iter().filter(|finding| finding.code == "access/grant-unrecorded").count() >= 4)
+        let found = |code: &str| seen.0.findings.iter().filter(|finding| finding.code == code).count();
+        Ok(found("access/grant-unrecorded") >= 4 && found("access/grant-unproven") == 1)
     }
 
     fn observe(&self, world: &World<'_>) -> Result<Observation, String> {
         // The documents first: a grant whose entry was written meanwhile is in neither or in the log alone.
-        let grants: Vec<Facts> = world.app.people.access.grants(|_| true).iter().map(Facts::from).collect();
+        let grants = world.app.people.access.grants(|_| true);
+        let grants: Vec<Facts> = grants.iter().map(|grant| Facts::of(world.app, grant)).collect::<Result<_, _>>()?;
         let entries = entries(world)?;
         let mut seen = look(&grants, &entries);
         let known = |entry: &Entry| grants.iter().any(|facts| Some(&facts.grant) == entry.details.get("grant"));
@@ -96,6 +117,9 @@ fn look(grants: &[Facts], entries: &[Entry]) -> Seen {
         );
         if facts.over {
             stages.push(("that it ended", says(&OVER, &[grant])));
+        }
+        if let Some(rule) = facts.unproven {
+            seen.finding(&subject, "access/grant-unproven", format!("an approval of it does not count: {rule}"));
         }
         for (what, _) in stages.into_iter().filter(|(_, stands)| !stands) {
             seen.finding(&subject, "access/grant-unrecorded", format!("no entry of the log says {what}"));

@@ -145,6 +145,7 @@ const ACTIONS: &[(&str, u64, i64)] = &[
     ("password.tampered", class::DETECTION_FINDING, 1),
     ("person.invited", class::ACCOUNT_CHANGE, 1),
     ("person.agreed", class::API_ACTIVITY, 3),
+    ("person.linked", class::ACCOUNT_CHANGE, 3),
     ("person.left", class::ACCOUNT_CHANGE, 5),
     ("person.readmitted", class::ACCOUNT_CHANGE, 2),
     ("person.refused", class::DETECTION_FINDING, 1),

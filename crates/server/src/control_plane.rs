@@ -526,6 +526,18 @@ impl ControlPlane {
         }
     }
 
+    /// Records that something is about to be taken away, by its name, before it is: an older copy that is put back later knows
+    /// nothing of it, and the log has to.
+    pub(crate) fn record_first(
+        &self,
+        permit: &Permit,
+        name: &'static str,
+        (kind, id): (&'static str, &str),
+    ) -> Result<(), Problem> {
+        let details = Details::none().name(kind, id).map_err(|e| from_audit(&e))?;
+        self.log.record(Event::of(permit, name).with(details)).map(drop).map_err(|e| from_audit(&e))
+    }
+
     /// Records something that happened; a failure is logged.
     pub(crate) fn record(&self, event: Event) {
         if let Err(error) = self.log.record(event) {

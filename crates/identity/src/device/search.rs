@@ -52,14 +52,21 @@ pub struct SearchAsked {
     key: String,
     /// Keyed hashes of the planted values, sorted.
     canaries: Vec<String>,
+    /// The same of values that others took the place of lately, sorted. They are told of apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<String>,
 }
 
 impl SearchAsked {
     /// For one device and one hour: `key` must be used for no other.
     pub fn new(folders: &[String], key: &[u8; 32], canaries: impl IntoIterator<Item = String>) -> Self {
-        let mut canaries: Vec<String> = canaries.into_iter().map(|canary| digest(key, canary.as_bytes())).collect();
-        canaries.sort();
-        Self { folders: folders.to_vec(), key: hex::encode(key), canaries }
+        let (canaries, earlier) = (hashes(key, canaries), Vec::new());
+        Self { folders: folders.to_vec(), key: hex::encode(key), canaries, earlier }
+    }
+
+    /// The same, with values that others took the place of.
+    pub fn with_earlier(self, key: &[u8; 32], earlier: impl IntoIterator<Item = String>) -> Self {
+        Self { earlier: hashes(key, earlier), ..self }
     }
 
     /// What stands for all of it in a report.
@@ -73,7 +80,7 @@ impl SearchAsked {
         let mut key = [0; 32];
         // A key that is none finds nothing, and neither would the server's own.
         let _ = hex::decode_to_slice(&self.key, &mut key);
-        Searching { asked: self, key, kept: Vec::new(), found: false }
+        Searching { asked: self, key, kept: Vec::new(), found: false, found_earlier: false }
     }
 }
 
@@ -84,17 +91,18 @@ pub struct Searching<'a> {
     /// The end of what came before, in which a value may have begun.
     kept: Vec<u8>,
     found: bool,
+    found_earlier: bool,
 }
 
 impl Searching<'_> {
     /// The next bytes of the file.
     pub fn add(&mut self, bytes: &[u8]) {
         self.kept.extend_from_slice(bytes);
-        let found = tokens(&self.kept).any(|token| {
+        for token in tokens(&self.kept) {
             let digest = digest(&self.key, token);
-            self.asked.canaries.binary_search(&digest).is_ok()
-        });
-        self.found |= found;
+            self.found |= self.asked.canaries.binary_search(&digest).is_ok();
+            self.found_earlier |= self.asked.earlier.binary_search(&digest).is_ok();
+        }
         let rest = self.kept.len().saturating_sub(CANARY_BYTES - 1);
         self.kept.drain(..rest);
     }
@@ -103,6 +111,17 @@ impl Searching<'_> {
     pub fn found(&self) -> bool {
         self.found
     }
+
+    /// Whether there was one that another took the place of.
+    pub fn found_earlier(&self) -> bool {
+        self.found_earlier
+    }
+}
+
+fn hashes(key: &[u8; 32], canaries: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut hashes: Vec<String> = canaries.into_iter().map(|canary| digest(key, canary.as_bytes())).collect();
+    hashes.sort();
+    hashes
 }
 
 /// Everything of the form of a planted value.
@@ -141,6 +160,14 @@ pub struct Searched {
     pub unreadable: u64,
     /// Files that hold a planted value.
     pub found: u64,
+    /// Files that hold one that another took the place of.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub found_earlier: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The latest search of a device, as it is kept.
@@ -155,6 +182,9 @@ pub struct LatestSearch {
     pub unreadable: u64,
     /// Files that hold a planted value.
     pub found: u64,
+    /// Files that hold one that another took the place of: told, and no reason to put a computer out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub found_earlier: u64,
     /// Since when every search found some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Instant>,
@@ -163,9 +193,9 @@ pub struct LatestSearch {
 impl LatestSearch {
     /// What follows on `before`.
     pub(super) fn after(before: Option<&Self>, made: Instant, says: &Searched) -> Self {
-        let Searched { files, unreadable, found, .. } = *says;
+        let Searched { files, unreadable, found, found_earlier, .. } = *says;
         let since = (found > 0).then(|| before.and_then(|before| before.since).unwrap_or(made));
-        Self { made, files, unreadable, found, since }
+        Self { made, files, unreadable, found, found_earlier, since }
     }
 
     /// Whether what was found lies there for longer than it may.
@@ -216,7 +246,7 @@ mod tests {
     fn attack_ch14_a_value_that_somebody_sent_puts_no_computer_out_that_is_rid_of_it_in_time() {
         let asked = SearchFor { folders: Vec::new(), remove_hours: 24 };
         let at = |hour: u32| Instant::parse("2026-01-01T12:00:00Z").expect("valid").plus(Span::hours(hour));
-        let says = |found| Searched { asked: String::new(), files: 1, bytes: 1, unreadable: 0, found };
+        let says = |found| Searched { asked: String::new(), files: 1, bytes: 1, unreadable: 0, found, found_earlier: 0 };
         let mut latest = LatestSearch::after(None, at(0), &says(1));
         assert!(!latest.is_overdue(&asked, at(23)) && latest.is_overdue(&asked, at(24)));
         latest = LatestSearch::after(Some(&latest), at(20), &says(2));
@@ -235,7 +265,7 @@ mod tests {
         assert!(!sent.contains(CANARY_PREFIX) && !sent.contains(&"ab".repeat(8)), "{sent}");
         assert_ne!(one.canaries, other.canaries, "each key has hashes of its own");
         assert_ne!(one.digest(), other.digest());
-        let said = Searched { asked: one.digest(), files: 1, bytes: 45, unreadable: 0, found: 1 };
+        let said = Searched { asked: one.digest(), files: 1, bytes: 45, unreadable: 0, found: 1, found_earlier: 0 };
         let said = serde_json::to_string(&said).expect("JSON");
         assert!(!said.contains(CANARY_PREFIX), "{said}");
     }

@@ -344,7 +344,7 @@ fn searching() -> (Standard, SearchAsked) {
 /// A report with a search that found so many, answering what was asked.
 fn searched(fixture: &mut Fixture, sequence: u64, asked: &SearchAsked, found: u64) -> Signed {
     let nonce = fixture.nonces.give(fixture.device.id.as_str(), &[sequence as u8; 32], now());
-    let search = Searched { asked: asked.digest(), files: 3, bytes: 99, unreadable: 0, found };
+    let search = Searched { asked: asked.digest(), files: 3, bytes: 99, unreadable: 0, found, found_earlier: 0 };
     let report = Report::new(fixture.device.id.clone(), &nonce, sequence, now(), good()).with_search(search);
     Signed::make(&report, &fixture.key)
 }

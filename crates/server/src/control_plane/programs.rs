@@ -83,6 +83,7 @@ impl ControlPlane {
         let (mut account, secret) = stored.account.rotate(&self.key, &*self.platform.random, now, overlap);
         account.shown_to = shown_to(permit, is_here)?;
         account.binding = binding.unwrap_or(account.binding);
+        self.record_first(permit, "service-account.rotated", ("service-account", client_id))?;
         if overlap == Span::ZERO {
             // First, so that a crash in between ends tokens rather than leaving some.
             self.begin_epoch(&mut state, std::slice::from_ref(&account.principal))?;
@@ -91,8 +92,6 @@ impl ControlPlane {
         let written = self.metadata.write(ACCOUNT_KIND, client_id, Some(version), &account.to_bytes());
         let version = written.map_err(|e| from_store(&e))?;
         state.accounts.insert(client_id.to_owned(), Stored { account: account.clone(), version });
-        drop(state);
-        self.record_done_to(permit, "service-account.rotated", ("service-account", client_id));
         Ok((account, secret))
     }
 
@@ -106,10 +105,8 @@ impl ControlPlane {
         if stored.account.revoked.is_some() {
             return Ok(stored.account.clone());
         }
-        let account = self.end_account(&mut state, client_id)?;
-        drop(state);
-        self.record_done_to(permit, "service-account.revoked", ("service-account", client_id));
-        Ok(account)
+        self.record_first(permit, "service-account.revoked", ("service-account", client_id))?;
+        self.end_account(&mut state, client_id)
     }
 
     /// Ends a service account, or the local administrator, because a review of access decided so; the log first. Harmless when

@@ -72,11 +72,11 @@ pub(super) static OPERATIONS: &[Operation] = &[
         id: "POST /v1/canary/rotate",
         name: "rotate_planted_value",
         tag: "devices",
-        summary: "Another planted value for a tenant. Computers are searched for none of those before.",
+        summary: "Another planted value for a tenant. Computers are searched for those before for 90 days, and somebody is paged.",
         parameters: &[],
         body: Body::Json("TenantRequest"),
         answer: json("RotatedCanary"),
-        problems: &[404],
+        problems: &[404, 409],
     },
     Operation {
         id: "GET /v1/devices",

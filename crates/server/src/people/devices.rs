@@ -136,8 +136,13 @@ impl Devices {
         let search = self.config.as_ref()?.standard.search.as_ref()?;
         let hour = at.micros().div_euclid(3_600_000_000).to_be_bytes();
         let key = control.own_key().mac(SEARCH_DOMAIN, &[device.as_bytes(), &hour]);
-        let canaries = control.tenants().into_iter().map(|tenant| canary_of(control, &tenant.tenant));
-        Some(SearchAsked::new(&search.folders, &key, canaries))
+        let tenants = control.tenants();
+        let canaries = tenants.iter().map(|tenant| canary_of(control, &tenant.tenant));
+        let earlier = tenants.iter().flat_map(|tenant| {
+            let generations = control.canaries().earlier(&tenant.tenant, at).into_iter();
+            generations.map(|generation| canary_of_generation(control, &tenant.tenant, generation))
+        });
+        Some(SearchAsked::new(&search.folders, &key, canaries).with_earlier(&key, earlier))
     }
 
     /// The devices of a person, revoked ones included, by id.
@@ -174,7 +179,10 @@ impl Devices {
 
 /// The value that is planted for a tenant: in the data of the checks' own, and by its people wherever they like.
 pub(crate) fn canary_of(control: &ControlPlane, tenant: &TenantId) -> String {
-    let generation = control.canaries().generation(tenant);
+    canary_of_generation(control, tenant, control.canaries().generation(tenant))
+}
+
+fn canary_of_generation(control: &ControlPlane, tenant: &TenantId, generation: u64) -> String {
     let parts = [tenant.as_str().as_bytes(), &generation.to_be_bytes()];
     // The first is what it was before there were others.
     let parts = if generation == 0 { &parts[..1] } else { &parts[..] };
@@ -182,10 +190,10 @@ pub(crate) fn canary_of(control: &ControlPlane, tenant: &TenantId) -> String {
     canary(bytes.first_chunk().expect("32 bytes begin with 16"))
 }
 
-/// How many files of a new search hold planted values, if any do.
+/// How many files of a new search hold planted values, those that others took the place of included, if any do.
 pub(crate) fn found_new(was: &Device, is: &Device) -> Option<u64> {
     let searched = is.searched().filter(|searched| was.searched().is_none_or(|earlier| earlier.made < searched.made));
-    searched.map(|searched| searched.found).filter(|found| *found > 0)
+    searched.map(|searched| searched.found + searched.found_earlier).filter(|found| *found > 0)
 }
 
 /// What the policies call it.
@@ -252,7 +260,10 @@ impl People {
             Ok(()) => {
                 self.log_device("device.reported", control, None, &device, Details::none())?;
                 if let Some(found) = found_new(&was, &device) {
-                    let details = Details::none().count("files", found).map_err(|e| from_audit(&e))?;
+                    let earlier = device.searched().map_or(0, |searched| searched.found_earlier);
+                    let details = Details::none().count("files", found);
+                    let details = details.and_then(|details| details.count("earlier", earlier));
+                    let details = details.map_err(|e| from_audit(&e))?;
                     self.log_device("device.values-found", control, None, &device, details)?;
                 }
             }

@@ -359,6 +359,14 @@ impl People {
         if person.human != before {
             self.record_humans(control, by, &accounts)?;
         }
+        // Before any of it is written: what an older copy does not know, the log does.
+        for account in &accounts {
+            let (name, human) = (account.id.as_str(), account.human.to_string());
+            let details = Details::none().name("person", name).and_then(|details| details.name("human", human));
+            let what = if account.id == person.id { "person.assigned" } else { "person.linked" };
+            let event = Event::new(what, control.place()).by(by).with(details.map_err(|e| from_audit(&e))?);
+            control.log().record(event).map_err(|e| from_audit(&e))?;
+        }
         for account in accounts {
             let changed = self.persons.change(account.id.as_str(), |current| match current.is_active() {
                 _ if account.id != person.id => {

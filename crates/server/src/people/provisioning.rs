@@ -306,8 +306,8 @@ impl People {
             person.is_active() && person.user.as_deref() == Some(user) && ours(person) && person.identity != vouched
         };
         for person in self.persons.list(ends) {
-            self.leave(control, person.id.as_str(), now)?;
             record(control, &person, Event::new("person.left", control.place()).for_commitment("CH-33"))?;
+            self.leave(control, person.id.as_str(), now)?;
         }
         Ok(())
     }

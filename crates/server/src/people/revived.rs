@@ -10,17 +10,21 @@
 //! - a device that was revoked or cloned is revoked; a program whose secret was changed or ended has none; halves of the
 //!   emergency account that were replaced are void; recovery keys that were ended are.
 //!
+//! An entry that names nobody, as older releases wrote them, counts for everybody of its kind: all roles, all devices, all secrets. Which
+//! accounts became known as one human's is taken from the log again.
+//!
 //! Where the log itself went back and a fork was declared, it names nothing of what was lost. Then every device is revoked, every
 //! program's secret locked and the emergency account's halves void, whatever they were.
 //!
 //! The part of the log that counts begins before the copy was made and ends where it was accepted. Doing this twice changes
 //! nothing, so a start that is cut short does it again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use creta_audit::{Details, Event};
-use creta_iam::Role;
+use creta_iam::{PrincipalId, Role};
 use creta_model::{Instant, Problem};
+use creta_programme::PersonId;
 use creta_programme::access::End;
 use creta_proof::Hash;
 use serde::{Deserialize, Serialize};
@@ -75,10 +79,16 @@ struct Taken {
     factors: BTreeSet<(String, String)>,
     components: BTreeSet<String>,
     sealed: bool,
+    /// Of accounts that became known as another's human, the newest human.
+    humans: BTreeMap<String, PersonId>,
+    /// Actions of entries that name nobody, as older releases wrote them: they count for everybody.
+    unnamed: BTreeSet<String>,
 }
 
 const LEFT: &str = "person.left";
 const ASSIGNED: &str = "person.assigned";
+/// Of whom it became known which human they are, without any change of roles.
+const LINKED: &str = "person.linked";
 const RESET: &str = "authenticator.reset";
 const COMPONENT: &str = "component.revoked";
 const PASSWORDS: [&str; 3] = ["password.chosen", "password.changed", "person.invited"];
@@ -88,9 +98,11 @@ const SECRETS: [&str; 2] = ["service-account.rotated", "service-account.locked"]
 const SEALED: [&str; 3] = ["break-glass.sealed", "break-glass.unsealed", "break-glass.opened"];
 
 /// Entries that stand in the log before what they speak of is durable.
-const WRITTEN_FIRST: [&str; 9] = [
+const WRITTEN_FIRST: [&str; 11] = [
     COMPONENT,
     factors::REMOVED,
+    LEFT,
+    "device.revoked",
     "password.chosen",
     "password.changed",
     "person.invited",
@@ -102,7 +114,7 @@ const WRITTEN_FIRST: [&str; 9] = [
 
 impl Taken {
     fn of(control: &ControlPlane, gap: &Gap) -> Result<Self, Problem> {
-        let actions: Vec<&str> = [LEFT, ASSIGNED, RESET, PROGRAM, COMPONENT, factors::REMOVED, recovery_keys::ENDED]
+        let actions: Vec<&str> = [LEFT, ASSIGNED, LINKED, RESET, PROGRAM, COMPONENT, factors::REMOVED, recovery_keys::ENDED]
             .into_iter()
             .chain(PASSWORDS)
             .chain(DEVICES)
@@ -119,7 +131,7 @@ impl Taken {
             let named = |name: &str| entry.details.get(name).cloned();
             let (names, name) = match action {
                 LEFT => (&mut taken.left, "person"),
-                ASSIGNED => (&mut taken.assigned, "person"),
+                ASSIGNED | LINKED => (&mut taken.assigned, "person"),
                 RESET => (&mut taken.reset, "person"),
                 recovery_keys::ENDED => (&mut taken.recovery_keys, "key"),
                 COMPONENT => (&mut taken.components, "component"),
@@ -136,9 +148,41 @@ impl Taken {
                     continue;
                 }
             };
-            names.extend(named(name));
+            if let (true, Some(person), Some(human)) =
+                ([ASSIGNED, LINKED].contains(&action), named("person"), named("human"))
+                && let Ok(human) = PrincipalId::parse(&human)
+            {
+                taken.humans.insert(person, PersonId::new(human));
+            }
+            if action == LINKED {
+                continue;
+            }
+            match named(name) {
+                Some(name) => drop(names.insert(name)),
+                None => drop(taken.unnamed.insert(action.to_owned())),
+            }
         }
         Ok(taken)
+    }
+
+    /// Whether an entry of one of these actions names nobody.
+    fn any(&self, actions: &[&str]) -> bool {
+        actions.iter().any(|action| self.unnamed.contains(*action))
+    }
+
+    /// Puts everybody beside those that entries name, where some entry names nobody: who it was about cannot be known any more.
+    fn spread(&mut self, people: &[PersonRecord]) {
+        let everybody = || people.iter().map(|person| person.id.to_string());
+        // Who left without a name may be anybody: nobody is put out for good, and nobody keeps a role.
+        if self.any(&[LEFT, ASSIGNED]) {
+            self.assigned.extend(everybody());
+        }
+        if self.any(&[RESET]) {
+            self.reset.extend(everybody());
+        }
+        if self.any(&PASSWORDS) {
+            self.passwords.extend(everybody());
+        }
     }
 }
 
@@ -164,12 +208,21 @@ impl People {
             return Ok(());
         }
         let unknown = gap.forked().is_some_and(|fork| done.is_none_or(|done| done < fork));
-        let taken = Taken::of(control, &gap)?;
+        let mut taken = Taken::of(control, &gap)?;
+        taken.spread(&self.persons.list(|_| true));
+        let (any_device, any_secret) = (unknown || taken.any(&DEVICES), unknown || taken.any(&SECRETS) || taken.any(&[PROGRAM]));
         let mut ended = Ended::default();
         let open = self.sessions.list(|session| session.is_open(now));
         open.iter().try_for_each(|session| self.end_session(&session.id, now).map(drop))?;
         ended.sessions = open.len();
         (ended.grants, ended.requests) = self.access.end_everything(control, &End::Restored, now)?;
+        // Before anything else: who is known as one human approves nothing of their own.
+        for (id, human) in &taken.humans {
+            let linked = |person: &PersonRecord| {
+                Ok::<_, Problem>(PersonRecord { human: human.clone(), ..person.clone() })
+            };
+            self.persons.change(id, linked)?;
+        }
         for id in &taken.left {
             ended.people += usize::from(self.leave_again(control, id, now)?);
         }
@@ -189,7 +242,7 @@ impl People {
             self.local.forget(id)?;
         }
         for device in self.devices.living() {
-            if unknown || taken.devices.contains(&format!("sha256:{}", Hash::of(&[device.id.as_str().as_bytes()]))) {
+            if any_device || taken.devices.contains(&format!("sha256:{}", Hash::of(&[device.id.as_str().as_bytes()]))) {
                 self.revoke_device(device.id.as_str(), now)?;
                 ended.devices += 1;
             }
@@ -197,7 +250,7 @@ impl People {
         for program in &taken.programs {
             ended.programs += usize::from(control.end_program(program)?);
         }
-        let everybody = control.client_ids().into_iter().filter(|_| unknown).collect();
+        let everybody = control.client_ids().into_iter().filter(|_| any_secret).collect();
         let secrets: BTreeSet<String> = taken.secrets.union(&everybody).cloned().collect();
         for program in secrets.difference(&taken.programs) {
             ended.programs += usize::from(control.lock_program(program)?);

@@ -118,9 +118,16 @@ pub(super) async fn rotate_canary(guarded: Guarded, input: Input) -> Result<Resp
             Details::none(),
             move |admitted| {
                 admitted.control.require_tenant(&tenant)?;
-                let generation = admitted.control.canaries().rotate(&tenant)?;
+                let now = admitted.now();
+                let generation = admitted.control.canaries().rotate(&tenant, now)?;
                 let details = Details::none().count("generation", generation).map_err(|e| from_audit(&e))?;
                 admitted.control.record(Event::of(&admitted.permit, "canary.rotated").with(details));
+                // Whoever has the old value where it should not be would like this as much as its tenant does.
+                let tenant_digest = creta_proof::Hash::of(&[tenant.as_str().as_bytes()]);
+                let reference = format!("canary-rotated-{}", hex::encode(&tenant_digest.as_bytes()[..8]));
+                if let Err(error) = admitted.app.trust.pager.ask(&reference, now, Urgency::Urgent) {
+                    tracing::error!(%error, "that somebody has to be paged could not be noted");
+                }
                 Ok(json!({ "tenant": tenant, "generation": generation }))
             },
         )
@@ -294,9 +301,9 @@ pub(super) async fn revoke(guarded: Guarded, input: Input) -> Result<Response, R
             if !own && !looks_after(admitted, &device.person)? {
                 return Err(no_device(&id).into());
             }
-            let revoked = people.revoke_device(&id, admitted.now())?;
             let (control, by) = (admitted.control, admitted.permit.principal());
-            people.log_device("device.revoked", control, Some(by), &revoked, Details::none())?;
+            people.log_device("device.revoked", control, Some(by), &device, Details::none())?;
+            let revoked = people.revoke_device(&id, admitted.now())?;
             Ok(DeviceView::of(admitted.app, revoked))
         })
         .await?;

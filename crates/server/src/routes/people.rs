@@ -172,7 +172,6 @@ pub(super) async fn assign(guarded: Guarded, input: Input) -> Result<Response, R
             let person = people.assign(by, &id, Assigned { tenant, roles, human, need })?;
             let (own, now) = (admitted.human()?, admitted.now());
             people.end_own_approvals(&Actor { control: by.0, principal: by.1, person: &own, now })?;
-            admitted.control.record_done_to(&admitted.permit, "person.assigned", ("person", person.id.as_str()));
             Ok(PersonView::from(&person))
         })
         .await?;
@@ -204,8 +203,8 @@ pub(super) async fn reset_authenticators(guarded: Guarded, input: Input) -> Resu
             require_somebody_else(admitted, &person)?;
             let change = PersonChange::ResetAuthenticators { person: person.id.clone() };
             people.agreed_change(admitted.control, &admitted.permit, &change)?;
+            admitted.control.record_first(&admitted.permit, "authenticator.reset", ("person", person.id.as_str()))?;
             people.reset_authenticators(&id, admitted.now())?;
-            admitted.control.record_done_to(&admitted.permit, "authenticator.reset", ("person", person.id.as_str()));
             Ok(PersonView::from(&person))
         })
         .await?;
@@ -279,8 +278,9 @@ pub(super) async fn leave(guarded: Guarded, input: Input) -> Result<Response, Re
     let details = Details::none().keyed("person", id.as_bytes()).map_err(|e| from_audit(&e))?;
     let person = guarded
         .act(details, move |admitted| {
+            let leaves = admitted.app.people.require_person(&id)?;
+            admitted.control.record_first(&admitted.permit, "person.left", ("person", leaves.id.as_str()))?;
             let left = admitted.app.people.end_by_name(admitted.control, &id, admitted.now())?;
-            admitted.control.record_done_to(&admitted.permit, "person.left", ("person", left.id.as_str()));
             Ok(PersonView::from(&left))
         })
         .await?;

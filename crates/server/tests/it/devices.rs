@@ -688,6 +688,7 @@ pub(crate) fn report_searching(laptop: &Laptop<'_>, sequence: u64, text: &str) -
         bytes: text.len() as u64,
         unreadable: 0,
         found: u64::from(searching.found()),
+        found_earlier: u64::from(searching.found_earlier()),
     };
     let nonce = given["nonce"].as_str().expect("a nonce");
     let report = Report::new(laptop.id(), nonce, sequence, now(), good()).with_search(says);

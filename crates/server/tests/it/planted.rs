@@ -7,6 +7,41 @@ use crate::devices::{Laptop, log, report_searching, standard};
 use crate::people::server_by;
 use crate::provider::Provider;
 
+/// Whoever copied data with planted values, and may rotate secrets, has the value replaced before their computer is searched.
+#[test]
+fn attack_ch14_a_thief_who_has_the_planted_value_replaced_is_found_all_the_same() {
+    let provider = Provider::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pages = folder.path().join("pages");
+    let tail = format!(
+        "[[on_call]]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n{}[devices.standard.search]\nfolders = [\"~/Downloads\"]\n",
+        pages.to_str().expect("a plain path"),
+        standard()
+    );
+    let (server, clock) = server_by(&provider, EnvironmentClass::Development, &tail);
+    let etl = server.shop("acme");
+    let canary = || server.get("/v1/canary", &server.token(&etl.client_id, &etl.secret)).ok()["canary"].clone();
+    let copied = format!("id,mail\n7,{}\n", canary().as_str().expect("a value"));
+    let laptop = Laptop::ready(&server, &provider, "ana", 7);
+    server.post("/v1/canary/rotate", &server.admin_token(), &json!({"tenant": "acme"})).ok();
+    server.post("/v1/canary/rotate", &server.admin_token(), &json!({"tenant": "acme"})).ok();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !std::fs::read_to_string(&pages).is_ok_and(|pages| pages.contains("canary-rotated-")) {
+        assert!(std::time::Instant::now() < deadline, "nobody was paged");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    report_searching(&laptop, 2, &copied).0.ok();
+    let found = |log: &str| log.matches("device.values-found").count();
+    assert_eq!(found(&log(&server)), 1);
+    clock.advance(Span::seconds(1));
+    let ran = server.post("/v1/trust/run", &server.admin_token(), &json!({"checks": ["workstation-values"]})).ok();
+    assert!(ran.to_string().contains("workstation/earlier-value"), "{ran}");
+    // After ninety days the old ones are searched for no more.
+    clock.advance(Span::days(90));
+    let given = report_searching(&laptop, 3, "").1;
+    assert!(given.contains("canaries") && !given.contains("earlier"), "{given}");
+}
+
 #[test]
 fn attack_ch14_a_planted_value_that_is_sent_to_somebody_locks_nobody_out_and_is_replaced() {
     let provider = Provider::start();
@@ -59,8 +94,10 @@ fn attack_ch14_a_planted_value_that_is_sent_to_somebody_locks_nobody_out_and_is_
     let new = canary();
     assert_ne!(new, planted);
     assert_eq!(report_searching(&laptop, sequence + 2, &mail).0.ok()["trust"], "trusted");
+    assert_eq!(check(), "fail", "whoever copied the old one is not rid of it by that");
+    assert_eq!(report_searching(&laptop, sequence + 3, "").0.ok()["trust"], "trusted");
     assert_eq!(check(), "pass");
-    report_searching(&laptop, sequence + 3, &new).0.ok();
+    report_searching(&laptop, sequence + 4, &new).0.ok();
     assert_eq!(check(), "fail", "the new one is searched for");
     let log = log(&server);
     assert!(log.contains("canary.rotated") && !log.contains(&new) && !log.contains(&planted), "{log}");

@@ -20,7 +20,7 @@ pub(super) struct Outcome {
 
 /// Searches every folder that is asked for. `home` stands for `~`; a folder that is not there holds nothing.
 pub(super) fn search(asked: &SearchAsked, home: &Path) -> Outcome {
-    let says = Searched { asked: asked.digest(), files: 0, bytes: 0, unreadable: 0, found: 0 };
+    let says = Searched { asked: asked.digest(), files: 0, bytes: 0, unreadable: 0, found: 0, found_earlier: 0 };
     let mut outcome = Outcome { says, holding: Vec::new() };
     for folder in &asked.folders {
         let folder = folder.strip_prefix("~/").map_or_else(|| PathBuf::from(folder), |rest| home.join(rest));
@@ -78,6 +78,11 @@ impl Outcome {
         }
         if searching.found() {
             self.says.found += 1;
+        }
+        if searching.found_earlier() {
+            self.says.found_earlier += 1;
+        }
+        if searching.found() || searching.found_earlier() {
             self.holding.push(path);
         }
     }

@@ -28,7 +28,7 @@ impl Check for WorkstationValues {
             text.as_bytes().chunks(5).for_each(|piece| searching.add(piece));
             searching.found()
         };
-        let search = |found, made| Some(LatestSearch { made, files: 1, unreadable: 0, found, since: None });
+        let search = |found, made| Some(LatestSearch { made, files: 1, unreadable: 0, found, found_earlier: 0, since: None });
         let computers =
             [("clean", search(0, now)), ("bad", search(1, now)), ("old", search(0, now.minus(COUNTS))), ("none", None)];
         let computers = computers.map(|(name, search)| (name.to_owned(), search));
@@ -69,6 +69,14 @@ fn look(computers: &[(String, Option<LatestSearch>)], now: Instant) -> (Seen, us
                 let says =
                     format!("{} files on a computer hold a value that was planted in customers' data", searched.found);
                 seen.finding(name, "workstation/value", says);
+            }
+            // Told apart: the value was replaced since, which frees nobody of what they copied before.
+            Some(searched) if searched.found_earlier > 0 => {
+                let says = format!(
+                    "{} files on a computer hold a value that was planted in customers' data and replaced within 90 days",
+                    searched.found_earlier
+                );
+                seen.finding(name, "workstation/earlier-value", says);
             }
             Some(searched) if now < searched.made.plus(COUNTS) => {}
             _ => unknown += 1,

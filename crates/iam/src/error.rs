@@ -59,14 +59,6 @@ pub enum IamError {
         /// `principal`, `action` or `resource`.
         open: &'static str,
     },
-    /// A grant that cannot be.
-    #[error("grant `{grant}` cannot be: {rule}")]
-    Grant {
-        /// Which.
-        grant: crate::GrantId,
-        /// What it broke, and what to do.
-        rule: &'static str,
-    },
     /// Somebody approves what they proposed themselves.
     #[error("`{by}` proposed this and cannot approve it; ask another person")]
     OwnProposal {

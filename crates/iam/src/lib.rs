@@ -36,7 +36,6 @@ mod digest;
 mod duties;
 mod error;
 mod explain;
-mod grants;
 mod level;
 mod masking;
 mod person;
@@ -58,7 +57,6 @@ pub use declassification::{Declassification, ProposedDeclassification, declassif
 pub use duties::{FOR_THEMSELVES, Identity, forbidden_pairs};
 pub use error::IamError;
 pub use explain::{ExplainedFeature, ExplainedTag, Explanation, Need, Remedy, Requestable, explain, remedy};
-pub use grants::{GRANT_SPAN_MAX, Grant, GrantIndex};
 pub use level::{Level, Withheld};
 pub use masking::{MASKED_CHARS_MAX, Tokeniser, masked};
 pub use person::{Assurance, DeviceTrust, GrantId, HeldGrant, Person, Seal, Standing};

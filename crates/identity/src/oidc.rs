@@ -1,21 +1,18 @@
-//! Signing in at the organisation's provider (OpenID Connect Core, RFC 8252, RFC 8628): Creta is a relying party.
+//! Signing in at the organisation's provider (OpenID Connect Core, RFC 8252): Creta is a relying party.
 //!
 //! A browser and the command line go the same way: the server keeps the [`Attempt`] with its secrets, the client carries
-//! a code back. A machine without a browser uses a [`DeviceAttempt`]. Either is bound to the key or cookie of who began
-//! it ([`BoundTo`]), so that a code, a state or a whole answer in other hands signs nobody in.
+//! a code back. It is bound to the key or cookie of who began it ([`BoundTo`]), so that a code, a state or a whole answer in other hands signs nobody in.
 //!
 //! A person is the pair of issuer and subject ([`Identity`]). An e-mail address is shown to people and decides nothing:
 //! addresses change hands.
 
 mod attempt;
-mod device_flow;
 mod discovery;
 mod error;
 mod id_token;
 mod request;
 
-pub use attempt::{ATTEMPT_MINUTES, ATTEMPTS_MAX, Attempt, Attempts, BoundTo, Callback, Freshness, Redirect};
-pub use device_flow::{DeviceAttempt, DevicePrompt, Poll};
+pub use attempt::{ATTEMPT_MINUTES, ATTEMPTS_MAX, Attempt, Attempts, BoundTo, Callback, Redirect};
 pub use discovery::{Discovery, KEYS_AGE_MINUTES_MAX, Keys, discovery_url};
 pub use error::{Flaw, OidcError};
 pub use id_token::{Identity, SignIn};

@@ -246,7 +246,8 @@ mod tests {
     fn attack_ch14_a_value_that_somebody_sent_puts_no_computer_out_that_is_rid_of_it_in_time() {
         let asked = SearchFor { folders: Vec::new(), remove_hours: 24 };
         let at = |hour: u32| Instant::parse("2026-01-01T12:00:00Z").expect("valid").plus(Span::hours(hour));
-        let says = |found| Searched { asked: String::new(), files: 1, bytes: 1, unreadable: 0, found, found_earlier: 0 };
+        let says =
+            |found| Searched { asked: String::new(), files: 1, bytes: 1, unreadable: 0, found, found_earlier: 0 };
         let mut latest = LatestSearch::after(None, at(0), &says(1));
         assert!(!latest.is_overdue(&asked, at(23)) && latest.is_overdue(&asked, at(24)));
         latest = LatestSearch::after(Some(&latest), at(20), &says(2));

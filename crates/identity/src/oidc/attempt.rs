@@ -58,16 +58,6 @@ pub enum Redirect {
     },
 }
 
-/// Whether a person who is signed in at the provider has to show again who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Freshness {
-    /// Their provider decides.
-    Any,
-    /// Now, for a step up.
-    Now,
-}
-
 /// A sign-in under way. Holds secrets: kept by the server, sealed, and taken once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +67,6 @@ pub struct Attempt {
     verifier: String,
     redirect: String,
     pub(super) bound_to: BoundTo,
-    pub(super) freshness: Freshness,
     pub(super) created: Instant,
 }
 
@@ -173,7 +162,6 @@ impl RelyingParty {
         discovery: &Discovery,
         redirect: &Redirect,
         bound_to: BoundTo,
-        freshness: Freshness,
         random: &[u8; 96],
         now: Instant,
     ) -> Result<(Attempt, String), OidcError> {
@@ -191,7 +179,6 @@ impl RelyingParty {
             verifier: encode(verifier),
             redirect,
             bound_to,
-            freshness,
             created: now,
         };
         let mut url = secure(&discovery.authorization_endpoint)?;
@@ -204,9 +191,6 @@ impl RelyingParty {
             .append_pair("nonce", &attempt.nonce)
             .append_pair("code_challenge", &encode(sha256(attempt.verifier.as_bytes())))
             .append_pair("code_challenge_method", "S256");
-        if freshness == Freshness::Now {
-            url.query_pairs_mut().append_pair("prompt", "login").append_pair("max_age", "0");
-        }
         Ok((attempt, url.into()))
     }
 

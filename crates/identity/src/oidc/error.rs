@@ -64,9 +64,6 @@ pub enum Flaw {
     /// Expired, from before the attempt, or from the future.
     #[error("it was not issued now")]
     Time,
-    /// The person was not asked again although they had to be.
-    #[error("the sign-in is not fresh")]
-    NotFresh,
     /// No subject, or too long a one.
     #[error("it does not say who signed in")]
     Subject,

@@ -9,8 +9,7 @@ use openidconnect::{ClaimsVerificationError, ClientId, IssuerUrl, Nonce, Signatu
 use serde::{Deserialize, Serialize};
 
 use super::RelyingParty;
-use super::attempt::{Attempt, Freshness};
-use super::device_flow::DeviceAttempt;
+use super::attempt::Attempt;
 use super::discovery::{Keys, leeway};
 use super::error::{Flaw, OidcError};
 use super::request::Tokens;
@@ -60,9 +59,7 @@ pub struct SignIn {
 
 /// What an ID token has to match.
 struct Expected<'a> {
-    /// `None` for the device flow, which has no nonce.
-    nonce: Option<&'a str>,
-    freshness: Freshness,
+    nonce: &'a str,
     created: Instant,
 }
 
@@ -70,21 +67,8 @@ impl RelyingParty {
     /// Who signed in by an attempt. `KeysNeeded` if the keys are stale or do not hold the one that signed: see
     /// [`verify_refreshing`](Self::verify_refreshing). One signature check; about 0.2 ms.
     pub fn verify(&self, keys: &Keys, attempt: &Attempt, tokens: &Tokens, now: Instant) -> Result<SignIn, OidcError> {
-        let Attempt { nonce, freshness, created, .. } = attempt;
-        let expected = Expected { nonce: Some(nonce), freshness: *freshness, created: *created };
-        self.verify_token(keys, &expected, &tokens.id_token, now)
-    }
-
-    /// Who confirmed a code. The token came from the provider itself, over TLS, in answer to a secret of this attempt;
-    /// there is no nonce in this flow.
-    pub fn verify_device(
-        &self,
-        keys: &Keys,
-        attempt: &DeviceAttempt,
-        tokens: &Tokens,
-        now: Instant,
-    ) -> Result<SignIn, OidcError> {
-        let expected = Expected { nonce: None, freshness: Freshness::Any, created: attempt.created };
+        let Attempt { nonce, created, .. } = attempt;
+        let expected = Expected { nonce, created: *created };
         self.verify_token(keys, &expected, &tokens.id_token, now)
     }
 
@@ -137,15 +121,12 @@ impl RelyingParty {
             let inside = issued >= utc(earliest) && issued <= utc(latest);
             if inside { Ok(()) } else { Err("outside of the attempt".to_owned()) }
         });
-        let claims = match expected.nonce {
-            Some(nonce) => token.claims(&verifier, &Nonce::new(nonce.to_owned())),
-            None => token.claims(&verifier, |_: Option<&Nonce>| Ok(())),
-        };
-        self.sign_in(claims.map_err(refusal)?, expected)
+        let claims = token.claims(&verifier, &Nonce::new(expected.nonce.to_owned()));
+        self.sign_in(claims.map_err(refusal)?)
     }
 
     /// What the library leaves to its caller, and the words that we pass on.
-    fn sign_in(&self, claims: &CoreIdTokenClaims, expected: &Expected<'_>) -> Result<SignIn, OidcError> {
+    fn sign_in(&self, claims: &CoreIdTokenClaims) -> Result<SignIn, OidcError> {
         if claims.authorized_party().is_some_and(|party| party.as_str() != self.client.client_id) {
             return Err(OidcError::flaw(Flaw::Audience));
         }
@@ -154,10 +135,6 @@ impl RelyingParty {
             return Err(OidcError::flaw(Flaw::Subject));
         }
         let auth_time = claims.auth_time().map(instant).transpose()?;
-        // The provider may answer from an old session although it was told to ask: OpenID Connect Core §3.1.2.1.
-        if expected.freshness == Freshness::Now && auth_time.is_none_or(|at| at < expected.created.minus(leeway())) {
-            return Err(OidcError::flaw(Flaw::NotFresh));
-        }
         let short = |text: &str| Some(text.to_owned()).filter(|text| text.len() <= TEXT_BYTES_MAX);
         Ok(SignIn {
             identity: Identity { issuer: self.client.issuer.clone(), subject: subject.to_owned() },

@@ -80,15 +80,15 @@ fn ana() -> BoundTo {
     BoundTo::Key(key(200).public().thumbprint())
 }
 
-fn begin(party: &RelyingParty, freshness: Freshness, random: u8) -> (Attempt, Url) {
+fn begin(party: &RelyingParty, random: u8) -> (Attempt, Url) {
     let redirect = Redirect::Loopback { port: 40_123 };
-    let begun = party.begin(&discovery(), &redirect, ana(), freshness, &[random; 96], now());
+    let begun = party.begin(&discovery(), &redirect, ana(), &[random; 96], now());
     let (attempt, url) = begun.expect("valid");
     (attempt, Url::parse(&url).expect("an address"))
 }
 
 fn attempt() -> Attempt {
-    begin(&party(), Freshness::Any, 7).0
+    begin(&party(), 7).0
 }
 
 fn claims(attempt: &Attempt) -> Value {
@@ -143,7 +143,7 @@ fn field(request: &Request, name: &str) -> String {
 #[test]
 fn a_person_signs_in_from_the_command_line() {
     let party = party();
-    let (begun, url) = begin(&party, Freshness::Any, 7);
+    let (begun, url) = begin(&party, 7);
     assert_eq!(url.as_str().split('?').next(), Some("https://login.example/authorize"));
     assert_eq!((query(&url, "tenant"), query(&url, "prompt")), ("1".to_owned(), String::new()));
     assert_eq!(query(&url, "redirect_uri"), "http://127.0.0.1:40123/callback");
@@ -270,13 +270,13 @@ fn attack_ci21_a_token_of_another_issuer_or_for_another_client_is_refused() {
 
 #[test]
 fn attack_ci21_a_token_of_another_attempt_is_refused() {
-    assert_eq!(flaw("nonce", json!(begin(&party(), Freshness::Any, 8).0.nonce)), Flaw::Nonce);
+    assert_eq!(flaw("nonce", json!(begin(&party(), 8).0.nonce)), Flaw::Nonce);
     assert_eq!(flaw("nonce", json!("")), Flaw::Nonce);
     assert_eq!(flaw("nonce", Value::Null), Flaw::Nonce);
     // The nonce depends on who began: the same random bytes for another key give another one.
     let other = BoundTo::Key(key(201).public().thumbprint());
     let redirect = Redirect::Loopback { port: 1 };
-    let theirs = party().begin(&discovery(), &redirect, other, Freshness::Any, &[7; 96], now()).expect("valid").0;
+    let theirs = party().begin(&discovery(), &redirect, other, &[7; 96], now()).expect("valid").0;
     assert_ne!(theirs.nonce, attempt().nonce);
 }
 
@@ -374,20 +374,6 @@ fn attack_ci21_an_address_links_nobody() {
 }
 
 #[test]
-fn attack_ci21_a_step_up_is_not_answered_from_an_old_session() {
-    let party = party();
-    let (attempt, url) = begin(&party, Freshness::Now, 7);
-    assert_eq!((query(&url, "prompt"), query(&url, "max_age")), ("login".to_owned(), "0".to_owned()));
-    let at = |auth_time: Value| {
-        let tokens = token(&key(1), "a", &with(claims(&attempt), "auth_time", auth_time));
-        party.verify(&keys(), &attempt, &tokens, after(30))
-    };
-    assert!(at(json!(seconds(after(10)))).is_ok());
-    assert_eq!(at(json!(seconds(now()) - 61)), Err(OidcError::flaw(Flaw::NotFresh)));
-    assert_eq!(at(Value::Null), Err(OidcError::flaw(Flaw::NotFresh)));
-}
-
-#[test]
 fn attack_ci21_an_answer_of_another_provider_is_refused() {
     let begun = attempt();
     let callback = |iss: Option<&str>| Callback {
@@ -455,72 +441,6 @@ fn a_confidential_client_shows_its_secret_as_the_provider_wants() {
 }
 
 #[test]
-fn a_person_signs_in_on_a_machine_without_a_browser() {
-    let party = party();
-    let request = party.begin_device(&discovery()).expect("offered");
-    assert_eq!(
-        (request.url.as_str(), field(&request, "client_id").as_str()),
-        ("https://login.example/device", "creta")
-    );
-    let answer = json!({
-        "device_code": "d-1", "user_code": "WDJB-MJHT", "verification_uri": "https://login.example/code", "expires_in": 900,
-    });
-    let body = answer.to_string();
-    let (mut attempt, prompt) = DeviceAttempt::started(200, body.as_bytes(), ana(), now()).expect("valid");
-    assert_eq!((prompt.user_code.as_str(), prompt.interval_seconds), ("WDJB-MJHT", 5));
-    let poll = |attempt: &mut DeviceAttempt, at| attempt.poll(&party, &discovery(), &ana(), at).expect("living");
-    assert!(poll(&mut attempt, after(4)).is_none(), "too early");
-    let request = poll(&mut attempt, after(5)).expect("due");
-    assert_eq!(field(&request, "device_code"), "d-1");
-    assert_eq!(field(&request, "grant_type"), "urn:ietf:params:oauth:grant-type:device_code");
-    let pending = attempt.answered(400, br#"{"error": "authorization_pending"}"#, after(5));
-    assert!(matches!(pending, Ok(Poll::Pending)));
-    assert!(poll(&mut attempt, after(9)).is_none() && poll(&mut attempt, after(10)).is_some());
-    assert!(matches!(attempt.answered(400, br#"{"error": "slow_down"}"#, after(10)), Ok(Poll::Pending)));
-    assert!(poll(&mut attempt, after(19)).is_none() && poll(&mut attempt, after(20)).is_some(), "five seconds more");
-    let claims = with(claims(&super::tests::attempt()), "nonce", Value::Null);
-    let id_token = token(&key(1), "a", &claims).id_token.clone();
-    let done = attempt.answered(200, json!({ "id_token": id_token }).to_string().as_bytes(), after(20));
-    let Ok(Poll::Done(tokens)) = done else { panic!("confirmed") };
-    let signed_in = party.verify_device(&keys(), &attempt, &tokens, after(30)).expect("valid");
-    assert_eq!(signed_in.identity.subject, "u-17");
-}
-
-#[test]
-fn attack_ci21_a_device_code_serves_only_the_key_that_began_and_expires() {
-    let answer = |change: Value| {
-        let mut answer = json!({
-            "device_code": "d-1", "user_code": "WDJB-MJHT", "verification_uri": "https://login.example/code",
-            "expires_in": 9_000, "interval": 0,
-        });
-        for (name, value) in change.as_object().expect("an object") {
-            answer[name] = value.clone();
-        }
-        DeviceAttempt::started(200, answer.to_string().as_bytes(), ana(), now())
-    };
-    let (mut attempt, prompt) = answer(json!({})).expect("valid");
-    assert_eq!((prompt.interval_seconds, prompt.expires_in_seconds), (1, 1_800));
-    let thief = BoundTo::Key(key(201).public().thumbprint());
-    let poll =
-        |attempt: &mut DeviceAttempt, who: &BoundTo, at| attempt.poll(&party(), &discovery(), who, at).map(|_| ());
-    assert_eq!(poll(&mut attempt, &thief, after(5)), Err(OidcError::OtherClient));
-    assert_eq!(poll(&mut attempt, &ana(), after(1_799)), Ok(()));
-    assert_eq!(poll(&mut attempt, &ana(), after(1_800)), Err(OidcError::NoAttempt));
-    let denied = attempt.answered(400, br#"{"error": "access_denied"}"#, after(5)).map(|_| ());
-    assert_eq!(denied, Err(OidcError::Refused { code: "access_denied".to_owned() }));
-    for bad in [
-        json!({"verification_uri": "http://login.example/code"}),
-        json!({"verification_uri_complete": "file:///etc/passwd"}),
-        json!({"user_code": "\u{1b}[2J"}),
-        json!({"user_code": ""}),
-    ] {
-        assert!(answer(bad.clone()).is_err(), "{bad}");
-    }
-    let old = token(&key(1), "a", &with(claims(&super::tests::attempt()), "iat", json!(seconds(now()) - 61)));
-    assert_eq!(party().verify_device(&keys(), &attempt, &old, after(30)), Err(OidcError::flaw(Flaw::Time)));
-}
-
-#[test]
 fn state_survives_being_kept_and_unknown_members_are_refused() {
     let mut attempts = Attempts::default();
     attempts.put(attempt(), now());
@@ -540,7 +460,7 @@ fn a_flood_of_attempts_pushes_out_the_oldest_only() {
         let mut random = [0; 96];
         random[..4].copy_from_slice(&n.to_le_bytes());
         let redirect = Redirect::Web { url: "https://creta.example/login/callback".to_owned() };
-        party.begin(&discovery(), &redirect, ana(), Freshness::Any, &random, at).expect("valid").0
+        party.begin(&discovery(), &redirect, ana(), &random, at).expect("valid").0
     };
     let oldest = numbered(0, now());
     attempts.put(oldest.clone(), now());

@@ -380,22 +380,6 @@ impl Request {
         Ok(Change { document: Self { format, terms, digest, approvals, state: RequestState::Open }, entry })
     }
 
-    /// Asks for something else instead. What was approved before counts for nothing, and the request is void as early as
-    /// it would have been.
-    pub fn amend(&self, by: &PersonRef, asked: Asked, now: Instant) -> Result<Change<Self>, AccessError> {
-        self.require_undecided(now)?;
-        self.require_requester(by)?;
-        let terms = &self.terms;
-        let terms = Terms::of(terms.request, terms.revision + 1, &terms.requester, asked, terms.created)?;
-        let entry = terms
-            .describe(Draft::new("access.request.amended"))
-            .digest("terms-before", self.digest)
-            .count("approvals-void", self.approvals.len());
-        let digest = terms.digest();
-        let (format, approvals) = (self.format.clone(), Vec::new());
-        Ok(Change { document: Self { format, terms, digest, approvals, state: RequestState::Open }, entry })
-    }
-
     /// Approves or denies. `order` was signed by its author, which the caller has checked; `bases` is everything that
     /// gives the author the right to approve at this place now.
     pub fn decide(
@@ -518,14 +502,6 @@ impl Request {
             Some("it is open with all approvals")
         } else {
             None
-        }
-    }
-
-    fn require_requester(&self, by: &PersonRef) -> Result<(), AccessError> {
-        if by.account == self.terms.requester.account {
-            Ok(())
-        } else {
-            Err(AccessError::NotYours { person: self.terms.requester.person.clone() })
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use creta_identity::oidc::{
-    Attempt, BoundTo, Callback, Client, Discovery, Freshness, Keys, OidcError, Redirect, RelyingParty, SignIn, Tokens,
+    Attempt, BoundTo, Callback, Client, Discovery, Keys, OidcError, Redirect, RelyingParty, SignIn, Tokens,
     discovery_url,
 };
 use creta_model::{Instant, Problem};
@@ -84,7 +84,7 @@ impl Provider {
         now: Instant,
     ) -> Result<(Attempt, String), OidcError> {
         let known = self.known(now)?;
-        self.party.begin(&known.discovery, &Redirect::Web { url }, bound_to, Freshness::Any, random, now)
+        self.party.begin(&known.discovery, &Redirect::Web { url }, bound_to, random, now)
     }
 
     /// Who signed in. Asks the provider for the tokens, and for its keys if it signs with one that is not known.

@@ -210,7 +210,8 @@ impl People {
         let unknown = gap.forked().is_some_and(|fork| done.is_none_or(|done| done < fork));
         let mut taken = Taken::of(control, &gap)?;
         taken.spread(&self.persons.list(|_| true));
-        let (any_device, any_secret) = (unknown || taken.any(&DEVICES), unknown || taken.any(&SECRETS) || taken.any(&[PROGRAM]));
+        let (any_device, any_secret) =
+            (unknown || taken.any(&DEVICES), unknown || taken.any(&SECRETS) || taken.any(&[PROGRAM]));
         let mut ended = Ended::default();
         let open = self.sessions.list(|session| session.is_open(now));
         open.iter().try_for_each(|session| self.end_session(&session.id, now).map(drop))?;
@@ -218,9 +219,8 @@ impl People {
         (ended.grants, ended.requests) = self.access.end_everything(control, &End::Restored, now)?;
         // Before anything else: who is known as one human approves nothing of their own.
         for (id, human) in &taken.humans {
-            let linked = |person: &PersonRecord| {
-                Ok::<_, Problem>(PersonRecord { human: human.clone(), ..person.clone() })
-            };
+            let linked =
+                |person: &PersonRecord| Ok::<_, Problem>(PersonRecord { human: human.clone(), ..person.clone() });
             self.persons.change(id, linked)?;
         }
         for id in &taken.left {

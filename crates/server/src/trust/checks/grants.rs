@@ -10,6 +10,7 @@ use super::{Check, Seen, World};
 use crate::http::App;
 use crate::witness::entries_of;
 
+/// Older releases had a word for requests that were changed.
 const ASKED: [&str; 2] = ["access.request.opened", "access.request.amended"];
 const APPROVED: &str = "access.request.approved";
 const BEGUN: &str = "access.grant.activated";

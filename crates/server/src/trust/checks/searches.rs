@@ -28,7 +28,8 @@ impl Check for WorkstationValues {
             text.as_bytes().chunks(5).for_each(|piece| searching.add(piece));
             searching.found()
         };
-        let search = |found, made| Some(LatestSearch { made, files: 1, unreadable: 0, found, found_earlier: 0, since: None });
+        let search =
+            |found, made| Some(LatestSearch { made, files: 1, unreadable: 0, found, found_earlier: 0, since: None });
         let computers =
             [("clean", search(0, now)), ("bad", search(1, now)), ("old", search(0, now.minus(COUNTS))), ("none", None)];
         let computers = computers.map(|(name, search)| (name.to_owned(), search));

@@ -209,9 +209,8 @@ impl PolicyBook {
         permit: &Permit,
         by: &PersonRef,
         id: &str,
-        seen: &str,
+        (seen, signature): (&str, Option<Hash>),
         (other, apart): (impl FnOnce(&PersonRef) -> Result<(), Problem>, impl FnOnce(&Policies) -> Result<(), Problem>),
-        signature: Option<Hash>,
     ) -> Result<Compared, Problem> {
         let _one_at_a_time = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.proposals.find(id).ok_or_else(|| no_proposal(id))?;

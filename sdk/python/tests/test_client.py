@@ -124,6 +124,32 @@ def client(server: Server) -> Client:
     return Client(WHERE, httpx.MockTransport(server))
 
 
+def test_tokens_are_bound_to_a_key_where_the_account_takes_no_others(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Native:
+        @staticmethod
+        def make_key() -> str:
+            return "key"
+
+        @staticmethod
+        def prove_possession(key: str, method: str, url: str, token: str | None) -> str:
+            return f"{key} {method} {url} {token}"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/token" and "dpop" not in request.headers:
+            return httpx.Response(401, json={"code": "auth/no-proof", "message": "with proof alone"})
+        return server(request)
+
+    monkeypatch.setattr("creta._local.native_module", lambda: Native)
+    client = Client(WHERE, httpx.MockTransport(answer))
+    client.query({Flight.id: 1}, [Flight.delay])
+    asked, query = server.requests
+    assert asked.headers["dpop"] == "key POST https://creta.test/v1/token None"
+    assert query.headers["authorization"] == "DPoP t1"
+    assert query.headers["dpop"] == "key POST https://creta.test/v1/query t1"
+
+
 def test_cells_say_why_there_is_no_value(client: Client, server: Server) -> None:
     rows = client.query(
         {Flight.carrier: ["UA", "AA"], Flight.id: 1}, [Flight.risk, Flight.sky, Flight.delay], as_of=NOON

@@ -359,6 +359,34 @@ fn a_team_gets_from_nothing_to_verified_answers() {
 }
 
 #[test]
+fn an_account_that_requires_proof_works_as_any_other_and_a_planted_one_gets_nothing() {
+    let mut place = Place::new();
+    place.serve();
+    let create = ["service-account", "create", "bound", "--tenant", "acme", "--role", "reader", "--require-proof"];
+    place.ok(&[&create[..], &["--out", "bound.json", "--profile", "admin"]].concat());
+    place.ok(&["login", "--name", "bound", "--from", "bound.json"]);
+    place.ok(&["server", "status", "--profile", "bound"]);
+    let listed = place.text(&["service-account", "list", "--tenant", "acme", "--profile", "admin"]);
+    assert!(listed.contains("required") && listed.contains("if shown"), "{listed}");
+    let rotate = ["service-account", "rotate", "bound@acme", "--require-proof=false", "--out", "free.json"];
+    place.ok(&[&rotate[..], &["--profile", "admin"]].concat());
+    place.ok(&["login", "--name", "free", "--from", "free.json"]);
+    let listed = place.text(&["service-account", "list", "--tenant", "acme", "--profile", "admin"]);
+    assert!(!listed.contains("required"), "{listed}");
+
+    let plant = ["canary", "token", "root", "--tenant", "acme", "--out", "root.json", "--profile", "admin"];
+    assert_eq!(place.ok(&plant)["client_id"], "root@acme");
+    assert_eq!(place.refused(&["login", "--name", "root", "--from", "root.json"]).1, "auth/bad-credentials");
+    let list = ["canary", "list", "--tenant", "acme", "--profile", "admin"];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while place.ok(&list)["canary_tokens"][0]["times"] != 1 {
+        assert!(std::time::Instant::now() < deadline, "its use is not told");
+    }
+    assert!(place.text(&list).contains("1 times"), "{}", place.text(&list));
+    place.ok(&["canary", "end", "root@acme", "--profile", "admin"]);
+}
+
+#[test]
 fn refusals_have_exit_codes_and_the_servers_own_words() {
     let mut place = Place::new();
     assert_eq!(place.refused(&["query", "-o", "Sensor.name"]), (2, "profile/unknown".into()));

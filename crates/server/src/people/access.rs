@@ -59,6 +59,11 @@ pub(crate) struct Access {
     living: RwLock<BTreeMap<PrincipalId, BTreeMap<String, Grant>>>,
 }
 
+/// The order that somebody decides by: what their authenticator signs.
+pub(crate) fn order(control: &ControlPlane, request: &Request, by: &PersonRef, verdict: Verdict) -> DecisionOrder {
+    DecisionOrder::new(record_id(control), request, by, verdict, control.platform().clock.now())
+}
+
 /// The action of a statement by which somebody approves a request.
 pub(crate) const APPROVE: &str = "access.approve";
 
@@ -124,17 +129,6 @@ impl Access {
         let change = Request::open(id, actor.person, asked, actor.now).map_err(|e| refused(actor, &e))?;
         log(actor, &change.entry, &change.document.terms.place)?;
         self.requests.add(change.document)?.ok_or_else(crate::problem::internal)
-    }
-
-    /// The order that somebody decides by: what their authenticator signs.
-    pub(crate) fn order(
-        &self,
-        control: &ControlPlane,
-        request: &Request,
-        by: &PersonRef,
-        verdict: Verdict,
-    ) -> DecisionOrder {
-        DecisionOrder::new(record_id(control), request, by, verdict, control.platform().clock.now())
     }
 
     /// Approves or denies the request as it stood when its terms had this digest. `rights` are the grants that the right to do

@@ -114,13 +114,14 @@ const WRITTEN_FIRST: [&str; 11] = [
 
 impl Taken {
     fn of(control: &ControlPlane, gap: &Gap) -> Result<Self, Problem> {
-        let actions: Vec<&str> = [LEFT, ASSIGNED, LINKED, RESET, PROGRAM, COMPONENT, factors::REMOVED, recovery_keys::ENDED]
-            .into_iter()
-            .chain(PASSWORDS)
-            .chain(DEVICES)
-            .chain(SECRETS)
-            .chain(SEALED)
-            .collect();
+        let actions: Vec<&str> =
+            [LEFT, ASSIGNED, LINKED, RESET, PROGRAM, COMPONENT, factors::REMOVED, recovery_keys::ENDED]
+                .into_iter()
+                .chain(PASSWORDS)
+                .chain(DEVICES)
+                .chain(SECRETS)
+                .chain(SEALED)
+                .collect();
         let mut taken = Self::default();
         for (index, entry) in entries_of(control.log(), &actions).map_err(|e| from_audit(&e))? {
             let action = entry.action.as_str();

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::context::{Admitted, Guarded, Input, resource, whole};
 use crate::people::PersonRecord;
-use crate::people::access::{APPROVE, Actor};
+use crate::people::access::{APPROVE, Actor, order};
 use crate::people::authenticators::{About, Agreed};
 use crate::people::duties::Given;
 use crate::problem::{Refusal, from_audit};
@@ -311,7 +311,7 @@ pub(super) async fn decide_on(
             move |admitted| {
                 let request = admitted.app.people.access.require_request(&id)?;
                 let own = admitted.person()?.reference();
-                let order = admitted.app.people.access.order(admitted.control, &request, &own, verdict);
+                let order = order(admitted.control, &request, &own, verdict);
                 let about = agreed_to(&request, &order);
                 let order = Some(Box::new(order));
                 let agreed = Agreed::Request { id: id.clone(), digest: digest.clone(), verdict, order };

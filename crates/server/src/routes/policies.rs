@@ -209,13 +209,6 @@ pub(super) fn approve_now(admitted: &Admitted<'_>, id: &str, digest: &str) -> Re
         true => Ok(()),
         false => Err(crate::two_people::own_proposal()),
     };
-    Ok(book.approve(
-        admitted.control,
-        &admitted.permit,
-        &by,
-        id,
-        digest,
-        (other, apart(admitted)),
-        admitted.signature,
-    )?)
+    let seen = (digest, admitted.signature);
+    Ok(book.approve(admitted.control, &admitted.permit, &by, id, seen, (other, apart(admitted)))?)
 }

@@ -732,7 +732,7 @@ fn attack_ch14_customers_data_on_a_computer_ends_its_trust_wakes_somebody_and_tu
     let elsewhere = Laptop::ready(&server, &provider, "ben", 8);
     let given = open(&server, &elsewhere.path("nonce"), &json!({})).ok();
     let asked: SearchAsked = serde_json::from_value(given["search"].clone()).expect("a search");
-    let says = Searched { asked: asked.digest(), files: 1, bytes: 1, unreadable: 0, found: 0 };
+    let says = Searched { asked: asked.digest(), files: 1, bytes: 1, unreadable: 0, found: 0, found_earlier: 0 };
     let borrowed = Report::new(laptop.id(), &laptop.nonce(), 4, now(), good()).with_search(says);
     assert_eq!(laptop.send_report(&Signed::make(&borrowed, &laptop.key)).problem(422), "device/search");
 

@@ -1,5 +1,6 @@
 //! What was taken away does not come back with an older copy of the control plane's documents.
 
+use creta_audit::{Event, Log};
 use creta_identity::dpop::Prover;
 use creta_model::EnvironmentClass;
 use creta_server::{AskedRecovery, ServeOptions, accept_older, start};
@@ -151,6 +152,44 @@ fn attack_ch33_people_devices_and_programs_that_were_put_out_stay_out_under_olde
     let told = ended(&server);
     let count = |name: &str| told[0][name].as_str().expect("a count").to_owned();
     assert_eq!([count("people"), count("devices"), count("programs")], ["2", "1", "2"], "{told:?}");
+}
+
+/// Older releases wrote entries that do not say about whom they are.
+#[test]
+fn attack_ch33_what_the_log_names_nobody_for_counts_for_everybody_under_older_documents() {
+    let provider = Provider::start();
+    let mut server = Server::configured(EnvironmentClass::Development, &format!("{}{}", provider.config(), standard()));
+    let etl = server.shop("acme");
+    ["ana", "ana-two", "ben"].iter().for_each(|who| drop(sign_in(&server, &provider, who)));
+    assign(&server, "ana", &json!({"roles": ["viewer"], "tenant": "acme"}));
+    assign(&server, "ben", &json!({"roles": ["security-lead"]}));
+    put_back(&mut server, |server| {
+        assign(server, "ana-two", &json!({"roles": [], "same_human_as": "ana@example.com"}));
+        server.stop();
+        let (platform, key, environment) = crate::unproven::opened(server);
+        let log = Log::open(&platform, key, environment.clone()).expect("opens");
+        for action in ["person.left", "service-account.rotated"] {
+            let place = creta_iam::Place::Environment(environment.clone());
+            log.record(Event::new(action, place)).expect("recorded");
+        }
+        log.close().expect("closed");
+        drop(log);
+        server.start();
+    });
+    // Nobody has a role, and no program a secret: whoever left, and whichever was rotated, may be any of them.
+    for who in ["ana", "ben"] {
+        let me = sign_in(&server, &provider, who).get(&server, "/v1/me").ok();
+        assert_eq!(me["person"]["roles"], json!([]), "{me}");
+    }
+    assert_eq!(server.ask_token(&etl.client_id, &etl.secret).status, 401);
+    // Two accounts that are known to be one human's decide nothing for each other.
+    assign(&server, "ana-two", &json!({"roles": ["security-lead"]}));
+    assign(&server, "ana", &json!({"roles": []}));
+    let (ana, two) = (sign_in(&server, &provider, "ana"), sign_in(&server, &provider, "ana-two"));
+    let request = ana.request(&server, "viewer", 1).ok();
+    let path = format!("/v1/access/requests/{}/decide", request["request"].as_str().expect("an id"));
+    let approve = json!({"verdict": "approve", "digest": request["digest"]});
+    assert_eq!(two.post(&server, &path, &approve).problem(403), "access/same-person");
 }
 
 #[test]

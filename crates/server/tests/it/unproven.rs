@@ -10,12 +10,12 @@ use creta_server::{ServeOptions, start};
 use creta_store::{MetadataStore as _, SqliteStore};
 use serde_json::{Value, json};
 
-use crate::people::{Someone, answer_prompt, appoint, authenticator, server, sign_in_with};
+use crate::people::{Someone, answer_prompt, appoint, authenticator, origin, server, sign_in_with};
 use crate::provider::Provider;
 use crate::soft_authenticator::SoftAuthenticator;
 use crate::support::{Reply, Server, copy_folder};
 
-fn opened(server: &Server) -> (Platform, ScopeKey, Environment) {
+pub(crate) fn opened(server: &Server) -> (Platform, ScopeKey, Environment) {
     let environment = Environment::parse("prod").expect("valid");
     let root = RootKey::load_file(&server.report.root_key, &environment).expect("there");
     let platform = Platform::system(server.data()).expect("there");
@@ -45,6 +45,7 @@ fn edit_request(body: &[u8], edit: impl FnOnce(&mut Request)) -> Vec<u8> {
 }
 
 fn sign(server: &Server, key: &mut SoftAuthenticator, asked: &Reply) -> Reply {
+    key.origin = origin(server); // Which has another port after each start.
     let asked = asked.ok();
     let prompt = asked["verify"].as_str().expect("where to sign").split("prompt=").nth(1).expect("a prompt").to_owned();
     answer_prompt(server, key, &prompt, None)
@@ -60,6 +61,16 @@ fn approve(server: &Server, ben: &Someone, key: &mut SoftAuthenticator, request:
 fn activate(server: &Server, who: &Someone, id: &str) -> Reply {
     who.post(server, &format!("/v1/access/requests/{id}/activate"), &json!({}))
 }
+
+/// Nobody is believed who gives the same reason twice.
+const REASONS: [&str; 3] = [
+    "Deploy the corrected score of merchants for the risk team",
+    "Compare the catalogue with yesterday's list of sources by hand",
+    "Build a training set for the quarterly evaluation of fraud models",
+];
+
+/// What somebody does to a stored request, for whose good.
+type Forgery = fn(&mut Request, &Someone);
 
 #[test]
 fn attack_t6_an_approval_that_is_edited_or_made_up_begins_nothing() {
@@ -81,7 +92,7 @@ fn attack_t6_an_approval_that_is_edited_or_made_up_begins_nothing() {
     assert!(log_of(&server).contains("\"signature\":\"sha256:"));
 
     // For somebody else, for longer, as something else: what Ben signed is not what stands there.
-    let edits: [(&str, fn(&mut Request, &Someone)); 3] = [
+    let edits: [(&str, Forgery); 3] = [
         ("ana", |request, _| request.terms.hours = 8),
         ("ana", |request, _| request.terms.role = creta_iam::Role::Operator),
         ("eve", |request, eve| {
@@ -93,7 +104,7 @@ fn attack_t6_an_approval_that_is_edited_or_made_up_begins_nothing() {
     ];
     for (number, (who, change)) in edits.into_iter().enumerate() {
         let body = json!({"role": "auditor", "ticket": format!("OPS-{}", number + 1), "hours": 1,
-            "reason": format!("Find out who changed the list of sources in week {number}, and why")});
+            "reason": REASONS[number]});
         let request = ana.post(&server, "/v1/access/requests", &body).ok();
         let id = approve(&server, &ben, &mut keys[0], &request);
         server.stop();
@@ -106,7 +117,7 @@ fn attack_t6_an_approval_that_is_edited_or_made_up_begins_nothing() {
     // From nothing: with no signature, and with that of another request.
     for with_signature in [false, true] {
         let body = json!({"role": "operator", "ticket": "OPS-9", "hours": 1,
-            "reason": format!("Restart the loads of payments that stand still, {with_signature}")});
+            "reason": REASONS[usize::from(with_signature)]});
         let request = eve.post(&server, "/v1/access/requests", &body).ok();
         let id = request["request"].as_str().expect("an id").to_owned();
         server.stop();
@@ -187,8 +198,8 @@ fn attack_t6_policies_that_nobody_signed_for_do_not_come_into_force_by_an_entry_
     let wider = propose(WIDER)["policy"].as_str().expect("an id").to_owned();
     let entries = ben.get(&server, "/v1/audit/entries?limit=1000").ok();
     let adopted = entries["entries"].as_array().expect("a list").iter();
-    let adopted = adopted.map(|entry| if entry["entry"].is_object() { &entry["entry"] } else { entry });
-    let adopted = adopted.filter(|entry| entry["action"] == "policy.adopted").next_back().expect("adopted").clone();
+    let mut adopted = adopted.map(|entry| if entry["entry"].is_object() { &entry["entry"] } else { entry });
+    let adopted = adopted.rfind(|entry| entry["action"] == "policy.adopted").expect("adopted").clone();
     let detail = |name: &str| adopted["details"][name].as_str().expect(name).to_owned();
     let bytes = |text: &str| *Hash::try_from(text.trim_start_matches("sha256:").to_owned()).expect("a hash").as_bytes();
     server.stop();

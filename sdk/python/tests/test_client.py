@@ -32,7 +32,8 @@ from creta import (
     key,
 )
 from creta._datasets import Operation
-from creta._http import ARROW, AsyncClient, Client, Target, _dataset_request, _rows_request, target
+from creta._http import AsyncClient, Client, Target, target
+from creta._wire import ARROW, dataset_request, rows_request
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 
@@ -393,7 +394,7 @@ def test_both_clients_have_the_same_methods() -> None:
 
 def test_what_is_done_with_datasets_goes_to_their_routes() -> None:
     def sent(name: str, **options: Any) -> tuple[str, str, Any]:
-        request = _dataset_request(Operation(name, options))
+        request = dataset_request(Operation(name, options))
         return request["method"], request["url"], request.get("params") or request.get("content")
 
     assert sent("list") == ("GET", "/v1/datasets", None)
@@ -405,7 +406,7 @@ def test_what_is_done_with_datasets_goes_to_their_routes() -> None:
     assert profile == ("GET", "/v1/datasets/a/profile", {"preview": "3", "columns": '["n"]'})
     compared = sent("diff", dataset="a@1", **{"with": "a@2"}, columns=None)
     assert compared == ("GET", "/v1/datasets/a@1/diff", {"with": "a@2"})
-    rows = _rows_request("a@1", ["Flight.delay"], True)
+    rows = rows_request("a@1", ["Flight.delay"], True)
     assert (rows["url"], rows["params"]) == (
         "/v1/datasets/a@1/rows",
         {"states": "true", "columns": '["Flight.delay"]'},

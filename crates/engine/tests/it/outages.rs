@@ -163,14 +163,20 @@ fn s29_a_load_whose_online_values_cannot_be_written_is_taken_once() {
     assert_eq!(counted(&airline, "UA"), 3, "the next load brings the one before it online");
 }
 
+/// An airline whose disk is full at a file operation, and a load of which one row is from the future.
+fn full_at(operation: u64) -> (Airline, RecordBatch) {
+    let airline = Airline::new();
+    let future = crate::support::Departure { known_after: -30, ..departure(2, "UA", 70, 6.0) };
+    let rows = table(&[departure(1, "UA", 60, 5.0), future]);
+    airline.stores.files.inject(Fault::Full, operation);
+    (airline, rows)
+}
+
 #[test]
 fn a_load_with_rows_from_the_future_is_served_once_wherever_the_disk_is_full() {
     let mut outcomes = [0; 3];
     for operation in 0..8 {
-        let airline = Airline::new();
-        let future = crate::support::Departure { known_after: -30, ..departure(2, "UA", 70, 6.0) };
-        let rows = table(&[departure(1, "UA", 60, 5.0), future]);
-        airline.stores.files.inject(Fault::Full, operation);
+        let (airline, rows) = full_at(operation);
         let quarantined = match airline.ingest(load(), rows.clone()) {
             Err(problem) => {
                 let (facts, kept_apart) = stored(&airline);
@@ -198,10 +204,7 @@ fn a_load_with_rows_from_the_future_is_served_once_wherever_the_disk_is_full() {
 fn a_load_that_is_sent_again_never_tells_of_rows_that_are_not_kept() {
     let mut outcomes = [0; 3];
     for operation in 0..8 {
-        let airline = Airline::new();
-        let future = crate::support::Departure { known_after: -30, ..departure(2, "UA", 70, 6.0) };
-        let rows = table(&[departure(1, "UA", 60, 5.0), future]);
-        airline.stores.files.inject(Fault::Full, operation);
+        let (airline, rows) = full_at(operation);
         let first = airline.ingest_once("etl", "a", 1, load(), rows.clone());
         let again = airline.ingest_once("etl", "a", 1, load(), rows).expect("there is space again");
         outcomes[match &first {

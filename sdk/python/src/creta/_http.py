@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import ssl
 import threading
 import time
 import tomllib
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from creta._answers import rows_dropped
 from creta._client import AsyncQueries, Queries
 from creta._datasets import Operation
 from creta._errors import CretaError, problem_here
 from creta._export import Definitions, canonical, export_project
-from creta._guards import is_items, is_table
-from creta._lazy import pyarrow
+from creta._guards import is_table
 from creta._retries import Retries
+from creta._wire import (
+    audit_request,
+    check_request,
+    dataset_request,
+    ingest_request,
+    json_request,
+    make_request,
+    mistakes,
+    read_json,
+    rows_answer,
+    rows_request,
+    training_answer,
+    training_request,
+    unexpected,
+)
 
 if TYPE_CHECKING:
     import httpx
     import pyarrow as pa
 
-ARROW = "application/vnd.apache.arrow.stream"
 TIMEOUT_SECONDS = 600.0
 """Of one request: training sets take a while."""
 
@@ -310,44 +320,6 @@ class _Session:
         return {"authorization": f"DPoP {self._token}", "dpop": proof}
 
 
-def read_json(response: httpx.Response) -> dict[str, Any]:
-    """The JSON of an answer; problems are raised."""
-    raise_problem(response)
-    try:
-        answer: Any = response.json()
-    except ValueError:
-        raise unexpected(response) from None
-    if not is_table(answer):
-        raise unexpected(response)
-    return dict(answer)
-
-
-def unexpected(response: httpx.Response) -> CretaError:
-    """The error for an answer that is none of Creta's, as something on the way may give."""
-    return CretaError(
-        "http/unexpected",
-        f"the server answered with status {response.status_code} and something that is no answer of Creta",
-        help="check that the address is a Creta server's, and what stands between",
-    )
-
-
-def raise_problem(response: httpx.Response) -> None:
-    """Raises what the server refused."""
-    if response.is_success:
-        return
-    try:
-        problem: Any = response.json()
-        problems: Any = problem.get("problems", problem) if is_table(problem) else problem
-        listed = problems if is_items(problems) else [problems]
-        errors = [CretaError.from_problem(one) for one in listed]
-    except (ValueError, AttributeError, KeyError, TypeError):
-        errors = []
-    if not errors:
-        raise unexpected(response)
-    errors[0].others = tuple(errors[1:])
-    raise errors[0]
-
-
 def unreachable(where: Target, request: Mapping[str, Any], error: Exception) -> CretaError:
     """The error for a server that does not answer.
 
@@ -390,177 +362,6 @@ _MAY_BE_DONE = {
 """What to do after a request that changes something went unanswered."""
 
 
-def _arrow_body(table: pa.Table) -> bytes:
-    arrow = pyarrow()
-
-    sink = arrow.BufferOutputStream()
-    with arrow.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
-
-
-def _training_params(request: dict[str, Any]) -> dict[str, str]:
-    known: Any = request.get("known_as_of")
-    params = {"features": ",".join(request["features"]), "as_of": request["as_of"]}
-    if known is not None:
-        params["known_as_of"] = known["column"] if is_table(known) else str(known)
-    if "inputs" in request:
-        params["inputs"] = json.dumps(request["inputs"])
-    if request.get("states"):
-        params["states"] = "true"
-    if "sample" in request:
-        params["sample"] = json.dumps(request["sample"])
-    if "required" in request:
-        params["required"] = ",".join(request["required"])
-    return params
-
-
-def _audit_request(request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table) -> dict[str, Any]:
-    params = _training_params(request) | {"labels": json.dumps(labels)}
-    http = {"method": "POST", "url": "/v1/training-sets/leakage", "params": params}
-    return http | {"content": _arrow_body(spine), "headers": {"content-type": ARROW}}
-
-
-def _make_request(options: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
-    params = {"name": options["name"]} | _training_params(options["training_set"])
-    if options["spine_tags"] is not None:
-        params["spine_tags"] = json.dumps(options["spine_tags"])
-    http = {"method": "POST", "url": "/v1/datasets", "params": params, "content": _arrow_body(spine)}
-    return http | {"headers": {"content-type": ARROW}}
-
-
-def _dataset_request(operation: Operation) -> dict[str, Any]:
-    options = operation.options
-    path = "/v1/datasets"
-    if "dataset" in options:
-        path += f"/{quote(options['dataset'], safe='@')}"
-    match operation.name:
-        case "rename":
-            return _json_request(f"{path}/rename", {"to": options["to"]})
-        case "retire":
-            return {"method": "POST", "url": f"{path}/retire"}
-        case "profile" | "diff":
-            params: dict[str, str] = {}
-            for name in ("preview", "with"):
-                if name in options:
-                    params[name] = str(options[name])
-            if options["columns"] is not None:
-                params["columns"] = json.dumps(options["columns"])
-            return {"method": "GET", "url": f"{path}/{operation.name}", "params": params}
-        case _:
-            return {"method": "GET", "url": path}
-
-
-def _rows_request(which: str, columns: list[str] | None, states: bool) -> dict[str, Any]:
-    params = {"states": "true" if states else "false"}
-    if columns is not None:
-        params["columns"] = json.dumps(columns)
-    url = f"/v1/datasets/{quote(which, safe='@')}/rows"
-    return {"method": "GET", "url": url, "params": params, "headers": {"accept": ARROW}}
-
-
-def _rows_answer(response: httpx.Response) -> pa.Table:
-    """The rows; a stream that was cut off has no end, which its reader needs."""
-    raise_problem(response)
-    arrow = pyarrow()
-    length = response.headers.get("content-length")
-    try:
-        table: pa.Table = arrow.ipc.open_stream(io.BytesIO(response.content)).read_all()
-    except (arrow.ArrowException, OSError):
-        raise unexpected(response) from None
-    if length is not None and int(length) != len(response.content):
-        raise CretaError("http/cut-off", "the answer is cut short", help="try again")
-    return table
-
-
-def _training_request(request: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
-    params = _training_params(request)
-    http = {"method": "POST", "url": "/v1/training-sets", "params": params, "content": _arrow_body(spine)}
-    return http | {"headers": {"content-type": ARROW, "accept": ARROW}}
-
-
-def _training_answer(response: httpx.Response, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-    """The table, which has the rows of the spine (rule S21), but for those that somebody left out.
-
-    A stream that was cut off may be readable.
-    """
-    raise_problem(response)
-    arrow = pyarrow()
-    try:
-        table: pa.Table = arrow.ipc.open_stream(io.BytesIO(response.content)).read_all()
-    except (arrow.ArrowException, OSError):
-        raise unexpected(response) from None
-    whole = len(table) + rows_dropped(table) == len(spine)
-    if not whole and "sample" not in request:
-        raise CretaError(
-            "http/cut-off",
-            f"the answer has {len(table):,} of {len(spine):,} rows",
-            help="it was cut off on the way: try again",
-        )
-    return table
-
-
-_ABOUT_DEFINITIONS = (404, 409, 422)
-"""Statuses of problems that are mistakes in definitions."""
-
-
-def _check_request(project: Definitions) -> dict[str, Any] | CretaError:
-    """The request, or the mistake that kept the definitions from being exported."""
-    try:
-        return _json_request("/v1/check", canonical(export_project(project)))
-    except CretaError as error:
-        return error
-
-
-def _mistakes(response: httpx.Response) -> list[CretaError]:
-    """The mistakes in definitions that an answer tells; what else is wrong is raised."""
-    try:
-        read_json(response)
-    except CretaError as error:
-        if response.status_code not in _ABOUT_DEFINITIONS or error.code.startswith("http/"):
-            raise
-        return [error, *error.others]
-    return []
-
-
-def _ingest_request(entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
-    at, arrival = request["event_time"], request.get("arrival", {})
-    params: dict[str, str] = {"entity": entity}
-    if "column" in at:
-        params["event_time"] = at["column"]
-    else:
-        params["event_time_constant"] = at["constant"]
-    if "column" in arrival:
-        params["arrival_column"] = arrival["column"]
-    elif "delay" in arrival:
-        params["arrival_delay"] = arrival["delay"]
-    params |= {name: request[name] for name in ("event_id", "source", "zone", "retract") if name in request}
-    if "columns" in request:
-        params["columns"] = json.dumps(request["columns"])
-    body = _arrow_body(table)
-    return {
-        "method": "POST",
-        "url": "/v1/ingest",
-        "params": params,
-        "content": body,
-        "headers": {
-            "content-type": ARROW,
-            "idempotency-key": request.get("idempotency_key") or str(uuid.uuid4()),
-        },
-    }
-
-
-def _json_request(path: str, body: Any) -> dict[str, Any]:
-    text = body if isinstance(body, str) else json.dumps(body)
-    return {
-        "method": "POST",
-        "url": path,
-        "content": text.encode(),
-        "headers": {"content-type": "application/json"},
-    }
-
-
 class Client(Queries):
     """A server's scope.
 
@@ -589,14 +390,14 @@ class Client(Queries):
 
     def deploy(self, project: Definitions) -> dict[str, Any]:
         """Makes a project's definitions the active ones of the scope; returns what changed."""
-        return read_json(self._send(_json_request("/v1/deploy", canonical(export_project(project)))))
+        return read_json(self._send(json_request("/v1/deploy", canonical(export_project(project)))))
 
     def check(self, project: Definitions) -> list[CretaError]:
         """What a deploy of the project would refuse: every mistake with its place, none when all is well."""
-        request = _check_request(project)
+        request = check_request(project)
         if isinstance(request, CretaError):
             return [request, *request.others]
-        return _mistakes(self._send(request))
+        return mistakes(self._send(request))
 
     def _send(self, request: dict[str, Any]) -> httpx.Response:
         import httpx
@@ -639,33 +440,33 @@ class Client(Queries):
                     session.take_token(answer)
 
     def _query(self, request: dict[str, Any]) -> dict[str, Any]:
-        return read_json(self._send(_json_request("/v1/query", request)))
+        return read_json(self._send(json_request("/v1/query", request)))
 
     def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
-        return read_json(self._send(_json_request("/v1/explain", request)))
+        return read_json(self._send(json_request("/v1/explain", request)))
 
     def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        return _training_answer(self._send(_training_request(request, spine)), request, spine)
+        return training_answer(self._send(training_request(request, spine)), request, spine)
 
     def _audit_leakage(
         self, request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table
     ) -> dict[str, Any]:
-        return read_json(self._send(_audit_request(request, labels, spine)))
+        return read_json(self._send(audit_request(request, labels, spine)))
 
     def _make_dataset(self, options: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
-        return read_json(self._send(_make_request(options, spine)))
+        return read_json(self._send(make_request(options, spine)))
 
     def _dataset(self, operation: Operation) -> dict[str, Any]:
-        return read_json(self._send(_dataset_request(operation)))
+        return read_json(self._send(dataset_request(operation)))
 
     def _dataset_rows(self, which: str, columns: list[str] | None, states: bool) -> pa.Table:
-        return _rows_answer(self._send(_rows_request(which, columns, states)))
+        return rows_answer(self._send(rows_request(which, columns, states)))
 
     def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
-        return read_json(self._send(_ingest_request(entity, request, table)))
+        return read_json(self._send(ingest_request(entity, request, table)))
 
     def _verify(self, options: dict[str, Any]) -> dict[str, Any]:
-        return read_json(self._send(_json_request("/v1/verify", options)))
+        return read_json(self._send(json_request("/v1/verify", options)))
 
 
 class AsyncClient(AsyncQueries):
@@ -696,14 +497,14 @@ class AsyncClient(AsyncQueries):
 
     async def deploy(self, project: Definitions) -> dict[str, Any]:
         """See `Client.deploy`."""
-        return read_json(await self._send(_json_request("/v1/deploy", canonical(export_project(project)))))
+        return read_json(await self._send(json_request("/v1/deploy", canonical(export_project(project)))))
 
     async def check(self, project: Definitions) -> list[CretaError]:
         """See `Client.check`."""
-        request = _check_request(project)
+        request = check_request(project)
         if isinstance(request, CretaError):
             return [request, *request.others]
-        return _mistakes(await self._send(request))
+        return mistakes(await self._send(request))
 
     async def _send(self, request: dict[str, Any]) -> httpx.Response:
         import httpx
@@ -746,33 +547,33 @@ class AsyncClient(AsyncQueries):
                     session.take_token(answer)
 
     async def _query(self, request: dict[str, Any]) -> dict[str, Any]:
-        return read_json(await self._send(_json_request("/v1/query", request)))
+        return read_json(await self._send(json_request("/v1/query", request)))
 
     async def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
-        return read_json(await self._send(_json_request("/v1/explain", request)))
+        return read_json(await self._send(json_request("/v1/explain", request)))
 
     async def _training_set(self, request: dict[str, Any], spine: pa.Table) -> pa.Table:
-        return _training_answer(await self._send(_training_request(request, spine)), request, spine)
+        return training_answer(await self._send(training_request(request, spine)), request, spine)
 
     async def _audit_leakage(
         self, request: dict[str, Any], labels: dict[str, str | None], spine: pa.Table
     ) -> dict[str, Any]:
-        return read_json(await self._send(_audit_request(request, labels, spine)))
+        return read_json(await self._send(audit_request(request, labels, spine)))
 
     async def _make_dataset(self, options: dict[str, Any], spine: pa.Table) -> dict[str, Any]:
-        return read_json(await self._send(_make_request(options, spine)))
+        return read_json(await self._send(make_request(options, spine)))
 
     async def _dataset(self, operation: Operation) -> dict[str, Any]:
-        return read_json(await self._send(_dataset_request(operation)))
+        return read_json(await self._send(dataset_request(operation)))
 
     async def _dataset_rows(self, which: str, columns: list[str] | None, states: bool) -> pa.Table:
-        return _rows_answer(await self._send(_rows_request(which, columns, states)))
+        return rows_answer(await self._send(rows_request(which, columns, states)))
 
     async def _ingest(self, entity: str, request: dict[str, Any], table: pa.Table) -> dict[str, Any]:
-        return read_json(await self._send(_ingest_request(entity, request, table)))
+        return read_json(await self._send(ingest_request(entity, request, table)))
 
     async def _verify(self, options: dict[str, Any]) -> dict[str, Any]:
-        return read_json(await self._send(_json_request("/v1/verify", options)))
+        return read_json(await self._send(json_request("/v1/verify", options)))
 
 
 def _with(request: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 //! A TPM in software for tests: `swtpm` (Debian's package of that name; `scripts/prepare swtpm` installs it), a new one in a
 //! folder of its own.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +25,8 @@ impl SoftwareTpm {
             .expect("`swtpm` is installed; `scripts/prepare swtpm` sees to it");
         let tpm = Self { process, folder };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !tpm.socket().exists() {
+        // The file of the socket is there before anybody listens at it.
+        while UnixStream::connect(tpm.socket()).is_err() {
             assert!(Instant::now() < deadline, "the TPM does not listen");
             std::thread::yield_now();
         }
